@@ -1,0 +1,39 @@
+"""L3Masking: mask the tokens that a vanilla masked language model finds unlikely, and fine-tune with it."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from l3masking.calibration import mask_probabilities as mask_probabilities
+    from l3masking.encoders import Encoder as Encoder
+    from l3masking.encoders import EncoderSpec as EncoderSpec
+    from l3masking.encoders import load_encoder as load_encoder
+    from l3masking.errors import EnvironmentFault as EnvironmentFault
+    from l3masking.errors import InputError as InputError
+    from l3masking.masking import MaskingCollator as MaskingCollator
+    from l3masking.masking import MaskingConfig as MaskingConfig
+    from l3masking.scoring import ScoringConfig as ScoringConfig
+    from l3masking.scoring import TokenScores as TokenScores
+    from l3masking.scoring import score_tokens as score_tokens
+
+HOMES = {
+    "Encoder": "encoders",
+    "EncoderSpec": "encoders",
+    "EnvironmentFault": "errors",
+    "InputError": "errors",
+    "MaskingCollator": "masking",
+    "MaskingConfig": "masking",
+    "ScoringConfig": "scoring",
+    "TokenScores": "scoring",
+    "load_encoder": "encoders",
+    "mask_probabilities": "calibration",
+    "score_tokens": "scoring",
+}
+__all__ = list(HOMES)
+
+
+def __getattr__(name: str) -> object:
+    """Public names are imported when they are asked for: `l3masking.errors` and tables need no torch."""
+    if name in HOMES:
+        return getattr(import_module(f"l3masking.{HOMES[name]}"), name)
+    raise AttributeError(f"module 'l3masking' has no attribute {name!r}")

@@ -1,0 +1,63 @@
+"""Texts to batches: orders without end, and padding by length.
+
+Shapes: B texts in a chunk, T positions of its longest text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+class Chunk(NamedTuple):
+    """Part of a batch, padded to its own longest text."""
+
+    input_ids: Tensor  # [B, T]
+    attention_mask: Tensor  # [B, T], 1 at real tokens
+    labels: Tensor  # [B] classes, or [B, T] token ids and IGNORED
+
+
+def epochs(size: int, batch: int, generator: torch.Generator) -> Iterator[list[int]]:
+    """Batches of indices without end: every pass a new permutation, its last incomplete batch dropped."""
+    batch = min(batch, size)
+    while True:
+        order = torch.randperm(size, generator=generator).tolist()
+        for start in range(0, size - batch + 1, batch):
+            yield order[start : start + batch]
+
+
+def draws(size: int, batch: int, generator: torch.Generator) -> Iterator[list[int]]:
+    """Batches of indices without end, each drawn without replacement and independently of the others."""
+    while True:
+        yield torch.randperm(size, generator=generator)[: min(batch, size)].tolist()
+
+
+def by_length(indices: Sequence[int], texts: Sequence[NDArray], num_chunks: int) -> list[list[int]]:
+    """Split a batch into at most `num_chunks` parts of like lengths: less padding, the same mean over the batch."""
+    ordered = sorted(indices, key=lambda index: len(texts[index]))
+    return [part.tolist() for part in np.array_split(np.asarray(ordered), min(num_chunks, len(ordered)))]
+
+
+def pad(rows: Sequence[NDArray], fill: float, dtype: torch.dtype = torch.long) -> Tensor:
+    """[B, T] of rows of different lengths, filled at the right."""
+    padded = torch.full((len(rows), max(len(row) for row in rows)), fill, dtype=dtype)
+    for index, row in enumerate(rows):
+        padded[index, : len(row)] = torch.from_numpy(np.asarray(row))
+    return padded
+
+
+def chunk_of(texts: Sequence[NDArray], indices: Sequence[int], labels: Tensor, pad_id: int) -> Chunk:
+    """Padded ids and attention mask of some texts, with their labels."""
+    rows = [texts[index] for index in indices]
+    ids = pad(rows, pad_id)
+    lengths = torch.tensor([len(row) for row in rows])
+    return Chunk(ids, (torch.arange(ids.shape[1])[None, :] < lengths[:, None]).long(), labels)
+
+
+def to_device(chunks: Sequence[Chunk], device: torch.device) -> list[Chunk]:
+    return [Chunk(*(part.to(device, non_blocking=True) for part in chunk)) for chunk in chunks]

@@ -1,0 +1,17 @@
+"""Number formats of scoring and training."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
+
+import torch
+
+Precision = Literal["float32", "bf16"]
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager:
+    """bf16: matrix products under autocast, weights and losses stay float32. float32: nothing changes."""
+    if precision == "bf16":
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()

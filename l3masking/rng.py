@@ -1,0 +1,37 @@
+"""Named random streams. A stream is a function of a seed and a name, never of what was drawn before it.
+
+Two methods that run with the same seed share the streams "head", "order" and "split" and so differ in their masks
+alone: that is what pairs them. Nothing here touches torch's default generator, except `dropout`, which puts it back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+Name = str | int
+
+
+def stream_seed(seed: int, *names: Name) -> int:
+    """A seed in [0, 2**63) from SHA-256 over the seed and the names: equal on every machine and in every process."""
+    text = "\x1f".join([str(int(seed)), *(f"{type(name).__name__}:{name}" for name in names)])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def stream(seed: int, *names: Name) -> torch.Generator:
+    """A fresh CPU generator for one purpose, e.g. `stream(3, "mask")`."""
+    generator = torch.Generator()
+    generator.manual_seed(stream_seed(seed, *names))
+    return generator
+
+
+@contextmanager
+def dropout(device: torch.device, seed: int, *names: Name) -> Iterator[None]:
+    """Seed the default generator for one pass through dropout, which takes no generator in torch, and put it back."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(stream_seed(seed, "dropout", *names))
+        yield

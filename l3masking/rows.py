@@ -1,0 +1,190 @@
+"""Labelled texts out of a file's bytes: JSON lines, JSON, CSV, Parquet. Whatever is wrong is refused with its line.
+
+pandas and `datasets` turn the CSV texts `NA`, `null`, `None` into missing values and pass null texts and mixed label
+types on; the small readers here do neither (tests/test_rows.py holds the table).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from l3masking.errors import InputError
+
+FORMATS = (".jsonl", ".json", ".csv", ".parquet")
+
+Record = tuple[int, object, object]  # line or row number from 1, text, label, both as the file has them
+
+
+class Rows(NamedTuple):
+    """Texts and their labels, in the order of the file."""
+
+    texts: list[str]
+    labels: list[str]
+
+
+def read_rows(content: bytes, place: str, suffix: str, text: str, label: str) -> Rows:
+    """Rows of one file of a known suffix; `text` and `label` name the columns, `place` the file in messages.
+
+    Raises InputError naming file, line and value for everything that is not a string with a string or whole number.
+    """
+    if not content.strip():
+        raise InputError(f"{place} is empty: it needs one row or more with `{text}` and `{label}`")
+    if suffix == ".parquet":
+        return collect(_parquet(content, place, text, label), place, "row", text, label)
+    decoded = decode(content, place)
+    if suffix == ".csv":
+        return collect(_csv(decoded, place, text, label), place, "line", text, label)
+    if suffix == ".json" and decoded.lstrip().startswith("["):
+        return collect(_json_array(decoded, place, text, label), place, "row", text, label)
+    return collect(_json_lines(decoded, place, text, label), place, "line", text, label)
+
+
+def decode(content: bytes, place: str) -> str:
+    """UTF-8 text, a byte-order mark dropped; InputError with the line of the first byte that is not UTF-8."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        byte = content[error.start]
+        raise InputError(f"{place} line {line}: byte 0x{byte:02x} is not UTF-8; save the file as UTF-8") from None
+
+
+def collect(records: Iterable[Record], place: str, unit: str, text: str, label: str) -> Rows:
+    """Check each record and gather them; `unit` is what the numbers count ("line" or "row")."""
+    rows = Rows([], [])
+    first: dict[type, str] = {}  # kind of label -> where it was first seen
+    for number, text_value, label_value in records:
+        where = f"{place} {unit} {number}"
+        rows.texts.append(_checked_text(text_value, text, where))
+        rows.labels.append(_checked_label(label_value, label, where))
+        first.setdefault(type(label_value), f"{unit} {number} ({_short(label_value)})")
+        if len(first) > 1:
+            seen = " and ".join(first.values())
+            raise InputError(f"{place}: `{label}` mixes strings and numbers, {seen}; write all labels the same way")
+    if not rows.texts:
+        raise InputError(f"{place} holds no rows: it needs one or more with `{text}` and `{label}`")
+    return rows
+
+
+def _checked_text(value: object, column: str, where: str) -> str:
+    if value is None:
+        raise InputError(f"{where}: `{column}` is null; drop the row, or write an empty text")
+    if not isinstance(value, str):
+        raise InputError(f"{where}: `{column}` is {_short(value)}, a {type(value).__name__}; a text must be a string")
+    _check_characters(value, column, where)
+    return value
+
+
+def _checked_label(value: object, column: str, where: str) -> str:
+    if value is None or (isinstance(value, str) and not value.strip()):
+        raise InputError(
+            f"{where}: `{column}` is {'null' if value is None else 'empty'}; give the row a label or drop it"
+        )
+    # bool is an int to Python; True beside 1 would silently be one class or two, depending on the file format
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        kind = type(value).__name__
+        raise InputError(f"{where}: `{column}` is {_short(value)}, a {kind}; labels are strings or whole numbers")
+    _check_characters(str(value), column, where)
+    return str(value)
+
+
+def _check_characters(value: str, column: str, where: str) -> None:
+    if "\0" in value:
+        raise InputError(f"{where}: `{column}` holds a NUL character; the file is damaged or not UTF-8, write it anew")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:  # JSON can spell half of a surrogate pair, which no UTF-8 file can hold
+            raise InputError(f"{where}: `{column}` holds half of a surrogate pair; repair the \\u escape") from None
+
+
+def _json_lines(decoded: str, place: str, text: str, label: str) -> Iterator[Record]:
+    # split("\n"), because splitlines() also cuts at U+2028 and U+0085, which JSON strings may hold as they are
+    for number, line in enumerate(decoded.split("\n"), start=1):
+        if line.strip():
+            where = f"{place} line {number}"
+            yield number, *_pick(_parse(line, where, "each line must be one whole JSON object"), where, text, label)
+
+
+def _json_array(decoded: str, place: str, text: str, label: str) -> Iterator[Record]:
+    for number, row in enumerate(_parse(decoded, place, "it must be one JSON array of objects"), start=1):
+        yield number, *_pick(row, f"{place} row {number}", text, label)
+
+
+def _parse(source: str, where: str, rule: str) -> Any:
+    try:
+        return json.loads(source)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: not JSON ({error}); {rule}") from None
+
+
+def _pick(row: object, where: str, text: str, label: str) -> tuple[object, object]:
+    if not isinstance(row, dict):
+        raise InputError(f'{where}: {_short(row)} is not an object; write {{"{text}": ..., "{label}": ...}}')
+    for column in (text, label):
+        if column not in row:
+            raise InputError(_no_column(where, column, list(row)))
+    return row[text], row[label]
+
+
+def _csv(decoded: str, place: str, text: str, label: str) -> list[Record]:
+    # csv's limit of 131,072 characters a field is a setting of the whole process: it is put back, whatever happens,
+    # and the list is made here because an unfinished generator would put it back only when it is collected
+    limit = csv.field_size_limit(sys.maxsize)
+    reader = csv.reader(io.StringIO(decoded, newline=""), strict=True)
+    try:
+        lines = [(reader.line_num, cells) for cells in reader if cells]
+    except csv.Error as error:
+        raise InputError(f"{place} line {reader.line_num}: not CSV ({error}); check the double quotes") from None
+    finally:
+        csv.field_size_limit(limit)
+    header = lines[0][1]
+    check_columns(header, place, text, label)
+    for number, cells in lines:
+        if len(cells) != len(header):
+            raise InputError(
+                f"{place} line {number}: {len(cells)} fields where the header has {len(header)}; "
+                "put texts with commas or line breaks in double quotes"
+            )
+    text_at, label_at = header.index(text), header.index(label)
+    return [(number, cells[text_at], cells[label_at]) for number, cells in lines[1:]]
+
+
+def _parquet(content: bytes, place: str, text: str, label: str) -> Iterator[Record]:
+    try:
+        file = pq.ParquetFile(pa.BufferReader(content))
+        check_columns(file.schema_arrow.names, place, text, label)
+        table = file.read(columns=[text, label])
+        columns = table.column(text).to_pylist(), table.column(label).to_pylist()
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{place}: not a readable Parquet file ({reason}); write it anew") from None
+    for number, (text_value, label_value) in enumerate(zip(*columns, strict=True), start=1):
+        yield number, text_value, label_value
+
+
+def check_columns(names: Sequence[str], where: str, text: str, label: str) -> None:
+    """Raise InputError unless both columns are there exactly once."""
+    for column in (text, label):
+        if column not in names:
+            raise InputError(_no_column(where, column, names))
+        if list(names).count(column) > 1:
+            raise InputError(f"{where}: {list(names).count(column)} columns are called `{column}`; rename all but one")
+
+
+def _no_column(where: str, column: str, names: Sequence[str]) -> str:
+    there = ", ".join(_short(name) for name in names[:20]) or "none"
+    return f"{where}: no column `{column}`; the columns there are: {there}. Name the right one with `text:` or `label:`"
+
+
+def _short(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 60 else shown[:57] + "..."

@@ -1,0 +1,241 @@
+"""Records into cells: what the seeds of one setting say together.
+
+A cell is encoder × dataset × method × variant × average mask probability × objective. Its values are the test metric
+named by the objective, from the runs that were selected on validation by that same metric (the convention of Kimura et
+al. 2024, Table 3). Values are fractions here; only reports speak of percent.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from l3masking.errors import InputError
+
+Record = Mapping[str, Any]
+CONFIDENCE = 0.95  # of every interval, two-sided
+
+
+class CellKey(NamedTuple):
+    """What the seeds of one cell have in common."""
+
+    encoder: str
+    dataset: str
+    method: str
+    variant: str | None  # None: the plain row
+    mask_mean: float | None  # average mask probability, in [0, 1]; None for stl
+    objective: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One entry of the result table. A statistic that its seeds cannot give is None, never a stand-in number."""
+
+    encoder: str
+    dataset: str
+    method: str
+    variant: str | None
+    mask_mean: float | None
+    objective: str
+    n: int
+    """Seeds with a record, 0 and up: the only ones that are averaged."""
+    failed: int
+    """Wanted seeds that ended in a failure and have no record, 0 and up."""
+    wanted: int
+    """Seeds that the study asks for, at least n + failed; the rest has not run."""
+    mean: float | None
+    """Arithmetic mean of the test values, fraction; None if n = 0."""
+    std: float | None
+    """Sample standard deviation (n - 1 in the denominator), fraction; None if n < 2."""
+    ci_low: float | None
+    """Lower end of the 95 % t interval of the mean, fraction, not clipped to [0, 1]; None if n < 2."""
+    ci_high: float | None
+    """Upper end of it."""
+    validation_mean: float | None
+    """Mean of the validation values at the chosen weights, fraction; for display, since they steered the selection."""
+    epochs_to_best_mean: float | None
+    """Passes over the primary training data until the best validation value, main stage, mean over seeds."""
+    epochs_to_stop_mean: float | None
+    """The same until early stopping ended the main stage."""
+    values: Mapping[int, float]
+    """Test value by seed, in the order of the seeds, fractions."""
+
+    @property
+    def key(self) -> CellKey:
+        """Its identity."""
+        return CellKey(self.encoder, self.dataset, self.method, self.variant, self.mask_mean, self.objective)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """The order in which names appear; a name that is not listed follows the listed ones, in alphabetical order."""
+
+    encoder: Sequence[str] = ()
+    dataset: Sequence[str] = ()
+    method: Sequence[str] = ()
+    variant: Sequence[str] = ()  # the plain row is always first
+    objective: Sequence[str] = ()
+
+
+class TimingRow(NamedTuple):
+    """Wall time of one record. Records of one trajectory share one training: sum over distinct `trajectory`."""
+
+    encoder: str
+    dataset: str
+    method: str
+    variant: str | None
+    mask_mean: float | None
+    objective: str
+    seed: int
+    seconds: float  # wall clock, of the trajectory
+    host: str
+    device: str
+    threads: int
+    attempts: int
+    trajectory: str
+    key: str
+
+
+def cells(
+    records: Iterable[Record],
+    failures: Iterable[Record],
+    wanted: int | Mapping[CellKey, int],
+    *,
+    keys: Collection[str] | None = None,
+    order: Order | None = None,
+) -> list[Cell]:
+    """Aggregate over the seeds of each cell; the order of `records` and `failures` does not matter.
+
+    `wanted`: seeds per cell, one number for all, or one per cell; a wanted cell without any record appears with n = 0.
+    `keys`: the record keys of the plan. A study folder keeps the records of earlier settings, so a caller that has a
+    plan passes them, and everything else is left out; None takes all. Raises InputError if two records claim one seed
+    of a cell, or a value is not finite.
+    """
+    by_cell: dict[CellKey, dict[int, Record]] = defaultdict(dict)
+    failed: dict[CellKey, set[int]] = defaultdict(set)
+    for record in _chosen(records, keys):
+        cell, seed = cell_key(record), record["seed"]
+        if seed in by_cell[cell]:
+            raise InputError(
+                f"records {by_cell[cell][seed]['key']} and {record['key']} both give seed {seed} of "
+                f"{'/'.join(map(str, cell))}: they come from different settings; aggregate with the keys of one plan"
+            )
+        by_cell[cell][seed] = record
+    for failure in _chosen(failures, keys):
+        failed[cell_key(failure)].add(failure["seed"])
+    counts = wanted if isinstance(wanted, Mapping) else dict.fromkeys([*by_cell, *failed], wanted)
+    found = {*by_cell, *failed, *counts}
+    return [
+        _cell(key, by_cell.get(key, {}), failed.get(key, set()), counts.get(key, 0))
+        for key in sorted(found, key=_place(order or Order()))
+    ]
+
+
+def timing_rows(
+    records: Iterable[Record], *, keys: Collection[str] | None = None, order: Order | None = None
+) -> list[TimingRow]:
+    """Wall times of the records, by cell and then by seed; kept apart from the cells because they never repeat."""
+    place = _place(order or Order())
+    rows = [
+        TimingRow(
+            *cell_key(record),
+            seed=record["seed"],
+            **{name: record["run"][name] for name in ("seconds", "host", "device", "threads", "attempts")},
+            trajectory=record["trajectory"],
+            key=record["key"],
+        )
+        for record in _chosen(records, keys)
+    ]
+    return sorted(rows, key=lambda row: (place(CellKey(*row[:6])), row.seed, row.key))
+
+
+def cell_key(entry: Record) -> CellKey:
+    """The cell that a record or a failure belongs to."""
+    mean = entry["mask_mean"]
+    return CellKey(
+        entry["encoder"],
+        entry["dataset"],
+        entry["method"],
+        entry["variant"],
+        None if mean is None else float(mean),
+        entry["objective"],
+    )
+
+
+def t_interval(mean: float, std: float, n: int) -> tuple[float, float]:
+    """mean ± t(0.975; n - 1) · std / √n, the two-sided 95 % interval of a normal mean (Student 1908); n >= 2."""
+    half = _t_quantile(n - 1) * std / math.sqrt(n)
+    return mean - half, mean + half
+
+
+@lru_cache
+def _t_quantile(degrees: int) -> float:
+    from scipy.special import stdtrit  # a third of a second that only an aggregation pays
+
+    return float(stdtrit(degrees, (1 + CONFIDENCE) / 2))
+
+
+def _cell(key: CellKey, by_seed: Mapping[int, Record], failed: set[int], wanted: int) -> Cell:
+    rows = [by_seed[seed] for seed in sorted(by_seed)]
+    values = {row["seed"]: _finite(row, row["test"][key.objective]) for row in rows}
+    n, missed = len(rows), len(failed - by_seed.keys())
+    mean = _mean(values.values())
+    std = statistics.stdev(values.values()) if n > 1 else None
+    low, high = (None, None) if mean is None or std is None else t_interval(mean, std, n)
+    return Cell(
+        **key._asdict(),
+        n=n,
+        failed=missed,
+        wanted=max(wanted, n + missed),
+        mean=mean,
+        std=std,
+        ci_low=low,
+        ci_high=high,
+        validation_mean=_mean(_finite(row, row["validation"][key.objective]) for row in rows),
+        epochs_to_best_mean=_mean(_finite(row, row["epochs_to_best"]) for row in rows),
+        epochs_to_stop_mean=_mean(_finite(row, row["epochs_to_stop"]) for row in rows),
+        values=values,
+    )
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    taken = list(values)
+    return statistics.mean(taken) if taken else None  # exact rationals inside: equal values have exactly that mean
+
+
+def _finite(record: Record, value: float) -> float:
+    if not math.isfinite(value):
+        raise InputError(f"record {record['key']} holds the value {value}: delete its file and run the study again")
+    return float(value)
+
+
+def _chosen(entries: Iterable[Record], keys: Collection[str] | None) -> Iterable[Record]:
+    allowed = None if keys is None else frozenset(keys)
+    return (entry for entry in entries if allowed is None or entry["key"] in allowed)
+
+
+def _place(order: Order) -> Callable[[CellKey], tuple[tuple[float, str], ...]]:
+    ranks = {
+        field: {name: rank for rank, name in enumerate(getattr(order, field))}
+        for field in ("encoder", "dataset", "method", "variant", "objective")
+    }
+
+    def rank(field: str, name: str) -> tuple[float, str]:
+        return ranks[field].get(name, math.inf), name
+
+    def place(key: CellKey) -> tuple[tuple[float, str], ...]:
+        return (
+            rank("encoder", key.encoder),
+            rank("dataset", key.dataset),
+            rank("method", key.method),
+            (-1.0, "") if key.variant is None else rank("variant", key.variant),
+            (-1.0 if key.mask_mean is None else key.mask_mean, ""),
+            rank("objective", key.objective),
+        )
+
+    return place

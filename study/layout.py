@@ -1,0 +1,158 @@
+"""How cells are arranged and worded, the same for every table and figure. Percent begins here.
+
+The arrangement is that of Kimura et al. 2024, Table 3: a block per encoder, a row per method, a column per dataset and
+objective.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from study.aggregate import Cell, CellKey
+
+LABELS = {  # a test holds them equal to l3masking.regimes.METHODS, whose import would bring torch
+    "stl": "STL",
+    "rtm": "RTM",
+    "l3masking": "L3Masking",
+    "mtl_static": "MTL static",
+    "l3_shuffled": "L3 shuffled",
+}
+OBJECTIVES = {"accuracy": "accuracy", "macro_f1": "macro F1"}
+EPOCHS = (
+    "Epochs are passes over the training texts of the primary task (primary examples seen / training texts, main "
+    "stage): until the best validation value / until the stop, mean over the seeds."
+)
+# Methods that leave the task weights alone; all others learn them from validation labels (method.md D.3, META-TARTAN).
+FIXED_WEIGHTS = frozenset({"stl", "mtl_static"})
+
+
+class Row(NamedTuple):
+    """One line of a block; `entries` runs along the columns of its grid, None where the study has no such cell."""
+
+    label: str
+    entries: tuple[Cell | None, ...]
+
+
+class Block(NamedTuple):
+    """Rows under one heading, whose parts are the values of the fields that make the block."""
+
+    heading: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+class Grid(NamedTuple):
+    """Blocks over common columns; blocks, rows and columns keep the order in which the cells came."""
+
+    columns: tuple[tuple[str, ...], ...]
+    blocks: tuple[Block, ...]
+
+
+class Shown(NamedTuple):
+    """A cell in words, such as "71.31", "0.98" and "n=9/10"; a part that does not apply is empty."""
+
+    mean: str
+    std: str
+    note: str
+
+
+def grid(cells: Sequence[Cell], block: Sequence[str], column: Sequence[str]) -> Grid:
+    """Arrange cells by the fields named in `block` and `column`; columns with the same first field stand together."""
+
+    def pick(cell: Cell, fields: Sequence[str]) -> tuple[str, ...]:
+        return tuple(getattr(cell, field) for field in fields)
+
+    seen = list(dict.fromkeys(pick(cell, column) for cell in cells))
+    first = list(dict.fromkeys(name[0] for name in seen))
+    columns = tuple(sorted(seen, key=lambda name: first.index(name[0])))
+    found: dict[tuple[str, ...], dict[str, dict[tuple[str, ...], Cell]]] = {}
+    for cell, name in zip(cells, labels(cells), strict=True):
+        found.setdefault(pick(cell, block), {}).setdefault(name, {})[pick(cell, column)] = cell
+    blocks = (
+        Block(heading, tuple(Row(name, tuple(map(row.get, columns))) for name, row in rows.items()))
+        for heading, rows in found.items()
+    )
+    return Grid(columns, tuple(blocks))
+
+
+def labels(cells: Sequence[Cell]) -> list[str]:
+    """Row name of each cell: the method; in brackets its variant and, if the study has several, its mask mean."""
+    several = len({cell.mask_mean for cell in cells} - {None}) > 1
+    names = []
+    for cell in cells:
+        mean = f"mean {cell.mask_mean:g}" if several and cell.mask_mean is not None else None
+        extra = ", ".join(part for part in (cell.variant, mean) if part)
+        names.append(LABELS.get(cell.method, cell.method) + (f" ({extra})" if extra else ""))
+    return names
+
+
+def shown(cell: Cell) -> Shown:
+    """Percent with two decimals, and how many seeds are behind it where that is not all of them (reliability.md P5)."""
+    if cell.mean is None:
+        if cell.failed == cell.wanted:
+            return Shown("", "", f"failed (0/{cell.wanted})")
+        return Shown("", "", f"not run (0/{cell.wanted}{f', {cell.failed} failed' if cell.failed else ''})")
+    std = "" if cell.std is None else f"{100 * cell.std:.2f}"
+    return Shown(f"{100 * cell.mean:.2f}", std, "" if cell.n == cell.wanted else f"n={cell.n}/{cell.wanted}")
+
+
+def epochs(cell: Cell) -> str:
+    """Epochs to the best validation value and to the stop, as "3.2 / 6.0"; a dash where no seed finished."""
+    if cell.epochs_to_best_mean is None or cell.epochs_to_stop_mean is None:
+        return "–"
+    return f"{cell.epochs_to_best_mean:.1f} / {cell.epochs_to_stop_mean:.1f}"
+
+
+def best(cells: Iterable[Cell]) -> frozenset[CellKey]:
+    """The cells with the highest mean of their encoder, dataset and objective.
+
+    Means are compared as printed: equal digits tie, and all that tie are best. Nothing is best without a rival.
+    """
+    rivals: dict[tuple[str, str, str], list[tuple[float, CellKey]]] = {}
+    for cell in cells:
+        if cell.mean is not None:
+            group = rivals.setdefault((cell.encoder, cell.dataset, cell.objective), [])
+            group.append((float(shown(cell).mean), cell.key))
+    return frozenset(
+        key for group in rivals.values() if len(group) > 1 for value, key in group if value == max(group)[0]
+    )
+
+
+def plain(text: str) -> str:
+    """The text with a blank for every line break, control, invisible or unpaired character (Unicode C and Z)."""
+    return "".join(" " if unicodedata.category(mark)[0] in "CZ" else mark for mark in text)
+
+
+def seeds(cells: Iterable[Cell]) -> str:
+    """How many seeds the cells ask for, such as "10 seeds" or "3 to 10 seeds"."""
+    counts = sorted({cell.wanted for cell in cells}) or [0]
+    many = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"{many} seed{'' if many == '1' else 's'}"
+
+
+def caption(cells: Sequence[Cell]) -> str:
+    """What the numbers are: unit, statistic, seeds, selection, boldface."""
+    means = sorted({cell.mask_mean for cell in cells if cell.mask_mean is not None})
+    at = f" Average mask probability {means[0]:g}." if len(means) == 1 else ""
+    return (
+        f"Test results in percent, mean ± sample standard deviation over {seeds(cells)}; n=k/N: over fewer. "
+        "The values of a column are from the runs selected on validation by that same metric. "
+        f"Bold: best mean of an encoder and column.{at}"
+    )
+
+
+def notes(cells: Sequence[Cell]) -> list[str]:
+    """How complete the study is, and in what respects its methods are not alike."""
+    done, failed, wanted = (sum(getattr(cell, name) for cell in cells) for name in ("n", "failed", "wanted"))
+    lines = [f"Records: {done} of {wanted}; {failed} failed, {wanted - done - failed} not run."]
+    methods = {cell.method for cell in cells}
+    if "stl" in methods and len(methods) > 1:
+        lines.append(
+            "Under one seed every method starts from the same head and the same splits; the methods that mask also "
+            "share the order of batches, STL does not."
+        )
+    if methods & FIXED_WEIGHTS and methods - FIXED_WEIGHTS:
+        named = " and ".join(LABELS[name] for name in LABELS if name in methods & FIXED_WEIGHTS)
+        lines.append(f"All methods but {named} learn their task weights from validation labels.")
+    return lines

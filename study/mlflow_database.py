@@ -1,0 +1,99 @@
+"""The store MLflow writes to: which one is meant, how it is brought up whole, and MLflow's own switches.
+
+Nothing here imports mlflow until a database has to be made.
+"""
+
+import contextlib
+import os
+import sqlite3
+import urllib.parse
+import uuid
+from pathlib import Path
+
+import filelock
+
+from l3masking.errors import InputError
+
+DATABASE = "mlflow.db"
+"""Name of the default store in the study folder."""
+BUSY_SECONDS = 5.0
+"""How long opening waits for a local database that somebody else has locked; MLflow's own writes wait 20 s, fixed."""
+SCHEMES = ("sqlite:///", "postgresql", "mysql", "mssql", "http://", "https://")
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # the mirror says in one line what MLflow says in a traceback
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # else two lines per finished run, with a server
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # default 7: four minutes per call while a server is away
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+}
+
+
+def resolve_uri(folder: Path, uri: str | None) -> str:
+    """The tracking URI with nothing relative left in it. None: `<folder>/mlflow.db`. InputError for another kind."""
+    if uri is None:
+        return f"sqlite:///{folder.resolve() / DATABASE}"
+    if not uri.startswith(SCHEMES):
+        raise InputError(f"tracking uri {uri!r}: expected sqlite:///FILE, a database or http(s)://HOST:PORT")
+    path = uri.removeprefix("sqlite:///")
+    return uri if path == uri else f"sqlite:///{Path(path).resolve()}"
+
+
+def set_environment(uri: str) -> None:
+    """MLflow's switches, where the user has not set them: no telemetry, no chatter, short waits for a server."""
+    os.environ.update({name: value for name, value in ENVIRONMENT.items() if name not in os.environ})
+    if uri.startswith("sqlite:"):  # a pooled connection goes on writing into a database that was deleted or replaced
+        os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
+
+
+def prepare_database(path: Path, *, replace: bool) -> None:
+    """Bring up the sqlite store at `path` before anything opens it: whole or not at all, by one process at a time.
+
+    A second process that meets a half-made MLflow database fails and leaves it unusable for good, and so does a kill
+    during the migrations; so it is made under a temporary name. `replace`: a file that is no MLflow database is set
+    aside as `<name>.broken[-i]` (never deleted) and made anew; otherwise it is a sqlite3.DatabaseError.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(f"{path}.lock", timeout=60):
+        if path.is_dir():
+            raise IsADirectoryError(f"{path} is a folder, expected a database file: move it away")
+        if path.exists():
+            try:
+                _check_database(path)
+                return
+            except sqlite3.DatabaseError as error:
+                locked = isinstance(error, sqlite3.OperationalError) and "no such table" not in str(error)
+                if locked or not replace:
+                    raise
+            _set_aside(path)
+        _create_database(path)
+
+
+def _check_database(path: Path) -> None:
+    """sqlite3.DatabaseError unless `path` holds a database that MLflow's migrations have finished."""
+    reader = sqlite3.connect(f"file:{urllib.parse.quote(str(path))}?mode=ro", uri=True, timeout=BUSY_SECONDS)
+    with contextlib.closing(reader):
+        if reader.execute("select version_num from alembic_version").fetchone() is None:
+            raise sqlite3.DatabaseError(f"{path} holds unfinished MLflow migrations")
+
+
+def _set_aside(path: Path) -> None:
+    target, copies = path.with_name(f"{path.name}.broken"), 0
+    while target.exists():
+        copies += 1
+        target = path.with_name(f"{path.name}.broken-{copies}")
+    path.rename(target)
+
+
+def _create_database(path: Path) -> None:
+    from mlflow.store.db import utils
+
+    for forgotten in path.parent.glob(f".{path.name}.*.tmp*"):  # of a driver that was killed; the lock is held
+        forgotten.unlink(missing_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    engine = utils.create_sqlalchemy_engine(f"sqlite:///{temporary}")
+    try:
+        utils._initialize_tables(engine)  # what `mlflow db upgrade` and the first client call run
+    finally:
+        engine.dispose()
+    temporary.replace(path)

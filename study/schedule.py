@@ -1,0 +1,149 @@
+"""Trials that are left, run under Ray Tune or one after the other.
+
+Tune only schedules. What is finished is decided by the records, so its own state is never read back.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from study.score import worker_slots
+from study.spec import Resources
+from study.trial import Assignment, execute
+
+log = logging.getLogger(__name__)
+
+Finished = Callable[[Assignment, str | None], None]  # a trial that has ended, and why it failed (None: it did not)
+CRASHES = 2  # a trial whose process died (out of memory, a signal) is started again so many times
+
+
+class Stopped(Exception):
+    """The run was asked to stop; what is left is left for the next run."""
+
+
+def run_serially(assignments: Sequence[Assignment], finished: Finished) -> None:
+    """One trial after the other, in this process."""
+    for assignment in assignments:
+        finished(assignment, execute(assignment))
+
+
+@contextmanager
+def ray_session() -> Iterator[None]:
+    """Join the Ray cluster that RAY_ADDRESS names, or start one on this machine; leave it at the end."""
+    import ray
+
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    local: dict[str, Any] = {} if os.environ.get("RAY_ADDRESS") else {"include_dashboard": False}
+    ray.init(logging_level=logging.ERROR, log_to_driver=False, **local)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+QUIET = {
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # trials write by absolute paths
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV, JSON and TensorBoard files beside the records
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a task without a GPU share sees no GPU
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+def run_on_ray(assignments: Sequence[Assignment], resources: Resources, finished: Finished) -> None:
+    """All trials under one Tuner, in the given order as slots come free. Raises Stopped on SIGTERM or Ctrl-C.
+
+    A trial that raises has written its own failure. A process that dies is retried CRASHES times and then reported.
+    """
+    import ray
+    from ray import tune
+
+    if not assignments:
+        return
+    watch = _watcher(assignments, finished)
+    trainable = tune.with_resources(
+        tune.with_parameters(_trainable, assignments=list(assignments)), {"cpu": resources.cpu, "gpu": resources.gpu}
+    )
+    with tempfile.TemporaryDirectory(prefix="l3study-tune-") as scratch, _stop_on_sigterm() as stop:
+        tuner = tune.Tuner(
+            trainable,
+            param_space={"index": tune.grid_search(list(range(len(assignments))))},
+            tune_config=tune.TuneConfig(max_concurrent_trials=worker_slots(resources), reuse_actors=True),
+            run_config=tune.RunConfig(
+                name="trials",
+                storage_path=scratch,
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=CRASHES),
+                callbacks=[watch],
+            ),
+        )
+        try:
+            tuner.fit()
+        except (ray.exceptions.RayError, tune.TuneError, RuntimeError) as error:
+            # e.g. Ray's memory monitor ends a whole fit: the trials that it took along are still without a record
+            log.warning("Ray Tune ended early: %s", str(error).strip().splitlines()[0])
+        if stop.asked or watch.unfinished:
+            raise Stopped(f"stopped with {len(watch.unfinished)} trials left")
+
+
+def _trainable(config: dict[str, Any], assignments: Sequence[Assignment]) -> None:
+    from ray import tune
+
+    reason = execute(assignments[config["index"]])
+    tune.report({"failed": reason is not None, "reason": reason or ""})
+
+
+def _watcher(assignments: Sequence[Assignment], finished: Finished) -> Any:
+    from ray import tune
+
+    class Watch(tune.Callback):
+        """Tells the driver of every trial that has ended."""
+
+        def __init__(self) -> None:
+            self.unfinished = set(range(len(assignments)))
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            return tune.Callback, ()  # Tune pickles its callbacks for a restore that never happens; this one has a thread
+
+        def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+            self._end(trial, trial.last_result.get("reason") or None)
+
+        def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+            self._end(trial, f"its process died {CRASHES + 1} times (out of memory, or killed)")
+
+        def _end(self, trial: Any, reason: str | None) -> None:
+            index = trial.config["index"]
+            if index in self.unfinished:
+                self.unfinished.discard(index)
+                finished(assignments[index], reason)
+
+    return Watch()
+
+
+class _Stop:
+    asked = False
+
+
+@contextmanager
+def _stop_on_sigterm() -> Iterator[_Stop]:
+    """SIGTERM becomes SIGUSR1, which Tune takes as "save and return"; Tune ignores SIGTERM, and Ray's handler kills."""
+    stop = _Stop()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        stop.asked = True
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGTERM, note)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,214 @@
+"""Scores of a dataset's texts on disk, and the workers that make them.
+
+A job's texts are cut into shards by the texts alone, never by the number of workers. Each shard becomes one Parquet
+part, written whole by the worker that scored it and named by its content; the manifest is written last, and a score
+folder without one is unfinished. What is there already is never scored again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from l3masking.data import TextData
+from l3masking.precision import Precision
+from l3masking.scoring import ScoringConfig, TokenScores, score_tokens
+from study.files import canonical, content_key, write_atomic
+from study.inputs import DataSource, EncoderSource, held_data, held_encoder
+from study.spec import Resources, plain
+
+SCHEMA = 1  # of a score folder; part of its key
+SHARD_TEXTS = 64  # distinct texts in a shard: seconds to minutes of work, and the most that a killed worker loses
+PART = re.compile(r"part-(\d{5})-([0-9a-f]{32})\.parquet")
+COLUMNS = ("input_ids", "positions", "words", "log_likelihood")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreJob:
+    """The masked-LM texts of one dataset, to be scored by one encoder under one setting."""
+
+    encoder: EncoderSource
+    data: DataSource
+    scoring: ScoringConfig
+    precision: Precision
+
+    @property
+    def key(self) -> str:
+        """Everything that may change a score; two studies may share a folder of scores."""
+        return content_key(
+            {
+                "schema": SCHEMA,
+                "revision": self.encoder.revision,
+                "data_hash": self.data.data_hash,
+                "scoring": plain(self.scoring),
+                "precision": self.precision,
+            }
+        )
+
+
+class Shard(NamedTuple):
+    """A part of a job's work."""
+
+    number: int
+    texts: tuple[str, ...]
+
+
+class Done(NamedTuple):
+    """What a worker says of a finished shard."""
+
+    number: int
+    tokens: int
+    seconds: float
+
+
+def shards(data: TextData) -> list[Shard]:
+    """The distinct texts, longest first, cut into shards: the costly ones come first and fill the workers."""
+    ordered = sorted(dict.fromkeys(data.mlm_texts), key=lambda text: (-len(text), text))
+    parts = [tuple(ordered[start : start + SHARD_TEXTS]) for start in range(0, len(ordered), SHARD_TEXTS)]
+    return [Shard(number, texts) for number, texts in enumerate(parts)]
+
+
+class ScoringWorker:
+    """Scores shards of one job and writes their parts. A plain class: Ray makes actors of it, a serial run calls it."""
+
+    def __init__(self, job: ScoreJob, folder: Path, resources: Resources) -> None:
+        torch.set_num_threads(resources.threads)
+        self.job, self.folder, self.resources = job, folder, resources
+        self.encoder = held_encoder(job.encoder, "cuda" if resources.gpu else "cpu")
+
+    def score(self, shard: Shard) -> Done:
+        """Score one shard and write its part."""
+        started = time.perf_counter()
+        scores = score_tokens(
+            self.encoder,
+            shard.texts,
+            metric=self.job.scoring.metric,
+            max_length=self.job.scoring.max_length,
+            word_source=self.job.scoring.word_source,
+            whitespace=self.job.scoring.whitespace,
+            precision=self.job.precision,
+            token_budget=self.resources.token_budget,
+        )
+        content = part_bytes(shard.texts, scores)
+        digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+        write_atomic(self.folder / f"part-{shard.number:05d}-{digest}.parquet", content)
+        tokens = sum(len(score.positions) for score in scores)
+        return Done(shard.number, tokens, time.perf_counter() - started)
+
+
+def part_bytes(texts: Sequence[str], scores: Sequence[TokenScores]) -> bytes:
+    """One Parquet file: a row per text with its ids, eligible positions, word numbers and log-likelihoods."""
+    columns = {name: [getattr(score, name) for score in scores] for name in COLUMNS}
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"text": list(texts), **columns}), buffer)
+    return buffer.getvalue()
+
+
+def score_job(
+    job: ScoreJob,
+    folder: Path,
+    resources: Resources,
+    execute: Callable[[ScoreJob, Path, Resources, Sequence[Shard]], Iterable[Done]],
+    report: Callable[[str, int, int], None],
+) -> None:
+    """Score what is missing of a job. `execute`: runs shards and yields what is done; `report`: (name, done, all)."""
+    wanted = shards(held_data(job.data))
+    name = f"{job.encoder.name} on {job.data.name}"
+    missing = [shard for shard in wanted if shard.number not in dict(parts(folder))]
+    if missing or not (folder / "manifest.json").is_file():
+        finished = len(wanted) - len(missing)
+        for _ in execute(job, folder, resources, missing):
+            finished += 1
+            report(name, finished, len(wanted))
+        found = dict(parts(folder))
+        manifest = {
+            "key": job.key,
+            "parts": [found[shard.number].name for shard in wanted],
+            "scoring": plain(job.scoring),
+        }
+        write_atomic(folder / "manifest.json", canonical(manifest))
+
+
+def execute_serially(job: ScoreJob, folder: Path, resources: Resources, missing: Sequence[Shard]) -> Iterator[Done]:
+    """One shard after the other, in this process."""
+    if missing:
+        worker = ScoringWorker(job, folder, resources)
+        yield from map(worker.score, missing)
+
+
+def execute_on_ray(job: ScoreJob, folder: Path, resources: Resources, missing: Sequence[Shard]) -> Iterator[Done]:
+    """One actor per GPU share or CPU slot, two shards in flight each. Actors that die are restarted, shards retried."""
+    import ray
+
+    if not missing:
+        return
+    options = {"num_cpus": resources.cpu, "num_gpus": resources.gpu, "max_restarts": 3, "max_task_retries": 2}
+    count = min(worker_slots(resources), len(missing))
+    actors = [ray.remote(ScoringWorker).options(**options).remote(job, folder, resources) for _ in range(count)]
+    waiting = list(missing)
+    running = {}
+    for actor in actors * 2:
+        if waiting:
+            running[actor.score.remote(waiting.pop(0))] = actor
+    while running:
+        ready, _ = ray.wait(list(running), num_returns=1)
+        actor = running.pop(ready[0])
+        done = ray.get(ready[0])
+        if waiting:
+            running[actor.score.remote(waiting.pop(0))] = actor
+        yield done
+    for actor in actors:
+        ray.kill(actor)
+
+
+def worker_slots(resources: Resources) -> int:
+    """How many workers or trials of this size the Ray cluster holds at a time, at least 1."""
+    import ray
+
+    held = ray.cluster_resources()
+    fits = int(held.get("CPU", 1) // resources.cpu)
+    if resources.gpu:
+        fits = min(fits, int(held.get("GPU", 0) // resources.gpu))
+    return max(1, min(fits, resources.workers or fits))
+
+
+def parts(folder: Path) -> Iterator[tuple[int, Path]]:
+    """The parts of a folder whose content is what their name says; others are removed and will be scored again."""
+    for path in sorted(folder.glob("part-*.parquet")):
+        match = PART.fullmatch(path.name)
+        if match and hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest() == match[2]:
+            yield int(match[1]), path
+        else:
+            path.unlink(missing_ok=True)
+
+
+def read_scores(folder: Path, texts: Sequence[str]) -> list[TokenScores]:
+    """Scores of `texts`, one each, from a finished folder. FileNotFoundError where it is unfinished or damaged."""
+    names = json.loads((folder / "manifest.json").read_bytes())["parts"]
+    by_text: dict[str, TokenScores] = {}
+    found = {path.name: path for _, path in parts(folder)}
+    for name in names:
+        if name not in found:
+            raise FileNotFoundError(f"{folder / name} is missing or damaged: run the study again to score it anew")
+        table = pq.read_table(found[name])
+        columns = [table.column(column).to_pylist() for column in COLUMNS]
+        for text, ids, positions, words, values in zip(table.column("text").to_pylist(), *columns, strict=True):
+            by_text[text] = TokenScores(
+                input_ids=np.asarray(ids, dtype=np.int64),
+                positions=np.asarray(positions, dtype=np.int64),
+                words=np.asarray(words, dtype=np.int64),
+                log_likelihood=np.asarray(values, dtype=np.float32),
+            )
+    return [by_text[text] for text in texts]

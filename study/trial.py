@@ -1,0 +1,162 @@
+"""What one trial does: load, mask, fine-tune, and write one record per objective. No Ray here."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import platform
+import socket
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from l3masking.finetune import Outcome
+from l3masking.regimes import METHODS, run_method
+from l3masking.scoring import TokenScores
+from study.inputs import DataSource, EncoderSource, held_data, held_encoder
+from study.plan import Trial
+from study.score import read_scores
+from study.spec import Resources, configs
+from study.store import SCHEMA, Store
+
+PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """A trial and all that a process needs to run it anywhere that sees the study's folder."""
+
+    study: str
+    trial: Trial
+    encoder: EncoderSource
+    data: DataSource
+    root: Path  # the study's folder
+    scores: Path | None  # the score folder, for methods that need one
+    resources: Resources
+    commit: str | None  # of this program's checkout, where it is one
+
+
+def execute(assignment: Assignment, on_evaluation: Callable[[dict[str, Any]], None] | None = None) -> str | None:
+    """Run one trial and write its records, or its failure; returns the reason of a failure, None where it finished.
+
+    This is the one place where any exception is caught: a trial that fails costs itself alone.
+    """
+    store = Store(assignment.root)
+    attempts = 1 + max((attempts_of(store, key) for key in assignment.trial.keys.values()), default=0)
+    try:
+        for record in run_trial(assignment, attempts=attempts, on_evaluation=on_evaluation):
+            store.commit(record)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
+        fail(store, assignment.trial, reason, traceback.format_exc(), attempts)
+        return reason
+    return None
+
+
+def fail(store: Store, trial: Trial, reason: str, trace: str, attempts: int) -> None:
+    """Write down a failure for every objective of a trial."""
+    for objective, key in trial.keys.items():
+        store.fail(
+            {"key": key, **identity(trial, objective), "reason": reason, "traceback": trace, "attempts": attempts}
+        )
+
+
+def attempts_of(store: Store, key: str) -> int:
+    """Attempts that failed so far."""
+    return next((int(failure["attempts"]) for failure in store.failures() if failure["key"] == key), 0)
+
+
+def identity(trial: Trial, objective: str) -> dict[str, Any]:
+    """What names a record among the others of its study."""
+    return {
+        "encoder": trial.encoder,
+        "dataset": trial.dataset,
+        "method": trial.method,
+        "variant": trial.variant,
+        "mask_mean": trial.mask_mean,
+        "objective": objective,
+        "seed": trial.seed,
+    }
+
+
+def run_trial(
+    assignment: Assignment, *, attempts: int = 1, on_evaluation: Callable[[dict[str, Any]], None] | None = None
+) -> list[dict[str, Any]]:
+    """Fine-tune once and return a record per objective."""
+    started, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
+    trial, resources = assignment.trial, assignment.resources
+    torch.set_num_threads(resources.threads)  # whatever Ray put into the environment: threads change rounding
+    device = "cuda" if resources.gpu else "cpu"
+    encoder = held_encoder(assignment.encoder, device)
+    data = held_data(assignment.data)
+    scores = held_scores(assignment.scores, assignment.data) if assignment.scores else None
+    setting = configs(trial.settings)
+    outcomes, masks = run_method(
+        trial.method,
+        encoder,
+        data,
+        scoring=setting.scoring,
+        masking=setting.masking,
+        config=setting.finetune,
+        seed=trial.seed,
+        objectives=trial.objectives,
+        scores=scores if METHODS[trial.method].needs_scores else None,
+        on_evaluation=on_evaluation,
+    )
+    run = {
+        "seconds": time.perf_counter() - clock,
+        "host": socket.gethostname(),
+        "device": torch.cuda.get_device_name() if device == "cuda" else platform.machine(),
+        "threads": resources.threads,
+        "versions": versions(),
+        "commit": assignment.commit,
+        "attempts": attempts,
+        "started": started.isoformat(timespec="seconds"),
+    }
+    return [
+        {
+            "schema": SCHEMA,
+            "key": key,
+            "trajectory": trial.trajectory,
+            "study": assignment.study,
+            **identity(trial, objective),
+            "revision": trial.revision,
+            "data_hash": trial.data_hash,
+            "settings": trial.settings,
+            "labels": list(data.labels),
+            "overlap": data.overlap,
+            "mask_probability": masks,
+            **_results(outcomes[objective]),
+            "run": run,
+        }
+        for objective, key in trial.keys.items()
+    ]
+
+
+def _results(outcome: Outcome) -> dict[str, Any]:
+    """All fields but the objective, which the identity names, and the weights, which no record holds."""
+    return {
+        field.name: getattr(outcome, field.name)
+        for field in dataclasses.fields(outcome)
+        if field.name not in ("objective", "weights")
+    }
+
+
+@lru_cache(maxsize=1)
+def held_scores(folder: Path, data: DataSource) -> list[TokenScores]:
+    """Scores of a dataset's masked-LM texts; the last ones stay in memory."""
+    return read_scores(folder, held_data(data).mlm_texts)
+
+
+@lru_cache(maxsize=1)
+def versions() -> dict[str, str]:
+    """Of Python and the packages that compute."""
+    from importlib.metadata import version
+
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}

@@ -1,0 +1,32 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test asks a Hub; those about the Hub say so themselves
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def encoder_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folder of a small random masked LM for each type in small_encoders.TYPES. Copy one before changing it."""
+    from small_encoders import MAKERS
+
+    root = tmp_path_factory.mktemp("small-encoders")
+    return {kind: make(root / kind) for kind, make in MAKERS.items()}
+
+
+@pytest.fixture(scope="session")
+def encoders(encoder_folders: dict[str, Path]) -> dict:
+    """The same, loaded. Read only."""
+    import torch
+
+    from l3masking.encoders import load_encoder
+
+    torch.set_num_threads(1)  # for models this small a second thread costs more than it gives
+    return {kind: load_encoder(str(folder)) for kind, folder in encoder_folders.items()}

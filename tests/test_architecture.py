@@ -1,0 +1,171 @@
+"""Who imports whom, how large things are, and that an import does nothing. Read from the source, not by running it."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+MODULES = {
+    f"{package}.{file.stem}" if file.stem != "__init__" else package: file
+    for package in ("l3masking", "study")
+    for file in sorted((ROOT / package).rglob("*.py"))
+}
+TREES = {name: ast.parse(file.read_text()) for name, file in MODULES.items()}
+NOUNS = {"errors", "rng", "metrics", "calibration", "words", "precision"}  # know nothing of ours but errors
+INPUTS = {"data", "rows", "sources", "splits", "textdata", "encoders"}
+PARTS = {"scoring", "masking", "weighting", "heads", "batches", "optim", "selection"}
+TOP = {"steps", "finetune", "regimes"}
+LAYERS = (NOUNS, INPUTS, PARTS, TOP)
+
+
+def imported(node: ast.AST) -> set[str]:
+    """Modules of one import statement; `from package import name` counts as package.name where that is a module."""
+    if isinstance(node, ast.Import):
+        return {alias.name for alias in node.names}
+    if isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "imports are absolute"
+        base = str(node.module)
+        return {f"{base}.{alias.name}" if f"{base}.{alias.name}" in MODULES else base for alias in node.names}
+    return set()
+
+
+def imports(name: str, *, inside_functions: bool = True) -> set[str]:
+    tree = TREES[name]
+    nodes = ast.walk(tree) if inside_functions else iter(tree.body)
+    return {module for node in nodes for module in imported(node)}
+
+
+def functions(name: str) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return [node for node in ast.walk(TREES[name]) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def dataclass_options(node: ast.ClassDef) -> set[str] | None:
+    """Names that a @dataclass decorator sets to True; None without one."""
+    for decorator in node.decorator_list:
+        call = decorator.func if isinstance(decorator, ast.Call) else decorator
+        if isinstance(call, ast.Name) and call.id == "dataclass":
+            keywords = decorator.keywords if isinstance(decorator, ast.Call) else []
+            return {str(k.arg) for k in keywords if isinstance(k.value, ast.Constant) and k.value.value is True}
+    return None
+
+
+CLASSES = [(name, node) for name, tree in TREES.items() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+CONFIGS = [
+    (name, node)
+    for name, node in CLASSES
+    if node.name.endswith(("Config", "Spec")) and not node.name.startswith("_") and dataclass_options(node) is not None
+]
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.split(".")[0] == "l3masking"])
+def test_the_method_knows_nothing_of_the_study(name: str) -> None:
+    assert not {module.split(".")[0] for module in imports(name)} & {"ray", "mlflow", "optuna", "study"}
+
+
+def test_every_module_of_the_method_has_a_layer() -> None:
+    ours = {name.removeprefix("l3masking.") for name in MODULES if name.startswith("l3masking.")}
+    assert ours == set().union(*LAYERS), "give a new module its place in LAYERS"
+
+
+@pytest.mark.parametrize("layer", range(len(LAYERS)))
+def test_layers_import_downwards(layer: int) -> None:
+    allowed = set().union(*LAYERS[: layer + 1]) if layer else {"errors"}
+    for module in LAYERS[layer]:
+        ours = {name for name in imports(f"l3masking.{module}") if name.split(".")[0] == "l3masking"}
+        assert {name.removeprefix("l3masking.") for name in ours} <= allowed, f"l3masking.{module} imports upwards"
+
+
+def test_no_cycles_at_module_level() -> None:
+    graph = {name: imports(name, inside_functions=False) & set(MODULES) - {name} for name in MODULES}
+    done: set[str] = set()
+    while ready := [name for name in graph if name not in done and graph[name] <= done]:
+        done.update(ready)
+    assert set(graph) == done, f"a cycle among {sorted(set(graph) - done)}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_sizes(name: str) -> None:
+    lines = MODULES[name].read_text().count("\n")
+    assert lines <= 300, f"{name} has {lines} lines: split it"
+    long = {f.name: f.end_lineno - f.lineno + 1 for f in functions(name) if f.end_lineno - f.lineno >= 60}
+    assert not long, f"{name}: functions of more than 60 lines"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_broad_catches(name: str) -> None:
+    broad = [
+        node.lineno
+        for node in ast.walk(TREES[name])
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or (isinstance(node.type, ast.Name) and node.type.id == "BaseException"))
+    ]
+    assert not broad, f"{name}: lines {broad} catch everything"
+
+
+@pytest.mark.parametrize(("name", "node"), CONFIGS, ids=[f"{name}.{node.name}" for name, node in CONFIGS])
+def test_configurations_are_frozen_keyword_only_and_annotated(name: str, node: ast.ClassDef) -> None:
+    assert {"frozen", "kw_only"} <= (dataclass_options(node) or set())
+    bare = [ast.unparse(statement) for statement in node.body if isinstance(statement, ast.Assign)]
+    assert not bare, "an attribute without annotation is no field and cannot be set"
+
+
+def test_the_walk_finds_the_configurations() -> None:
+    names = {node.name for _, node in CONFIGS}
+    assert {"ScoringConfig", "MaskingConfig", "EncoderSpec", "DataSpec", "OptimConfig", "FinetuneConfig"} <= names
+
+
+WITNESS = """
+import logging, random, socket, sys, warnings
+import numpy, torch
+def refuse(*_, **__):
+    raise AssertionError("an import opened a connection")
+socket.socket.connect = refuse
+socket.getaddrinfo = refuse
+def state():
+    return (torch.random.get_rng_state().tolist(), numpy.random.get_state()[1].tolist(), random.getstate(),
+            list(logging.getLogger().handlers), logging.getLogger().level, torch.get_num_threads(),
+            torch.get_default_dtype(), torch.are_deterministic_algorithms_enabled(), list(sys.path))
+before = state()
+import importlib
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+assert state() == before, "an import changed a global state"
+ours = [logging.getLogger(n) for n in list(logging.root.manager.loggerDict) if n.startswith("l3masking")]
+assert not [logger for logger in ours if logger.handlers]
+assert not {"ray", "mlflow", "optuna", "study"} & set(sys.modules)
+print("unchanged")
+"""
+
+
+def test_importing_the_method_has_no_effect(tmp_path: Path) -> None:
+    names = [name for name in MODULES if name.split(".")[0] == "l3masking"]
+    run = subprocess.run(
+        [sys.executable, "-c", WITNESS, *names], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip() == "unchanged"
+
+
+def tracked_files() -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+    )
+    if listed.returncode != 0:  # an unpacked archive has no git
+        return [
+            file for folder in ("l3masking", "study", "tests", "search_spaces") for file in (ROOT / folder).rglob("*")
+        ]
+    return [ROOT / line for line in listed.stdout.splitlines()]
+
+
+def test_no_machine_paths_in_files() -> None:
+    machine = re.compile(r"(?<![\w.~])/" + r"(home|Users|work|root|mnt)/(?!somebody)\w")
+    found = []
+    for file in tracked_files():
+        if file.suffix in {".py", ".yaml", ".yml", ".toml", ".md", ".txt", ".cfg"} and file.is_file():
+            lines = file.read_text(encoding="utf-8").splitlines()
+            found += [f"{file.relative_to(ROOT)}:{n}" for n, line in enumerate(lines, 1) if machine.search(line)]
+    assert not found
