@@ -12,17 +12,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import tokenizers
 import torch
 import torch.nn.functional as F
-from tokenizers import models, normalizers, pre_tokenizers, trainers
-from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast
-from transformers.utils import logging as transformers_logging
 
 from l3masking.errors import InputError
 from l3masking.masking import IGNORED, MaskingCollator, MaskingConfig
 from l3masking.rng import stream, stream_seed
+
+if TYPE_CHECKING:  # imported where they are used: they take seconds, and a cached world needs neither
+    from transformers import BertForMaskedLM, BertTokenizerFast
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ LOG_EVERY = 100  # updates
 class EncoderConfig:
     """Size and pre-training of the encoder. The constants were chosen by the pre-training loss alone."""
 
-    vocabulary: int = 1200  # entries of the WordPiece vocabulary, special tokens included, >= 64
+    vocabulary: int = 1024  # entries of the WordPiece vocabulary, special tokens included, >= 64
     layers: int = 2  # >= 1
     width: int = 64  # of the hidden states, a multiple of `heads`
     inner: int = 128  # width inside the feed-forward blocks, >= 1
@@ -84,9 +84,12 @@ def train_tokenizer(texts: Sequence[str], config: EncoderConfig) -> BertTokenize
     The letters are handed to the trainer as special tokens. Otherwise it numbers the letters inside words in the order
     of a hash table, which differs from process to process, and breaks ties between equally frequent pairs by number.
     """
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+    from transformers import BertTokenizerFast
+
     letters = string.ascii_lowercase
     first = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters)]
-    raw = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    raw = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     raw.normalizer = normalizers.BertNormalizer()
     raw.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     raw.train_from_iterator(
@@ -97,6 +100,8 @@ def train_tokenizer(texts: Sequence[str], config: EncoderConfig) -> BertTokenize
 
 def random_bert(tokenizer: BertTokenizerFast, config: EncoderConfig) -> BertForMaskedLM:
     """A model in eval mode with first weights from torch's default generator."""
+    from transformers import BertConfig, BertForMaskedLM
+
     sizes = BertConfig(
         vocab_size=len(tokenizer),
         hidden_size=config.width,
@@ -171,6 +176,8 @@ def _one_thread() -> Iterator[None]:
 
 @contextmanager
 def _no_progress_bar() -> Iterator[None]:
+    from transformers.utils import logging as transformers_logging
+
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:

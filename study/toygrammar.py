@@ -34,11 +34,11 @@ VOWELS = "aeiou"
 class GrammarConfig:
     """The general language and the size of its corpus."""
 
-    topics: int = 10  # what a text can be about, >= 2
-    nouns: int = 24  # of one topic, >= 4
-    verbs: int = 10  # of one topic, >= 2
-    adjectives: int = 8  # of one topic, >= 1
-    names: int = 1500  # rare words without article or habit, >= 1
+    topics: int = 8  # what a text can be about, >= 2
+    nouns: int = 20  # of one topic, >= 4
+    verbs: int = 8  # of one topic, >= 2
+    adjectives: int = 6  # of one topic, >= 1
+    names: int = 1200  # rare words without article or habit, >= 1
     zipf: float = 1.0  # the r-th word of a list has weight r ** -zipf; >= 0
     habit: float = 0.85  # share of the choices that follow the neighbouring word, in [0, 1]
     naming: float = 0.3  # share of the clauses whose subject is a name, in [0, 1]
