@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from l3masking.errors import EnvironmentFault, InputError
+from l3masking.families import FAMILIES, Family
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,10 @@ class Encoder:
         return self.model.base_model  # type: ignore[return-value]
 
     @property
+    def family(self) -> Family:
+        return FAMILIES[self.model.config.model_type]  # type: ignore[union-attr, index]
+
+    @property
     def hidden_size(self) -> int:
         return int(self.model.config.hidden_size)  # type: ignore[union-attr, arg-type]
 
@@ -59,7 +63,23 @@ class Encoder:
 
     def mlm_logits(self, hidden_NH: Tensor) -> Tensor:
         """[N, H] last-layer states to [N, V] logits of the encoder's own pre-trained head."""
-        return MLM_HEADS[self.model.config.model_type](self.model, hidden_NH)  # type: ignore[union-attr, index]
+        return self.family.mlm_head(self.model, hidden_NH)
+
+    def states_at(self, input_ids_BT: Tensor, attention_mask_BT: Tensor, rows_N: Tensor, positions_N: Tensor) -> Tensor:
+        """[N, H] last-layer states at N places of a batch.
+
+        Behind its attention the last layer looks at each position alone, so from there on only these N are computed:
+        a ninth of a six-layer body less.
+        """
+
+        def pick(module: nn.Module, arguments: Any, states_BTH: Tensor) -> Tensor:
+            return states_BTH[rows_N, positions_N][None]
+
+        hook = self.family.last_attention(self.body).register_forward_hook(pick)
+        try:
+            return self.body(input_ids=input_ids_BT, attention_mask=attention_mask_BT)[0][0]
+        finally:
+            hook.remove()
 
     def check_length(self, max_length: int) -> None:
         """Raise InputError where the encoder has fewer positions than `max_length`."""
@@ -68,20 +88,6 @@ class Encoder:
             raise InputError(
                 f"scoring.max_length is {max_length}: this encoder has {limit} positions, set {limit} or less"
             )
-
-
-def _distilbert_head(model: Any, hidden: Tensor) -> Tensor:
-    return model.vocab_projector(model.vocab_layer_norm(model.activation(model.vocab_transform(hidden))))
-
-
-MLM_HEADS: dict[str, Callable[[Any, Tensor], Tensor]] = {
-    "bert": lambda model, hidden: model.cls(hidden),
-    "roberta": lambda model, hidden: model.lm_head(hidden),
-    "xlm-roberta": lambda model, hidden: model.lm_head(hidden),
-    "camembert": lambda model, hidden: model.lm_head(hidden),
-    "distilbert": _distilbert_head,
-}
-POSITIONS_AFTER_PADDING = {"roberta", "xlm-roberta", "camembert"}  # position numbers start behind the padding id
 
 
 COMMIT = r"[0-9a-f]{40}"
@@ -117,8 +123,8 @@ def load_encoder(
             hub_commit(spec)
     try:
         config = AutoConfig.from_pretrained(spec.place, **where)
-        if config.model_type not in MLM_HEADS:
-            known = ", ".join(sorted(MLM_HEADS))
+        if config.model_type not in FAMILIES:
+            known = ", ".join(sorted(FAMILIES))
             raise InputError(
                 f"encoder {spec.place}: type {config.model_type!r} is not a known masked LM (known: {known})"
             )
@@ -176,7 +182,7 @@ def check_tokenizer(tokenizer: Any, vocab_size: int, place: str) -> None:
 
 def position_limit(config: Any) -> int:
     """Longest sequence the position table holds: `model_max_length` of a tokenizer is often 1e30 and says nothing."""
-    taken = config.pad_token_id + 1 if config.model_type in POSITIONS_AFTER_PADDING else 0
+    taken = config.pad_token_id + 1 if FAMILIES[config.model_type].pads_positions else 0
     return int(config.max_position_embeddings) - taken
 
 

@@ -78,13 +78,13 @@ class MultiTaskModel(nn.Module):
         shared = {id(p) for p in self.encoder.body.parameters()}
         return [p for p in self.language_model.parameters() if id(p) not in shared and p.requires_grad]
 
-    def hidden(self, chunk: Chunk) -> Tensor:
-        """[B, T, H] last-layer states."""
-        return self.encoder.body(input_ids=chunk.input_ids, attention_mask=chunk.attention_mask)[0]
-
     def features(self, chunks: Sequence[Chunk]) -> Tensor:
         """[B, H] first-token states of a whole batch, chunk after chunk."""
-        return torch.cat([self.hidden(chunk)[:, 0] for chunk in chunks])
+        states = []
+        for chunk in chunks:
+            rows = torch.arange(len(chunk.input_ids), device=chunk.input_ids.device)
+            states.append(self.encoder.states_at(chunk.input_ids, chunk.attention_mask, rows, torch.zeros_like(rows)))
+        return torch.cat(states)
 
     def classification_loss(self, chunks: Sequence[Chunk], head: ClassificationHead | None = None) -> Tensor:
         """Mean cross-entropy over the batch (nats), through `head` or the primary head."""
@@ -94,14 +94,14 @@ class MultiTaskModel(nn.Module):
     def mlm_loss(self, chunks: Sequence[Chunk]) -> Tensor | None:
         """Mean cross-entropy over the selected positions of the batch (nats); None where nothing was selected.
 
-        Only selected positions pass through the LM head: [N, H] -> [N, V].
+        Only selected positions pass through the last feed-forward part and the LM head: [N, H] -> [N, V].
         """
         states, truths = [], []
         for chunk in chunks:
-            selected = chunk.labels != IGNORED
-            if selected.any():
-                states.append(self.hidden(chunk)[selected])
-                truths.append(chunk.labels[selected])
+            rows, positions = torch.nonzero(chunk.labels != IGNORED, as_tuple=True)
+            if len(rows):
+                states.append(self.encoder.states_at(chunk.input_ids, chunk.attention_mask, rows, positions))
+                truths.append(chunk.labels[rows, positions])
         if not states:
             return None
         logits_NV = self.encoder.mlm_logits(torch.cat(states))

@@ -162,7 +162,7 @@ def score_batch(
 ) -> NDArray[np.float32]:
     """Log-likelihoods of all tokens read from a batch of rows, row after row.
 
-    Only the hidden states at the read positions go through the LM head.
+    Only the read positions go through the last layer's feed-forward part and the LM head.
     """
     longest = max(len(encoded[row.text].input_ids) for row in batch)
     ids_RT = np.full((len(batch), longest), encoder.tokenizer.pad_token_id, dtype=np.int64)
@@ -176,12 +176,9 @@ def score_batch(
     at_position = np.concatenate([encoded[row.text].positions[row.read] for row in batch])
     truth = np.concatenate([encoded[row.text].input_ids[encoded[row.text].positions[row.read]] for row in batch])
     device = encoder.device
+    arrays = (ids_RT, attention_RT, at_row, at_position)
     with autocast(device, precision):
-        hidden_RTH = encoder.body(
-            input_ids=torch.from_numpy(ids_RT).to(device), attention_mask=torch.from_numpy(attention_RT).to(device)
-        )[0]
-        read_NH = hidden_RTH[torch.from_numpy(at_row).to(device), torch.from_numpy(at_position).to(device)]
-        logits_NV = encoder.mlm_logits(read_NH)
+        logits_NV = encoder.mlm_logits(encoder.states_at(*(torch.from_numpy(array).to(device) for array in arrays)))
     log_softmax_NV = torch.log_softmax(logits_NV.float(), dim=-1)
     scored_N = log_softmax_NV.gather(1, torch.from_numpy(truth).to(device)[:, None])[:, 0]
     return scored_N.clamp(max=0).cpu().numpy()

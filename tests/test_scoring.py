@@ -76,7 +76,7 @@ def test_identities_between_the_metrics(encoders: dict, kind: str) -> None:
         single = starts[starts == ends]
         np.testing.assert_allclose(one.log_likelihood[single], three.log_likelihood[single], atol=1e-5)
         middle = np.setdiff1d(np.arange(len(one.words)), [*starts, *ends])
-        assert np.all(np.abs(one.log_likelihood[middle] - three.log_likelihood[middle]) > 1e-5)
+        assert np.max(np.abs(one.log_likelihood[middle] - three.log_likelihood[middle])) > 1e-3
     assert kinds_seen == {1, 2, 3} if kind == "roberta" else {1, 3} <= kinds_seen
 
 
