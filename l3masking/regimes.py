@@ -14,7 +14,8 @@ from l3masking import rng
 from l3masking.data import Split, TextData
 from l3masking.encoders import Encoder
 from l3masking.errors import InputError
-from l3masking.finetune import FinetuneConfig, Outcome, Task, fine_tune
+from l3masking.evaluation import Task
+from l3masking.finetune import FinetuneConfig, Outcome, fine_tune
 from l3masking.masking import POLICIES, MaskingConfig
 from l3masking.scoring import ScoringConfig, TokenScores
 from l3masking.steps import Auxiliary, Examples

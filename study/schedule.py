@@ -112,7 +112,10 @@ def _watcher(assignments: Sequence[Assignment], finished: Finished) -> Any:
             self.unfinished = set(range(len(assignments)))
 
         def __reduce__(self) -> tuple[Any, ...]:
-            return tune.Callback, ()  # Tune pickles its callbacks for a restore that never happens; this one has a thread
+            return (
+                tune.Callback,
+                (),
+            )  # Tune pickles its callbacks for a restore that never happens; this one has a thread
 
         def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
             self._end(trial, trial.last_result.get("reason") or None)

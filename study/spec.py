@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
+from l3masking.batches import TrainConfig
 from l3masking.data import DataSpec
 from l3masking.encoders import EncoderSpec
 from l3masking.errors import InputError
-from l3masking.finetune import FinalConfig, FinetuneConfig, TrainConfig
+from l3masking.final import FinalConfig
+from l3masking.finetune import FinetuneConfig
 from l3masking.heads import ModelConfig
 from l3masking.masking import MaskingConfig
 from l3masking.optim import OptimConfig

@@ -70,9 +70,9 @@ def build_world(config: WorldConfig | None = None, *, cache: Path | None = None)
     """
     config = config or WorldConfig()
     final = _place(config, cache)
-    if world := _read(final):
-        return world
     try:
+        if world := _read(final):
+            return world
         final.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(f"{final}.lock"):
             if world := _read(final):
@@ -155,7 +155,7 @@ def _read(folder: Path) -> ToyWorld | None:
         manifest = json.loads((folder / "manifest.json").read_bytes())
         whole = all(_hash(folder / name) == digest for name, digest in manifest["files"].items())
         terms = {label: tuple(words) for label, words in manifest["terms"].items()}
-    except (FileNotFoundError, ValueError, KeyError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError):
         return None
     if not whole:
         return None

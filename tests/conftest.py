@@ -30,3 +30,25 @@ def encoders(encoder_folders: dict[str, Path]) -> dict:
 
     torch.set_num_threads(1)  # for models this small a second thread costs more than it gives
     return {kind: load_encoder(str(folder)) for kind, folder in encoder_folders.items()}
+
+
+@pytest.fixture(scope="session")
+def toy_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder for the session. Give it to other processes as L3STUDY_CACHE, and they find `toy_world` there."""
+    return tmp_path_factory.mktemp("l3study-cache")
+
+
+@pytest.fixture(scope="session")
+def toy_world(toy_cache: Path):
+    """The embedded default world, made once per session (about half a minute). Read only."""
+    from study.toyworld import build_world
+
+    return build_world(cache=toy_cache)
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random BERT of 2 layers, 16 wide, which can tokenize the embedded task's texts. Copy it before changing it."""
+    from small_world import save_random_encoder
+
+    return save_random_encoder(tmp_path_factory.mktemp("tiny-encoder"))

@@ -13,9 +13,11 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
+from l3masking.batches import TrainConfig
 from l3masking.data import TextData, assemble
 from l3masking.encoders import Encoder
-from l3masking.finetune import FinalConfig, FinetuneConfig, Outcome, TrainConfig
+from l3masking.final import FinalConfig
+from l3masking.finetune import FinetuneConfig, Outcome
 from l3masking.heads import ModelConfig
 from l3masking.masking import MaskingConfig
 from l3masking.optim import OptimConfig

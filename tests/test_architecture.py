@@ -15,10 +15,10 @@ MODULES = {
     for file in sorted((ROOT / package).rglob("*.py"))
 }
 TREES = {name: ast.parse(file.read_text()) for name, file in MODULES.items()}
-NOUNS = {"errors", "rng", "metrics", "calibration", "words", "precision"}  # know nothing of ours but errors
+NOUNS = {"errors", "rng", "metrics", "calibration", "words", "precision", "families"}  # know nothing of ours but errors
 INPUTS = {"data", "rows", "sources", "splits", "textdata", "encoders"}
 PARTS = {"scoring", "masking", "weighting", "heads", "batches", "optim", "selection"}
-TOP = {"steps", "finetune", "regimes"}
+TOP = {"steps", "evaluation", "final", "finetune", "regimes"}
 LAYERS = (NOUNS, INPUTS, PARTS, TOP)
 
 

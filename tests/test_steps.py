@@ -17,8 +17,8 @@ from small_task import SCORING, data, encoder, one_thread, scores, settings
 from torch import Tensor, nn
 
 from l3masking import rng
-from l3masking.batches import draws, epochs
-from l3masking.finetune import FinetuneConfig, TrainConfig, Trajectory
+from l3masking.batches import TrainConfig, draws, epochs
+from l3masking.finetune import FinetuneConfig, Trajectory
 from l3masking.heads import ClassificationHead
 from l3masking.masking import MaskingConfig, corrupt
 from l3masking.regimes import METHODS, encode_task, mask_texts

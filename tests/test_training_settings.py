@@ -6,8 +6,10 @@ import dataclasses
 
 import pytest
 
+from l3masking.batches import TrainConfig
 from l3masking.errors import InputError
-from l3masking.finetune import PRESETS, FinalConfig, FinetuneConfig, TrainConfig
+from l3masking.final import FinalConfig
+from l3masking.finetune import PRESETS, FinetuneConfig
 
 
 def test_presets_make_valid_settings_and_paper_has_no_final_stage() -> None:
