@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
+import traceback
 import warnings
 from pathlib import Path
 from typing import Annotated
@@ -168,6 +170,25 @@ def _run(
     tracking_uri: str | None,
     stages: set[str],
 ) -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it stops a run as Ctrl-C does
+    try:
+        code = _run_to_end(space, sets, out, only, limit, tracking_uri, stages)
+    except KeyboardInterrupt:
+        print("stopped: the same command continues")
+        code = STOPPED
+    raise typer.Exit(code)
+
+
+def _run_to_end(
+    space: str,
+    sets: list[str] | None,
+    out: Path | None,
+    only: list[str] | None,
+    limit: int | None,
+    tracking_uri: str | None,
+    stages: set[str],
+) -> int:
+    """The exit code of a run that came to its tables."""
     from study.progress import reporter
     from study.report import terminal_table
     from study.run import RunOptions, run_study
@@ -193,23 +214,21 @@ def _run(
         print(f"the MLflow mirror is behind ({finish.mirror_behind}); the next run catches up")
     if finish.stopped:
         print(f"{finish.stopped}: the same command continues")
-        raise typer.Exit(STOPPED)
+        return STOPPED
     if finish.failed:
         print(f"{finish.failed} trials failed: see `l3study status {finish.root}`")
-        raise typer.Exit(1)
+        return 1
+    return 0
 
 
 def _quiet() -> None:
     """Keep libraries' chatter out of the output; warnings of ours come as one line."""
-    from l3masking import errors
-
     warnings.simplefilter("ignore")
     for module in ("study", "l3masking"):
         warnings.filterwarnings("always", module=rf"{module}(\.|$)")
     warnings.showwarning = lambda message, *rest, **more: print(f"warning: {message}", file=sys.stderr)
     for name, value in {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error"}.items():
         os.environ.setdefault(name, value)
-    assert errors
 
 
 def main() -> None:
@@ -218,8 +237,6 @@ def main() -> None:
         app()
     except (InputError, EnvironmentFault) as error:
         if os.environ.get("L3STUDY_DEBUG"):
-            raise
+            traceback.print_exc()
         print(f"l3study: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, InputError) else 3)
-    except KeyboardInterrupt:
-        sys.exit(STOPPED)

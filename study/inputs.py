@@ -6,6 +6,7 @@ A source is pinned by the driver (Hub commit, content hash) and loaded by any pr
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -86,14 +87,22 @@ def concrete_data(spec: DataSpec | Generated) -> DataSpec:
     return spec
 
 
-def identify(spec: StudySpec) -> Identities:
-    """Pin everything that the pairs of a study name. Fetches what is missing; EnvironmentFault where it can't."""
-    encoders = dict.fromkeys(pair.encoder for pair in spec.pairs)
-    datasets = dict.fromkeys(pair.dataset for pair in spec.pairs)
-    return Identities(
-        encoders={name: resolve_revision(concrete_encoder(spec.encoders[name])) for name in encoders},
-        datasets={name: load_data(concrete_data(spec.datasets[name]), name=name).content_hash for name in datasets},
-    )
+def identify(spec: StudySpec, say: Callable[[str], None]) -> Identities:
+    """Pin everything that the pairs of a study name. Fetches what is missing; EnvironmentFault where it can't.
+
+    `say` is told what a reader of the results must know of the data: overlap, empty texts, what is not pinned.
+    """
+    encoders = {
+        name: resolve_revision(concrete_encoder(spec.encoders[name]))
+        for name in dict.fromkeys(pair.encoder for pair in spec.pairs)
+    }
+    datasets = {}
+    for name in dict.fromkeys(pair.dataset for pair in spec.pairs):
+        data = load_data(concrete_data(spec.datasets[name]), name=name)
+        datasets[name] = data.content_hash
+        for note in data.notes:
+            say(f"dataset {name}: {note}")
+    return Identities(encoders=encoders, datasets=datasets)
 
 
 def identify_at_hand(spec: StudySpec) -> Identities:
@@ -126,8 +135,8 @@ def sources(spec: StudySpec, identities: Identities, encoder: str, dataset: str)
 
 def prefetch(spec: StudySpec) -> list[str]:
     """Fetch all that a run of this study needs and load it once; a line for each thing. For offline machines."""
-    identities = identify(spec)
-    lines = []
+    lines: list[str] = []
+    identities = identify(spec, lines.append)
     for name, revision in identities.encoders.items():
         EncoderSource(name=name, spec=spec.encoders[name], revision=revision).load("cpu")
         lines.append(f"encoder {name}: {revision}")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from types import FrameType
 
 from l3masking.regimes import METHODS
 from l3masking.weighting import WEIGHTINGS, MetaConfig
@@ -24,7 +23,7 @@ from study.space import read_space
 from study.spec import StudySpec, configs
 from study.store import Store, write_atomic
 from study.tracking import Mirror
-from study.trial import Assignment, fail
+from study.trial import Assignment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +53,10 @@ class Finish:
 
 
 def run_study(options: RunOptions, reporter: Reporter) -> Finish:
-    """Score, train, aggregate and export what the space declares and the records lack."""
+    """Score, train, aggregate and export what the space declares and the records lack.
+
+    KeyboardInterrupt during scoring and training ends them early and the rest is still done; later it is passed on.
+    """
     spec = read_space(options.space, options.sets)
     root = (options.out or Path("studies") / spec.name).absolute()
     store = Store(root)
@@ -75,7 +77,7 @@ def run_study(options: RunOptions, reporter: Reporter) -> Finish:
 def settle(root: Path, space: Path, spec: StudySpec, reporter: Reporter) -> Identities:
     """Pin encoders and datasets, say what has changed since the last run, and write space.yaml and resolved.yaml."""
     reporter.say("finding encoders and datasets")
-    resolved = Resolved(spec, identify(spec))
+    resolved = Resolved(spec, identify(spec, reporter.say))
     before = read_resolved(root)
     if before is not None:
         changes = changed(resolved, before)
@@ -101,7 +103,6 @@ class _Run:
     def everything(self, trials: Sequence[Trial], stages: frozenset[str]) -> str | None:
         """Score and train; returns why it ended early, or None."""
         serial = self.spec.resources.executor == "serial"
-        before = signal.signal(signal.SIGTERM, _stop)
         try:
             with nullcontext() if serial or not trials else ray_session():
                 jobs = {trial.trajectory: self.job(trial) for trial in trials if METHODS[trial.method].needs_scores}
@@ -120,8 +121,6 @@ class _Run:
                         run_on_ray(assignments, self.spec.resources, finished)
         except (Stopped, KeyboardInterrupt) as stop:
             return str(stop) or "stopped"
-        finally:
-            signal.signal(signal.SIGTERM, before)
         return None
 
     def job(self, trial: Trial) -> ScoreJob:
@@ -147,7 +146,7 @@ class _Run:
         self.reporter.step(f"scoring {name}", done, total)
 
     def teller(self, total: int) -> Finished:
-        """Takes each trial that has ended: mirrors its records, writes down a death, counts, and says so."""
+        """Takes each trial that has ended: mirrors its records, counts, and says so."""
         ended = 0
         self.reporter.step("trainings", 0, total)
 
@@ -161,10 +160,7 @@ class _Run:
                 self.mirror.add(record)
             if len(records) < len(trial.keys):
                 self.failed += 1
-                failures = {failure["key"]: failure for failure in self.store.failures()}
-                if not failures.keys() & set(trial.keys.values()):
-                    fail(self.store, trial, reason or "it left no record", "", 1)
-                self.reporter.say(f"FAILED {name}: {reason}")
+                self.reporter.say(f"FAILED {name}: {reason or 'its record is damaged'}")
             else:
                 tests = ", ".join(f"{r['objective']} {100 * r['test'][r['objective']]:.1f} %" for r in records)
                 self.reporter.say(f"done   {name}: test {tests} ({records[0]['run']['seconds']:.0f} s)")
@@ -204,6 +200,7 @@ def longest_first(trials: Sequence[Trial]) -> list[Trial]:
     return sorted(trials, key=lambda trial: (-cost(trial), trial.seed))
 
 
+@lru_cache(maxsize=1)
 def program_commit() -> str | None:
     """The commit of the checkout that this program runs from, "+" behind it where files are changed; None outside."""
     folder = Path(__file__).resolve().parent
@@ -218,7 +215,3 @@ def program_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip() or None
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise Stopped("stopped by SIGTERM")

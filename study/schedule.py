@@ -16,7 +16,7 @@ from typing import Any
 
 from study.score import worker_slots
 from study.spec import Resources
-from study.trial import Assignment, execute
+from study.trial import Assignment, died, execute
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +41,10 @@ def ray_session() -> Iterator[None]:
 
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    local: dict[str, Any] = {} if os.environ.get("RAY_ADDRESS") else {"include_dashboard": False}
+    local: dict[str, Any] = {} if os.environ.get("RAY_ADDRESS") else {"address": "local", "include_dashboard": False}
+    handler = signal.getsignal(signal.SIGTERM)
     ray.init(logging_level=logging.ERROR, log_to_driver=False, **local)
+    signal.signal(signal.SIGTERM, handler)  # Ray puts its own there, which ends the process
     try:
         yield
     finally:
@@ -73,7 +75,7 @@ def run_on_ray(assignments: Sequence[Assignment], resources: Resources, finished
     trainable = tune.with_resources(
         tune.with_parameters(_trainable, assignments=list(assignments)), {"cpu": resources.cpu, "gpu": resources.gpu}
     )
-    with tempfile.TemporaryDirectory(prefix="l3study-tune-") as scratch, _stop_on_sigterm() as stop:
+    with tempfile.TemporaryDirectory(prefix="l3study-tune-") as scratch, _stop_on_sigterm():
         tuner = tune.Tuner(
             trainable,
             param_space={"index": tune.grid_search(list(range(len(assignments))))},
@@ -90,8 +92,8 @@ def run_on_ray(assignments: Sequence[Assignment], resources: Resources, finished
             tuner.fit()
         except (ray.exceptions.RayError, tune.TuneError, RuntimeError) as error:
             # e.g. Ray's memory monitor ends a whole fit: the trials that it took along are still without a record
-            log.warning("Ray Tune ended early: %s", str(error).strip().splitlines()[0])
-        if stop.asked or watch.unfinished:
+            log.warning("Ray Tune ended early: %s", (str(error).strip() or type(error).__name__).splitlines()[0])
+        if watch.unfinished:
             raise Stopped(f"stopped with {len(watch.unfinished)} trials left")
 
 
@@ -112,16 +114,16 @@ def _watcher(assignments: Sequence[Assignment], finished: Finished) -> Any:
             self.unfinished = set(range(len(assignments)))
 
         def __reduce__(self) -> tuple[Any, ...]:
-            return (
-                tune.Callback,
-                (),
-            )  # Tune pickles its callbacks for a restore that never happens; this one has a thread
+            # Tune pickles its callbacks for a restore that never happens; this one has a thread
+            return tune.Callback, ()
 
         def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
             self._end(trial, trial.last_result.get("reason") or None)
 
         def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-            self._end(trial, f"its process died {CRASHES + 1} times (out of memory, or killed)")
+            reason = f"its process died {CRASHES + 1} times (out of memory, or killed)"
+            died(assignments[trial.config["index"]], reason)
+            self._end(trial, reason)
 
         def _end(self, trial: Any, reason: str | None) -> None:
             index = trial.config["index"]
@@ -132,21 +134,27 @@ def _watcher(assignments: Sequence[Assignment], finished: Finished) -> Any:
     return Watch()
 
 
-class _Stop:
+@contextmanager
+def _stop_on_sigterm() -> Iterator[None]:
+    """SIGTERM becomes SIGUSR1, which Tune takes as "save and return"; the second one stops at once.
+
+    Until Tune has put its own handler there, SIGUSR1 stops at once too: by default it would kill. Tune leaves its
+    handlers behind, of which the one for Ctrl-C would swallow a Ctrl-C after the trials.
+    """
     asked = False
 
-
-@contextmanager
-def _stop_on_sigterm() -> Iterator[_Stop]:
-    """SIGTERM becomes SIGUSR1, which Tune takes as "save and return"; Tune ignores SIGTERM, and Ray's handler kills."""
-    stop = _Stop()
-
     def note(number: int, frame: FrameType | None) -> None:
-        stop.asked = True
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
         os.kill(os.getpid(), signal.SIGUSR1)
 
-    before = signal.signal(signal.SIGTERM, note)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+    signal.signal(signal.SIGUSR1, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, note)
     try:
-        yield stop
+        yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

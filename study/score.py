@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 import torch
 
 from l3masking.data import TextData
+from l3masking.errors import EnvironmentFault
 from l3masking.precision import Precision
 from l3masking.scoring import ScoringConfig, TokenScores, score_tokens
 from study.files import canonical, content_key, write_atomic
@@ -32,6 +33,7 @@ from study.spec import Resources, plain
 SCHEMA = 1  # of a score folder; part of its key
 SHARD_TEXTS = 64  # distinct texts in a shard: seconds to minutes of work, and the most that a killed worker loses
 PART = re.compile(r"part-(\d{5})-([0-9a-f]{32})\.parquet")
+RESTARTS = 3  # of a scoring worker that died, and so often is a shard tried again
 COLUMNS = ("input_ids", "positions", "words", "log_likelihood")
 
 
@@ -86,13 +88,12 @@ class ScoringWorker:
     def __init__(self, job: ScoreJob, folder: Path, resources: Resources) -> None:
         torch.set_num_threads(resources.threads)
         self.job, self.folder, self.resources = job, folder, resources
-        self.encoder = held_encoder(job.encoder, "cuda" if resources.gpu else "cpu")
 
     def score(self, shard: Shard) -> Done:
         """Score one shard and write its part."""
         started = time.perf_counter()
         scores = score_tokens(
-            self.encoder,
+            held_encoder(self.job.encoder, "cuda" if self.resources.gpu else "cpu"),
             shard.texts,
             metric=self.job.scoring.metric,
             max_length=self.job.scoring.max_length,
@@ -126,18 +127,14 @@ def score_job(
     """Score what is missing of a job. `execute`: runs shards and yields what is done; `report`: (name, done, all)."""
     wanted = shards(held_data(job.data))
     name = f"{job.encoder.name} on {job.data.name}"
-    missing = [shard for shard in wanted if shard.number not in dict(parts(folder))]
-    if missing or not (folder / "manifest.json").is_file():
-        finished = len(wanted) - len(missing)
-        for _ in execute(job, folder, resources, missing):
-            finished += 1
-            report(name, finished, len(wanted))
-        found = dict(parts(folder))
-        manifest = {
-            "key": job.key,
-            "parts": [found[shard.number].name for shard in wanted],
-            "scoring": plain(job.scoring),
-        }
+    found = dict(parts(folder))
+    missing = [shard for shard in wanted if shard.number not in found]
+    for finished, _ in enumerate(execute(job, folder, resources, missing), len(wanted) - len(missing) + 1):
+        report(name, finished, len(wanted))
+    found |= dict(parts(folder)) if missing else {}
+    names = [found[shard.number].name for shard in wanted]
+    if missing or _manifest(folder).get("parts") != names:
+        manifest = {"key": job.key, "parts": names, "scoring": plain(job.scoring)}
         write_atomic(folder / "manifest.json", canonical(manifest))
 
 
@@ -154,7 +151,8 @@ def execute_on_ray(job: ScoreJob, folder: Path, resources: Resources, missing: S
 
     if not missing:
         return
-    options = {"num_cpus": resources.cpu, "num_gpus": resources.gpu, "max_restarts": 3, "max_task_retries": 2}
+    options = {"num_cpus": resources.cpu, "num_gpus": resources.gpu}
+    options |= {"max_restarts": RESTARTS, "max_task_retries": RESTARTS}
     count = min(worker_slots(resources), len(missing))
     actors = [ray.remote(ScoringWorker).options(**options).remote(job, folder, resources) for _ in range(count)]
     waiting = list(missing)
@@ -165,7 +163,15 @@ def execute_on_ray(job: ScoreJob, folder: Path, resources: Resources, missing: S
     while running:
         ready, _ = ray.wait(list(running), num_returns=1)
         actor = running.pop(ready[0])
-        done = ray.get(ready[0])
+        try:
+            done = ray.get(ready[0])
+        except ray.exceptions.RayTaskError as error:  # what the worker raised; Ray's own text is the whole traceback
+            raise error.cause from None
+        except ray.exceptions.RayActorError as error:
+            raise EnvironmentFault(
+                f"scoring {job.encoder.name} on {job.data.name}: a worker died {RESTARTS + 1} times (out of memory, or "
+                "killed): lower resources.workers or resources.token_budget; what is scored stays"
+            ) from error
         if waiting:
             running[actor.score.remote(waiting.pop(0))] = actor
         yield done
@@ -194,12 +200,23 @@ def parts(folder: Path) -> Iterator[tuple[int, Path]]:
             path.unlink(missing_ok=True)
 
 
+def _manifest(folder: Path) -> dict[str, Any]:
+    """What the manifest of a folder says; nothing where it is missing or damaged."""
+    try:
+        value = json.loads((folder / "manifest.json").read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return value if isinstance(value, dict) and isinstance(value.get("parts"), list) else {}
+
+
 def read_scores(folder: Path, texts: Sequence[str]) -> list[TokenScores]:
     """Scores of `texts`, one each, from a finished folder. FileNotFoundError where it is unfinished or damaged."""
-    names = json.loads((folder / "manifest.json").read_bytes())["parts"]
+    manifest = _manifest(folder)
+    if not manifest:
+        raise FileNotFoundError(f"{folder} holds no finished scores: run the study again to finish them")
     by_text: dict[str, TokenScores] = {}
     found = {path.name: path for _, path in parts(folder)}
-    for name in names:
+    for name in manifest["parts"]:
         if name not in found:
             raise FileNotFoundError(f"{folder / name} is missing or damaged: run the study again to score it anew")
         table = pq.read_table(found[name])

@@ -48,19 +48,25 @@ def execute(assignment: Assignment, on_evaluation: Callable[[dict[str, Any]], No
     This is the one place where any exception is caught: a trial that fails costs itself alone.
     """
     store = Store(assignment.root)
-    attempts = 1 + max((attempts_of(store, key) for key in assignment.trial.keys.values()), default=0)
+    attempts = 1 + max(attempts_of(store, key) for key in assignment.trial.keys.values())
     try:
         for record in run_trial(assignment, attempts=attempts, on_evaluation=on_evaluation):
             store.commit(record)
     except Exception as error:
-        reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
+        reason = f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
         fail(store, assignment.trial, reason, traceback.format_exc(), attempts)
         return reason
     return None
 
 
+def died(assignment: Assignment, reason: str) -> None:
+    """Write down, from outside, that the process of a trial ended before it could say why."""
+    store, trial = Store(assignment.root), assignment.trial
+    fail(store, trial, reason, "", 1 + max(attempts_of(store, key) for key in trial.keys.values()))
+
+
 def fail(store: Store, trial: Trial, reason: str, trace: str, attempts: int) -> None:
-    """Write down a failure for every objective of a trial."""
+    """Write down a failure for every objective of a trial; one that has its record stays done."""
     for objective, key in trial.keys.items():
         store.fail(
             {"key": key, **identity(trial, objective), "reason": reason, "traceback": trace, "attempts": attempts}
