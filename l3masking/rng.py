@@ -30,8 +30,17 @@ def stream(seed: int, *names: Name) -> torch.Generator:
 
 @contextmanager
 def dropout(device: torch.device, seed: int, *names: Name) -> Iterator[None]:
-    """Seed the default generator for one pass through dropout, which takes no generator in torch, and put it back."""
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(stream_seed(seed, "dropout", *names))
+    """Seed the device's default generator for one pass through dropout, which takes no generator, and put it back.
+
+    `torch.manual_seed` is not called: it reseeds every GPU, and where none is in use it files a note for later each time.
+    """
+    if device.type == "cuda":
+        generator = torch.cuda.default_generators[device.index or torch.cuda.current_device()]
+    else:
+        generator = torch.default_generator
+    state = generator.get_state()
+    generator.manual_seed(stream_seed(seed, "dropout", *names))
+    try:
         yield
+    finally:
+        generator.set_state(state)

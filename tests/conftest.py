@@ -52,3 +52,17 @@ def tiny_encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from small_world import save_random_encoder
 
     return save_random_encoder(tmp_path_factory.mktemp("tiny-encoder"))
+
+
+@pytest.fixture(scope="session")
+def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with small.yaml, its files, and the finished study in out/ (serial, no mirror). Copy it to change it."""
+    from unittest import mock
+
+    from small_study import NoMirror, command, write_study
+
+    folder = tmp_path_factory.mktemp("finished-study")
+    with mock.patch("study.run.Mirror", NoMirror):
+        said = command("run", write_study(folder), "--out", folder / "out")
+    assert said.code == 0, said.err
+    return folder

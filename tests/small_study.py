@@ -140,3 +140,25 @@ class NoMirror:
     def artifacts(self, paths: Any) -> None: ...
 
     def close(self) -> None: ...
+
+
+def assignments(space: Path, root: Path, *sets: str) -> list[Any]:
+    """What a run of this space would hand to its executor, texts scored."""
+    from study.inputs import identify
+    from study.plan import make_plan
+    from study.progress import PlainReporter
+    from study.run import _Run
+    from study.score import execute_serially, score_job
+    from study.space import read_space
+    from study.store import Store
+
+    spec = read_space(space, sets)
+    identities = identify(spec, lambda line: None)
+    run = _Run(Store(root), spec, identities, PlainReporter(), NoMirror())
+    made = []
+    for trial in make_plan(spec, identities):
+        job = run.job(trial) if trial.method == "l3masking" else None
+        if job is not None:
+            score_job(job, run.store.score_dir(job.key), spec.resources, execute_serially, lambda *_: None)
+        made.append(run.assignment(trial, job))
+    return made

@@ -1,0 +1,209 @@
+"""Trials under Ray Tune and one after the other: the same results, whatever stops or dies in between."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+from unittest import mock
+
+import pytest
+from small_study import NoMirror, Said, command, marks, records, results, tables, write_study
+
+from study import schedule
+from study.schedule import _stop_on_sigterm, run_on_ray, run_serially
+from study.spec import Resources
+
+DOOMED = ("mtl_static", 1)  # method and seed whose process dies whenever it is tried
+METHODS = ["stl", "rtm", "l3masking", "mtl_static"]
+
+
+def fated(config: dict[str, Any], assignments: Any) -> None:
+    """In the place of schedule._trainable, in the workers: notes the process, and kills the doomed one."""
+    given = assignments[config["index"]]
+    folder = given.root / "processes"
+    folder.mkdir(exist_ok=True)
+    (folder / f"{given.trial.method}-{given.trial.seed}-{time.time_ns()}").write_text(str(os.getpid()))
+    if (given.trial.method, given.trial.seed) == DOOMED:
+        os.kill(os.getpid(), signal.SIGKILL)
+    original(config, assignments)
+
+
+original = schedule._trainable
+
+
+class Terminates(NoMirror):
+    """Sends SIGTERM to the driver when the first trial is finished."""
+
+    sent = False
+
+    def add(self, record: Any) -> None:
+        if not Terminates.sent:
+            Terminates.sent = True
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+class OnRay(NamedTuple):
+    root: Path
+    stopped: Said
+    after_stop: dict[str, tuple[int, int]]
+    finished: Said
+
+
+@pytest.fixture(scope="module")
+def on_ray(tmp_path_factory: pytest.TempPathFactory) -> OnRay:
+    """A study of eight trials on Ray: stopped by SIGTERM with one worker, continued with two, one trial doomed."""
+    import ray.cloudpickle
+
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers cannot import a test
+    folder = tmp_path_factory.mktemp("on-ray")
+    space, root = write_study(folder, methods=METHODS, resources={"workers": 1}), folder / "out"
+    with mock.patch("study.score.SHARD_TEXTS", 8), mock.patch("study.schedule._trainable", fated):
+        with mock.patch("study.run.Mirror", Terminates):
+            stopped = command("run", space, "--out", root)
+        after_stop = marks(root)
+        with mock.patch("study.run.Mirror", NoMirror), mock.patch("study.schedule.CRASHES", 1):
+            finished = command("run", space, "--out", root, "--set", "resources.workers=2")
+    return OnRay(root, stopped, after_stop, finished)
+
+
+@pytest.fixture(scope="module")
+def serial(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same study in this process, undisturbed."""
+    folder = tmp_path_factory.mktemp("serial")
+    with mock.patch("study.run.Mirror", NoMirror), mock.patch("study.score.SHARD_TEXTS", 8):
+        said = command("run", write_study(folder, methods=METHODS), "--out", folder / "out")
+    assert said.code == 0, said.err
+    return folder / "out"
+
+
+@pytest.mark.slow
+def test_serial_and_ray_give_equal_records_with_one_worker_or_two(on_ray: OnRay, serial: Path) -> None:
+    """Everything but `run`. The first trial ran beside no other, the rest two at a time, in used processes too."""
+    mine, theirs = records(on_ray.root), records(serial)
+    doomed = {key for key, record in theirs.items() if (record["method"], record["seed"]) == DOOMED}
+    assert len(doomed) == 2
+    assert len(theirs) == 16
+    assert mine.keys() == theirs.keys() - doomed
+    assert {key: results(record) for key, record in mine.items()} == {
+        key: results(record) for key, record in theirs.items() if key not in doomed
+    }
+    scores = [
+        {path.relative_to(root): path.read_bytes() for path in root.glob("scores/*/*")}
+        for root in (on_ray.root, serial)
+    ]
+    assert scores[0] == scores[1]
+    assert len(scores[0]) == 4
+
+
+@pytest.mark.slow
+def test_processes_are_used_again(on_ray: OnRay) -> None:
+    tried = {path.name: path.read_text() for path in (on_ray.root / "processes").iterdir()}
+    finished = {name: pid for name, pid in tried.items() if not name.startswith(f"{DOOMED[0]}-{DOOMED[1]}-")}
+    assert len(finished) >= 7
+    assert max(Counter(finished.values()).values()) >= 2
+
+
+@pytest.mark.slow
+def test_sigterm_under_ray_is_75_and_nothing_finished_runs_again(on_ray: OnRay) -> None:
+    assert on_ray.stopped.code == 75, on_ray.stopped.err
+    assert "the same command continues" in on_ray.stopped.out
+    assert 2 <= len(on_ray.after_stop) < 14
+    now = marks(on_ray.root)
+    assert {name: now[name] for name in on_ray.after_stop} == on_ray.after_stop
+
+
+@pytest.mark.slow
+def test_a_trial_whose_process_dies_fails_alone(on_ray: OnRay) -> None:
+    from study.store import Store
+
+    assert on_ray.finished.code == 1, on_ray.finished.err
+    assert "FAILED tiny / words / mtl_static / seed 1: its process died 2 times" in on_ray.finished.out
+    failures = Store(on_ray.root).failures()
+    assert {(f["method"], f["seed"], f["objective"], f["attempts"]) for f in failures} == {
+        (*DOOMED, "accuracy", 1),
+        (*DOOMED, "macro_f1", 1),
+    }
+    assert all("died 2 times" in failure["reason"] for failure in failures)
+    attempts = list((on_ray.root / "processes").glob(f"{DOOMED[0]}-{DOOMED[1]}-*"))
+    assert len(attempts) == 2
+    assert b"n=1/2" in tables(on_ray.root)["results.md"]
+
+
+def test_one_after_the_other_in_the_given_order(monkeypatch) -> None:
+    ended: list[tuple[str, str | None]] = []
+    monkeypatch.setattr(schedule, "execute", lambda given: "broken" if given == "b" else None)
+    run_serially(["a", "b", "c"], lambda given, reason: ended.append((given, reason)))  # type: ignore[list-item]
+    assert ended == [("a", None), ("b", "broken"), ("c", None)]
+
+
+def test_nothing_to_do_starts_nothing() -> None:
+    import ray
+
+    run_on_ray([], Resources(), lambda *_: pytest.fail("there was none"))
+    assert not ray.is_initialized()
+
+
+def handlers() -> list[Any]:
+    return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
+
+
+def test_sigterm_reaches_tune_once_and_the_second_stops_at_once() -> None:
+    before, seen = handlers(), []
+    with _stop_on_sigterm():
+        signal.signal(signal.SIGUSR1, lambda *_: seen.append("usr1"))  # as Tune does
+        signal.signal(signal.SIGINT, lambda *_: seen.append("int"))
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert seen == ["usr1"]
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert seen == ["usr1"]
+    assert handlers() == before
+
+
+def test_sigterm_before_tune_listens_stops_at_once() -> None:
+    before = handlers()
+    with pytest.raises(KeyboardInterrupt), _stop_on_sigterm():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert handlers() == before
+
+
+def test_ray_does_not_keep_the_handler_of_sigterm(monkeypatch) -> None:
+    import ray
+
+    given: dict[str, Any] = {}
+
+    def init(**options: Any) -> None:
+        given.update(options)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "shutdown", lambda: given.update(shut=True))
+    before = signal.getsignal(signal.SIGTERM)
+    with mock.patch.dict(os.environ), schedule.ray_session():
+        assert signal.getsignal(signal.SIGTERM) is before
+    assert given["address"] == "local"  # never somebody else's cluster on this machine
+    assert given["shut"]
+    with mock.patch.dict(os.environ, RAY_ADDRESS="ray://somewhere:1"):
+        given.clear()
+        with schedule.ray_session():
+            assert "address" not in given
+
+
+def test_a_watcher_tells_of_each_trial_once(monkeypatch) -> None:
+    told: list[tuple[str, str | None]] = []
+    monkeypatch.setattr(schedule, "died", lambda given, reason: told.append((given, "died")))
+    watch = schedule._watcher(["a", "b"], lambda given, reason: told.append((given, reason)))  # type: ignore[list-item]
+    trial = SimpleNamespace(config={"index": 0}, last_result={"reason": ""})
+    watch.on_trial_complete(1, [], trial)
+    watch.on_trial_complete(2, [], trial)
+    assert watch.unfinished == {1}
+    watch.on_trial_error(3, [], SimpleNamespace(config={"index": 1}))
+    assert told == [("a", None), ("b", "died"), ("b", "its process died 3 times (out of memory, or killed)")]
+    assert watch.unfinished == set()
