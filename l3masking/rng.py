@@ -32,7 +32,7 @@ def stream(seed: int, *names: Name) -> torch.Generator:
 def dropout(device: torch.device, seed: int, *names: Name) -> Iterator[None]:
     """Seed the device's default generator for one pass through dropout, which takes no generator, and put it back.
 
-    `torch.manual_seed` is not called: it reseeds every GPU, and where none is in use it files a note for later each time.
+    `torch.manual_seed` is not called: it reseeds every GPU, or files a note for later wherever none is in use.
     """
     if device.type == "cuda":
         generator = torch.cuda.default_generators[device.index or torch.cuda.current_device()]

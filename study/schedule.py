@@ -105,6 +105,7 @@ def _trainable(config: dict[str, Any], assignments: Sequence[Assignment]) -> Non
 
 
 def _watcher(assignments: Sequence[Assignment], finished: Finished) -> Any:
+    import ray
     from ray import tune
 
     class Watch(tune.Callback):
@@ -121,7 +122,10 @@ def _watcher(assignments: Sequence[Assignment], finished: Finished) -> Any:
             self._end(trial, trial.last_result.get("reason") or None)
 
         def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-            reason = f"its process died {CRASHES + 1} times (out of memory, or killed)"
+            error = trial.get_pickled_error()  # a process that cannot even start its trial raises; else it died
+            raised = isinstance(error, ray.exceptions.RayTaskError)
+            what = repr(error.cause).splitlines()[0] if raised else "its process died (out of memory, or killed)"
+            reason = f"{what}, {CRASHES + 1} times"
             died(assignments[trial.config["index"]], reason)
             self._end(trial, reason)
 

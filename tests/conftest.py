@@ -8,6 +8,7 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test asks a Hub; those about the Hub say so themselves
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,3 +67,13 @@ def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
         said = command("run", write_study(folder), "--out", folder / "out")
     assert said.code == 0, said.err
     return folder
+
+
+@pytest.fixture(scope="session")
+def short() -> dict[str, Any]:
+    """A short run of L3Masking, final stage included."""
+    from short_runs import SHORT
+    from small_task import one_thread, run
+
+    with one_thread():
+        return run("l3masking", SHORT)

@@ -11,19 +11,10 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from small_records import KEY, OTHER, record
 
 import study.files
-from study.store import Store, content_key, write_atomic
-
-KEY = content_key("a trial")
-OTHER = content_key("another trial")
-
-
-def record(key: str = KEY, accuracy: float = 0.75, **more) -> dict:
-    run = {"seconds": 1.5, "host": "here", "attempts": 1}
-    who = {"schema": 1, "key": key, "encoder": "bert-base", "seed": 0, "labels": ["Uses", "Zukünftig"]}
-    what = {"test": {"accuracy": accuracy, "macro_f1": 1e-05}, "curve": [{"update": 30, "epoch": 1.25}], "run": run}
-    return who | what | more
+from study.store import Store, write_atomic
 
 
 def test_call_order_write_fsync_link_fsync_folder(tmp_path, monkeypatch):

@@ -12,49 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_task import SCORING, data, digest, encoder, one_thread, run, scores, settings, summary
-from torch import Tensor
+from short_runs import NOISY, SHORT, auxiliary, same, states, task
+from small_task import data, digest, encoder, one_thread, run, settings, summary
 
 from l3masking import rng
-from l3masking.evaluation import Task
 from l3masking.final import FinalConfig
-from l3masking.finetune import Outcome, Trajectory
-from l3masking.masking import MaskingConfig
-from l3masking.regimes import METHODS, encode_task, mask_texts
-from l3masking.steps import Auxiliary
-
-NOISY = data(40, 0.5)  # half of the labels are drawn anew: metrics jump up and down
-SHORT = settings(max_epochs=3)
+from l3masking.finetune import Trajectory
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread():
     with one_thread():
         yield
-
-
-@pytest.fixture(scope="module")
-def short() -> dict[str, Outcome]:
-    """A short run of L3Masking, final stage included."""
-    return run("l3masking", SHORT)
-
-
-def task() -> Task:
-    return encode_task(encoder(), data(), SCORING)
-
-
-def auxiliary(mean: float = 0.2) -> Auxiliary:
-    texts = data().mlm_texts
-    masking = MaskingConfig(mean=mean)
-    return mask_texts(METHODS["l3masking"], encoder(), texts, scores(texts), SCORING, masking, seed=0).auxiliary
-
-
-def states(model: torch.nn.Module) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in model.state_dict().items()}
-
-
-def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
-    return set(first) == set(second) and all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_the_given_encoder_stays_vanilla_and_in_eval_mode() -> None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 import pytest
+from ray.exceptions import ActorDiedError, RayTaskError
 from small_study import NoMirror, Said, command, marks, records, results, tables, write_study
 
 from study import schedule
@@ -123,13 +124,16 @@ def test_a_trial_whose_process_dies_fails_alone(on_ray: OnRay) -> None:
     from study.store import Store
 
     assert on_ray.finished.code == 1, on_ray.finished.err
-    assert "FAILED tiny / words / mtl_static / seed 1: its process died 2 times" in on_ray.finished.out
+    assert (
+        "FAILED tiny / words / mtl_static / seed 1: its process died (out of memory, or killed), 2 times"
+        in on_ray.finished.out
+    )
     failures = Store(on_ray.root).failures()
     assert {(f["method"], f["seed"], f["objective"], f["attempts"]) for f in failures} == {
         (*DOOMED, "accuracy", 1),
         (*DOOMED, "macro_f1", 1),
     }
-    assert all("died 2 times" in failure["reason"] for failure in failures)
+    assert all("its process died" in failure["reason"] for failure in failures)
     attempts = list((on_ray.root / "processes").glob(f"{DOOMED[0]}-{DOOMED[1]}-*"))
     assert len(attempts) == 2
     assert b"n=1/2" in tables(on_ray.root)["results.md"]
@@ -196,7 +200,12 @@ def test_ray_does_not_keep_the_handler_of_sigterm(monkeypatch) -> None:
             assert "address" not in given
 
 
-def test_a_watcher_tells_of_each_trial_once(monkeypatch) -> None:
+DEAD = ActorDiedError(), "its process died (out of memory, or killed), 3 times"
+UNFIT = RayTaskError("f", "...", ImportError("no\nstudy"), "t", 1, "h"), "ImportError('no\\nstudy'), 3 times"
+
+
+@pytest.mark.parametrize(("error", "reason"), [DEAD, UNFIT])
+def test_a_watcher_tells_of_each_trial_once(monkeypatch, error: Exception, reason: str) -> None:
     told: list[tuple[str, str | None]] = []
     monkeypatch.setattr(schedule, "died", lambda given, reason: told.append((given, "died")))
     watch = schedule._watcher(["a", "b"], lambda given, reason: told.append((given, reason)))  # type: ignore[list-item]
@@ -204,6 +213,7 @@ def test_a_watcher_tells_of_each_trial_once(monkeypatch) -> None:
     watch.on_trial_complete(1, [], trial)
     watch.on_trial_complete(2, [], trial)
     assert watch.unfinished == {1}
-    watch.on_trial_error(3, [], SimpleNamespace(config={"index": 1}))
-    assert told == [("a", None), ("b", "died"), ("b", "its process died 3 times (out of memory, or killed)")]
+    failed = SimpleNamespace(config={"index": 1}, get_pickled_error=lambda: error)
+    watch.on_trial_error(3, [], failed)
+    assert told == [("a", None), ("b", "died"), ("b", reason)]
     assert watch.unfinished == set()

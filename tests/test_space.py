@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import textwrap
 from pathlib import Path
 
 import pytest
+from space_files import GOOD, refusal, write
 
 from l3masking.data import DATASETS
 from l3masking.encoders import ENCODERS, EncoderSpec
@@ -15,26 +15,6 @@ from l3masking.finetune import PRESETS, FinetuneConfig
 from study.space import Generated, Pair, Resources, StudySpec, read_space
 from study.spec import SECTIONS, configs
 from study.yaml_file import dump_yaml
-
-GOOD = """
-name: small
-encoders: {mine: {path: enc}}
-datasets:
-  local: {train: a.jsonl, test: /data/c.csv, mlm: units.txt}
-  hub: {hub: owner/name, train: train, test: test}
-"""
-
-
-def write(tmp_path: Path, text: str, name: str = "space.yaml") -> Path:
-    path = tmp_path / name
-    path.write_text(textwrap.dedent(text), encoding="utf-8")
-    return path
-
-
-def refusal(tmp_path: Path, text: str, sets: tuple[str, ...] = ()) -> list[str]:
-    with pytest.raises(InputError) as error:
-        read_space(write(tmp_path, text), sets)
-    return str(error.value).splitlines()
 
 
 def test_defaults(tmp_path):

@@ -2,38 +2,14 @@
 
 from __future__ import annotations
 
-import textwrap
-from pathlib import Path
-
 import pytest
+from space_files import GOOD, refusal
 
 from l3masking.data import DATASETS
 from l3masking.encoders import EncoderSpec
-from l3masking.errors import InputError
-from study.space import Generated, Pair, Resources, read_space
+from study.space import Generated, Pair, Resources
 from study.spec import SECTIONS
 from study.yaml_file import dump_yaml
-
-GOOD = """
-name: small
-encoders: {mine: {path: enc}}
-datasets:
-  local: {train: a.jsonl, test: /data/c.csv, mlm: units.txt}
-  hub: {hub: owner/name, train: train, test: test}
-"""
-
-
-def write(tmp_path: Path, text: str, name: str = "space.yaml") -> Path:
-    path = tmp_path / name
-    path.write_text(textwrap.dedent(text), encoding="utf-8")
-    return path
-
-
-def refusal(tmp_path: Path, text: str, sets: tuple[str, ...] = ()) -> list[str]:
-    with pytest.raises(InputError) as error:
-        read_space(write(tmp_path, text), sets)
-    return str(error.value).splitlines()
-
 
 BROKEN = {  # what is added to GOOD -> words of the one line about it
     "serch: {trials: 20}": ["serch", "unknown key", "known: name"],

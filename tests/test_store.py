@@ -12,20 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
+from small_records import KEY, OTHER, record
 
 from l3masking.errors import InputError
 from study.seal import seal
 from study.store import NondeterminismWarning, QuarantineWarning, Store, content_key
-
-KEY = content_key("a trial")
-OTHER = content_key("another trial")
-
-
-def record(key: str = KEY, accuracy: float = 0.75, **more) -> dict:
-    run = {"seconds": 1.5, "host": "here", "attempts": 1}
-    who = {"schema": 1, "key": key, "encoder": "bert-base", "seed": 0, "labels": ["Uses", "Zukünftig"]}
-    what = {"test": {"accuracy": accuracy, "macro_f1": 1e-05}, "curve": [{"update": 30, "epoch": 1.25}], "run": run}
-    return who | what | more
 
 
 def only_file(folder: Path) -> Path:
