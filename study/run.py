@@ -148,7 +148,8 @@ class _Run:
     def teller(self, total: int) -> Finished:
         """Takes each trial that has ended: mirrors its records, counts, and says so."""
         ended = 0
-        self.reporter.step("trainings", 0, total)
+        if total:
+            self.reporter.step("trainings", 0, total)
 
         def finished(assignment: Assignment, reason: str | None) -> None:
             nonlocal ended

@@ -30,7 +30,7 @@ from study.files import canonical, content_key, write_atomic
 from study.inputs import DataSource, EncoderSource, held_data, held_encoder
 from study.spec import Resources, plain
 
-SCHEMA = 1  # of a score folder; part of its key
+SCHEMA = 1  # of a score folder; part of its key. Another cut into shards needs another number
 SHARD_TEXTS = 64  # distinct texts in a shard: seconds to minutes of work, and the most that a killed worker loses
 PART = re.compile(r"part-(\d{5})-([0-9a-f]{32})\.parquet")
 RESTARTS = 3  # of a scoring worker that died, and so often is a shard tried again

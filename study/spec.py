@@ -67,6 +67,7 @@ class Resources:
     threads: int = 1  # threads that a trial on the CPU computes with, >= 1; other bits with another number
     workers: int | None = None  # scoring workers and trials at a time, >= 1; none: as many as fit
     token_budget: int = TOKEN_BUDGET  # padded tokens in a scoring batch, >= 1
+    save_models: bool = False  # keep each tested model in models/<key>/, as transformers reads it
     executor: Literal["ray", "serial"] = "ray"  # serial: one after the other in this process
 
     def __post_init__(self) -> None:

@@ -18,6 +18,7 @@ import torch
 
 from l3masking.finetune import Outcome
 from l3masking.regimes import METHODS, run_method
+from l3masking.saving import save_tuned
 from l3masking.scoring import TokenScores
 from study.inputs import DataSource, EncoderSource, held_data, held_encoder
 from study.plan import Trial
@@ -94,7 +95,7 @@ def identity(trial: Trial, objective: str) -> dict[str, Any]:
 def run_trial(
     assignment: Assignment, *, attempts: int = 1, on_evaluation: Callable[[dict[str, Any]], None] | None = None
 ) -> list[dict[str, Any]]:
-    """Fine-tune once and return a record per objective."""
+    """Fine-tune once, keep the models where that is asked for, and return a record per objective."""
     started, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
     trial, resources = assignment.trial, assignment.resources
     torch.set_num_threads(resources.threads)  # whatever Ray put into the environment: threads change rounding
@@ -115,6 +116,10 @@ def run_trial(
         scores=scores if METHODS[trial.method].needs_scores else None,
         on_evaluation=on_evaluation,
     )
+    if resources.save_models:
+        for objective, key in trial.keys.items():
+            folder = assignment.root / "models" / key
+            save_tuned(encoder, outcomes[objective].weights, data.labels, folder)
     run = {
         "seconds": time.perf_counter() - clock,
         "host": socket.gethostname(),

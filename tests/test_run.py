@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import shutil
@@ -82,6 +83,7 @@ def test_the_same_command_again_trains_and_writes_nothing_new(here: Path, mirror
     said = run(here)
     assert said.code == 0, said.err
     assert "6 trainings chosen of 6, 0 left to run" in said.out
+    assert "0/0" not in said.out
     assert marks(root) == before
     assert tables(root) == exported
     # the study has moved: its paths differ, nothing else
@@ -205,9 +207,9 @@ def test_a_run_that_is_killed_or_stopped_is_continued_by_the_same_command(
 ) -> None:
     root, draw = fresh / "out", random.Random(int(number))
     process = start("run", "small.yaml", "--out", "out", cwd=fresh)
-    wanted = draw.randint(1, 6)
+    wanted = draw.randint(1, 4)
     until(lambda: len(list(root.glob("records/*.json"))) >= wanted, process)
-    time.sleep(draw.random() * 0.3)
+    time.sleep(draw.random() * 0.06)
     process.send_signal(number)
     out, err = process.communicate(timeout=WAIT)
     assert process.returncode == code, err
@@ -269,27 +271,21 @@ def test_mlflow_holds_the_study_its_cells_and_its_seeds(here: Path) -> None:
     said = run(here)
     assert said.code == 0, said.err
     assert "mirror is behind" not in said.out
-    with sqlite3.connect(here / "out" / "mlflow.db") as database:
+    with contextlib.closing(sqlite3.connect(here / "out" / "mlflow.db")) as database:
         runs = dict(database.execute("select run_uuid, status from runs").fetchall())
         parents = dict(database.execute("select run_uuid, value from tags where key = 'mlflow.parentRunId'").fetchall())
     assert set(runs.values()) == {"FINISHED"}
     cells = {run for run, parent in parents.items() if parent not in parents}
     assert len(runs) == 1 + len(parents)
-    assert len(cells) == 6
+    assert len(cells) == 3
     assert len(parents) - len(cells) == 12
 
 
 def test_what_costs_most_comes_first_and_seeds_keep_their_order(finished_study: Path) -> None:
     spec = read_space(finished_study / "small.yaml", ["methods=[stl, mtl_static, rtm]"])
     ordered = longest_first(make_plan(spec, identify(spec, print)))
-    assert [(trial.method, trial.seed) for trial in ordered] == [
-        ("rtm", 0),
-        ("rtm", 1),
-        ("mtl_static", 0),
-        ("mtl_static", 1),
-        ("stl", 0),
-        ("stl", 1),
-    ]
+    wanted = [(method, seed) for method in ("rtm", "mtl_static", "stl") for seed in (0, 1)]
+    assert [(trial.method, trial.seed) for trial in ordered] == wanted
 
 
 def test_the_commit_of_the_program_is_asked_for_once(monkeypatch) -> None:

@@ -14,6 +14,7 @@ import pytest
 from small_study import assignments, results
 from small_task import one_thread
 
+from l3masking.saving import load_tuned
 from study import trial as trials
 from study.store import Store, content_key
 from study.trial import Assignment, died, execute, run_trial
@@ -158,6 +159,15 @@ def test_the_same_seed_in_another_process_is_equal(given, recorded, tmp_path: Pa
     assert [[results(record) for record in pair] for pair in theirs] == [
         [results(record) for record in pair] for pair in recorded.values()
     ]
+
+
+def test_models_are_kept_where_asked_for_and_change_no_result(given, recorded, tmp_path) -> None:
+    resources = dataclasses.replace(given["stl"].resources, save_models=True)
+    again = run_trial(dataclasses.replace(given["stl"], root=tmp_path, resources=resources))
+    assert [results(record) for record in again] == [results(record) for record in recorded["stl"]]
+    for record in again:
+        assert load_tuned(tmp_path / "models" / record["key"]).labels == tuple(record["labels"])
+    assert not list((tmp_path / "models").glob(".*"))
 
 
 def test_a_solo_objective_equals_the_shared_trajectory_and_the_other_record_stays(given, recorded, tmp_path) -> None:
