@@ -82,13 +82,15 @@ def plan(
     """Show cells, trials, what is done and what is left, without computing anything. Works offline."""
     from study.inputs import identify_at_hand
     from study.plan import make_plan, narrow
-    from study.resolved import Resolved, changed, read_resolved
+    from study.resolved import Resolved, changed, pinned, read_resolved
     from study.space import read_space
     from study.store import Store
     from study.summary import describe, summarize
 
     spec = read_space(find_space(space), sets or ())
     root = out or Path("studies") / spec.name
+    before = read_resolved(root)
+    spec = pinned(spec, before)
     identities = identify_at_hand(spec)
     trials = narrow(make_plan(spec, identities), only or (), limit)
     records = Store(root).records()
@@ -97,7 +99,6 @@ def plan(
         print(json.dumps(summary.as_dict(), indent=1))
         return
     print(describe(summary, trials, (record["key"] for record in records)))
-    before = read_resolved(root)
     changes = changed(Resolved(spec, identities), before) if before else None
     if changes and changes.cells:
         print(f"\nchanged since the last run: {', '.join(changes.keys)}; these would run anew:")

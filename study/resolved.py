@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from l3masking.encoders import EncoderSpec
 from l3masking.errors import InputError
 from study.plan import Identities, make_plan
 from study.space import make_space
@@ -48,6 +50,22 @@ def read_resolved(root: Path) -> Resolved | None:
         raise InputError(f"{path}: identities: expected encoders and datasets; remove the file and run the study again")
     spec = make_space(value, source=str(path), folder=root, problems=problems)
     return Resolved(spec, Identities(encoders=known.get("encoders") or {}, datasets=known.get("datasets") or {}))
+
+
+def pinned(spec: StudySpec, before: Resolved | None) -> StudySpec:
+    """The study with its Hub encoders held at the commits of an earlier run: a branch that moves changes nothing.
+
+    A revision that the space file names, or another Hub id, goes its own way.
+    """
+    if before is None:
+        return spec
+    encoders = dict(spec.encoders)
+    for name, entry in spec.encoders.items():
+        earlier, commit = before.spec.encoders.get(name), before.identities.encoders.get(name)
+        if isinstance(entry, EncoderSpec) and isinstance(earlier, EncoderSpec) and entry.hub and commit:
+            same = earlier.hub == entry.hub and entry.revision in (None, earlier.revision)
+            encoders[name] = dataclasses.replace(entry, revision=commit) if same else entry
+    return dataclasses.replace(spec, encoders=encoders)
 
 
 def changed(now: Resolved, before: Resolved) -> Changes:

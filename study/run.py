@@ -15,7 +15,7 @@ from study.aggregate import Cell
 from study.inputs import identify, sources
 from study.plan import Identities, Trial, left, make_plan, narrow
 from study.progress import Reporter
-from study.resolved import Resolved, changed, read_resolved, write_resolved
+from study.resolved import Resolved, changed, pinned, read_resolved, write_resolved
 from study.results import gather
 from study.schedule import Finished, Stopped, ray_session, run_on_ray, run_serially
 from study.score import ScoreJob, execute_on_ray, execute_serially, score_job
@@ -62,7 +62,7 @@ def run_study(options: RunOptions, reporter: Reporter) -> Finish:
     store = Store(root)
     with store.lock():
         reporter.say(f"study {spec.name} in {root}")
-        identities = settle(root, options.space, spec, reporter)
+        spec, identities = settle(root, options.space, spec, reporter)
         plan = make_plan(spec, identities)
         chosen = narrow(plan, options.only, options.limit)
         records = store.records()
@@ -74,11 +74,12 @@ def run_study(options: RunOptions, reporter: Reporter) -> Finish:
         return run.finish(plan, stopped)
 
 
-def settle(root: Path, space: Path, spec: StudySpec, reporter: Reporter) -> Identities:
+def settle(root: Path, space: Path, spec: StudySpec, reporter: Reporter) -> Resolved:
     """Pin encoders and datasets, say what has changed since the last run, and write space.yaml and resolved.yaml."""
     reporter.say("finding encoders and datasets")
-    resolved = Resolved(spec, identify(spec, reporter.say))
     before = read_resolved(root)
+    spec = pinned(spec, before)
+    resolved = Resolved(spec, identify(spec, reporter.say))
     if before is not None:
         changes = changed(resolved, before)
         if changes.cells:
@@ -87,7 +88,7 @@ def settle(root: Path, space: Path, spec: StudySpec, reporter: Reporter) -> Iden
                 reporter.say(f"  {cell}")
     write_atomic(root / "space.yaml", space.read_bytes())
     write_resolved(root, resolved)
-    return resolved.identities
+    return resolved
 
 
 class _Run:

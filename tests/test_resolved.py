@@ -10,7 +10,7 @@ import pytest
 
 from l3masking.errors import InputError
 from study.plan import Identities, Trial, make_plan
-from study.resolved import Resolved, changed, read_resolved, write_resolved
+from study.resolved import Resolved, changed, pinned, read_resolved, write_resolved
 from study.space import StudySpec, make_space
 from study.summary import describe, duration, estimate_seconds, summarize
 
@@ -141,3 +141,20 @@ def test_changed_data_move_every_cell_that_reads_them():
     assert len(changes.cells) == 3
     unknown = dataclasses.replace(KNOWN, datasets={})
     assert changed(Resolved(space(), unknown), Resolved(space(), KNOWN)) == ([], []), "not at hand is not changed"
+
+
+def test_a_later_run_keeps_the_commits_of_the_first(tmp_path):
+    """Also where the branch has moved since; a revision or Hub id that the file now names is followed."""
+    first = Identities(encoders={"bert-base": "a" * 40}, datasets=KNOWN.datasets)
+    write_resolved(tmp_path, Resolved(space(), first))
+    before = read_resolved(tmp_path)
+    held = pinned(space(), before)
+    assert held.encoders["bert-base"].revision == "a" * 40
+    write_resolved(tmp_path, Resolved(held, first))
+    assert pinned(space(), read_resolved(tmp_path)) == held == pinned(held, read_resolved(tmp_path))
+    named = space(encoders={"bert-base": {"hub": "google-bert/bert-base-uncased", "revision": "b" * 40}})
+    other = space(encoders={"bert-base": {"hub": "owner/other"}})
+    folder = space(encoders={"bert-base": {"path": "somewhere"}})
+    for spec in (named, other, folder):
+        assert pinned(spec, before) == spec
+    assert pinned(space(), None) == space()
