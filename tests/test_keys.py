@@ -101,7 +101,9 @@ def test_every_other_field_of_a_study_moves_the_keys_or_is_named_here():
         "seeds": (0, 5),
         "preset": "paper",
         "variants": {"v": {"masking.mean": 0.3}},
-        "resources": Resources(gpu=1, cpu=4, threads=2, workers=3, token_budget=99, executor="serial"),
+        "resources": Resources(
+            gpu=1, cpu=4, threads=2, workers=3, token_budget=99, executor="serial", save_models=True
+        ),
     }
     assert {*moves, *cannot, *SECTIONS} == {field.name for field in dataclasses.fields(StudySpec)}
     key = key_of(spec, "l3masking")
