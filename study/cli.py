@@ -14,7 +14,7 @@ import sys
 import traceback
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -59,7 +59,7 @@ def run(
     tracking_uri: Uri = None,
 ) -> None:
     """Score, train, aggregate and export all that SPACE declares. The same command continues after a stop."""
-    _run(space, sets, out, only, limit, tracking_uri, {"score", "grid"})
+    _run(space, sets=sets, out=out, only=only, limit=limit, tracking_uri=tracking_uri)
 
 
 @app.command(epilog="Example: l3study score quickstart")
@@ -67,7 +67,7 @@ def score(
     space: Space, sets: Sets = None, out: Out = None, only: Only = None, limit: Limit = None, tracking_uri: Uri = None
 ) -> None:
     """Score the texts that SPACE needs scores of, and nothing else."""
-    _run(space, sets, out, only, limit, tracking_uri, {"score"})
+    _run(space, sets=sets, out=out, only=only, limit=limit, tracking_uri=tracking_uri, stages=frozenset({"score"}))
 
 
 @app.command(epilog="Example: l3study plan quickstart --json")
@@ -162,47 +162,24 @@ def find_space(name: str) -> Path:
     raise InputError(f"{name}: no such file and no space of this name; {nearest(name, known)}")
 
 
-def _run(
-    space: str,
-    sets: list[str] | None,
-    out: Path | None,
-    only: list[str] | None,
-    limit: int | None,
-    tracking_uri: str | None,
-    stages: set[str],
-) -> None:
+def _run(space: str, **options: Any) -> None:
+    """Run a space; `options` are fields of RunOptions, None where the command line does not say."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # it stops a run as Ctrl-C does
     try:
-        code = _run_to_end(space, sets, out, only, limit, tracking_uri, stages)
+        code = _run_to_end(space, {name: value for name, value in options.items() if value is not None})
     except KeyboardInterrupt:
         print("stopped: the same command continues")
         code = STOPPED
     raise typer.Exit(code)
 
 
-def _run_to_end(
-    space: str,
-    sets: list[str] | None,
-    out: Path | None,
-    only: list[str] | None,
-    limit: int | None,
-    tracking_uri: str | None,
-    stages: set[str],
-) -> int:
+def _run_to_end(space: str, given: dict[str, Any]) -> int:
     """The exit code of a run that came to its tables."""
     from study.progress import reporter
     from study.report import terminal_table
     from study.run import RunOptions, run_study
 
-    options = RunOptions(
-        space=find_space(space),
-        out=out,
-        sets=sets or (),
-        only=only or (),
-        limit=limit,
-        tracking_uri=tracking_uri,
-        stages=frozenset(stages),
-    )
+    options = RunOptions(space=find_space(space), **given)
     with reporter() as live:
         finish = run_study(options, live)
     console = Console(width=None if sys.stdout.isatty() else 120)
