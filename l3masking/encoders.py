@@ -83,11 +83,7 @@ class Encoder:
 
     def check_length(self, max_length: int) -> None:
         """Raise InputError where the encoder has fewer positions than `max_length`."""
-        if max_length > self.max_positions:
-            limit = self.max_positions
-            raise InputError(
-                f"scoring.max_length is {max_length}: this encoder has {limit} positions, set {limit} or less"
-            )
+        check_length(max_length, self.max_positions, "this encoder")
 
 
 COMMIT = r"[0-9a-f]{40}"
@@ -110,24 +106,13 @@ def load_encoder(
     slow tokenizer, unknown type), EnvironmentFault where it can't be fetched. Remote code is never run.
     """
     from safetensors import SafetensorError
-    from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
+    from transformers import AutoModelForMaskedLM, AutoTokenizer
 
     spec = find_encoder(encoder)
     revision = resolve_revision(spec, offline=offline)
-    where: dict[str, Any] = {"trust_remote_code": False, "local_files_only": offline or spec.path is not None}
-    if spec.hub:
-        where["revision"] = revision
-        # whole in the cache: nothing to ask for. Else the Hub must answer once, before the loaders' slow retries
-        where["local_files_only"] = offline or is_cached(spec.hub, revision)
-        if not where["local_files_only"]:
-            hub_commit(spec)
+    where = _location(spec, revision, offline)
+    config = _read_config(spec, where)
     try:
-        config = AutoConfig.from_pretrained(spec.place, **where)
-        if config.model_type not in FAMILIES:
-            known = ", ".join(sorted(FAMILIES))
-            raise InputError(
-                f"encoder {spec.place}: type {config.model_type!r} is not a known masked LM (known: {known})"
-            )
         tokenizer = AutoTokenizer.from_pretrained(spec.place, use_fast=True, truncation_side="right", **where)
         check_tokenizer(tokenizer, config.vocab_size, spec.place)
         model, loading = AutoModelForMaskedLM.from_pretrained(
@@ -148,6 +133,37 @@ def load_encoder(
     return Encoder(
         model=model.to(device).eval(), tokenizer=tokenizer, revision=revision, max_positions=position_limit(config)
     )
+
+
+def read_position_limit(spec: EncoderSpec, revision: str) -> int:
+    """Longest sequence of an encoder, from its configuration alone: no weights are fetched or read."""
+    return position_limit(_read_config(spec, _location(spec, revision, offline=False)))
+
+
+def _location(spec: EncoderSpec, revision: str, offline: bool) -> dict[str, Any]:
+    """Arguments that make transformers' loaders read this very revision."""
+    if spec.path is not None:
+        return {"trust_remote_code": False, "local_files_only": True}
+    # whole in the cache: nothing to ask for. Else the Hub must answer once, before the loaders' slow retries
+    local = offline or is_cached(str(spec.hub), revision)
+    if not local:
+        hub_commit(spec)
+    return {"trust_remote_code": False, "local_files_only": local, "revision": revision}
+
+
+def _read_config(spec: EncoderSpec, where: dict[str, Any]) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(spec.place, **where)
+    except OSError as error:
+        raise unreachable(spec, error) from error
+    except ValueError as error:
+        raise InputError(f"encoder {spec.place}: {_first_line(error)}") from error
+    if config.model_type not in FAMILIES:
+        known = ", ".join(sorted(FAMILIES))
+        raise InputError(f"encoder {spec.place}: type {config.model_type!r} is not a known masked LM (known: {known})")
+    return config
 
 
 def find_encoder(encoder: str | EncoderSpec) -> EncoderSpec:
@@ -178,6 +194,12 @@ def check_tokenizer(tokenizer: Any, vocab_size: int, place: str) -> None:
         raise InputError(
             f"encoder {place}: {len(tokenizer)} tokens in the tokenizer, {vocab_size} embeddings in the model"
         )
+
+
+def check_length(max_length: int, limit: int, who: str) -> None:
+    """Raise InputError where an encoder has fewer positions than `max_length`."""
+    if max_length > limit:
+        raise InputError(f"scoring.max_length is {max_length}: {who} has {limit} positions, set {limit} or less")
 
 
 def position_limit(config: Any) -> int:

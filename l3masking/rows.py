@@ -146,6 +146,8 @@ def _csv(decoded: str, place: str, text: str, label: str) -> list[Record]:
         raise InputError(f"{place} line {reader.line_num}: not CSV ({error}); check the double quotes") from None
     finally:
         csv.field_size_limit(limit)
+    if not lines:
+        raise InputError(f"{place} is empty: a header line and at least one row are needed")
     header = lines[0][1]
     check_columns(header, place, text, label)
     for number, cells in lines:

@@ -93,12 +93,13 @@ def read_hub(part: HubPart, text: str, label: str, cache: Path, offline: bool) -
     """(rows, commit) of one Hub split, from our copy or else from the Hub.
 
     A copy of our own, because `datasets` falls back on the newest version it has cached, of whatever revision, when
-    the Hub does not answer. A revision that is a commit is never asked for twice.
+    the Hub does not answer. Where there is a copy the Hub is not asked again: a branch that moves in the middle of a
+    study, or between prefetch and run, changes nothing. To follow it, name the commit, or empty the cache.
     """
     identity = json.dumps([*part, text, label])
     path = cache / "data" / f"hub-{hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()}.jsonl"
     copy = _read_copy(path)
-    if copy is not None and (offline or copy[1] == part.revision):
+    if copy is not None:
         return copy
     if offline:
         raise EnvironmentFault(

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from l3masking.errors import InputError
-from l3masking.splits import Overlap, Parts, count_overlap, drop_overlap
+from l3masking.splits import Overlap, Parts, count_overlap, drop_overlap, same_text
 
 SPLITS = ("train", "validation", "test")
 
@@ -65,6 +65,10 @@ def assemble(
     index = {label: number for number, label in enumerate(labels)}
     splits = [Split(tuple(rows.texts), tuple(index[label] for label in rows.labels)) for rows in kept]
     units = splits[0].texts if mlm_texts is None else tuple(mlm_texts)
+    if mlm_texts is not None and rule == "drop_from_train":
+        evaluated = {same_text(text) for rows in kept[1:] for text in rows.texts}
+        units = tuple(unit for unit in units if same_text(unit) not in evaluated)
+        counts["dropped_mlm"] = len(mlm_texts) - len(units)
     return TextData(
         name=name,
         labels=labels,

@@ -14,12 +14,15 @@ import sys
 import traceback
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from l3masking.errors import EnvironmentFault, InputError
+
+if TYPE_CHECKING:
+    from study.spec import Resources
 
 STOPPED = 75
 app = typer.Typer(
@@ -94,7 +97,7 @@ def plan(
     identities = identify_at_hand(spec)
     trials = narrow(make_plan(spec, identities), only or (), limit)
     records = Store(root).records()
-    summary = summarize(spec, trials, records, slots=spec.resources.workers or 1)
+    summary = summarize(spec, trials, records, slots=slots(spec.resources))
     if as_json:
         print(json.dumps(summary.as_dict(), indent=1))
         return
@@ -118,7 +121,8 @@ def status(folder: Folder) -> None:
     trials = make_plan(spec, identities)
     records = store.records()
     done = {record["key"] for record in records}
-    print(describe(summarize(spec, trials, records, slots=spec.resources.workers or 1), trials, done))
+    print(describe(summarize(spec, trials, records, slots=slots(spec.resources)), trials, done))
+    notice(folder)
     keys = {key for trial in left(trials, done) for key in trial.keys.values()}
     failures = [failure for failure in store.failures() if failure["key"] in keys]
     for failure in failures:
@@ -140,13 +144,27 @@ def export(
     print("\n".join(str(file) for file in files))
 
 
-@app.command(epilog="Example: l3study prefetch paper")
+@app.command(epilog="Example: l3study prefetch local_files")
 def prefetch(space: Space, sets: Sets = None) -> None:
     """Fetch the encoders and datasets that SPACE needs, so that a machine without a network can run it."""
     from study.inputs import prefetch as fetch
     from study.space import read_space
 
     print("\n".join(fetch(read_space(find_space(space), sets or ()))))
+
+
+def slots(resources: Resources) -> int:
+    """Trials that run at a time, as far as this machine tells."""
+    fits = max(1, int((os.cpu_count() or 1) // resources.cpu))
+    return min(fits, resources.workers or fits)
+
+
+def notice(root: Path) -> None:
+    """Say where something was moved aside, in whichever process that happened."""
+    for name, what in (("conflicts", "computed twice with different results"), ("quarantine", "damaged")):
+        found = sorted((root / name).glob("*"))
+        if found:
+            print(f"{len(found)} files were {what}: see {root / name}")
 
 
 def find_space(name: str) -> Path:
@@ -188,6 +206,7 @@ def _run_to_end(space: str, given: dict[str, Any]) -> int:
     print(f"tables   {finish.root / 'tables'} ({tables})")
     print(f"figures  {finish.root / 'figures'}")
     print(f"mlflow   {finish.tracking_uri}")
+    notice(finish.root)
     if finish.mirror_behind:
         print(f"the MLflow mirror is behind ({finish.mirror_behind}); the next run catches up")
     if finish.stopped:
@@ -210,11 +229,14 @@ def _quiet() -> None:
 
 
 def main() -> None:
-    """Run the command line: one line for what the user can mend, a traceback with --debug."""
+    """Run the command line: one line for what the user can mend, a traceback with --debug, wherever that stands."""
+    if "--debug" in sys.argv[1:]:
+        sys.argv[1:] = ["--debug", *(word for word in sys.argv[1:] if word != "--debug")]
     try:
         app()
-    except (InputError, EnvironmentFault) as error:
+    except (InputError, EnvironmentFault, OSError) as error:  # OSError: a full disk, no permission, no such cluster
         if os.environ.get("L3STUDY_DEBUG"):
             traceback.print_exc()
-        print(f"l3study: {error}", file=sys.stderr)
+        said = error if isinstance(error, InputError | EnvironmentFault) else f"{type(error).__name__}: {error}"
+        print(f"l3study: {said}", file=sys.stderr)
         sys.exit(2 if isinstance(error, InputError) else 3)

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -63,7 +64,10 @@ def sweep(folder: Path) -> None:
     if folder.is_dir():
         for entry in os.scandir(folder):
             if TEMPORARY.fullmatch(entry.name):
-                Path(entry.path).unlink(missing_ok=True)
+                if entry.is_dir(follow_symlinks=False):  # a model that was being saved
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                else:
+                    Path(entry.path).unlink(missing_ok=True)
 
 
 def _place(path: Path, data: bytes, give_name: Callable[[Path, Path], None]) -> None:

@@ -14,7 +14,14 @@ from functools import lru_cache
 import torch
 
 from l3masking.data import DataSpec, TextData, load_data
-from l3masking.encoders import Encoder, EncoderSpec, load_encoder, resolve_revision
+from l3masking.encoders import (
+    Encoder,
+    EncoderSpec,
+    check_length,
+    load_encoder,
+    read_position_limit,
+    resolve_revision,
+)
 from l3masking.errors import EnvironmentFault, InputError
 from study.plan import Identities
 from study.spec import Generated, StudySpec
@@ -92,10 +99,12 @@ def identify(spec: StudySpec, say: Callable[[str], None]) -> Identities:
 
     `say` is told what a reader of the results must know of the data: overlap, empty texts, what is not pinned.
     """
-    encoders = {
-        name: resolve_revision(concrete_encoder(spec.encoders[name]))
-        for name in dict.fromkeys(pair.encoder for pair in spec.pairs)
-    }
+    encoders = {}
+    longest = max(spec.variant(variant).scoring.max_length for variant in (None, *spec.variants))
+    for name in dict.fromkeys(pair.encoder for pair in spec.pairs):
+        encoder = concrete_encoder(spec.encoders[name])
+        encoders[name] = resolve_revision(encoder)
+        check_length(longest, read_position_limit(encoder, encoders[name]), f"encoder {name}")
     datasets = {}
     for name in dict.fromkeys(pair.dataset for pair in spec.pairs):
         data = load_data(concrete_data(spec.datasets[name]), name=name)

@@ -59,7 +59,7 @@ class Trial:
 
 
 def make_plan(spec: StudySpec, identities: Identities) -> list[Trial]:
-    """All trials of a study: seed by seed, so that what is done first can be compared first.
+    """All trials of a study, seed by seed: `--limit N` takes whole seeds first. A run starts the longest ones first.
 
     Of several rows of a method that differ in nothing that it reads, the first one stays.
     """

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import torch
+
+from l3masking.errors import EnvironmentFault, InputError
 from l3masking.regimes import METHODS
 from l3masking.weighting import WEIGHTINGS, MetaConfig
 from study.aggregate import Cell
@@ -70,7 +73,11 @@ def run_study(options: RunOptions, reporter: Reporter) -> Finish:
         reporter.say(f"{len(chosen)} trainings chosen of {len(plan)}, {len(open_trials)} left to run")
         mirror = Mirror(root, spec.name, description=spec.description, uri=options.tracking_uri, records=records)
         run = _Run(store, spec, identities, reporter, mirror)
-        stopped = run.everything(open_trials, options.stages)
+        try:
+            stopped = run.everything(open_trials, options.stages)
+        except (InputError, EnvironmentFault, OSError):
+            run.finish(plan, "ended by an error")  # tables and mirror show what there is
+            raise
         return run.finish(plan, stopped)
 
 
@@ -104,6 +111,10 @@ class _Run:
     def everything(self, trials: Sequence[Trial], stages: frozenset[str]) -> str | None:
         """Score and train; returns why it ended early, or None."""
         serial = self.spec.resources.executor == "serial"
+        if serial and self.spec.resources.gpu and not torch.cuda.is_available():
+            raise EnvironmentFault(
+                f"resources.gpu is {self.spec.resources.gpu:g}: torch finds no GPU here; leave it out"
+            )
         try:
             with nullcontext() if serial or not trials else ray_session():
                 jobs = {trial.trajectory: self.job(trial) for trial in trials if METHODS[trial.method].needs_scores}
@@ -205,7 +216,9 @@ def longest_first(trials: Sequence[Trial]) -> list[Trial]:
 @lru_cache(maxsize=1)
 def program_commit() -> str | None:
     """The commit of the checkout that this program runs from, "+" behind it where files are changed; None outside."""
-    folder = Path(__file__).resolve().parent
+    folder = Path(__file__).resolve().parent.parent
+    if not (folder / ".git").exists():  # installed elsewhere: a checkout around it is not this program's
+        return None
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 Finished = Callable[[Assignment, str | None], None]  # a trial that has ended, and why it failed (None: it did not)
 CRASHES = 2  # a trial whose process died (out of memory, a signal) is started again so many times
+ROUNDS = 3  # Tuners, where one breaks off
 
 
 class Stopped(Exception):
@@ -62,16 +63,32 @@ QUIET = {
 
 
 def run_on_ray(assignments: Sequence[Assignment], resources: Resources, finished: Finished) -> None:
-    """All trials under one Tuner, in the given order as slots come free. Raises Stopped on SIGTERM or Ctrl-C.
+    """All trials, in the given order as slots come free. Raises Stopped on SIGTERM or Ctrl-C.
 
     A trial that raises has written its own failure. A process that dies is retried CRASHES times and then reported.
+    Some deaths (Ray's memory monitor, a lost node) end a whole Tuner: the trials without an end get a new one, ROUNDS
+    times in all, and are then reported as failed too.
     """
+    waiting = list(assignments)
+    for _ in range(ROUNDS):
+        watch = _watcher(waiting, finished)
+        broken = _fit(waiting, resources, watch)
+        waiting = [waiting[index] for index in sorted(watch.unfinished)]
+        if waiting and broken is None:  # Tune returns early only where it was asked to
+            raise Stopped(f"stopped with {len(waiting)} trials left")
+    for assignment in waiting:
+        reason = f"Ray Tune ended {ROUNDS} times before this trial did: {broken}"
+        died(assignment, reason, ROUNDS)
+        finished(assignment, reason)
+
+
+def _fit(assignments: Sequence[Assignment], resources: Resources, watch: Any) -> str | None:
+    """One Tuner over all of `assignments`; why it broke, or None where it returned."""
     import ray
     from ray import tune
 
     if not assignments:
-        return
-    watch = _watcher(assignments, finished)
+        return None
     trainable = tune.with_resources(
         tune.with_parameters(_trainable, assignments=list(assignments)), {"cpu": resources.cpu, "gpu": resources.gpu}
     )
@@ -91,10 +108,10 @@ def run_on_ray(assignments: Sequence[Assignment], resources: Resources, finished
         try:
             tuner.fit()
         except (ray.exceptions.RayError, tune.TuneError, RuntimeError) as error:
-            # e.g. Ray's memory monitor ends a whole fit: the trials that it took along are still without a record
-            log.warning("Ray Tune ended early: %s", (str(error).strip() or type(error).__name__).splitlines()[0])
-        if watch.unfinished:
-            raise Stopped(f"stopped with {len(watch.unfinished)} trials left")
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            log.warning("Ray Tune ended early: %s", reason)
+            return reason
+    return None
 
 
 def _trainable(config: dict[str, Any], assignments: Sequence[Assignment]) -> None:
@@ -126,7 +143,7 @@ def _watcher(assignments: Sequence[Assignment], finished: Finished) -> Any:
             raised = isinstance(error, ray.exceptions.RayTaskError)
             what = repr(error.cause).splitlines()[0] if raised else "its process died (out of memory, or killed)"
             reason = f"{what}, {CRASHES + 1} times"
-            died(assignments[trial.config["index"]], reason)
+            died(assignments[trial.config["index"]], reason, CRASHES + 1)
             self._end(trial, reason)
 
         def _end(self, trial: Any, reason: str | None) -> None:

@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import re
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -132,9 +133,12 @@ def score_job(
     for finished, _ in enumerate(execute(job, folder, resources, missing), len(wanted) - len(missing) + 1):
         report(name, finished, len(wanted))
     found |= dict(parts(folder)) if missing else {}
+    for path in set(folder.glob("part-*.parquet")) - set(found.values()):
+        path.unlink()  # damaged, or of another cut
     names = [found[shard.number].name for shard in wanted]
     if missing or _manifest(folder).get("parts") != names:
-        manifest = {"key": job.key, "parts": names, "scoring": plain(job.scoring)}
+        made = {"token_budget": resources.token_budget, "gpu": resources.gpu, "threads": resources.threads}
+        manifest = {"key": job.key, "parts": names, "scoring": plain(job.scoring), "made_with": made}
         write_atomic(folder / "manifest.json", canonical(manifest))
 
 
@@ -180,24 +184,31 @@ def execute_on_ray(job: ScoreJob, folder: Path, resources: Resources, missing: S
 
 
 def worker_slots(resources: Resources) -> int:
-    """How many workers or trials of this size the Ray cluster holds at a time, at least 1."""
+    """How many workers or trials of this size the Ray cluster holds at a time. EnvironmentFault where none fits."""
     import ray
 
-    held = ray.cluster_resources()
-    fits = int(held.get("CPU", 1) // resources.cpu)
-    if resources.gpu:
-        fits = min(fits, int(held.get("GPU", 0) // resources.gpu))
-    return max(1, min(fits, resources.workers or fits))
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    fits = sum(
+        min(
+            int(node.get("CPU", 0) // resources.cpu),
+            int(node.get("GPU", 0) // resources.gpu) if resources.gpu else sys.maxsize,
+        )
+        for node in nodes
+    )
+    if fits < 1:
+        held = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
+        raise EnvironmentFault(
+            f"resources: no node holds cpu {resources.cpu:g} and gpu {resources.gpu:g} (there: {held}): ask for less"
+        )
+    return min(fits, resources.workers or fits)
 
 
 def parts(folder: Path) -> Iterator[tuple[int, Path]]:
-    """The parts of a folder whose content is what their name says; others are removed and will be scored again."""
+    """The parts of a folder whose content is what their name says; others count as not there."""
     for path in sorted(folder.glob("part-*.parquet")):
         match = PART.fullmatch(path.name)
         if match and hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest() == match[2]:
             yield int(match[1]), path
-        else:
-            path.unlink(missing_ok=True)
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

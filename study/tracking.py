@@ -142,7 +142,7 @@ class Mirror:
         """Mark the mirror stale; one line per outage."""
         reason = _redacted(reason)[:300]
         if self.reason is None:
-            log.warning("MLflow mirror is behind (%s); the study goes on, `l3study sync` catches up", reason)
+            log.warning("MLflow mirror is behind (%s); the study goes on, the next run catches up", reason)
         self.reason = reason
         try:
             write_atomic(self._mark, f"{_redacted(self.uri)} {reason}\n".encode())

@@ -60,10 +60,10 @@ def execute(assignment: Assignment, on_evaluation: Callable[[dict[str, Any]], No
     return None
 
 
-def died(assignment: Assignment, reason: str) -> None:
-    """Write down, from outside, that the process of a trial ended before it could say why."""
+def died(assignment: Assignment, reason: str, times: int) -> None:
+    """Write down, from outside, that the process of a trial ended `times` times before it could say why."""
     store, trial = Store(assignment.root), assignment.trial
-    fail(store, trial, reason, "", 1 + max(attempts_of(store, key) for key in trial.keys.values()))
+    fail(store, trial, reason, "", times + max(attempts_of(store, key) for key in trial.keys.values()))
 
 
 def fail(store: Store, trial: Trial, reason: str, trace: str, attempts: int) -> None:

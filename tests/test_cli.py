@@ -277,3 +277,31 @@ def test_help_is_quick_to_come() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("verb", ["run", "score", "plan", "prefetch"])
+def test_the_space_of_an_example_exists(verb: str) -> None:
+    words = next(c.epilog for c in cli.app.registered_commands if (c.name or c.callback.__name__) == verb).split()
+    assert cli.find_space(words[words.index(verb) + 1]).is_file()
+
+
+def test_debug_may_stand_behind_the_verb(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr("sys.argv", ["l3study", "plan", str(tmp_path / "nothing.yaml"), "--debug"])
+    monkeypatch.setenv("L3STUDY_DEBUG", "")
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_fault_of_the_file_system_is_one_line(tmp_path: Path, monkeypatch, capsys) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", "tables")
+
+    monkeypatch.setattr("study.results.write_tables", full)
+    monkeypatch.setattr("sys.argv", ["l3study", "export", str(tmp_path)])
+    monkeypatch.setenv("L3STUDY_DEBUG", "")
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 3
+    assert capsys.readouterr().err == "l3study: OSError: [Errno 28] No space left on device: 'tables'\n"

@@ -184,6 +184,10 @@ def test_overlap_is_counted_noted_and_dropped_on_request(tmp_path: Path) -> None
     train = load_data(DataSpec(**splits, overlap="drop_from_train"), name="mine", folder=tmp_path)
     assert train.train.texts == train.mlm_texts == ("three", "six")
     assert train.overlap["dropped_train"] == 2
+    (tmp_path / "units.txt").write_text("new\nFOUR\nfive\nthree\n")
+    units = load_data(DataSpec(**splits, overlap="drop_from_train", mlm="units.txt"), name="mine", folder=tmp_path)
+    assert units.mlm_texts == ("new", "three"), "no evaluation text comes back through the masking task"
+    assert units.overlap["dropped_mlm"] == 2
 
 
 # (what, splits that differ from THREE, further settings, words of the message)

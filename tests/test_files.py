@@ -91,6 +91,10 @@ def test_opening_for_writing_sweeps_what_killed_writers_left(tmp_path):
     for path in stale:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("half")
+    model = tmp_path / "models" / f".{OTHER}.{'b' * 32}.tmp"  # of a saving that was killed
+    model.mkdir(parents=True)
+    (model / "config.json").write_text("{}")
+    stale.append(model)
     (tmp_path / "records" / ".mine.tmp").write_text("not of ours")
     assert [r["key"] for r in store.records()] == [KEY], "a temporary is never read"
     with store.lock():

@@ -138,3 +138,12 @@ def test_a_moved_branch_does_not_move_a_pinned_encoder(monkeypatch) -> None:
 def test_write_study_leaves_what_is_there(space: Path) -> None:
     before = identify(read_space(space), print)
     assert identify(read_space(write_study(space.parent)), print) == before
+
+
+def test_an_encoder_with_too_few_positions_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    space = write_study(tmp_path)
+    spec = read_space(space, ["scoring.max_length=4096"])
+    with pytest.raises(
+        InputError, match=r"scoring.max_length is 4096: encoder tiny has \d+ positions, set \d+ or less"
+    ):
+        identify(spec, print)

@@ -35,6 +35,7 @@ def undecodable_parquet() -> bytes:
 BAD = [
     ("empty file", ".jsonl", b"", ["file.jsonl is empty"]),
     ("blank file", ".csv", b"\n \n", ["file.csv is empty"]),
+    ("byte-order mark alone", ".csv", b"\xef\xbb\xbf\n", ["file.csv is empty"]),
     ("empty parquet", ".parquet", b"", ["file.parquet is empty"]),
     ("header alone", ".csv", b"text,label\n", ["holds no rows"]),
     ("empty array", ".json", b"[]", ["holds no rows"]),

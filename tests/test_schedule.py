@@ -130,8 +130,8 @@ def test_a_trial_whose_process_dies_fails_alone(on_ray: OnRay) -> None:
     )
     failures = Store(on_ray.root).failures()
     assert {(f["method"], f["seed"], f["objective"], f["attempts"]) for f in failures} == {
-        (*DOOMED, "accuracy", 1),
-        (*DOOMED, "macro_f1", 1),
+        (*DOOMED, "accuracy", 2),
+        (*DOOMED, "macro_f1", 2),
     }
     assert all("its process died" in failure["reason"] for failure in failures)
     attempts = list((on_ray.root / "processes").glob(f"{DOOMED[0]}-{DOOMED[1]}-*"))
@@ -207,7 +207,7 @@ UNFIT = RayTaskError("f", "...", ImportError("no\nstudy"), "t", 1, "h"), "Import
 @pytest.mark.parametrize(("error", "reason"), [DEAD, UNFIT])
 def test_a_watcher_tells_of_each_trial_once(monkeypatch, error: Exception, reason: str) -> None:
     told: list[tuple[str, str | None]] = []
-    monkeypatch.setattr(schedule, "died", lambda given, reason: told.append((given, "died")))
+    monkeypatch.setattr(schedule, "died", lambda given, reason, times: told.append((given, "died")))
     watch = schedule._watcher(["a", "b"], lambda given, reason: told.append((given, reason)))  # type: ignore[list-item]
     trial = SimpleNamespace(config={"index": 0}, last_result={"reason": ""})
     watch.on_trial_complete(1, [], trial)
@@ -217,3 +217,42 @@ def test_a_watcher_tells_of_each_trial_once(monkeypatch, error: Exception, reaso
     watch.on_trial_error(3, [], failed)
     assert told == [("a", None), ("b", "died"), ("b", reason)]
     assert watch.unfinished == set()
+
+
+class Broken:
+    """Stands in for `_fit`: each Tuner ends the trials that it is told to, and then breaks or returns."""
+
+    def __init__(self, *rounds: tuple[tuple[int, ...], str | None]) -> None:
+        self.rounds = list(rounds)
+        self.seen: list[list[Any]] = []
+
+    def __call__(self, assignments, resources, watch) -> str | None:
+        self.seen.append(list(assignments))
+        ended, reason = self.rounds.pop(0)
+        for index in ended:
+            watch._end(SimpleNamespace(config={"index": index}), None)
+        return reason
+
+
+def test_a_tuner_that_breaks_is_followed_by_another_over_what_is_left(monkeypatch) -> None:
+    told: list[tuple[str, str | None]] = []
+    fit = Broken(((1,), "out of memory"), ((0,), "out of memory"), ((0,), None))
+    monkeypatch.setattr(schedule, "_fit", fit)
+    schedule.run_on_ray(["a", "b", "c"], Resources(), lambda given, reason: told.append((given, reason)))
+    assert fit.seen == [["a", "b", "c"], ["a", "c"], ["c"]]
+    assert told == [("b", None), ("a", None), ("c", None)]
+
+
+def test_what_breaks_every_tuner_has_failed(monkeypatch) -> None:
+    told, dead = [], []
+    monkeypatch.setattr(schedule, "_fit", Broken(*[((), "out of memory")] * schedule.ROUNDS))
+    monkeypatch.setattr(schedule, "died", lambda *given: dead.append(given))
+    schedule.run_on_ray(["a"], Resources(), lambda given, reason: told.append((given, reason)))
+    reason = "Ray Tune ended 3 times before this trial did: out of memory"
+    assert (told, dead) == ([("a", reason)], [("a", reason, 3)])
+
+
+def test_a_tuner_that_returns_early_was_asked_to(monkeypatch) -> None:
+    monkeypatch.setattr(schedule, "_fit", Broken(((0,), None)))
+    with pytest.raises(schedule.Stopped, match="1 trials left"):
+        schedule.run_on_ray(["a", "b"], Resources(), lambda *_: None)

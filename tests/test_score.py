@@ -12,7 +12,7 @@ import pytest
 from small_study import write_study
 
 from l3masking.data import assemble
-from l3masking.errors import InputError
+from l3masking.errors import EnvironmentFault, InputError
 from l3masking.rows import Rows
 from l3masking.scoring import ScoringConfig, score_tokens
 from l3masking.splits import Parts
@@ -207,18 +207,30 @@ def test_an_encoder_that_changed_is_refused_before_a_part_is_written(job, tmp_pa
 @pytest.mark.parametrize(
     ("held", "resources", "slots"),
     [
-        ({"CPU": 4.0}, {}, 4),
-        ({"CPU": 4.0}, {"cpu": 1.5}, 2),
-        ({"CPU": 4.0}, {"workers": 3}, 3),
-        ({"CPU": 4.0}, {"workers": 9}, 4),
-        ({"CPU": 1.0}, {"cpu": 2.0}, 1),
-        ({"CPU": 16.0, "GPU": 2.0}, {"gpu": 0.25}, 8),
-        ({"CPU": 3.0, "GPU": 2.0}, {"gpu": 0.25}, 3),
-        ({"CPU": 16.0, "GPU": 2.0}, {}, 16),
+        ([{"CPU": 4.0}], {}, 4),
+        ([{"CPU": 4.0}], {"cpu": 1.5}, 2),
+        ([{"CPU": 4.0}], {"workers": 3}, 3),
+        ([{"CPU": 4.0}], {"workers": 9}, 4),
+        ([{"CPU": 4.0}, {"CPU": 4.0}], {"cpu": 3.0}, 2),
+        ([{"CPU": 16.0, "GPU": 2.0}], {"gpu": 0.25}, 8),
+        ([{"CPU": 3.0, "GPU": 2.0}], {"gpu": 0.25}, 3),
+        ([{"CPU": 16.0, "GPU": 2.0}, {"CPU": 8.0}], {}, 24),
+        ([{"CPU": 16.0, "GPU": 2.0}, {"CPU": 8.0}], {"gpu": 1.0}, 2),
     ],
 )
 def test_as_many_workers_as_fit(monkeypatch, held, resources, slots: int) -> None:
     import ray
 
-    monkeypatch.setattr(ray, "cluster_resources", lambda: held)
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": node} for node in held])
     assert score.worker_slots(Resources(**resources)) == slots
+
+
+@pytest.mark.parametrize("resources", [{"cpu": 5.0}, {"gpu": 0.25}])
+def test_what_no_node_holds_is_refused_and_never_waited_for(monkeypatch, resources) -> None:
+    import ray
+
+    dead = {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}}
+    live = [{"Alive": True, "Resources": {"CPU": 4.0}}] * 2
+    monkeypatch.setattr(ray, "nodes", lambda: [*live, dead])
+    with pytest.raises(EnvironmentFault, match="no node holds .*4 CPUs and 0 GPUs.*ask for less"):
+        score.worker_slots(Resources(**resources))

@@ -152,11 +152,14 @@ def test_hub_split_is_read_at_its_commit_and_kept(tmp_path: Path, hub: SimpleNam
         read_hub(part._replace(split="test"), "text", "label", tmp_path, offline=True)
 
 
-def test_hub_branch_is_resolved_anew(tmp_path: Path, hub: SimpleNamespace) -> None:
+def test_hub_branch_is_resolved_once_until_its_copy_goes(tmp_path: Path, hub: SimpleNamespace) -> None:
     part = HubPart("owner/name", None, None, "train")
     assert read_hub(part, "text", "label", tmp_path, offline=False)[1] == COMMIT
     hub.commit, hub.table = LATER, hub.table.select([2])
     assert read_hub(part, "text", "label", tmp_path, offline=True)[1] == COMMIT
+    assert read_hub(part, "text", "label", tmp_path, offline=False)[1] == COMMIT
+    for path in (tmp_path / "data").iterdir():
+        path.unlink()
     assert read_hub(part, "text", "label", tmp_path, offline=False) == ((["c"], ["pos"]), LATER)
     assert read_hub(part, "text", "label", tmp_path, offline=True)[1] == LATER
 

@@ -171,3 +171,17 @@ def test_wrong_sets(tmp_path, given, words):
     assert len(lines) == 1, lines
     for word in words:
         assert word in lines[0]
+
+
+@pytest.mark.parametrize("path", sorted(Path("search_spaces").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_space_is_right(path: Path) -> None:
+    spec = read_space(path)
+    assert set(spec.methods) >= {"stl", "rtm", "l3masking"}
+    assert spec.description
+
+
+def test_the_quickstart_compares_three_methods_over_three_seeds() -> None:
+    spec = read_space(Path("search_spaces/quickstart.yaml"))
+    assert spec.methods == ("stl", "rtm", "l3masking")
+    assert len(spec.seeds) >= 3
+    assert {type(source) for source in (*spec.encoders.values(), *spec.datasets.values())} == {Generated}

@@ -212,13 +212,13 @@ def test_a_success_clears_the_failure_and_says_how_many_attempts_it_took(given, 
 
     monkeypatch.setattr(trials, "run_method", broken)
     assert execute(made) == "RuntimeError: the disk"
-    died(made, "its process died")
+    died(made, "its process died", 2)
     store = Store(tmp_path)
-    assert [(f["reason"], f["attempts"]) for f in store.failures()] == [("its process died", 2)] * 2
+    assert [(f["reason"], f["attempts"]) for f in store.failures()] == [("its process died", 3)] * 2
     monkeypatch.undo()
     assert execute(made) is None
     assert store.failures() == []
-    assert [record["run"]["attempts"] for record in store.records()] == [3, 3]
+    assert [record["run"]["attempts"] for record in store.records()] == [4, 4]
 
 
 def test_a_message_without_text_is_still_a_reason(given, tmp_path, monkeypatch) -> None:
