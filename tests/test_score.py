@@ -232,5 +232,5 @@ def test_what_no_node_holds_is_refused_and_never_waited_for(monkeypatch, resourc
     dead = {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}}
     live = [{"Alive": True, "Resources": {"CPU": 4.0}}] * 2
     monkeypatch.setattr(ray, "nodes", lambda: [*live, dead])
-    with pytest.raises(EnvironmentFault, match="no node holds .*4 CPUs and 0 GPUs.*ask for less"):
+    with pytest.raises(EnvironmentFault, match=r"no node holds .*4 CPUs and 0 GPUs.*ask for less"):
         score.worker_slots(Resources(**resources))

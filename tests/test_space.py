@@ -16,6 +16,8 @@ from study.space import Generated, Pair, Resources, StudySpec, read_space
 from study.spec import SECTIONS, configs
 from study.yaml_file import dump_yaml
 
+SPACES = Path(__file__).parents[1] / "search_spaces"
+
 
 def test_defaults(tmp_path):
     spec = read_space(write(tmp_path, GOOD))
@@ -173,7 +175,7 @@ def test_wrong_sets(tmp_path, given, words):
         assert word in lines[0]
 
 
-@pytest.mark.parametrize("path", sorted(Path("search_spaces").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(SPACES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_space_is_right(path: Path) -> None:
     spec = read_space(path)
     assert set(spec.methods) >= {"stl", "rtm", "l3masking"}
@@ -181,7 +183,7 @@ def test_every_shipped_space_is_right(path: Path) -> None:
 
 
 def test_the_quickstart_compares_three_methods_over_three_seeds() -> None:
-    spec = read_space(Path("search_spaces/quickstart.yaml"))
+    spec = read_space(SPACES / "quickstart.yaml")
     assert spec.methods == ("stl", "rtm", "l3masking")
     assert len(spec.seeds) >= 3
     assert {type(source) for source in (*spec.encoders.values(), *spec.datasets.values())} == {Generated}
