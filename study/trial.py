@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from l3masking.evaluation import NonFiniteLoss
 from l3masking.finetune import Outcome
 from l3masking.regimes import METHODS, run_method
 from l3masking.saving import save_tuned
@@ -46,7 +47,9 @@ class Assignment:
 def execute(assignment: Assignment, on_evaluation: Callable[[dict[str, Any]], None] | None = None) -> str | None:
     """Run one trial and write its records, or its failure; returns the reason of a failure, None where it finished.
 
-    This is the one place where any exception is caught: a trial that fails costs itself alone.
+    This is the one place where any exception is caught: a trial that fails costs itself alone. Where a training that
+    serves several objectives diverges, one of them may have stopped before: each is then trained by itself, with the
+    result that it has in the shared training.
     """
     store = Store(assignment.root)
     attempts = 1 + max(attempts_of(store, key) for key in assignment.trial.keys.values())
@@ -54,10 +57,19 @@ def execute(assignment: Assignment, on_evaluation: Callable[[dict[str, Any]], No
         for record in run_trial(assignment, attempts=attempts, on_evaluation=on_evaluation):
             store.commit(record)
     except Exception as error:
+        if isinstance(error, NonFiniteLoss) and len(assignment.trial.keys) > 1:
+            return _each_alone(assignment)
         reason = f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
         fail(store, assignment.trial, reason, traceback.format_exc(), attempts)
         return reason
     return None
+
+
+def _each_alone(assignment: Assignment) -> str | None:
+    """As `execute`, one objective after the other; the first reason of a failure."""
+    trials = [dataclasses.replace(assignment.trial, keys={name: key}) for name, key in assignment.trial.keys.items()]
+    reasons = [execute(dataclasses.replace(assignment, trial=trial)) for trial in trials]
+    return next((reason for reason in reasons if reason is not None), None)
 
 
 def died(assignment: Assignment, reason: str, times: int) -> None:

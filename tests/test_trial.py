@@ -8,12 +8,15 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_study import assignments, results
 from small_task import one_thread
 
+from l3masking.evaluation import NonFiniteLoss
 from l3masking.saving import load_tuned
 from study import trial as trials
 from study.store import Store, content_key
@@ -219,6 +222,23 @@ def test_a_success_clears_the_failure_and_says_how_many_attempts_it_took(given, 
     assert execute(made) is None
     assert store.failures() == []
     assert [record["run"]["attempts"] for record in store.records()] == [4, 4]
+
+
+def test_an_objective_that_diverges_leaves_the_other_its_result(given, recorded, tmp_path, monkeypatch) -> None:
+    real = trials.run_method
+
+    def diverges(*args: Any, objectives: Sequence[str], **more: Any) -> Any:
+        if "accuracy" in objectives:
+            raise NonFiniteLoss("not finite at update 3")
+        return real(*args, objectives=objectives, **more)
+
+    monkeypatch.setattr(trials, "run_method", diverges)
+    assert execute(at(given["rtm"], tmp_path)) == "NonFiniteLoss: not finite at update 3"
+    store = Store(tmp_path)
+    assert [(failure["objective"], failure["attempts"]) for failure in store.failures()] == [("accuracy", 1)]
+    (found,) = store.records()
+    found.pop("checksum")
+    assert results(found) == results(recorded["rtm"][1])
 
 
 def test_a_message_without_text_is_still_a_reason(given, tmp_path, monkeypatch) -> None:
