@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = {
-    f"{package}.{file.stem}" if file.stem != "__init__" else package: file
+    ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file
     for package in ("l3masking", "study")
     for file in sorted((ROOT / package).rglob("*.py"))
 }

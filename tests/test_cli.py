@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 import study.run
 from study import cli
 from study.store import Store
+from study.verbs.options import find_space
 
 VERBS = ["run", "score", "plan", "status", "export", "prefetch"]
 PLAN_KEYS = {"cells", "trajectories", "records", "done", "left", "search_trials", "estimate_seconds"}
@@ -282,7 +283,7 @@ def test_help_is_quick_to_come() -> None:
 @pytest.mark.parametrize("verb", ["run", "score", "plan", "prefetch"])
 def test_the_space_of_an_example_exists(verb: str) -> None:
     words = next(c.epilog for c in cli.app.registered_commands if (c.name or c.callback.__name__) == verb).split()
-    assert cli.find_space(words[words.index(verb) + 1]).is_file()
+    assert find_space(words[words.index(verb) + 1]).is_file()
 
 
 def test_debug_may_stand_behind_the_verb(tmp_path: Path, monkeypatch, capsys) -> None:
