@@ -24,7 +24,7 @@ class Task:
 
     train: Examples
     validation: Examples
-    test: Examples
+    test: Examples | None  # None: a run that may look at validation alone, such as a search
     num_classes: int
 
 

@@ -66,7 +66,7 @@ class Outcome:
     """What one objective leaves. Metric values are fractions; epochs are primary examples seen / |train|."""
 
     objective: str
-    test: dict[str, float]
+    test: dict[str, float] | None  # None where the task holds no test split
     validation: dict[str, float]
     epochs_to_best: float
     epochs_to_stop: float
@@ -76,7 +76,7 @@ class Outcome:
     empty_mlm_batches: int
     final_stage: dict[str, Any]
     curve: list[dict[str, Any]]
-    test_predictions: list[int]
+    test_predictions: list[int] | None
     weights: dict[str, Tensor] = field(repr=False)  # parameters of the MultiTaskModel that was tested, by name
 
 
@@ -228,14 +228,15 @@ class Trajectory:
                 selection=selection,
                 seed=self.seed,
             )
-        validation, test = self.measure(self.task.validation).metrics, self.measure(self.task.test)
+        validation = self.measure(self.task.validation).metrics
+        test = None if self.task.test is None else self.measure(self.task.test)
         stop = selection.stop_update or self.curve[-1]["update"]
         curve = [point for point in self.curve if point["update"] <= stop]
         micro_steps = stop * self.config.train.accumulate
         mlm_size = len(self.auxiliary.input_ids) if self.auxiliary else 0
         return Outcome(
             objective=selection.objective,
-            test={name: test.metrics[name] for name in METRICS},
+            test=None if test is None else {name: test.metrics[name] for name in METRICS},
             validation={name: validation[name] for name in METRICS},
             epochs_to_best=self.epochs_at(selection.best_update),
             epochs_to_stop=self.epochs_at(stop),
@@ -245,6 +246,6 @@ class Trajectory:
             empty_mlm_batches=curve[-1]["empty_mlm_batches"],
             final_stage=stage,
             curve=curve,
-            test_predictions=test.predictions,
+            test_predictions=None if test is None else test.predictions,
             weights=self.model.snapshot(),
         )

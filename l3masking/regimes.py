@@ -100,8 +100,8 @@ def summarise(values: Sequence[NDArray[np.float64]], mean: float) -> dict[str, f
     }
 
 
-def encode_task(encoder: Encoder, data: TextData, scoring: ScoringConfig) -> Task:
-    """The task's three splits as token ids, truncated as in scoring."""
+def encode_task(encoder: Encoder, data: TextData, scoring: ScoringConfig, *, with_test: bool = True) -> Task:
+    """The task's splits as token ids, truncated as in scoring; without `with_test` the test split is not touched."""
 
     def examples(split: Split) -> Examples:
         encoded = encode_texts(
@@ -110,7 +110,8 @@ def encode_task(encoder: Encoder, data: TextData, scoring: ScoringConfig) -> Tas
         return Examples([text.input_ids for text in encoded], torch.tensor(split.labels, dtype=torch.long))
 
     encoder.check_length(scoring.max_length)
-    return Task(examples(data.train), examples(data.validation), examples(data.test), len(data.labels))
+    test = examples(data.test) if with_test else None
+    return Task(examples(data.train), examples(data.validation), test, len(data.labels))
 
 
 def run_method(
@@ -125,13 +126,15 @@ def run_method(
     objectives: Sequence[str],
     scores: Sequence[TokenScores] | None = None,
     on_evaluation: Callable[[dict[str, Any]], None] | None = None,
+    with_test: bool = True,
 ) -> tuple[dict[str, Outcome], dict[str, float] | None]:
     """Fine-tune with one method of METHODS. Returns an outcome per objective, and the summary of the masks (or None).
 
-    scores: of `data.mlm_texts`, one per text, for methods that need them. `encoder` stays as it was.
+    scores: of `data.mlm_texts`, one per text, for methods that need them. `encoder` stays as it was. with_test False:
+    the test split is not read, and the outcomes have no test values.
     """
     method = METHODS[name]
-    task = encode_task(encoder, data, scoring)
+    task = encode_task(encoder, data, scoring, with_test=with_test)
     masks = None
     if method.policy is not None:
         masks = mask_texts(method, encoder, data.mlm_texts, scores, scoring, masking, seed=seed)

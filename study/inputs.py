@@ -23,9 +23,9 @@ from l3masking.encoders import (
     resolve_revision,
 )
 from l3masking.errors import EnvironmentFault, InputError
-from study.plan import Identities
 from study.spec import Generated, StudySpec
 from study.toyworld import build_world, find_world
+from study.trials import Identities
 
 
 @dataclass(frozen=True, kw_only=True)

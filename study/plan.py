@@ -1,67 +1,30 @@
-"""A study as a list of trials, each named by the content of everything that may change its result.
+"""A study as a list of trials: what is declared, what a search has found, what is left.
 
-What cannot move a method's numbers is no part of its keys: STL does not read mask settings, random masking does not
-read scores, nothing reads `resources`. So changing such a setting recomputes nothing, and a variant that changes
-nothing else for a method is no further row of it.
+A variant that changes nothing that a method reads is no further row of it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from l3masking.errors import InputError
-from l3masking.regimes import METHODS, Method
-from l3masking.weighting import WEIGHTINGS, MetaConfig
+from l3masking.regimes import METHODS
 from study.checked import nearest
+from study.search_plan import found_setting, searches
+from study.search_space import BEST
 from study.spec import StudySpec
-from study.store import SCHEMA, content_key
+from study.trials import Identities, Trial, new_trial, relevant
 
 FILTERS = ("encoder", "dataset", "method", "variant", "seed")
-OF_SCORES = {"scoring": ("metric", "word_source"), "masking": ("weighting", "redistribute", "floor")}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Identities:
-    """What encoders and datasets are, by their names in the space; what is not at hand is left out."""
-
-    encoders: Mapping[str, str] = field(default_factory=dict)  # Hub commit, or hash of a folder
-    datasets: Mapping[str, str] = field(default_factory=dict)  # content hash
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """One training: a cell and a seed. It yields one record per objective."""
-
-    encoder: str
-    dataset: str
-    method: str
-    variant: str | None  # None: the plain row
-    seed: int
-    mask_mean: float | None  # None for a method that masks nothing
-    settings: Mapping[str, Any]  # nested; those alone that may change this trial's results
-    revision: str | None  # of the encoder; None where it is not at hand, and then nothing of this trial can be done
-    data_hash: str | None  # the same, of the dataset
-    trajectory: str  # key of the training
-    keys: Mapping[str, str]  # objective -> key of its record
-
-    @property
-    def objectives(self) -> tuple[str, ...]:
-        """Those that are wanted of this training."""
-        return tuple(self.keys)
-
-    @property
-    def cell(self) -> tuple[str, str, str, str | None]:
-        """Encoder, dataset, method and variant: what the seeds are averaged over."""
-        return self.encoder, self.dataset, self.method, self.variant
 
 
 def make_plan(spec: StudySpec, identities: Identities) -> list[Trial]:
     """All trials of a study, seed by seed: `--limit N` takes whole seeds first. A run starts the longest ones first.
 
-    Of several rows of a method that differ in nothing that it reads, the first one stays.
+    Of several rows of a method that differ in nothing that it reads, the first one stays; but what a search finds is
+    always a row, even where it finds the plain one.
     """
     rows: list[tuple[str, str | None, dict[str, Any]]] = []
     for method in spec.methods:
@@ -71,69 +34,21 @@ def make_plan(spec: StudySpec, identities: Identities) -> list[Trial]:
             if settings not in seen:
                 seen.append(settings)
                 rows.append((method, variant, settings))
-    return [
-        _trial(spec, identities, pair.encoder, pair.dataset, method, variant, seed, settings)
-        for seed in spec.seeds
-        for pair in spec.pairs
-        for method, variant, settings in rows
-    ]
-
-
-def relevant(settings: Mapping[str, Any], method: Method) -> dict[str, Any]:
-    """Of a study's settings those that may change the results of `method`."""
-    dropped: dict[str, tuple[str, ...]] = {} if method.needs_scores else OF_SCORES
-    kept = {
-        section: {name: value for name, value in values.items() if name not in dropped.get(section, ())}
-        if isinstance(values, Mapping)
-        else values
-        for section, values in settings.items()
-    }
-    if method.policy is None:
-        del kept["masking"]
-    if method.policy is None or not WEIGHTINGS[method.weighting](2, MetaConfig()).learns:
-        del kept["meta"]
-    if not kept["final"]["enabled"]:
-        kept["final"] = {"enabled": False}
-    return kept
-
-
-def _trial(
-    spec: StudySpec,
-    identities: Identities,
-    encoder: str,
-    dataset: str,
-    method: str,
-    variant: str | None,
-    seed: int,
-    settings: Mapping[str, Any],
-) -> Trial:
-    revision, data_hash = identities.encoders.get(encoder), identities.datasets.get(dataset)
-    identity = {
-        "schema": SCHEMA,
-        "encoder": encoder,
-        "revision": revision,
-        "dataset": dataset,
-        "data_hash": data_hash,
-        "method": method,
-        "policy": METHODS[method].policy,
-        "weighting": METHODS[method].weighting,
-        "seed": seed,
-        "settings": settings,
-    }
-    trajectory = content_key(identity)
-    return Trial(
-        encoder=encoder,
-        dataset=dataset,
-        method=method,
-        variant=variant,
-        seed=seed,
-        mask_mean=settings["masking"]["mean"] if "masking" in settings else None,
-        settings=settings,
-        revision=revision,
-        data_hash=data_hash,
-        trajectory=trajectory,
-        keys={o: content_key({"trajectory": trajectory, "objective": o}) for o in spec.objectives},
-    )
+    best = {(s.encoder, s.dataset, s.method): (s, found_setting(s, identities)) for s in searches(spec, identities)}
+    trials = []
+    for seed in spec.seeds:
+        for pair in spec.pairs:
+            here = pair.encoder, pair.dataset
+            for method, variant, settings in rows:
+                trials.append(new_trial(identities, (*here, method, variant), seed, settings, spec.objectives))
+            for method in spec.search_methods:
+                search, found = best[*here, method]
+                cell = (*here, method, BEST)
+                awaits = search.key if found is None else None
+                trials.append(
+                    new_trial(identities, cell, seed, found or search.settings, spec.objectives, awaits=awaits)
+                )
+    return trials
 
 
 def left(trials: Iterable[Trial], done: Container[str]) -> list[Trial]:
@@ -147,13 +62,16 @@ def left(trials: Iterable[Trial], done: Container[str]) -> list[Trial]:
 
 
 def of_plan(records: Iterable[Mapping[str, Any]], trials: Iterable[Trial]) -> list[dict[str, Any]]:
-    """The records that belong to `trials`, under the variant that the plan has them under now.
+    """The records that belong to `trials`, under each variant that the plan has them under now.
 
     A record is kept when its variant is renamed, or becomes the plain row: its content does not change. A study folder
     also keeps the records of earlier settings, which belong to no plan any more.
     """
-    variants = {key: trial.variant for trial in trials for key in trial.keys.values()}
-    return [{**record, "variant": variants[record["key"]]} for record in records if record["key"] in variants]
+    variants: dict[str, list[str | None]] = {}
+    for trial in trials:
+        for key in trial.keys.values():
+            variants.setdefault(key, []).append(trial.variant)
+    return [{**record, "variant": v} for record in records for v in variants.get(record["key"], ())]
 
 
 def narrow(trials: Sequence[Trial], only: Sequence[str] = (), limit: int | None = None) -> list[Trial]:

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 from l3masking.encoders import EncoderSpec
 from l3masking.errors import InputError
-from study.plan import Identities, make_plan
+from study.plan import make_plan
 from study.space import make_space
-from study.spec import SECTIONS, StudySpec
+from study.spec import SECTIONS, StudySpec, plain
 from study.store import write_atomic
+from study.trials import Identities
 from study.yaml_file import dump_yaml, read_yaml
 
 FILE = "resolved.yaml"
@@ -49,7 +50,8 @@ def read_resolved(root: Path) -> Resolved | None:
     if not isinstance(known, dict):
         raise InputError(f"{path}: identities: expected encoders and datasets; remove the file and run the study again")
     spec = make_space(value, source=str(path), folder=root, problems=problems)
-    return Resolved(spec, Identities(encoders=known.get("encoders") or {}, datasets=known.get("datasets") or {}))
+    names = [item.name for item in dataclasses.fields(Identities)]
+    return Resolved(spec, Identities(**{name: known.get(name) or {} for name in names}))
 
 
 def pinned(spec: StudySpec, before: Resolved | None) -> StudySpec:
@@ -82,12 +84,12 @@ def changed(now: Resolved, before: Resolved) -> Changes:
 
 def _trajectories(resolved: Resolved) -> dict[tuple[str, str, str, str | None, int], str]:
     trials = make_plan(resolved.spec, resolved.identities)
-    return {(*t.cell, t.seed): t.trajectory for t in trials if t.revision is not None and t.data_hash is not None}
+    known = (t for t in trials if t.revision is not None and t.data_hash is not None and not t.pending)
+    return {(*t.cell, t.seed): t.trajectory for t in known}
 
 
 def _plain(resolved: Resolved) -> dict[str, Any]:
-    known = {"encoders": dict(resolved.identities.encoders), "datasets": dict(resolved.identities.datasets)}
-    return resolved.spec.resolved() | {"identities": known}
+    return resolved.spec.resolved() | {"identities": plain(resolved.identities)}
 
 
 def _relevant(resolved: Resolved) -> dict[str, Any]:

@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 from l3masking.errors import InputError
 from study.aggregate import Cell, CellKey, Order, TimingRow, cells, timing_rows
-from study.plan import Trial, make_plan, of_plan
+from study.plan import make_plan, of_plan
 from study.report import FORMATS, export
 from study.resolved import Resolved, read_resolved
 from study.spec import StudySpec
 from study.store import Store
+from study.trials import Trial
 
 
 class Results(NamedTuple):

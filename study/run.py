@@ -16,7 +16,7 @@ from l3masking.regimes import METHODS
 from l3masking.weighting import WEIGHTINGS, MetaConfig
 from study.aggregate import Cell
 from study.inputs import identify, sources
-from study.plan import Identities, Trial, left, make_plan, narrow
+from study.plan import left, make_plan, narrow
 from study.progress import Reporter
 from study.resolved import Resolved, changed, pinned, read_resolved, write_resolved
 from study.results import gather
@@ -27,6 +27,7 @@ from study.spec import StudySpec, configs
 from study.store import Store, write_atomic
 from study.tracking import Mirror
 from study.trial import Assignment
+from study.trials import Identities, Trial
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ from l3masking.precision import Precision
 from l3masking.regimes import METHODS
 from study.checked import HUB_TOKEN, build, nearest, shown
 from study.overrides import apply_sets
+from study.search_checks import read_search
 from study.spec import SECTIONS, SEED_LIMIT, Generated, Pair, Resources, StudySpec, overridden, plain
 from study.yaml_file import Problem, read_yaml
 
@@ -101,7 +102,16 @@ class _Reader:
             "seeds": self._seeds(),
         }
         parts = {key: part for key, part in parts.items() if part is not None}
-        variants = self._variants({key: plain(parts.get(key, {})) for key in SECTIONS})
+        settings = {key: plain(parts.get(key, {})) for key in SECTIONS} | {"precision": parts["precision"]}
+        variants = self._variants(settings)
+        search = read_search(
+            self.raw.get("search"),
+            methods=parts.get("methods", StudySpec.methods),
+            objectives=parts.get("objectives", StudySpec.objectives),
+            variants=variants,
+            settings=settings,
+            problems=self.problems,
+        )
         if self.problems:
             return None
         return StudySpec(
@@ -112,6 +122,7 @@ class _Reader:
             pairs=pairs,
             preset=preset,
             variants=variants,
+            search=search,
             **parts,
         )
 
@@ -216,8 +227,10 @@ class _Reader:
             ):
                 if name not in known:
                     self._say(f"{path}.{kind}", f"{shown(name)} is no {kind}; {nearest(name, known)}")
-            if pair in pairs:
+            if (pair.encoder, pair.dataset) in [(other.encoder, other.dataset) for other in pairs]:
                 self._say(path, f"{pair.encoder} with {pair.dataset} is there already; keep one")
+            own = {name: value for name in ("gpu", "cpu") if (value := getattr(pair, name)) is not None}
+            build(Resources, own, path, self.problems)
             pairs.append(pair)
         return tuple(pairs)
 

@@ -17,10 +17,12 @@ from l3masking.heads import ModelConfig
 from l3masking.masking import MaskingConfig
 from l3masking.optim import OptimConfig
 from l3masking.precision import Precision
+from l3masking.regimes import METHODS
 from l3masking.scoring import TOKEN_BUDGET, ScoringConfig
 from l3masking.selection import EvaluateConfig, StopConfig
 from l3masking.weighting import MetaConfig
 from study.checked import build, nearest
+from study.search_space import FIRST_SEED, SearchConfig
 from study.yaml_file import Problem
 
 SECTIONS: dict[str, type] = {  # of a space file; together with `precision`, all that may change a result
@@ -34,7 +36,7 @@ SECTIONS: dict[str, type] = {  # of a space file; together with `precision`, all
     "meta": MetaConfig,
     "model": ModelConfig,
 }
-SEED_LIMIT = 1_000_000  # seeds from here on belong to searches
+SEED_LIMIT = FIRST_SEED  # seeds from here on belong to searches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +50,14 @@ class Generated:
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """One encoder on one dataset, by their names."""
+    """One encoder on one dataset, by their names, and what its trials take where that differs from `resources`."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     encoder: str
     dataset: str
+    gpu: float | None = None  # as in resources
+    cpu: float | None = None  # as in resources
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +109,7 @@ class StudySpec:
     model: ModelConfig = field(default_factory=ModelConfig)
     precision: Precision = "float32"  # of scoring and training
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # name -> {dotted key: value}
+    search: SearchConfig | None = None  # a stage before the grid
     resources: Resources = field(default_factory=Resources)
 
     @property
@@ -127,6 +132,25 @@ class StudySpec:
         if problems:
             raise InputError("; ".join(f"{problem.path}: {problem.text}" for problem in problems))
         return dataclasses.replace(self, **changed)
+
+    def resources_of(self, encoder: str, dataset: str) -> Resources:
+        """What the trials of one pair take."""
+        pair = next(pair for pair in self.pairs if (pair.encoder, pair.dataset) == (encoder, dataset))
+        own = {name: value for name in ("gpu", "cpu") if (value := getattr(pair, name)) is not None}
+        return dataclasses.replace(self.resources, **own)
+
+    @property
+    def search_objective(self) -> str:
+        """The validation metric that a search maximises."""
+        return (self.search.objective if self.search else None) or self.objectives[0]
+
+    @property
+    def search_methods(self) -> tuple[str, ...]:
+        """The methods whose best setting is searched; empty without a search."""
+        if self.search is None:
+            return ()
+        masking = tuple(name for name in self.methods if METHODS[name].policy is not None)
+        return self.search.methods if self.search.methods is not None else masking
 
     def resolved(self) -> dict[str, Any]:
         """The study with every default written out, as plain values; reading it again gives an equal study."""

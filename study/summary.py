@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from study.plan import Trial, left
+from study.plan import left
 from study.spec import StudySpec
+from study.trials import Trial
 
 
 @dataclass(frozen=True, kw_only=True)

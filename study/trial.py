@@ -22,10 +22,10 @@ from l3masking.regimes import METHODS, run_method
 from l3masking.saving import save_tuned
 from l3masking.scoring import TokenScores
 from study.inputs import DataSource, EncoderSource, held_data, held_encoder
-from study.plan import Trial
 from study.score import read_scores
 from study.spec import Resources, configs
 from study.store import SCHEMA, Store
+from study.trials import Trial
 
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
 
@@ -42,6 +42,7 @@ class Assignment:
     scores: Path | None  # the score folder, for methods that need one
     resources: Resources
     commit: str | None  # of this program's checkout, where it is one
+    with_test: bool = True  # False: the test split is not read, and records have no test values (a search)
 
 
 def execute(assignment: Assignment, on_evaluation: Callable[[dict[str, Any]], None] | None = None) -> str | None:
@@ -58,17 +59,17 @@ def execute(assignment: Assignment, on_evaluation: Callable[[dict[str, Any]], No
             store.commit(record)
     except Exception as error:
         if isinstance(error, NonFiniteLoss) and len(assignment.trial.keys) > 1:
-            return _each_alone(assignment)
+            return _each_alone(assignment, on_evaluation)
         reason = f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
         fail(store, assignment.trial, reason, traceback.format_exc(), attempts)
         return reason
     return None
 
 
-def _each_alone(assignment: Assignment) -> str | None:
+def _each_alone(assignment: Assignment, on_evaluation: Callable[[dict[str, Any]], None] | None) -> str | None:
     """As `execute`, one objective after the other; the first reason of a failure."""
     trials = [dataclasses.replace(assignment.trial, keys={name: key}) for name, key in assignment.trial.keys.items()]
-    reasons = [execute(dataclasses.replace(assignment, trial=trial)) for trial in trials]
+    reasons = [execute(dataclasses.replace(assignment, trial=trial), on_evaluation) for trial in trials]
     return next((reason for reason in reasons if reason is not None), None)
 
 
@@ -127,6 +128,7 @@ def run_trial(
         objectives=trial.objectives,
         scores=scores if METHODS[trial.method].needs_scores else None,
         on_evaluation=on_evaluation,
+        with_test=assignment.with_test,
     )
     if resources.save_models:
         for objective, key in trial.keys.items():
@@ -163,11 +165,11 @@ def run_trial(
 
 
 def _results(outcome: Outcome) -> dict[str, Any]:
-    """All fields but the objective, which the identity names, and the weights, which no record holds."""
+    """All fields but the objective, which the identity names, the weights, which no record holds, and what is None."""
     return {
         field.name: getattr(outcome, field.name)
         for field in dataclasses.fields(outcome)
-        if field.name not in ("objective", "weights")
+        if field.name not in ("objective", "weights") and getattr(outcome, field.name) is not None
     }
 
 

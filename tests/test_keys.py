@@ -16,9 +16,11 @@ from l3masking.data import DATASETS
 from l3masking.encoders import ENCODERS
 from l3masking.finetune import PRESETS
 from l3masking.regimes import METHODS
-from study.plan import Identities, make_plan
+from study.plan import make_plan
+from study.search_space import Distribution, SearchConfig
 from study.space import Pair, Resources, StudySpec, make_space
 from study.spec import SECTIONS
+from study.trials import Identities
 
 KNOWN = Identities(
     encoders={name: f"{name}-commit" for name in ENCODERS}, datasets={name: f"{name}-hash" for name in DATASETS}
@@ -101,6 +103,7 @@ def test_every_other_field_of_a_study_moves_the_keys_or_is_named_here():
         "seeds": (0, 5),
         "preset": "paper",
         "variants": {"v": {"masking.mean": 0.3}},
+        "search": SearchConfig(parameters={"masking.mean": Distribution(choice=(0.1, 0.2))}),
         "resources": Resources(
             gpu=1, cpu=4, threads=2, workers=3, token_budget=99, executor="serial", save_models=True
         ),
@@ -123,7 +126,7 @@ def test_identities_and_names_move_the_keys(monkeypatch):
     keys.append(key_of(spec, "l3masking", dataclasses.replace(KNOWN, datasets={"acl-arc": "other"})))
     keys += [key_of(spec, method) for method in METHODS if method != "l3masking"]
     keys.append(make_plan(dataclasses.replace(spec, seeds=(1,), methods=("l3masking",)), KNOWN)[0].trajectory)
-    monkeypatch.setattr("study.plan.SCHEMA", 2)
+    monkeypatch.setattr("study.trials.SCHEMA", 2)
     keys.append(key_of(spec, "l3masking"))
     assert len(set(keys)) == len(keys) == 9
 
@@ -171,7 +174,8 @@ def test_more_seeds_keep_the_keys_of_the_old():
 PROGRAM = """
 import json
 from pathlib import Path
-from study.plan import Identities, make_plan
+from study.plan import make_plan
+from study.trials import Identities
 from study.space import make_space
 pairs = [{"encoder": "bert-base", "dataset": "acl-arc"}]
 spec = make_space({"pairs": pairs, "seeds": 2}, source="x.yaml", folder=Path("/"))

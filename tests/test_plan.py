@@ -14,9 +14,10 @@ from l3masking.encoders import ENCODERS
 from l3masking.errors import InputError
 from l3masking.metrics import METRICS
 from l3masking.regimes import METHODS
-from study.plan import Identities, Trial, left, make_plan, narrow, of_plan
+from study.plan import left, make_plan, narrow, of_plan
 from study.space import StudySpec, make_space
 from study.spec import SECTIONS
+from study.trials import Identities, Trial
 
 KNOWN = Identities(
     encoders={name: f"{name}-commit" for name in ENCODERS}, datasets={name: f"{name}-hash" for name in DATASETS}

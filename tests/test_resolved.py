@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from l3masking.errors import InputError
-from study.plan import Identities, Trial, make_plan
+from study.plan import make_plan
 from study.resolved import Resolved, changed, pinned, read_resolved, write_resolved
 from study.space import StudySpec, make_space
 from study.summary import describe, duration, estimate_seconds, summarize
+from study.trials import Identities, Trial
 
 KNOWN = Identities(encoders={"bert-base": "abc", "scibert": "def"}, datasets={"acl-arc": "123", "imdb": "456"})
 
