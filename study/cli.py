@@ -28,6 +28,7 @@ app = typer.Typer(
 EXAMPLES: dict[Callable[..., None], str] = {  # verb -> an example that runs; to add a verb: one entry
     running.run: "l3study run quickstart --set seeds=5",
     running.score: "l3study score quickstart",
+    running.search: "l3study search mask_probability --out studies/means",
     running.plan: "l3study plan quickstart --json",
     watching.status: "l3study status studies/quickstart",
     results.export: "l3study export studies/quickstart --format md,tex",

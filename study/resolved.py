@@ -70,6 +70,11 @@ def pinned(spec: StudySpec, before: Resolved | None) -> StudySpec:
     return dataclasses.replace(spec, encoders=encoders)
 
 
+def identified(identities: Identities, before: Resolved | None) -> Identities:
+    """What encoders and datasets are now, with what earlier searches found: a search is named by all that steers it."""
+    return identities if before is None else dataclasses.replace(identities, found=before.identities.found)
+
+
 def changed(now: Resolved, before: Resolved) -> Changes:
     """The settings and identities that differ, and the cells of both plans whose trainings have other keys now.
 

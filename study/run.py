@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,18 +16,20 @@ from l3masking.errors import EnvironmentFault, InputError
 from l3masking.regimes import METHODS
 from l3masking.weighting import WEIGHTINGS, MetaConfig
 from study.aggregate import Cell
-from study.inputs import identify, sources
+from study.assign import SEARCH_FOLDER, Assigner
+from study.inputs import identify
 from study.plan import left, make_plan, narrow
 from study.progress import Reporter
-from study.resolved import Resolved, changed, pinned, read_resolved, write_resolved
-from study.results import gather
-from study.schedule import Finished, Stopped, ray_session, run_on_ray, run_serially
-from study.score import ScoreJob, execute_on_ray, execute_serially, score_job
+from study.resolved import Resolved, changed, identified, pinned, read_resolved, write_resolved
+from study.schedule import Stopped, ray_session, run_on_ray, run_serially
+from study.score import Done, ScoreJob, Shard, execute_on_ray, execute_serially, score_job
+from study.search_plan import Search, searches
+from study.search_space import FIRST_SEED
 from study.space import read_space
-from study.spec import StudySpec, configs
+from study.spec import Resources, StudySpec, plain
 from study.store import Store, write_atomic
+from study.telling import GridTeller, SearchTeller
 from study.tracking import Mirror
-from study.trial import Assignment
 from study.trials import Identities, Trial
 
 
@@ -40,7 +43,7 @@ class RunOptions:
     only: Sequence[str] = ()
     limit: int | None = None
     tracking_uri: str | None = None  # default: the study's own database
-    stages: frozenset[str] = frozenset({"score", "grid"})
+    stages: frozenset[str] = frozenset({"search", "grid"})  # after scoring, which each of them needs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +60,7 @@ class Finish:
 
 
 def run_study(options: RunOptions, reporter: Reporter) -> Finish:
-    """Score, train, aggregate and export what the space declares and the records lack.
+    """Score, search, train, aggregate and export what the space declares and the records lack.
 
     KeyboardInterrupt during scoring and training ends them early and the rest is still done; later it is passed on.
     """
@@ -67,19 +70,22 @@ def run_study(options: RunOptions, reporter: Reporter) -> Finish:
     with store.lock():
         reporter.say(f"study {spec.name} in {root}")
         spec, identities = settle(root, options.space, spec, reporter)
-        plan = make_plan(spec, identities)
-        chosen = narrow(plan, options.only, options.limit)
-        records = store.records()
-        open_trials = left(chosen, {record["key"] for record in records})
-        reporter.say(f"{len(chosen)} trainings chosen of {len(plan)}, {len(open_trials)} left to run")
-        mirror = Mirror(root, spec.name, description=spec.description, uri=options.tracking_uri, records=records)
-        run = _Run(store, spec, identities, reporter, mirror)
+        narrow(make_plan(spec, identities), options.only, options.limit)  # a wrong filter is told before any work
+        mirror = Mirror(
+            root,
+            spec.name,
+            description=spec.description,
+            uri=options.tracking_uri,
+            records=store.records(),
+            searched=Store(root / SEARCH_FOLDER).records(),
+        )
+        run = _Run(store, spec, identities, reporter, mirror, options)
         try:
-            stopped = run.everything(open_trials, options.stages)
+            stopped = run.everything()
         except (InputError, EnvironmentFault, OSError):
-            run.finish(plan, "ended by an error")  # tables and mirror show what there is
+            run.finish("ended by an error")  # tables and mirror show what there is
             raise
-        return run.finish(plan, stopped)
+        return run.finish(stopped)
 
 
 def settle(root: Path, space: Path, spec: StudySpec, reporter: Reporter) -> Resolved:
@@ -87,7 +93,7 @@ def settle(root: Path, space: Path, spec: StudySpec, reporter: Reporter) -> Reso
     reporter.say("finding encoders and datasets")
     before = read_resolved(root)
     spec = pinned(spec, before)
-    resolved = Resolved(spec, identify(spec, reporter.say))
+    resolved = Resolved(spec, identified(identify(spec, reporter.say), before))
     if before is not None:
         changes = changed(resolved, before)
         if changes.cells:
@@ -103,91 +109,126 @@ class _Run:
     """The stages of one run."""
 
     def __init__(
-        self, store: Store, spec: StudySpec, identities: Identities, reporter: Reporter, mirror: Mirror
+        self,
+        store: Store,
+        spec: StudySpec,
+        identities: Identities,
+        reporter: Reporter,
+        mirror: Mirror,
+        options: RunOptions,
     ) -> None:
         self.store, self.spec, self.identities = store, spec, identities
-        self.reporter, self.mirror = reporter, mirror
+        self.reporter, self.mirror, self.options = reporter, mirror, options
+        self.serial = spec.resources.executor == "serial"
         self.failed = 0
+        self.session = ExitStack()
+        self.connected = False
 
-    def everything(self, trials: Sequence[Trial], stages: frozenset[str]) -> str | None:
-        """Score and train; returns why it ended early, or None."""
-        serial = self.spec.resources.executor == "serial"
-        if serial and self.spec.resources.gpu and not torch.cuda.is_available():
+    def everything(self) -> str | None:
+        """Score, search and train; returns why it ended early, or None."""
+        if self.serial and self.spec.resources.gpu and not torch.cuda.is_available():
             raise EnvironmentFault(
                 f"resources.gpu is {self.spec.resources.gpu:g}: torch finds no GPU here; leave it out"
             )
-        try:
-            with nullcontext() if serial or not trials else ray_session():
-                jobs = {trial.trajectory: self.job(trial) for trial in trials if METHODS[trial.method].needs_scores}
-                for job in {job.key: job for job in jobs.values()}.values():
-                    folder = self.store.score_dir(job.key)
-                    execute = execute_serially if serial else execute_on_ray
-                    score_job(job, folder, self.spec.resources, execute, self.scored)
-                if "grid" in stages:
-                    assignments = [
-                        self.assignment(trial, jobs.get(trial.trajectory)) for trial in longest_first(trials)
-                    ]
-                    finished = self.teller(len(assignments))
-                    if serial:
-                        run_serially(assignments, finished)
-                    else:
-                        run_on_ray(assignments, self.spec.resources, finished)
-        except (Stopped, KeyboardInterrupt) as stop:
-            return str(stop) or "stopped"
+        with self.session:
+            try:
+                self.score()
+                if "search" in self.options.stages:
+                    self.search()
+                if "grid" in self.options.stages:
+                    self.grid()
+            except (Stopped, KeyboardInterrupt) as stop:
+                return str(stop) or "stopped"
         return None
 
-    def job(self, trial: Trial) -> ScoreJob:
-        """The scores that a trial needs."""
-        encoder, data = sources(self.spec, self.identities, trial.encoder, trial.dataset)
-        setting = configs(trial.settings)
-        return ScoreJob(encoder=encoder, data=data, scoring=setting.scoring, precision=setting.finetune.precision)
+    def chosen(self) -> list[Trial]:
+        """The trials that the command line asks for, as the plan is now."""
+        return narrow(make_plan(self.spec, self.identities), self.options.only, self.options.limit)
 
-    def assignment(self, trial: Trial, job: ScoreJob | None) -> Assignment:
-        encoder, data = sources(self.spec, self.identities, trial.encoder, trial.dataset)
-        return Assignment(
-            study=self.spec.name,
-            trial=trial,
-            encoder=encoder,
-            data=data,
-            root=self.store.root,
-            scores=self.store.score_dir(job.key) if job else None,
-            resources=self.spec.resources,
-            commit=program_commit(),
-        )
+    def open_trials(self) -> list[Trial]:
+        """Of those the ones without a record, each training once: a found setting may be the declared one."""
+        done = {record["key"] for record in self.store.records()}
+        return list({trial.trajectory: trial for trial in left(self.chosen(), done)}.values())
+
+    def open_searches(self) -> list[Search]:
+        """The searches that a chosen trial waits for."""
+        waiting = {(t.encoder, t.dataset, t.method) for t in self.chosen() if t.pending}
+        found = searches(self.spec, self.identities)
+        return [search for search in found if (search.encoder, search.dataset, search.method) in waiting]
+
+    @property
+    def assigner(self) -> Assigner:
+        return Assigner(spec=self.spec, identities=self.identities, root=self.store.root, commit=program_commit())
+
+    def connect(self) -> None:
+        """Join Ray, with the first thing that needs it."""
+        if not self.connected:
+            self.session.enter_context(ray_session())
+            self.connected = True
+
+    def score(self) -> None:
+        """All scores that chosen trials and their searches need."""
+        wanted = [trial for trial in self.open_trials() if not trial.pending]
+        for search in self.open_searches():
+            wanted += [search.trial(self.identities, values, FIRST_SEED) for values in search.scoring_values()]
+        jobs = [job for trial in wanted if (job := self.assigner.job(trial)) is not None]
+        for job in {job.key: job for job in jobs}.values():
+            resources = self.spec.resources_of(job.encoder.name, job.data.name)
+            score_job(job, self.store.score_dir(job.key), resources, self.execute_scoring, self.scored)
+
+    def execute_scoring(
+        self, job: ScoreJob, folder: Path, resources: Resources, missing: Sequence[Shard]
+    ) -> Iterable[Done]:
+        if self.serial:
+            return execute_serially(job, folder, resources, missing)
+        if missing:
+            self.connect()
+        return execute_on_ray(job, folder, resources, missing)
 
     def scored(self, name: str, done: int, total: int) -> None:
         self.reporter.step(f"scoring {name}", done, total)
 
-    def teller(self, total: int) -> Finished:
-        """Takes each trial that has ended: mirrors its records, counts, and says so."""
-        ended = 0
-        if total:
-            self.reporter.step("trainings", 0, total)
+    def search(self) -> None:
+        """Try settings on validation data until every search that is asked for has tried enough; keep what it found."""
+        wanted = self.open_searches()
+        if not wanted:
+            return
+        from study.search import Stage
 
-        def finished(assignment: Assignment, reason: str | None) -> None:
-            nonlocal ended
-            ended += 1
-            trial = assignment.trial
-            name = " / ".join(part for part in (*trial.cell, f"seed {trial.seed}") if part)
-            records = [record for key in trial.keys.values() if (record := self.store.read(key)) is not None]
-            for record in records:
-                self.mirror.add(record)
-            if len(records) < len(trial.keys):
-                self.failed += 1
-                self.reporter.say(f"FAILED {name}: {reason or 'its record is damaged'}")
-            else:
-                tests = ", ".join(f"{r['objective']} {100 * r['test'][r['objective']]:.1f} %" for r in records)
-                self.reporter.say(f"done   {name}: test {tests} ({records[0]['run']['seconds']:.0f} s)")
-            self.reporter.step("trainings", ended, total)
+        stage = Stage(self.store, wanted, self.assigner.of_search)
+        teller = SearchTeller(stage, self.reporter, self.mirror)
+        try:
+            if self.serial:
+                stage.serially(teller.tried)
+            elif stage.explorer.total:
+                self.connect()
+                stage.on_ray([self.spec.resources_of(s.encoder, s.dataset) for s in wanted], teller.tried)
+        finally:
+            self.failed += teller.failed
+            found = {key: plain(finding) for key, finding in stage.findings().items()}
+            self.identities = dataclasses.replace(self.identities, found={**self.identities.found, **found})
+            write_resolved(self.store.root, Resolved(self.spec, self.identities))
 
-        return finished
+    def grid(self) -> None:
+        """Train what is left."""
+        trials = [trial for trial in self.open_trials() if not trial.pending]
+        self.reporter.say(f"{len(self.chosen())} trainings chosen, {len(trials)} left to run")
+        assignments = [self.assigner.of_grid(trial) for trial in longest_first(trials)]
+        teller = GridTeller(self.store, self.reporter, self.mirror, len(assignments))
+        try:
+            if self.serial:
+                run_serially(assignments, teller)
+            elif assignments:
+                self.connect()
+                run_on_ray(assignments, teller)
+        finally:
+            self.failed += teller.failed
 
-    def finish(self, plan: Sequence[Trial], stopped: str | None) -> Finish:
+    def finish(self, stopped: str | None) -> Finish:
         """Aggregate, export and drain the mirror: also after a stop, so that what is there can be seen."""
-        from study.report import export  # after the trials: it draws
+        from study.results import write_tables  # after the trials: it draws
 
-        results = gather(self.store, self.spec, plan)
-        files = export(self.store.root, results.cells, results.timing)
+        results, files = write_tables(self.store.root)
         for failure in self.store.failures():
             self.mirror.add_failure(failure)
         self.mirror.cells(results.cells)

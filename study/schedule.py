@@ -9,10 +9,10 @@ import logging
 import os
 import signal
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 from study.score import worker_slots
 from study.spec import Resources
@@ -20,7 +20,6 @@ from study.trial import Assignment, died, execute
 
 log = logging.getLogger(__name__)
 
-Finished = Callable[[Assignment, str | None], None]  # a trial that has ended, and why it failed (None: it did not)
 CRASHES = 2  # a trial whose process died (out of memory, a signal) is started again so many times
 ROUNDS = 3  # Tuners, where one breaks off
 
@@ -29,10 +28,23 @@ class Stopped(Exception):
     """The run was asked to stop; what is left is left for the next run."""
 
 
-def run_serially(assignments: Sequence[Assignment], finished: Finished) -> None:
+class Listener(Protocol):
+    """Is told what becomes of trials."""
+
+    def started(self, assignment: Assignment) -> None:
+        """A trial has begun, perhaps not for the first time."""
+        ...
+
+    def ended(self, assignment: Assignment, reason: str | None) -> None:
+        """A trial has ended, and why it failed (None: it did not)."""
+        ...
+
+
+def run_serially(assignments: Sequence[Assignment], listener: Listener) -> None:
     """One trial after the other, in this process."""
     for assignment in assignments:
-        finished(assignment, execute(assignment))
+        listener.started(assignment)
+        listener.ended(assignment, execute(assignment))
 
 
 @contextmanager
@@ -62,7 +74,7 @@ QUIET = {
 }
 
 
-def run_on_ray(assignments: Sequence[Assignment], resources: Resources, finished: Finished) -> None:
+def run_on_ray(assignments: Sequence[Assignment], listener: Listener) -> None:
     """All trials, in the given order as slots come free. Raises Stopped on SIGTERM or Ctrl-C.
 
     A trial that raises has written its own failure. A process that dies is retried CRASHES times and then reported.
@@ -70,48 +82,73 @@ def run_on_ray(assignments: Sequence[Assignment], resources: Resources, finished
     times in all, and are then reported as failed too.
     """
     waiting = list(assignments)
+    broken: str | None = None
     for _ in range(ROUNDS):
-        watch = _watcher(waiting, finished)
-        broken = _fit(waiting, resources, watch)
+        if not waiting:
+            return
+        watch = _watcher(waiting, listener)
+        broken = _round(waiting, watch)
         waiting = [waiting[index] for index in sorted(watch.unfinished)]
         if waiting and broken is None:  # Tune returns early only where it was asked to
             raise Stopped(f"stopped with {len(waiting)} trials left")
     for assignment in waiting:
         reason = f"Ray Tune ended {ROUNDS} times before this trial did: {broken}"
         died(assignment, reason, ROUNDS)
-        finished(assignment, reason)
+        listener.ended(assignment, reason)
 
 
-def _fit(assignments: Sequence[Assignment], resources: Resources, watch: Any) -> str | None:
+def _round(assignments: Sequence[Assignment], watch: Any) -> str | None:
     """One Tuner over all of `assignments`; why it broke, or None where it returned."""
+    from ray import tune
+
+    takes = [assignment.resources for assignment in assignments]  # the trials themselves need not travel with this
+
+    def bundle(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        own = takes[config["index"]]
+        return tune.PlacementGroupFactory([{"CPU": own.cpu, "GPU": own.gpu}])
+
+    trainable = tune.with_resources(tune.with_parameters(_trainable, assignments=list(assignments)), bundle)
+    with tempfile.TemporaryDirectory(prefix="l3study-tune-") as scratch, stop_on_sigterm():
+        return fit(
+            tune.Tuner(
+                trainable,
+                param_space={"index": tune.grid_search(list(range(len(assignments))))},
+                tune_config=tune.TuneConfig(max_concurrent_trials=most_slots(takes), reuse_actors=True),
+                run_config=run_config("trials", scratch, watch),
+            )
+        )
+
+
+def run_config(name: str, scratch: str, watch: Any) -> Any:
+    """A Tune run that keeps nothing and says nothing; a process that dies is started again CRASHES times."""
+    from ray import tune
+
+    return tune.RunConfig(
+        name=name,
+        storage_path=scratch,
+        verbose=0,
+        failure_config=tune.FailureConfig(max_failures=CRASHES),
+        callbacks=[watch],
+    )
+
+
+def fit(tuner: Any) -> str | None:
+    """Run a Tuner to its end, which says nothing of its trials; why it broke off, or None."""
     import ray
     from ray import tune
 
-    if not assignments:
-        return None
-    trainable = tune.with_resources(
-        tune.with_parameters(_trainable, assignments=list(assignments)), {"cpu": resources.cpu, "gpu": resources.gpu}
-    )
-    with tempfile.TemporaryDirectory(prefix="l3study-tune-") as scratch, _stop_on_sigterm():
-        tuner = tune.Tuner(
-            trainable,
-            param_space={"index": tune.grid_search(list(range(len(assignments))))},
-            tune_config=tune.TuneConfig(max_concurrent_trials=worker_slots(resources), reuse_actors=True),
-            run_config=tune.RunConfig(
-                name="trials",
-                storage_path=scratch,
-                verbose=0,
-                failure_config=tune.FailureConfig(max_failures=CRASHES),
-                callbacks=[watch],
-            ),
-        )
-        try:
-            tuner.fit()
-        except (ray.exceptions.RayError, tune.TuneError, RuntimeError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            log.warning("Ray Tune ended early: %s", reason)
-            return reason
+    try:
+        tuner.fit()
+    except (ray.exceptions.RayError, tune.TuneError, RuntimeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        log.warning("Ray Tune ended early: %s", reason)
+        return reason
     return None
+
+
+def most_slots(takes: Iterable[Resources]) -> int:
+    """How many trials run at a time where trials of several sizes are mixed: as many as fit of the smallest."""
+    return max(worker_slots(resources) for resources in dict.fromkeys(takes))
 
 
 def _trainable(config: dict[str, Any], assignments: Sequence[Assignment]) -> None:
@@ -121,12 +158,12 @@ def _trainable(config: dict[str, Any], assignments: Sequence[Assignment]) -> Non
     tune.report({"failed": reason is not None, "reason": reason or ""})
 
 
-def _watcher(assignments: Sequence[Assignment], finished: Finished) -> Any:
+def _watcher(assignments: Sequence[Assignment], listener: Listener) -> Any:
     import ray
     from ray import tune
 
     class Watch(tune.Callback):
-        """Tells the driver of every trial that has ended."""
+        """Tells the driver of every trial that begins and ends."""
 
         def __init__(self) -> None:
             self.unfinished = set(range(len(assignments)))
@@ -134,6 +171,9 @@ def _watcher(assignments: Sequence[Assignment], finished: Finished) -> Any:
         def __reduce__(self) -> tuple[Any, ...]:
             # Tune pickles its callbacks for a restore that never happens; this one has a thread
             return tune.Callback, ()
+
+        def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+            listener.started(assignments[trial.config["index"]])
 
         def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
             self._end(trial, trial.last_result.get("reason") or None)
@@ -150,13 +190,13 @@ def _watcher(assignments: Sequence[Assignment], finished: Finished) -> Any:
             index = trial.config["index"]
             if index in self.unfinished:
                 self.unfinished.discard(index)
-                finished(assignments[index], reason)
+                listener.ended(assignments[index], reason)
 
     return Watch()
 
 
 @contextmanager
-def _stop_on_sigterm() -> Iterator[None]:
+def stop_on_sigterm() -> Iterator[None]:
     """SIGTERM becomes SIGUSR1, which Tune takes as "save and return"; the second one stops at once.
 
     Until Tune has put its own handler there, SIGUSR1 stops at once too: by default it would kill. Tune leaves its

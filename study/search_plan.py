@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,12 @@ class Search:
             if name in settings.get(section, {}):
                 settings[section][name] = value
         return relevant(settings, METHODS[self.method])
+
+    def scoring_values(self) -> list[dict[str, Any]]:
+        """Every combination of searched `scoring` settings: texts are scored under each of them before the search."""
+        names = [name for name in self.config.parameters if name.startswith("scoring.")]
+        choices = [self.config.parameters[name].choice or () for name in names]
+        return [dict(zip(names, values, strict=True)) for values in itertools.product(*choices)]
 
     def trial(self, identities: Identities, values: Mapping[str, Any], seed: int) -> Trial:
         """The training of one setting with one of the search's seeds."""

@@ -80,6 +80,18 @@ class Distribution:
         # a step of 0.01 from 0.05 means 0.06, not 0.060000000000000005
         return [round(low + index * self.step, 12) for index in range(steps + 1)]
 
+    def distance(self, one: Any, other: Any) -> float:
+        """Between two values: a share of the range for numbers, 0 or 1 for choices."""
+        if self.choice is not None:
+            return float(one != other)
+        low, high = self.bounds
+        return abs(one - other) / (high - low)
+
+    def clean(self, value: Any) -> Any:
+        """The value that is meant, without the digits that adding up steps leaves."""
+        values = self.values() if self.uniform is not None else None
+        return value if values is None else min(values, key=lambda known: abs(known - value))
+
 
 @dataclass(frozen=True, kw_only=True)
 class SearchConfig:
@@ -111,21 +123,31 @@ class SearchConfig:
             endless = [name for name, values in self._values().items() if values is None]
             if endless:
                 raise InputError(f"sampler grid needs values to count: give {endless[0]} a `step` or a `choice`")
-            if math.prod(len(values or ()) for values in self._values().values()) > GRID_LIMIT:
+            if (self.combinations or 0) > GRID_LIMIT:
                 raise InputError(f"sampler grid: more than {GRID_LIMIT} combinations; take larger steps")
 
     def _values(self) -> dict[str, list[Any] | None]:
         return {name: distribution.values() for name, distribution in self.parameters.items()}
 
+    @property
+    def combinations(self) -> int | None:
+        """How many settings there are, where they can be counted."""
+        counts = [None if values is None else len(values) for values in self._values().values()]
+        return None if None in counts else math.prod(count or 0 for count in counts)
+
     def points(self) -> list[dict[str, Any]]:
-        """Every combination of a `grid`, the last parameter changing fastest."""
+        """Every combination, the last parameter changing fastest; none where they cannot be counted."""
         values = {name: list(each or ()) for name, each in self._values().items()}
         return [dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())]
 
     @property
     def settings(self) -> int:
-        """How many settings are tried for each encoder, dataset and method."""
-        return min(self.trials, len(self.points())) if self.sampler == "grid" else self.trials
+        """How many settings are tried for each encoder, dataset and method; none is tried twice."""
+        return min(self.trials, self.combinations or self.trials)
+
+    def clean(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Suggested values as they are meant, sorted by name; of no values none."""
+        return {name: self.parameters[name].clean(values[name]) for name in sorted(values)}
 
     @property
     def seed_list(self) -> range:

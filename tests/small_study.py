@@ -135,6 +135,9 @@ class NoMirror:
     def add_failure(self, failure: Mapping[str, Any]) -> None:
         self.told.append(failure["key"])
 
+    def add_search(self, record: Mapping[str, Any]) -> None:
+        self.told.append(record["key"])
+
     def cells(self, cells: Any) -> None: ...
 
     def artifacts(self, paths: Any) -> None: ...
@@ -144,21 +147,17 @@ class NoMirror:
 
 def assignments(space: Path, root: Path, *sets: str) -> list[Any]:
     """What a run of this space would hand to its executor, texts scored."""
+    from study.assign import Assigner
     from study.inputs import identify
     from study.plan import make_plan
-    from study.progress import PlainReporter
-    from study.run import _Run
     from study.score import execute_serially, score_job
     from study.space import read_space
     from study.store import Store
 
     spec = read_space(space, sets)
     identities = identify(spec, lambda line: None)
-    run = _Run(Store(root), spec, identities, PlainReporter(), NoMirror())
-    made = []
-    for trial in make_plan(spec, identities):
-        job = run.job(trial) if trial.method == "l3masking" else None
-        if job is not None:
-            score_job(job, run.store.score_dir(job.key), spec.resources, execute_serially, lambda *_: None)
-        made.append(run.assignment(trial, job))
-    return made
+    assigner = Assigner(spec=spec, identities=identities, root=root, commit=None)
+    trials = make_plan(spec, identities)
+    for job in [job for trial in trials if (job := assigner.job(trial)) is not None]:
+        score_job(job, Store(root).score_dir(job.key), spec.resources, execute_serially, lambda *_: None)
+    return [assigner.of_grid(trial) for trial in trials]

@@ -33,7 +33,14 @@ def score(
     space: Space, sets: Sets = None, out: Out = None, only: Only = None, limit: Limit = None, tracking_uri: Uri = None
 ) -> None:
     """Score the texts that SPACE needs scores of, and nothing else."""
-    _run(space, sets=sets, out=out, only=only, limit=limit, tracking_uri=tracking_uri, stages=frozenset({"score"}))
+    _run(space, sets=sets, out=out, only=only, limit=limit, tracking_uri=tracking_uri, stages=frozenset())
+
+
+def search(
+    space: Space, sets: Sets = None, out: Out = None, only: Only = None, limit: Limit = None, tracking_uri: Uri = None
+) -> None:
+    """Score, and search what SPACE declares under `search`, on validation data alone; the grid is left for `run`."""
+    _run(space, sets=sets, out=out, only=only, limit=limit, tracking_uri=tracking_uri, stages=frozenset({"search"}))
 
 
 def plan(
@@ -47,7 +54,7 @@ def plan(
     """Show cells, trials, what is done and what is left, without computing anything. Works offline."""
     from study.inputs import identify_at_hand
     from study.plan import make_plan, narrow
-    from study.resolved import Resolved, changed, pinned, read_resolved
+    from study.resolved import Resolved, changed, identified, pinned, read_resolved
     from study.space import read_space
     from study.store import Store
     from study.summary import describe, summarize
@@ -56,7 +63,7 @@ def plan(
     root = out or Path("studies") / spec.name
     before = read_resolved(root)
     spec = pinned(spec, before)
-    identities = identify_at_hand(spec)
+    identities = identified(identify_at_hand(spec), before)
     trials = narrow(make_plan(spec, identities), only or (), limit)
     records = Store(root).records()
     summary = summarize(spec, trials, records, slots=slots(spec.resources))

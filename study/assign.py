@@ -1,0 +1,59 @@
+"""From a trial of a plan to what a process needs to run it. Small and plain, so that it travels to any worker."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from l3masking.regimes import METHODS
+from study.inputs import sources
+from study.score import ScoreJob
+from study.search_plan import Search
+from study.spec import StudySpec, configs
+from study.store import Store
+from study.trial import Assignment
+from study.trials import Identities, Trial
+
+SEARCH_FOLDER = "search"  # of a study: the journal, records and failures of its searches
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assigner:
+    """Makes the assignments of one run."""
+
+    spec: StudySpec
+    identities: Identities
+    root: Path  # the study's folder
+    commit: str | None  # of this program's checkout, where it is one
+
+    def job(self, trial: Trial) -> ScoreJob | None:
+        """The scores that a trial needs, or None."""
+        if not METHODS[trial.method].needs_scores:
+            return None
+        encoder, data = sources(self.spec, self.identities, trial.encoder, trial.dataset)
+        setting = configs(trial.settings)
+        return ScoreJob(encoder=encoder, data=data, scoring=setting.scoring, precision=setting.finetune.precision)
+
+    def of_grid(self, trial: Trial) -> Assignment:
+        """A trial of the grid."""
+        encoder, data = sources(self.spec, self.identities, trial.encoder, trial.dataset)
+        job = self.job(trial)
+        return Assignment(
+            study=self.spec.name,
+            trial=trial,
+            encoder=encoder,
+            data=data,
+            root=self.root,
+            scores=Store(self.root).score_dir(job.key) if job else None,
+            resources=self.spec.resources_of(trial.encoder, trial.dataset),
+            commit=self.commit,
+        )
+
+    def of_search(self, search: Search, values: Mapping[str, Any], seed: int) -> Assignment:
+        """A training of a search: it sees no test split, keeps no model, and its record lies apart."""
+        plain = self.of_grid(search.trial(self.identities, values, seed))
+        resources = dataclasses.replace(plain.resources, save_models=False)
+        return dataclasses.replace(plain, root=self.root / SEARCH_FOLDER, resources=resources, with_test=False)
