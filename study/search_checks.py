@@ -35,7 +35,7 @@ def read_search(
         problems.append(Problem("search", f"{shown(given)} is not allowed; expected {wanted}"))
         return None
     found = _parameters(given.get("parameters"), settings, problems)
-    search = build(SearchConfig, given if found else given | STAND_IN, "search", problems)
+    search = build(SearchConfig, given if found is not None else given | STAND_IN, "search", problems)
     if search is None or found is None:
         return None
     if BEST in variants:
