@@ -12,12 +12,11 @@ from l3masking.regimes import METHODS
 from study.inputs import sources
 from study.score import ScoreJob
 from study.search_plan import Search
+from study.search_space import SEARCH_FOLDER
 from study.spec import StudySpec, configs
 from study.store import Store
 from study.trial import Assignment
 from study.trials import Identities, Trial
-
-SEARCH_FOLDER = "search"  # of a study: the journal, records and failures of its searches
 
 
 @dataclass(frozen=True, kw_only=True)

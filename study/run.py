@@ -16,7 +16,7 @@ from l3masking.errors import EnvironmentFault, InputError
 from l3masking.regimes import METHODS
 from l3masking.weighting import WEIGHTINGS, MetaConfig
 from study.aggregate import Cell
-from study.assign import SEARCH_FOLDER, Assigner
+from study.assign import Assigner
 from study.inputs import identify
 from study.plan import left, make_plan, narrow
 from study.progress import Reporter
@@ -24,7 +24,7 @@ from study.resolved import Resolved, changed, identified, pinned, read_resolved,
 from study.schedule import Stopped, ray_session, run_on_ray, run_serially
 from study.score import Done, ScoreJob, Shard, execute_on_ray, execute_serially, score_job
 from study.search_plan import Search, searches
-from study.search_space import FIRST_SEED
+from study.search_space import FIRST_SEED, SEARCH_FOLDER
 from study.space import read_space
 from study.spec import Resources, StudySpec, plain
 from study.store import Store, write_atomic

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from study.assign import SEARCH_FOLDER
 from study.journal import open_journal
 from study.search_plan import Search
+from study.search_space import SEARCH_FOLDER
 from study.spec import Resources
 from study.store import Store
 from study.trial import Assignment, execute

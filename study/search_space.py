@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 
 from l3masking.errors import InputError
 
+SEARCH_FOLDER = "search"  # of a study: the journal, records and failures of its searches
 BEST = "best"  # the variant under which a found setting joins the grid
 FIRST_SEED = 1_000_000  # of a search; the seeds of the grid lie below
 GRID_LIMIT = 10_000  # settings

@@ -70,8 +70,9 @@ class Explorer(Searcher):
         config, study, inner = self.searches[index].config, self.studies[index], self._inner[index]
         values = config.clean(inner.suggest(trial_id))
         asked = inner._ot_trials[trial_id]
-        there = [values_of(config, t) for t in study.get_trials(deepcopy=False) if t.number != asked.number]
-        if values not in there or "fixed_params" in asked.system_attrs:
+        trials = study.get_trials(deepcopy=False)
+        there = [values_of(config, trial) for trial in trials if trial.number != asked.number]
+        if values not in there or "fixed_params" in trials[asked.number].system_attrs:
             return values
         untried = [point for point in config.points() if point not in there]
         if not untried:

@@ -78,7 +78,7 @@ def test_a_run_leaves_every_record_and_writes_the_study_down(finished_study: Pat
 def test_the_same_command_again_trains_and_writes_nothing_new(here: Path, mirror, monkeypatch) -> None:
     root = here / "out"
     before, exported, resolved = marks(root), tables(root), (root / "resolved.yaml").read_bytes()
-    monkeypatch.setattr(study.run, "run_serially", lambda given, finished: given and pytest.fail("trained again"))
+    monkeypatch.setattr(study.run, "run_serially", lambda given, listener: given and pytest.fail("trained again"))
     monkeypatch.setattr(study.run, "score_job", lambda *_: pytest.fail("scored again"))
     said = run(here)
     assert said.code == 0, said.err
@@ -240,7 +240,7 @@ def test_an_interrupt_while_training_still_writes_tables(fresh: Path, mirror, mo
     said = run(fresh)
     assert said.code == 75
     assert (fresh / "out" / "tables" / "results.md").is_file()
-    monkeypatch.setattr(study.run, "gather", interrupted)
+    monkeypatch.setattr("study.results.gather", interrupted)
     said = run(fresh)
     assert (said.code, said.out.splitlines()[-1]) == (75, "stopped: the same command continues")
     assert said.err == ""

@@ -17,8 +17,7 @@ from ray.exceptions import ActorDiedError, RayTaskError
 from small_study import NoMirror, Said, command, marks, records, results, tables, write_study
 
 from study import schedule
-from study.schedule import _stop_on_sigterm, run_on_ray, run_serially
-from study.spec import Resources
+from study.schedule import run_on_ray, run_serially, stop_on_sigterm
 
 DOOMED = ("mtl_static", 1)  # method and seed whose process dies whenever it is tried
 METHODS = ["stl", "rtm", "l3masking", "mtl_static"]
@@ -139,17 +138,32 @@ def test_a_trial_whose_process_dies_fails_alone(on_ray: OnRay) -> None:
     assert b"n=1/2" in tables(on_ray.root)["results.md"]
 
 
+class Ears:
+    """A Listener that notes what it hears."""
+
+    def __init__(self) -> None:
+        self.begun: list[Any] = []
+        self.told: list[tuple[Any, str | None]] = []
+
+    def started(self, assignment: Any) -> None:
+        self.begun.append(assignment)
+
+    def ended(self, assignment: Any, reason: str | None) -> None:
+        self.told.append((assignment, reason))
+
+
 def test_one_after_the_other_in_the_given_order(monkeypatch) -> None:
-    ended: list[tuple[str, str | None]] = []
+    heard = Ears()
     monkeypatch.setattr(schedule, "execute", lambda given: "broken" if given == "b" else None)
-    run_serially(["a", "b", "c"], lambda given, reason: ended.append((given, reason)))  # type: ignore[list-item]
-    assert ended == [("a", None), ("b", "broken"), ("c", None)]
+    run_serially(["a", "b", "c"], heard)  # type: ignore[list-item]
+    assert heard.told == [("a", None), ("b", "broken"), ("c", None)]
+    assert heard.begun == ["a", "b", "c"]
 
 
 def test_nothing_to_do_starts_nothing() -> None:
     import ray
 
-    run_on_ray([], Resources(), lambda *_: pytest.fail("there was none"))
+    run_on_ray([], Ears())
     assert not ray.is_initialized()
 
 
@@ -159,7 +173,7 @@ def handlers() -> list[Any]:
 
 def test_sigterm_reaches_tune_once_and_the_second_stops_at_once() -> None:
     before, seen = handlers(), []
-    with _stop_on_sigterm():
+    with stop_on_sigterm():
         signal.signal(signal.SIGUSR1, lambda *_: seen.append("usr1"))  # as Tune does
         signal.signal(signal.SIGINT, lambda *_: seen.append("int"))
         os.kill(os.getpid(), signal.SIGTERM)
@@ -172,7 +186,7 @@ def test_sigterm_reaches_tune_once_and_the_second_stops_at_once() -> None:
 
 def test_sigterm_before_tune_listens_stops_at_once() -> None:
     before = handlers()
-    with pytest.raises(KeyboardInterrupt), _stop_on_sigterm():
+    with pytest.raises(KeyboardInterrupt), stop_on_sigterm():
         os.kill(os.getpid(), signal.SIGTERM)
     assert handlers() == before
 
@@ -206,10 +220,13 @@ UNFIT = RayTaskError("f", "...", ImportError("no\nstudy"), "t", 1, "h"), "Import
 
 @pytest.mark.parametrize(("error", "reason"), [DEAD, UNFIT])
 def test_a_watcher_tells_of_each_trial_once(monkeypatch, error: Exception, reason: str) -> None:
-    told: list[tuple[str, str | None]] = []
+    heard = Ears()
+    told = heard.told
     monkeypatch.setattr(schedule, "died", lambda given, reason, times: told.append((given, "died")))
-    watch = schedule._watcher(["a", "b"], lambda given, reason: told.append((given, reason)))  # type: ignore[list-item]
+    watch = schedule._watcher(["a", "b"], heard)  # type: ignore[list-item]
     trial = SimpleNamespace(config={"index": 0}, last_result={"reason": ""})
+    watch.on_trial_start(0, [], trial)
+    assert heard.begun == ["a"]
     watch.on_trial_complete(1, [], trial)
     watch.on_trial_complete(2, [], trial)
     assert watch.unfinished == {1}
@@ -220,13 +237,13 @@ def test_a_watcher_tells_of_each_trial_once(monkeypatch, error: Exception, reaso
 
 
 class Broken:
-    """Stands in for `_fit`: each Tuner ends the trials that it is told to, and then breaks or returns."""
+    """Stands in for `_round`: each Tuner ends the trials that it is told to, and then breaks or returns."""
 
     def __init__(self, *rounds: tuple[tuple[int, ...], str | None]) -> None:
         self.rounds = list(rounds)
         self.seen: list[list[Any]] = []
 
-    def __call__(self, assignments, resources, watch) -> str | None:
+    def __call__(self, assignments, watch) -> str | None:
         self.seen.append(list(assignments))
         ended, reason = self.rounds.pop(0)
         for index in ended:
@@ -235,24 +252,24 @@ class Broken:
 
 
 def test_a_tuner_that_breaks_is_followed_by_another_over_what_is_left(monkeypatch) -> None:
-    told: list[tuple[str, str | None]] = []
+    heard = Ears()
     fit = Broken(((1,), "out of memory"), ((0,), "out of memory"), ((0,), None))
-    monkeypatch.setattr(schedule, "_fit", fit)
-    schedule.run_on_ray(["a", "b", "c"], Resources(), lambda given, reason: told.append((given, reason)))
+    monkeypatch.setattr(schedule, "_round", fit)
+    schedule.run_on_ray(["a", "b", "c"], heard)  # type: ignore[list-item]
     assert fit.seen == [["a", "b", "c"], ["a", "c"], ["c"]]
-    assert told == [("b", None), ("a", None), ("c", None)]
+    assert heard.told == [("b", None), ("a", None), ("c", None)]
 
 
 def test_what_breaks_every_tuner_has_failed(monkeypatch) -> None:
-    told, dead = [], []
-    monkeypatch.setattr(schedule, "_fit", Broken(*[((), "out of memory")] * schedule.ROUNDS))
+    heard, dead = Ears(), []
+    monkeypatch.setattr(schedule, "_round", Broken(*[((), "out of memory")] * schedule.ROUNDS))
     monkeypatch.setattr(schedule, "died", lambda *given: dead.append(given))
-    schedule.run_on_ray(["a"], Resources(), lambda given, reason: told.append((given, reason)))
+    schedule.run_on_ray(["a"], heard)  # type: ignore[list-item]
     reason = "Ray Tune ended 3 times before this trial did: out of memory"
-    assert (told, dead) == ([("a", reason)], [("a", reason, 3)])
+    assert (heard.told, dead) == ([("a", reason)], [("a", reason, 3)])
 
 
 def test_a_tuner_that_returns_early_was_asked_to(monkeypatch) -> None:
-    monkeypatch.setattr(schedule, "_fit", Broken(((0,), None)))
+    monkeypatch.setattr(schedule, "_round", Broken(((0,), None)))
     with pytest.raises(schedule.Stopped, match="1 trials left"):
-        schedule.run_on_ray(["a", "b"], Resources(), lambda *_: None)
+        schedule.run_on_ray(["a", "b"], Ears())  # type: ignore[list-item]
