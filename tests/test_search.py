@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from small_study import NoMirror, Said, command, marks, records, results, start, write_study
+from small_study import NoMirror, Said, command, marks, records, results, write_study
 
 import study.run
 import study.search
@@ -24,7 +21,6 @@ from study.store import Store
 
 MEAN = {"masking.mean": {"uniform": [0.05, 0.6], "step": 0.05}}
 SEARCH = {"parameters": MEAN, "trials": 4, "seeds": 2, "methods": ["l3masking"]}
-WAIT = 120.0  # seconds until a started process must have come so far, on a busy machine
 
 
 @pytest.fixture
@@ -207,41 +203,3 @@ def test_a_filter_says_which_searches_run(tmp_path: Path, mirror) -> None:
     said = run(tmp_path, "--only", "method=l3masking,variant=best")
     assert said.code == 0, said.err
     assert len(tried(tmp_path)) == 8
-
-
-@pytest.mark.slow
-def test_a_driver_killed_in_its_search_under_ray_is_continued_by_the_same_command(tmp_path: Path) -> None:
-    search = {**SEARCH, "methods": ["rtm", "l3masking"], "trials": 5, "screen": None}
-    resources = {"executor": "ray", "workers": 2, "cpu": 0.5}
-    written(tmp_path, search=search, resources=resources)
-    words = ("run", tmp_path / "small.yaml", "--out", tmp_path / "out")
-    killed: set[str] = set()
-    for wanted in (3, 9):
-        driver = start(*words, cwd=tmp_path)
-        try:
-            limit = time.monotonic() + WAIT
-            while len(list((tmp_path / "out/search/records").glob("[!.]*.json"))) < wanted:
-                assert driver.poll() is None, driver.communicate()
-                assert time.monotonic() < limit
-                time.sleep(0.05)
-        finally:
-            driver.send_signal(signal.SIGKILL)
-            driver.communicate()
-        now = {path.name for path in (tmp_path / "out/search/records").glob("[!.]*.json")}
-        assert killed <= now
-        killed = now
-    before = {name: mark for name, mark in marks(tmp_path / "out/search").items() if name in killed}
-    driver = start(*words, cwd=tmp_path)
-    out, err = driver.communicate(timeout=300)
-    assert driver.returncode == 0, out + err
-    assert {name: mark for name, mark in marks(tmp_path / "out/search").items() if name in killed} == before
-    for method in ("rtm", "l3masking"):
-        seeds: dict[float, set[int]] = {}
-        for record in tried(tmp_path).values():
-            if record["method"] == method:
-                seeds.setdefault(record["mask_mean"], set()).add(record["seed"])
-        assert [len(found) for found in seeds.values()] == [2] * 5, "five settings, none lost, none beside them"
-    found = yaml.safe_load((tmp_path / "out/resolved.yaml").read_text())["identities"]["found"].values()
-    assert [finding["trials"] for finding in found] == [5, 5]
-    cells = json.loads((tmp_path / "out/tables/results.json").read_text())
-    assert [c["n"] for c in cells] == [1] * 4
