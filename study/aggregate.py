@@ -64,6 +64,8 @@ class Cell:
     """The same until early stopping ended the main stage."""
     values: Mapping[int, float]
     """Test value by seed, in the order of the seeds, fractions."""
+    test_texts: int | None = None
+    """Texts in the test set, 1 and up; None where no record says."""
 
     @property
     def key(self) -> CellKey:
@@ -200,6 +202,7 @@ def _cell(key: CellKey, by_seed: Mapping[int, Record], failed: set[int], wanted:
         epochs_to_best_mean=_mean(_finite(row, row["epochs_to_best"]) for row in rows),
         epochs_to_stop_mean=_mean(_finite(row, row["epochs_to_stop"]) for row in rows),
         values=values,
+        test_texts=next((len(row["test_predictions"]) for row in rows if "test_predictions" in row), None),
     )
 
 

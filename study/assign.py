@@ -5,16 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from l3masking.regimes import METHODS
 from study.inputs import sources
+from study.places import Place, inside, open_store
 from study.score import ScoreJob
 from study.search_plan import Search
 from study.search_space import SEARCH_FOLDER
 from study.spec import StudySpec, configs
-from study.store import Store
 from study.trial import Assignment
 from study.trials import Identities, Trial
 
@@ -25,7 +24,7 @@ class Assigner:
 
     spec: StudySpec
     identities: Identities
-    root: Path  # the study's folder
+    root: Place  # where the study lies
     commit: str | None  # of this program's checkout, where it is one
 
     def job(self, trial: Trial) -> ScoreJob | None:
@@ -46,7 +45,7 @@ class Assigner:
             encoder=encoder,
             data=data,
             root=self.root,
-            scores=Store(self.root).score_dir(job.key) if job else None,
+            scores=open_store(self.root).score_place(job.key) if job else None,
             resources=self.spec.resources_of(trial.encoder, trial.dataset),
             commit=self.commit,
         )
@@ -55,4 +54,4 @@ class Assigner:
         """A training of a search: it sees no test split, keeps no model, and its record lies apart."""
         plain = self.of_grid(search.trial(self.identities, values, seed))
         resources = dataclasses.replace(plain.resources, save_models=False)
-        return dataclasses.replace(plain, root=self.root / SEARCH_FOLDER, resources=resources, with_test=False)
+        return dataclasses.replace(plain, root=inside(self.root, SEARCH_FOLDER), resources=resources, with_test=False)

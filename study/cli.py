@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from l3masking.errors import EnvironmentFault, InputError
-from study.verbs import machines, results, running, watching
+from study.verbs import machines, results, running, tracking, watching
 
 app = typer.Typer(
     add_completion=False,
@@ -31,8 +31,16 @@ EXAMPLES: dict[Callable[..., None], str] = {  # verb -> an example that runs; to
     running.search: "l3study search mask_probability --out studies/means",
     running.plan: "l3study plan quickstart --json",
     watching.status: "l3study status studies/quickstart",
+    watching.explain: "l3study explain studies/quickstart 3f2a",
     results.export: "l3study export studies/quickstart --format md,tex",
+    results.compare: "l3study compare studies/quickstart --baseline rtm",
+    tracking.ui: "l3study ui studies/quickstart",
+    tracking.sync: "l3study sync studies/quickstart --tracking-uri http://127.0.0.1:5000",
     machines.prefetch: "l3study prefetch local_files",
+    machines.doctor: "l3study doctor quickstart",
+    machines.submit: "l3study submit quickstart --address http://127.0.0.1:8265 --out s3://bucket/quickstart",
+    machines.stop: "l3study stop quickstart-20261121-041500-3f2a",
+    machines.logs: "l3study logs quickstart-20261121-041500-3f2a",
 }
 for _verb, _example in EXAMPLES.items():
     app.command(epilog=f"Example: {_example}")(_verb)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -77,25 +78,28 @@ def draw(shown_panels: Sequence[Panel]) -> Figure:
     """One axis per panel, methods from top to bottom; a matplotlib Figure without any global state (no pyplot)."""
     from matplotlib.figure import Figure
 
-    lines: dict[int, int] = {}  # methods of each row of panels
-    for panel in shown_panels:
-        lines[panel.row] = max(lines.get(panel.row, 1), len(panel.series))
+    lines = _lines(shown_panels)
     columns = max((panel.column for panel in shown_panels), default=0) + 1
+    named = _named_columns(shown_panels)
     names = [line for panel in shown_panels for name in _names(panel) for line in name.splitlines()]
     letters = max(map(len, names), default=0)
-    left = MARGIN + LETTER_WIDTH * letters
-    width = columns * (left + PLOT_WIDTH) + MARGIN
-    height = sum(TITLE_HEIGHT + ROW_HEIGHT * count + AXIS_HEIGHT for count in lines.values()) + LEGEND_HEIGHT
+    wide = MARGIN + LETTER_WIDTH * letters
+    lefts = [0.0]  # where the plot of each column begins, and the end of the last one
+    for column in range(columns):
+        lefts[-1] += wide if column in named else 2 * MARGIN
+        lefts.append(lefts[-1] + PLOT_WIDTH)
+    width = lefts[-1] + MARGIN
+    height = sum(map(_height, lines.values())) + LEGEND_HEIGHT
     figure = Figure(figsize=(width, height), dpi=min(DPI, MAX_PIXELS / max(width, height)))
     bottom, tops = height, {}
-    for row, count in sorted(lines.items()):
+    for row, count in lines.items():
         tops[row] = bottom - TITLE_HEIGHT
-        bottom = tops[row] - ROW_HEIGHT * count - AXIS_HEIGHT
+        bottom -= _height(count)
     for panel in shown_panels:
         tall = ROW_HEIGHT * lines[panel.row]
-        x, y = panel.column * (left + PLOT_WIDTH) + left, tops[panel.row] - tall
+        x, y = lefts[panel.column], tops[panel.row] - tall
         axis = figure.add_axes((x / width, y / height, PLOT_WIDTH / width, tall / height))
-        _draw_panel(axis, panel, lines[panel.row])
+        _draw_panel(axis, panel, lines[panel.row], panel.column in named)
     figure.text(0.5, MARGIN / 2 / height, LEGEND, fontsize=8, color="#444444", ha="center", va="bottom")
     return figure
 
@@ -111,6 +115,35 @@ def png(shown_panels: Sequence[Panel]) -> bytes:
     return out.getvalue()
 
 
+def strips(shown_panels: Sequence[Panel], image: bytes) -> list[bytes]:
+    """What `png` made, cut between its rows of panels, top to bottom: a printer breaks pages there and nowhere else."""
+    from PIL import Image
+
+    heights = [_height(count) for count in _lines(shown_panels).values()][:-1]
+    total = sum(map(_height, _lines(shown_panels).values())) + LEGEND_HEIGHT
+    whole = Image.open(io.BytesIO(image))
+    cuts = [round(whole.height * below / total) for below in itertools.accumulate(heights, initial=0.0)]
+    out = []
+    for top, bottom in itertools.pairwise([*cuts, whole.height]):
+        part = io.BytesIO()
+        whole.crop((0, top, whole.width, bottom)).save(part, format="png")
+        out.append(part.getvalue())
+    return out
+
+
+def _lines(shown_panels: Sequence[Panel]) -> dict[int, int]:
+    """Methods of each row of panels, from the top."""
+    lines: dict[int, int] = {}
+    for panel in sorted(shown_panels, key=lambda panel: panel.row):
+        lines[panel.row] = max(lines.get(panel.row, 1), len(panel.series))
+    return lines
+
+
+def _height(methods: int) -> float:
+    """Of a row of panels, inches."""
+    return TITLE_HEIGHT + ROW_HEIGHT * methods + AXIS_HEIGHT
+
+
 def _series(label: str, cell: Cell) -> Series:
     def percent(value: float | None) -> float | None:
         return None if value is None else 100 * value
@@ -124,10 +157,16 @@ def _names(panel: Panel) -> list[str]:
     return [s.label if s.mean is None or not s.note else f"{s.label}\n{s.note}" for s in panel.series]
 
 
-def _draw_panel(axis: Axes, panel: Panel, lines: int) -> None:
+def _named_columns(shown_panels: Sequence[Panel]) -> set[int]:
+    """The columns that need names: the first, and those where some panel has others than the first of its row."""
+    first = {panel.row: _names(panel) for panel in shown_panels if panel.column == 0}
+    return {0} | {panel.column for panel in shown_panels if _names(panel) != first.get(panel.row)}
+
+
+def _draw_panel(axis: Axes, panel: Panel, lines: int, with_names: bool) -> None:
     axis.set_yticks([])
     beside = axis.get_yaxis_transform()  # plain text: a tick costs ten times as much
-    for line, name in enumerate(_names(panel)):
+    for line, name in enumerate(_names(panel) if with_names else ()):
         axis.text(-0.015, line, name, transform=beside, ha="right", va="center", fontsize=9, parse_math=False)
     axis.set_ylim(lines - 0.5, -0.5)
     axis.set_title(panel.title, fontsize=9.5, fontweight="bold", loc="left", parse_math=False)

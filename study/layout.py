@@ -7,7 +7,7 @@ objective.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from study.aggregate import Cell, CellKey
@@ -23,6 +23,11 @@ OBJECTIVES = {"accuracy": "accuracy", "macro_f1": "macro F1"}
 EPOCHS = (
     "Epochs are passes over the training texts of the primary task (primary examples seen / training texts, main "
     "stage): until the best validation value / until the stop, mean over the seeds."
+)
+MARK = "†"
+MARKED = (
+    f"{MARK}: decisively above RTM, of the same variant where there is one (adjusted p below 0.05, and the 95 % "
+    "interval of the difference excludes zero)."
 )
 # Methods that leave the task weights alone; all others learn them from validation labels (method.md D.3, META-TARTAN).
 FIXED_WEIGHTS = frozenset({"stl", "mtl_static"})
@@ -58,7 +63,10 @@ class Shown(NamedTuple):
 
 
 def grid(cells: Sequence[Cell], block: Sequence[str], column: Sequence[str]) -> Grid:
-    """Arrange cells by the fields named in `block` and `column`; columns with the same first field stand together."""
+    """Arrange cells by the fields named in `block` and `column`; columns with the same first field stand together.
+
+    A row is a method and variant; its label names the average mask probability if the cells have several.
+    """
 
     def pick(cell: Cell, fields: Sequence[str]) -> tuple[str, ...]:
         return tuple(getattr(cell, field) for field in fields)
@@ -66,25 +74,36 @@ def grid(cells: Sequence[Cell], block: Sequence[str], column: Sequence[str]) -> 
     seen = list(dict.fromkeys(pick(cell, column) for cell in cells))
     first = list(dict.fromkeys(name[0] for name in seen))
     columns = tuple(sorted(seen, key=lambda name: first.index(name[0])))
-    found: dict[tuple[str, ...], dict[str, dict[tuple[str, ...], Cell]]] = {}
-    for cell, name in zip(cells, labels(cells), strict=True):
-        found.setdefault(pick(cell, block), {}).setdefault(name, {})[pick(cell, column)] = cell
-    blocks = (
-        Block(heading, tuple(Row(name, tuple(map(row.get, columns))) for name, row in rows.items()))
-        for heading, rows in found.items()
-    )
-    return Grid(columns, tuple(blocks))
-
-
-def labels(cells: Sequence[Cell]) -> list[str]:
-    """Row name of each cell: the method; in brackets its variant and, if the study has several, its mask mean."""
-    several = len({cell.mask_mean for cell in cells} - {None}) > 1
-    names = []
+    means: dict[tuple[object, ...], set[float | None]] = {}
     for cell in cells:
-        mean = f"mean {cell.mask_mean:g}" if several and cell.mask_mean is not None else None
-        extra = ", ".join(part for part in (cell.variant, mean) if part)
-        names.append(LABELS.get(cell.method, cell.method) + (f" ({extra})" if extra else ""))
-    return names
+        place = pick(cell, block), pick(cell, column), cell.method, cell.variant
+        means.setdefault(place, set()).add(cell.mask_mean)
+    apart = {(heading, *row) for (heading, _, *row), values in means.items() if len(values) > 1}
+    found: dict[tuple[str, ...], dict[tuple[object, ...], dict[tuple[str, ...], Cell]]] = {}
+    for cell in cells:
+        heading = pick(cell, block)
+        # a search finds another mean for each dataset and that is one row; two means in one column are two rows
+        mean = cell.mask_mean if (heading, cell.method, cell.variant) in apart else None
+        rows = found.setdefault(heading, {})
+        rows.setdefault((cell.method, cell.variant, mean), {})[pick(cell, column)] = cell
+    several = len({cell.mask_mean for cell in cells} - {None}) > 1
+    return Grid(
+        columns,
+        tuple(Block(name, tuple(_row(row, columns, several) for row in rows.values())) for name, rows in found.items()),
+    )
+
+
+def row_label(method: str, variant: str | None, means: Iterable[float | None]) -> str:
+    """The method's label; in brackets its variant and the average mask probabilities that are given, each once."""
+    known = [f"{mean:g}" for mean in dict.fromkeys(means) if mean is not None]
+    extra = ", ".join(part for part in (variant, f"mean {' / '.join(known)}" if known else None) if part)
+    return LABELS.get(method, method) + (f" ({extra})" if extra else "")
+
+
+def _row(entries: Mapping[tuple[str, ...], Cell], columns: Sequence[tuple[str, ...]], with_means: bool) -> Row:
+    cells = [entries[column] for column in columns if column in entries]
+    label = row_label(cells[0].method, cells[0].variant, [cell.mask_mean for cell in cells] if with_means else [])
+    return Row(label, tuple(map(entries.get, columns)))
 
 
 def shown(cell: Cell) -> Shown:
@@ -115,7 +134,11 @@ def best(cells: Iterable[Cell]) -> frozenset[CellKey]:
             group = rivals.setdefault((cell.encoder, cell.dataset, cell.objective), [])
             group.append((float(shown(cell).mean), cell.key))
     return frozenset(
-        key for group in rivals.values() if len(group) > 1 for value, key in group if value == max(group)[0]
+        key
+        for group in rivals.values()
+        if len(group) > 1
+        for value, key in group
+        if value == max(value for value, _ in group)
     )
 
 

@@ -4,7 +4,9 @@ Nothing here imports mlflow until a database has to be made.
 """
 
 import contextlib
+import importlib.util
 import os
+import re
 import sqlite3
 import urllib.parse
 import uuid
@@ -12,13 +14,19 @@ from pathlib import Path
 
 import filelock
 
-from l3masking.errors import InputError
+from l3masking.errors import EnvironmentFault, InputError
 
 DATABASE = "mlflow.db"
 """Name of the default store in the study folder."""
 BUSY_SECONDS = 5.0
 """How long opening waits for a local database that somebody else has locked; MLflow's own writes wait 20 s, fixed."""
+LIKE = "file:%/mlartifacts"
+"""Artifact locations of studies."""
 SCHEMES = ("sqlite:///", "postgresql", "mysql", "mssql", "http://", "https://")
+DRIVERS = {"postgresql": "psycopg2", "mysql": "MySQLdb", "mssql": "pyodbc"}
+"""Module that a database is reached by, where the URI names none (postgresql+psycopg://)."""
+PACKAGES = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
+"""What installs a module that is called otherwise."""
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # the mirror says in one line what MLflow says in a traceback
@@ -30,13 +38,26 @@ ENVIRONMENT = {
 
 
 def resolve_uri(folder: Path, uri: str | None) -> str:
-    """The tracking URI with nothing relative left in it. None: `<folder>/mlflow.db`. InputError for another kind."""
+    """The tracking URI with nothing relative left in it. None: `<folder>/mlflow.db`.
+
+    InputError for one that is no database and no server, EnvironmentFault for a database without its Python package.
+    """
     if uri is None:
         return f"sqlite:///{folder.resolve() / DATABASE}"
     if not uri.startswith(SCHEMES):
         raise InputError(f"tracking uri {uri!r}: expected sqlite:///FILE, a database or http(s)://HOST:PORT")
+    scheme, _, driver = uri.partition("://")[0].partition("+")
+    module = driver or DRIVERS.get(scheme)
+    if scheme in DRIVERS and module and importlib.util.find_spec(module) is None:
+        package = PACKAGES.get(module, module)
+        raise EnvironmentFault(f"tracking uri {redacted(uri)}: {scheme} needs a package: pip install {package}")
     path = uri.removeprefix("sqlite:///")
     return uri if path == uri else f"sqlite:///{Path(path).resolve()}"
+
+
+def redacted(text: str) -> str:
+    """`text` on one line, without the user and password of any URL in it."""
+    return re.sub(r"//[^/@\s]+@", "//***@", " ".join(text.split()))
 
 
 def set_environment(uri: str) -> None:
@@ -69,10 +90,33 @@ def prepare_database(path: Path, *, replace: bool) -> None:
         _create_database(path)
 
 
+def relocate(path: Path, artifacts: str) -> None:
+    """Make the study's own database at `path` look for artifacts where they are: its folder may have been moved.
+
+    `artifacts`: the URI of the study's folder `mlartifacts`. MLflow writes the place down once, absolute.
+    """
+    with contextlib.closing(open_database(path, "rw")) as connection, connection:
+        places = connection.execute("select artifact_location from experiments where artifact_location like ?", (LIKE,))
+        for (old,) in places.fetchall():
+            if old == artifacts:
+                continue
+            connection.execute(
+                "update experiments set artifact_location = ? where artifact_location = ?", (artifacts, old)
+            )
+            connection.execute(
+                "update runs set artifact_uri = ? || substr(artifact_uri, ?) where substr(artifact_uri, 1, ?) = ?",
+                (artifacts, len(old) + 1, len(old) + 1, f"{old}/"),
+            )
+
+
+def open_database(path: Path, mode: str) -> sqlite3.Connection:
+    """A connection to the sqlite file at `path`, which must be there; `mode` is ro or rw."""
+    return sqlite3.connect(f"file:{urllib.parse.quote(str(path))}?mode={mode}", uri=True, timeout=BUSY_SECONDS)
+
+
 def _check_database(path: Path) -> None:
     """sqlite3.DatabaseError unless `path` holds a database that MLflow's migrations have finished."""
-    reader = sqlite3.connect(f"file:{urllib.parse.quote(str(path))}?mode=ro", uri=True, timeout=BUSY_SECONDS)
-    with contextlib.closing(reader):
+    with contextlib.closing(open_database(path, "ro")) as reader:
         if reader.execute("select version_num from alembic_version").fetchone() is None:
             raise sqlite3.DatabaseError(f"{path} holds unfinished MLflow migrations")
 

@@ -1,20 +1,22 @@
-"""What MLflow shows of the records: one `RunView` per seed and per cell. Pure mapping: nothing here imports mlflow.
+"""What MLflow shows of the records: one `RunView` per record. Pure mapping: nothing here imports mlflow.
 
-Levels: study run (role `study`) -> cell runs (role `cell`, key `cell_name`) -> seed runs (role `seed`, record key).
-A trajectory gives one record per objective, and each record gives its own seed run with the objective as a tag: the two
-stop, and are read, at different points, so that one run could not hold both without doubling every metric name.
+Levels: study run (role `study`) -> cell runs (role `cell`, key `cell_name`) -> seed runs (role `seed`, record key), and
+beside the cells, for the searches: role `search-study` (key `search_name`) -> role `search`, one run per training of a
+search, which no cell ever averages. A trajectory gives one record per objective, and each record its own seed run with
+the objective as a tag: the two stop, and are read, at different points, so that one run could not hold both.
 """
 
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from study.aggregate import Cell
+from study.mlflow_datasets import DIGEST, DatasetView
+
+Record = Mapping[str, Any]
 
 MAX_PARAM = 6000
 """Characters MLflow keeps of a param value; what is longer is cut here, so that a server's setting does not decide."""
@@ -22,10 +24,13 @@ MAX_REASON = 1000
 """Characters of a failure's reason that go into its tag (MLflow takes 8000)."""
 NONE = "none"
 """Tag value of a null: MLflow groups by tags that exist, and an absent tag would hide the plain rows."""
+CURRENT = "current"
+"""Tag of cell and seed runs: `yes`, or `no` for what belongs to earlier settings and no longer to the plan."""
+IDENTITY = ("encoder", "dataset", "method", "variant", "mask_mean")
 
 
 class Point(NamedTuple):
-    """One value of a validation curve."""
+    """One value of a curve."""
 
     key: str
     value: float
@@ -37,21 +42,22 @@ class RunView:
     """One MLflow run, as it should stand when whole."""
 
     role: str
-    """seed | cell."""
+    """seed | cell | search | search-study."""
     key: str
-    """Identity within its role: the record key of a seed run, `cell_name` of a cell run."""
+    """Identity within its role: the record key, `cell_name` or `search_name`."""
     name: str
     """Run name shown in the table."""
     tags: dict[str, str]
-    """Plain names to filter and group by; `role`, `cell` and, for a seed, `trial_key` are among them."""
+    """Plain names to filter and group by; `role`, `cell` and, for a record, `trial_key` are among them."""
     status: str
-    """FINISHED | FAILED | KILLED."""
+    """RUNNING | FINISHED | FAILED | KILLED."""
     params: dict[str, str] = field(default_factory=dict)
-    """Flattened settings; write-once in MLflow."""
+    """Identity and flattened settings; write-once in MLflow. Its parallel coordinates take params and no tags."""
     metrics: dict[str, float] = field(default_factory=dict)
     """Finite values without a step. Empty for a failed trial."""
     curve: tuple[Point, ...] = ()
     """Per-evaluation values, in the order of the record."""
+    dataset: DatasetView | None = None
     start: int | None = None
     """Milliseconds since the epoch; None: now."""
     end: int | None = None
@@ -59,53 +65,75 @@ class RunView:
     when the timestamps agree, so a clock reading would double the points of a batch that is sent again."""
 
 
-def seed_view(record: Mapping[str, Any]) -> RunView:
+class Entry(NamedTuple):
+    """Something to be mirrored: a record or a failure, not yet mapped."""
+
+    role: str  # seed | search
+    record: Record
+    make: Callable[[Record], RunView]
+
+
+def seed_view(record: Record) -> RunView:
     """The seed run of one record: test values once, validation values by update."""
-    run = record["run"]
-    start = _milliseconds(run["started"])
     once = {f"test_{name}": value for name, value in record["test"].items()}
     once["validation_best"] = record["validation"][record["objective"]]
-    for name in ("epochs_to_best", "epochs_to_stop", "updates", "primary_examples", "mlm_passes"):
-        once[name] = record.get(name)
-    once["seconds"] = run["seconds"]
-    params = {**flatten(record["settings"]), "revision": record["revision"], "data_hash": record["data_hash"]}
-    tags = {**_seed_tags(record), "commit": _text(run.get("commit")), "device": _text(run.get("device"))}
-    tags |= {"host": _text(run.get("host")), "attempts": _text(run.get("attempts"))}
+    return _finished("seed", record, once, "")
+
+
+def search_view(record: Record) -> RunView:
+    """The run of one training of a search: validation values at the chosen weights, once; its curves as `curve_...`."""
+    once = {f"validation_{name}": value for name, value in record["validation"].items()}
+    return _finished("search", record, once, "curve_")
+
+
+def failure_view(failure: Record, role: str = "seed") -> RunView:
+    """The run of a failed trial: a status and a reason, never a number."""
+    reason = " ".join(str(failure["reason"]).split())[:MAX_REASON]
+    tags = {**_trial_tags(role, failure), "reason": reason, "attempts": _text(failure.get("attempts"))}
+    return RunView(role=role, key=failure["key"], name=_trial_name(role, failure), tags=tags, status="FAILED")
+
+
+def failed_search_view(failure: Record) -> RunView:
+    """The run of a training of a search that failed."""
+    return failure_view(failure, "search")
+
+
+def parent_view(view: RunView) -> RunView:
+    """The run that a seed or search run hangs under, as it is when it is made: no values yet."""
+    identity = {name: view.tags[name] for name in IDENTITY}
+    if view.role == "search":
+        return search_study_view(identity)
+    tags = {"role": "cell", "cell": view.tags["cell"], CURRENT: view.tags.get(CURRENT, "yes"), **identity}
+    name = view.tags["cell"]
     return RunView(
-        role="seed",
-        key=record["key"],
-        name=_seed_name(record),
-        tags=tags,
-        status="FINISHED",
-        params=params,
-        metrics=_finite(once),
-        curve=tuple(_points(record["curve"])),
-        start=start,
-        end=start + round(1000 * run["seconds"]),
+        role="cell", key=name, name=name, tags=tags, status="RUNNING", params=identity_params(_of_tags(identity))
     )
 
 
-def failure_view(failure: Mapping[str, Any]) -> RunView:
-    """The seed run of a failed trial: a status and a reason, never a number."""
-    reason = " ".join(str(failure["reason"]).split())[:MAX_REASON]
-    tags = {**_seed_tags(failure), "reason": reason, "attempts": _text(failure.get("attempts"))}
-    return RunView(role="seed", key=failure["key"], name=_seed_name(failure), tags=tags, status="FAILED")
+def search_study_view(identity: Record) -> RunView:
+    """The run that the trainings of one search hang under."""
+    name = search_name(identity)
+    shared = {part: str(identity[part]) for part in ("encoder", "dataset", "method")}
+    return RunView(
+        role="search-study",
+        key=name,
+        name=name,
+        tags={"role": "search-study", "cell": name, **shared},
+        status="RUNNING",
+        params=shared,
+    )
 
 
-def cell_views(cells: Iterable["Cell"]) -> list[RunView]:
-    """One view per encoder × dataset × method × variant × mean; the objectives of a cell share its run.
-
-    Metrics: `test_<objective>_mean|_std|_n|_failed|_wanted|_ci_low|_ci_high` (fractions; sample standard deviation;
-    95 % interval) and `<objective>_epochs_to_best_mean|_epochs_to_stop_mean`. The bare `epochs_to_best_mean`,
-    `epochs_to_stop_mean` and `epochs_mean` (epochs trained: to the stop) are those of the first objective given.
-    """
-    grouped: dict[str, list[Cell]] = {}
-    for cell in cells:
-        grouped.setdefault(cell_name(_identity(cell)), []).append(cell)
-    return [_cell_view(name, group) for name, group in grouped.items()]
+def finding_view(finding: Record) -> RunView:
+    """The same run once the search has found something, as a `study.search.Finding` has it."""
+    view = search_study_view(finding)
+    best = {f"best_{_legal(name)}": v for name, v in finding["values"].items() if isinstance(v, int | float)}
+    values = {"validation_best": finding["validation"], "settings_tried": finding["trials"], **best}
+    found = ", ".join(f"{name}={_text(value)}" for name, value in finding["values"].items())
+    return replace(view, tags={**view.tags, "found": found}, metrics=finite(values), status="FINISHED")
 
 
-def cell_name(identity: Mapping[str, Any]) -> str:
+def cell_name(identity: Record) -> str:
     """`encoder/dataset/method[/variant][/mean=0.15]`: the tag `cell` of a cell run and of its seed runs."""
     parts = [identity["encoder"], identity["dataset"], identity["method"], identity.get("variant")]
     mean = identity.get("mask_mean")
@@ -113,10 +141,20 @@ def cell_name(identity: Mapping[str, Any]) -> str:
     return "/".join(part for part in parts if part is not None)
 
 
-def cell_tags(identity: Mapping[str, Any]) -> dict[str, str]:
+def search_name(identity: Record) -> str:
+    """`search/encoder/dataset/method`: the tag `cell` of the runs of a search."""
+    return "/".join(("search", identity["encoder"], identity["dataset"], identity["method"]))
+
+
+def cell_tags(identity: Record) -> dict[str, str]:
     """Tags that a cell run shares with its seed runs; a null becomes `none`."""
-    names = ("encoder", "dataset", "method", "variant", "mask_mean")
-    return {"cell": cell_name(identity), **{name: _text(identity.get(name)) for name in names}}
+    return {"cell": cell_name(identity), **{name: _text(identity.get(name)) for name in IDENTITY}}
+
+
+def identity_params(identity: Record) -> dict[str, str]:
+    """The identity as params, for charts; `mask_mean` is a number there, 0 for a method that masks nothing."""
+    params = {name: _text(identity.get(name)) for name in IDENTITY}
+    return {**params, "mask_mean": repr(float(identity.get("mask_mean") or 0.0))}
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -131,54 +169,62 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def _cell_view(name: str, group: Sequence["Cell"]) -> RunView:
-    """Of one or more objectives of the same cell."""
-    metrics: dict[str, float | None] = {}
-    for cell in group:
-        for stat in ("mean", "std", "n", "failed", "wanted", "ci_low", "ci_high"):
-            metrics[f"test_{cell.objective}_{stat}"] = getattr(cell, stat)
-        metrics[f"{cell.objective}_epochs_to_best_mean"] = cell.epochs_to_best_mean
-        metrics[f"{cell.objective}_epochs_to_stop_mean"] = cell.epochs_to_stop_mean
-    first = group[0]
-    metrics |= {"epochs_to_best_mean": first.epochs_to_best_mean, "epochs_to_stop_mean": first.epochs_to_stop_mean}
-    metrics["epochs_mean"] = first.epochs_to_stop_mean
-    if any(cell.n + cell.failed < cell.wanted for cell in group):
-        status = "KILLED"  # stopped before the end; the next start goes on
-    else:
-        status = "FAILED" if any(cell.failed for cell in group) else "FINISHED"
-    tags = {"role": "cell", **cell_tags(_identity(first))}
-    return RunView(role="cell", key=name, name=name, tags=tags, status=status, metrics=_finite(metrics))
-
-
-def _identity(cell: "Cell") -> dict[str, Any]:
-    return {name: getattr(cell, name) for name in ("encoder", "dataset", "method", "variant", "mask_mean")}
-
-
-def _seed_tags(trial: Mapping[str, Any]) -> dict[str, str]:
-    tags = {"role": "seed", "trial_key": trial["key"], "trajectory": _text(trial.get("trajectory"))}
-    return {**tags, "objective": trial["objective"], "seed": str(trial["seed"]), **cell_tags(trial)}
-
-
-def _seed_name(trial: Mapping[str, Any]) -> str:
-    return f"{cell_name(trial)} seed {trial['seed']} {trial['objective']}"
-
-
-def _points(curve: Iterable[Mapping[str, Any]]) -> Iterable[Point]:
-    """`validation_<metric>`, `train_loss_<task>`, `task_weight_<task>` and `epoch` of every evaluation."""
-    for evaluation in curve:
-        values = {"epoch": evaluation.get("epoch")}
-        for part, prefix in (
-            ("validation", "validation"),
-            ("train_loss", "train_loss"),
-            ("task_weights", "task_weight"),
-        ):
-            values |= {f"{prefix}_{_legal(name)}": value for name, value in (evaluation.get(part) or {}).items()}
-        yield from (Point(name, value, int(evaluation["update"])) for name, value in _finite(values).items())
-
-
-def _finite(values: Mapping[str, float | None]) -> dict[str, float]:
+def finite(values: Mapping[str, float | None]) -> dict[str, float]:
     """Without nulls and non-finite values: MLflow stores inf as 1.8e308, which poisons every mean it then takes."""
     return {name: float(value) for name, value in values.items() if value is not None and math.isfinite(value)}
+
+
+def _finished(role: str, record: Record, once: dict[str, Any], prefix: str) -> RunView:
+    """The run of a record; `prefix` stands before the names of its curves."""
+    run = record["run"]
+    start = _milliseconds(run["started"])
+    for name in ("epochs_to_best", "epochs_to_stop", "updates", "primary_examples", "mlm_passes"):
+        once[name] = record.get(name)
+    once["seconds"] = run["seconds"]
+    identity = identity_params(record) | {"objective": record["objective"], "seed": str(record["seed"])}
+    kind = {"revision": record["revision"], "data_hash": record["data_hash"]}
+    tags = {**_trial_tags(role, record), "commit": _text(run.get("commit")), "device": _text(run.get("device"))}
+    return RunView(
+        role=role,
+        key=record["key"],
+        name=_trial_name(role, record),
+        tags=tags | {"host": _text(run.get("host")), "attempts": _text(run.get("attempts"))},
+        status="FINISHED",
+        params=flatten(record["settings"]) | identity | kind,
+        metrics=finite(once),
+        curve=tuple(_points(record["curve"], prefix)),
+        dataset=DatasetView(record["dataset"], record["data_hash"][:DIGEST]),
+        start=start,
+        end=start + round(1000 * run["seconds"]),
+    )
+
+
+def _of_tags(tags: Mapping[str, str]) -> dict[str, str | None]:
+    return {name: None if value == NONE else value for name, value in tags.items()}
+
+
+def _trial_tags(role: str, trial: Record) -> dict[str, str]:
+    tags = {"role": role, "trial_key": trial["key"], "trajectory": _text(trial.get("trajectory"))}
+    tags |= {"objective": trial["objective"], "seed": str(trial["seed"]), **cell_tags(trial)}
+    return tags if role == "seed" else {**tags, "cell": search_name(trial)}
+
+
+def _trial_name(role: str, trial: Record) -> str:
+    """What tells neighbours apart stands first: the UI cuts names at the end."""
+    if role == "seed":
+        return f"seed {trial['seed']} {trial['objective']} {cell_name(trial)}"
+    mean = "" if trial["mask_mean"] is None else f"mean={float(trial['mask_mean'])!r} "
+    return f"{mean}seed {trial['seed']} {search_name(trial).removeprefix('search/')}"
+
+
+def _points(curve: Iterable[Mapping[str, Any]], prefix: str) -> Iterable[Point]:
+    """`validation_<metric>`, `train_loss_<task>`, `task_weight_<task>` and `epoch` of every evaluation."""
+    parts = (("validation", "validation"), ("train_loss", "train_loss"), ("task_weights", "task_weight"))
+    for evaluation in curve:
+        values = {f"{prefix}epoch": evaluation.get("epoch")}
+        for part, start in parts:
+            values |= {f"{prefix}{start}_{_legal(name)}": value for name, value in (evaluation.get(part) or {}).items()}
+        yield from (Point(name, value, int(evaluation["update"])) for name, value in finite(values).items())
 
 
 def _legal(name: str) -> str:

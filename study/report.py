@@ -6,7 +6,7 @@ Equal cells give equal bytes; wall times appear in timing.csv alone. Names come 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -15,47 +15,65 @@ from rich.table import Table
 from rich.text import Text
 
 from l3masking.errors import InputError
-from study.aggregate import Cell, TimingRow
-from study.figures import panels, png
-from study.layout import EPOCHS, OBJECTIVES, best, caption, epochs, grid, notes, plain, seeds, shown
-from study.layout import LABELS as LABELS  # shared with figures, looked for here
+from study.aggregate import Cell, CellKey, TimingRow
+from study.compare import Comparison, better_than_random
+from study.comparison_report import comparisons_csv, comparisons_json, comparisons_markdown
+from study.escape import csv_text, latex_text, markdown_table, markdown_text
+from study.figures import panels, png, strips
+from study.layout import EPOCHS, MARK, MARKED, OBJECTIVES, best, caption, epochs, grid, notes, plain, seeds, shown
+from study.page import About, Figure, figures_of, page
 from study.store import write_atomic
 
 FORMATS = ("md", "tex", "csv", "json")
 CSV_FIELDS = (*(field.name for field in fields(Cell) if field.name != "values"), "definition")
+PAGE = "report.html"
 DEFINITION = (
     "test fractions; std sample (n-1); ci 95% t interval over seeds; epochs are primary passes of the main stage"
-)
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-MARKDOWN_ESCAPES = str.maketrans(
-    {"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;"} | {mark: f"\\{mark}" for mark in r"\`*_[]|~"}
-)
-LATEX_ESCAPES = str.maketrans(
-    {mark: f"\\{mark}" for mark in "&%$#_{}"}
-    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
-    | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "±": r"$\pm$", "–": "--"}
 )
 
 
 def export(
-    root: Path, cells: Sequence[Cell], timing: Sequence[TimingRow], formats: Sequence[str] = FORMATS
+    root: Path,
+    cells: Sequence[Cell],
+    timing: Sequence[TimingRow],
+    formats: Sequence[str] = FORMATS,
+    *,
+    comparisons: Sequence[Comparison] | None = None,
+    about: About | None = None,
+    others: Sequence[Path] = (),
 ) -> list[Path]:
     """Write `root`/tables/results.<format>, tables/timing.csv (with csv) and figures/results.png; return their paths.
 
-    `cells` and `timing` come from study.aggregate in the order to show. InputError for a format outside FORMATS.
+    With `comparisons`, tables/comparisons.<format> too, for all formats but tex; with `about`, report.html, which shows
+    the PNG files among `others` as well. `cells` and `timing` come from study.aggregate in the order to show.
+    InputError for a format outside FORMATS.
     """
     for name in formats:
         if name not in FORMATS:
             raise InputError(f"--format {name}: choose from {', '.join(FORMATS)}")
-    makers = {"md": markdown, "tex": latex, "csv": results_csv, "json": results_json}
-    files = {f"tables/results.{name}": makers[name](cells).encode() for name in FORMATS if name in formats}
+    marked = better_than_random(comparisons or ())
+    makers: dict[str, Callable[[], str]] = {
+        "md": lambda: markdown(cells, marked),
+        "tex": lambda: latex(cells, marked),
+        "csv": lambda: results_csv(cells),
+        "json": lambda: results_json(cells),
+    }
+    files = {f"tables/results.{name}": makers[name]().encode() for name in FORMATS if name in formats}
     if "csv" in formats:
-        files["tables/timing.csv"] = _csv(TimingRow._fields, timing).encode()
-    files["figures/results.png"] = png(panels(cells))
+        files["tables/timing.csv"] = csv_text(TimingRow._fields, timing).encode()
+    if comparisons is not None:
+        tables = {"md": comparisons_markdown, "csv": comparisons_csv, "json": comparisons_json}
+        wanted = [name for name in tables if name in formats]
+        files |= {f"tables/comparisons.{name}": tables[name](comparisons).encode() for name in wanted}
+    shown_panels = panels(cells)
+    image = files["figures/results.png"] = png(shown_panels)
     for name, data in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         write_atomic(root / name, data)
-    return [root / name for name in files]
+    if about is not None:
+        figures = [Figure("results", strips(shown_panels, image)), *figures_of(others)]
+        write_atomic(root / PAGE, page(about, cells, comparisons or (), figures, marked).encode())
+    return [root / name for name in (*files, *([PAGE] if about else []))]
 
 
 def results_json(cells: Sequence[Cell]) -> str:
@@ -66,36 +84,36 @@ def results_json(cells: Sequence[Cell]) -> str:
 def results_csv(cells: Sequence[Cell]) -> str:
     """One line per cell with the fields of results.json that are single values, and what the statistics mean."""
     rows = ([DEFINITION if field == "definition" else getattr(cell, field) for field in CSV_FIELDS] for cell in cells)
-    return _csv(CSV_FIELDS, rows)
+    return csv_text(CSV_FIELDS, rows)
 
 
-def markdown(cells: Sequence[Cell]) -> str:
-    """Results and epochs as two Markdown tables."""
+def markdown(cells: Sequence[Cell], marked: Collection[CellKey] = ()) -> str:
+    """Results and epochs as two Markdown tables; the cells in `marked` carry MARK."""
     bold = best(cells)
 
     def result(cell: Cell) -> str:
         mean, std, note = shown(cell)
-        value = (f"**{mean}**" if cell.key in bold else mean) + (f" ± {std}" if std else "")
+        value = (f"**{mean}**" if cell.key in bold else mean) + (MARK if cell.key in marked else "")
+        value += f" ± {std}" if std else ""
         return f"{value} ({note})" if mean and note else value or note
 
-    remarks = "\n".join(f"- {_md(line)}" for line in notes(cells))
+    remarks = "\n".join(f"- {markdown_text(line)}" for line in [*notes(cells), *([MARKED] if marked else [])])
     results = f"# Results\n\n{caption(cells)}\n\n{_md_table(cells, result)}\n\n{remarks}\n\n"
     return f"{results}## Epochs\n\n{EPOCHS}\n\n{_md_table(cells, epochs)}\n"
 
 
-def latex(cells: Sequence[Cell]) -> str:
-    """Results and epochs as two LaTeX tables with booktabs."""
+def latex(cells: Sequence[Cell], marked: Collection[CellKey] = ()) -> str:
+    """Results and epochs as two LaTeX tables with booktabs; the cells in `marked` carry MARK."""
     bold = best(cells)
 
     def result(cell: Cell) -> str:
         mean, std, note = shown(cell)
-        value = (rf"\textbf{{{mean}}}" if cell.key in bold else mean) + (rf" $\pm$ {std}" if std else "")
-        return f"{value} ({_tex(note)})" if mean and note else value or _tex(note)
+        value = (rf"\textbf{{{mean}}}" if cell.key in bold else mean) + (r"\dag{}" if cell.key in marked else "")
+        value += rf" $\pm$ {std}" if std else ""
+        return f"{value} ({latex_text(note)})" if mean and note else value or latex_text(note)
 
-    tables = [
-        _tex_table(cells, result, " ".join([caption(cells), *notes(cells)])),
-        _tex_table(cells, lambda cell: _tex(epochs(cell)), EPOCHS),
-    ]
+    text = " ".join([caption(cells), *notes(cells), *([MARKED] if marked else [])])
+    tables = [_tex_table(cells, result, text), _tex_table(cells, lambda cell: latex_text(epochs(cell)), EPOCHS)]
     return "\n".join(["% needs \\usepackage{booktabs}", *tables])
 
 
@@ -138,13 +156,17 @@ def _terminal_entry(cell: Cell | None, is_best: bool) -> list[Text]:
 
 def _md_table(cells: Sequence[Cell], write: Callable[[Cell], str]) -> str:
     layout = grid(cells, ["encoder"], ["dataset", "objective"])
-    goals = [f"{_md(dataset)} {_md(OBJECTIVES.get(objective, objective))}" for dataset, objective in layout.columns]
-    lines = [["Encoder", "Method", *goals], ["---", "---", *["---:"] * len(goals)]]
-    for heading, rows in layout.blocks:
-        for position, row in enumerate(rows):
-            first = "" if position else _md(heading[0])
-            lines.append([first, _md(row.label), *(write(entry) if entry else "" for entry in row.entries)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    goals = [f"{dataset} {OBJECTIVES.get(objective, objective)}" for dataset, objective in layout.columns]
+    lines = [
+        [
+            "" if position else markdown_text(heading[0]),
+            markdown_text(row.label),
+            *(write(entry) if entry else "" for entry in row.entries),
+        ]
+        for heading, rows in layout.blocks
+        for position, row in enumerate(rows)
+    ]
+    return markdown_table(["Encoder", "Method", *map(markdown_text, goals)], "ll" + "r" * len(goals), lines)
 
 
 def _tex_table(cells: Sequence[Cell], write: Callable[[Cell], str], text: str) -> str:
@@ -153,22 +175,22 @@ def _tex_table(cells: Sequence[Cell], write: Callable[[Cell], str], text: str) -
     spans, rules, start = [], [], 3
     for dataset in dict.fromkeys(datasets):
         width = datasets.count(dataset)
-        spans.append(rf"\multicolumn{{{width}}}{{c}}{{{_tex(dataset)}}}")
+        spans.append(rf"\multicolumn{{{width}}}{{c}}{{{latex_text(dataset)}}}")
         rules.append(rf"\cmidrule(lr){{{start}-{start + width - 1}}}")
         start += width
     body = []
     for heading, rows in layout.blocks:
         body.append(r"\midrule")
         for position, row in enumerate(rows):
-            first = "" if position else _tex(heading[0])
+            first = "" if position else latex_text(heading[0])
             entries = (write(entry) if entry else "" for entry in row.entries)
-            body.append(" & ".join([first, _tex(row.label), *entries]) + r" \\")
-    goals = [_tex(OBJECTIVES.get(objective, objective)) for _, objective in layout.columns]
+            body.append(" & ".join([first, latex_text(row.label), *entries]) + r" \\")
+    goals = [latex_text(OBJECTIVES.get(objective, objective)) for _, objective in layout.columns]
     return "\n".join(
         [
             r"\begin{table}",
             r"\centering\small",
-            rf"\caption{{{_tex(text)}}}",
+            rf"\caption{{{latex_text(text)}}}",
             rf"\begin{{tabular}}{{ll{'r' * len(goals)}}}",
             r"\toprule",
             " & ".join(["", "", *spans]) + r" \\",
@@ -181,25 +203,3 @@ def _tex_table(cells: Sequence[Cell], write: Callable[[Cell], str], text: str) -
             "",
         ]
     )
-
-
-def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    return "".join(",".join(map(_csv_entry, row)) + "\n" for row in (header, *rows))
-
-
-def _csv_entry(value: object) -> str:
-    """One entry after RFC 4180; Python 3.11's csv writer leaves a lone carriage return unquoted."""
-    if value is None:
-        return ""
-    text = str(value)
-    if isinstance(value, str) and text.startswith(FORMULA_STARTS):
-        text = f"'{text}"  # a spreadsheet would run it; numbers keep their sign
-    return f'"{text.replace(chr(34), 2 * chr(34))}"' if any(mark in text for mark in ',"\r\n') else text
-
-
-def _md(text: str) -> str:
-    return plain(text).translate(MARKDOWN_ESCAPES)
-
-
-def _tex(text: str) -> str:
-    return plain(text).translate(LATEX_ESCAPES)

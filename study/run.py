@@ -17,11 +17,16 @@ from l3masking.regimes import METHODS
 from l3masking.weighting import WEIGHTINGS, MetaConfig
 from study.aggregate import Cell
 from study.assign import Assigner
+from study.fit import check_on_ray
+from study.forecast import Forecast
 from study.inputs import identify
+from study.live import Progress, followed
+from study.luggage import vanishes
+from study.places import Place, find_place, open_store
 from study.plan import left, make_plan, narrow
 from study.progress import Reporter
 from study.resolved import Resolved, changed, identified, pinned, read_resolved, write_resolved
-from study.schedule import Stopped, ray_session, run_on_ray, run_serially
+from study.schedule import Stopped, most_slots, ray_session, run_on_ray, run_serially
 from study.score import Done, ScoreJob, Shard, execute_on_ray, execute_serially, score_job
 from study.search_plan import Search, searches
 from study.search_space import FIRST_SEED, SEARCH_FOLDER
@@ -38,7 +43,7 @@ class RunOptions:
     """What the command line says beside the space file."""
 
     space: Path
-    out: Path | None = None  # default: studies/<name>
+    out: Place | None = None  # a folder or a URL; default: studies/<name>
     sets: Sequence[str] = ()
     only: Sequence[str] = ()
     limit: int | None = None
@@ -65,27 +70,32 @@ def run_study(options: RunOptions, reporter: Reporter) -> Finish:
     KeyboardInterrupt during scoring and training ends them early and the rest is still done; later it is passed on.
     """
     spec = read_space(options.space, options.sets)
-    root = (options.out or Path("studies") / spec.name).absolute()
-    store = Store(root)
-    with store.lock():
-        reporter.say(f"study {spec.name} in {root}")
-        spec, identities = settle(root, options.space, spec, reporter)
+    place = find_place(options.out, spec.name)
+    store = open_store(place)
+    with store.lock(), followed(store.root, reporter) as progress:
+        reporter.say(f"study {spec.name} in {place}")
+        if vanishes(options.out):
+            reporter.say("warning: this is the job's own folder, which vanishes with it: give --out a lasting one")
+        spec, identities = settle(store.root, options.space, spec, reporter)
         narrow(make_plan(spec, identities), options.only, options.limit)  # a wrong filter is told before any work
         mirror = Mirror(
-            root,
+            store.root,
             spec.name,
             description=spec.description,
             uri=options.tracking_uri,
+            datasets=spec.datasets,
             records=store.records(),
-            searched=Store(root / SEARCH_FOLDER).records(),
+            searched=Store(store.root / SEARCH_FOLDER).records(),
         )
-        run = _Run(store, spec, identities, reporter, mirror, options)
+        run = _Run(place, store, spec, identities, reporter, mirror, progress, options)
         try:
             stopped = run.everything()
         except (InputError, EnvironmentFault, OSError):
             run.finish("ended by an error")  # tables and mirror show what there is
             raise
-        return run.finish(stopped)
+        finish = run.finish(stopped)
+        progress.close("stopped" if stopped else "finished")
+        return finish
 
 
 def settle(root: Path, space: Path, spec: StudySpec, reporter: Reporter) -> Resolved:
@@ -110,15 +120,17 @@ class _Run:
 
     def __init__(
         self,
+        place: Place,
         store: Store,
         spec: StudySpec,
         identities: Identities,
         reporter: Reporter,
         mirror: Mirror,
+        progress: Progress,
         options: RunOptions,
     ) -> None:
-        self.store, self.spec, self.identities = store, spec, identities
-        self.reporter, self.mirror, self.options = reporter, mirror, options
+        self.place, self.store, self.spec, self.identities = place, store, spec, identities
+        self.reporter, self.mirror, self.progress, self.options = reporter, mirror, progress, options
         self.serial = spec.resources.executor == "serial"
         self.failed = 0
         self.session = ExitStack()
@@ -130,6 +142,9 @@ class _Run:
             raise EnvironmentFault(
                 f"resources.gpu is {self.spec.resources.gpu:g}: torch finds no GPU here; leave it out"
             )
+        plan = make_plan(self.spec, self.identities)
+        self.progress.expect(self.chosen(), {record["key"] for record in self.store.records()})
+        self.mirror.plan(plan)
         with self.session:
             try:
                 self.score()
@@ -158,7 +173,7 @@ class _Run:
 
     @property
     def assigner(self) -> Assigner:
-        return Assigner(spec=self.spec, identities=self.identities, root=self.store.root, commit=program_commit())
+        return Assigner(spec=self.spec, identities=self.identities, root=self.place, commit=program_commit())
 
     def connect(self) -> None:
         """Join Ray, with the first thing that needs it."""
@@ -174,16 +189,16 @@ class _Run:
         jobs = [job for trial in wanted if (job := self.assigner.job(trial)) is not None]
         for job in {job.key: job for job in jobs}.values():
             resources = self.spec.resources_of(job.encoder.name, job.data.name)
-            score_job(job, self.store.score_dir(job.key), resources, self.execute_scoring, self.scored)
+            score_job(job, self.store.score_place(job.key), resources, self.execute_scoring, self.scored)
 
     def execute_scoring(
-        self, job: ScoreJob, folder: Path, resources: Resources, missing: Sequence[Shard]
+        self, job: ScoreJob, place: Place, resources: Resources, missing: Sequence[Shard]
     ) -> Iterable[Done]:
         if self.serial:
-            return execute_serially(job, folder, resources, missing)
+            return execute_serially(job, place, resources, missing)
         if missing:
             self.connect()
-        return execute_on_ray(job, folder, resources, missing)
+        return execute_on_ray(job, place, resources, missing)
 
     def scored(self, name: str, done: int, total: int) -> None:
         self.reporter.step(f"scoring {name}", done, total)
@@ -195,7 +210,7 @@ class _Run:
             return
         from study.search import Stage
 
-        stage = Stage(self.store, wanted, self.assigner.of_search)
+        stage = Stage(self.place, wanted, self.assigner.of_search)
         teller = SearchTeller(stage, self.reporter, self.mirror)
         try:
             if self.serial:
@@ -208,21 +223,33 @@ class _Run:
             found = {key: plain(finding) for key, finding in stage.findings().items()}
             self.identities = dataclasses.replace(self.identities, found={**self.identities.found, **found})
             write_resolved(self.store.root, Resolved(self.spec, self.identities))
+            self.mirror.findings(self.identities.found.values())
+            self.mirror.plan(make_plan(self.spec, self.identities))
+            self.progress.expect(self.chosen(), {record["key"] for record in self.store.records()})
 
     def grid(self) -> None:
         """Train what is left."""
         trials = [trial for trial in self.open_trials() if not trial.pending]
         self.reporter.say(f"{len(self.chosen())} trainings chosen, {len(trials)} left to run")
         assignments = [self.assigner.of_grid(trial) for trial in longest_first(trials)]
-        teller = GridTeller(self.store, self.reporter, self.mirror, len(assignments))
+        if assignments and not self.serial:
+            self.connect()
+            check_on_ray(self.store.root, assignments)
+        slots = 1 if self.serial or not trials else most_slots(a.resources for a in assignments)
+        forecast = Forecast(self.store, self.spec, self.identities, trials, slots=slots)
+        for line in forecast.before():
+            self.reporter.say(line)
+        teller = GridTeller(self.store, self.reporter, self.mirror, self.progress, len(assignments))
         try:
             if self.serial:
                 run_serially(assignments, teller)
-            elif assignments:
-                self.connect()
+            else:
                 run_on_ray(assignments, teller)
         finally:
             self.failed += teller.failed
+        if not teller.failed:
+            for line in forecast.after():
+                self.reporter.say(line)
 
     def finish(self, stopped: str | None) -> Finish:
         """Aggregate, export and drain the mirror: also after a stop, so that what is there can be seen."""

@@ -27,8 +27,9 @@ from l3masking.data import TextData
 from l3masking.errors import EnvironmentFault
 from l3masking.precision import Precision
 from l3masking.scoring import ScoringConfig, TokenScores, score_tokens
-from study.files import canonical, content_key, write_atomic
+from study.files import canonical, content_key
 from study.inputs import DataSource, EncoderSource, held_data, held_encoder
+from study.places import Place, fetched, put
 from study.spec import Resources, plain
 
 SCHEMA = 1  # of a score folder; part of its key. Another cut into shards needs another number
@@ -86,9 +87,9 @@ def shards(data: TextData) -> list[Shard]:
 class ScoringWorker:
     """Scores shards of one job and writes their parts. A plain class: Ray makes actors of it, a serial run calls it."""
 
-    def __init__(self, job: ScoreJob, folder: Path, resources: Resources) -> None:
+    def __init__(self, job: ScoreJob, place: Place, resources: Resources) -> None:
         torch.set_num_threads(resources.threads)
-        self.job, self.folder, self.resources = job, folder, resources
+        self.job, self.place, self.resources = job, place, resources
 
     def score(self, shard: Shard) -> Done:
         """Score one shard and write its part."""
@@ -105,7 +106,7 @@ class ScoringWorker:
         )
         content = part_bytes(shard.texts, scores)
         digest = hashlib.blake2b(content, digest_size=16).hexdigest()
-        write_atomic(self.folder / f"part-{shard.number:05d}-{digest}.parquet", content)
+        put(self.place, f"part-{shard.number:05d}-{digest}.parquet", content)
         tokens = sum(len(score.positions) for score in scores)
         return Done(shard.number, tokens, time.perf_counter() - started)
 
@@ -120,36 +121,46 @@ def part_bytes(texts: Sequence[str], scores: Sequence[TokenScores]) -> bytes:
 
 def score_job(
     job: ScoreJob,
-    folder: Path,
+    place: Place,
     resources: Resources,
-    execute: Callable[[ScoreJob, Path, Resources, Sequence[Shard]], Iterable[Done]],
+    execute: Callable[[ScoreJob, Place, Resources, Sequence[Shard]], Iterable[Done]],
     report: Callable[[str, int, int], None],
 ) -> None:
-    """Score what is missing of a job. `execute`: runs shards and yields what is done; `report`: (name, done, all)."""
+    """Score what is missing of a job at `place`, a folder or a URL.
+
+    `execute`: runs shards and yields what is done; `report`: (name, done, all).
+    """
     wanted = shards(held_data(job.data))
     name = f"{job.encoder.name} on {job.data.name}"
+    folder = fetched(place)
     found = dict(parts(folder))
     missing = [shard for shard in wanted if shard.number not in found]
-    for finished, _ in enumerate(execute(job, folder, resources, missing), len(wanted) - len(missing) + 1):
+    for finished, _ in enumerate(execute(job, place, resources, missing), len(wanted) - len(missing) + 1):
         report(name, finished, len(wanted))
-    found |= dict(parts(folder)) if missing else {}
+    found |= dict(parts(fetched(place))) if missing else {}
+    lost = [shard.number for shard in wanted if shard.number not in found]
+    if lost:
+        raise EnvironmentFault(
+            f"{place}: {len(lost)} of {len(wanted)} scored parts are not here; where nodes have a folder each of this "
+            "name, give --out a folder that all of them share, or a URL"
+        )
     for path in set(folder.glob("part-*.parquet")) - set(found.values()):
         path.unlink()  # damaged, or of another cut
     names = [found[shard.number].name for shard in wanted]
     if missing or _manifest(folder).get("parts") != names:
         made = {"token_budget": resources.token_budget, "gpu": resources.gpu, "threads": resources.threads}
         manifest = {"key": job.key, "parts": names, "scoring": plain(job.scoring), "made_with": made}
-        write_atomic(folder / "manifest.json", canonical(manifest))
+        put(place, "manifest.json", canonical(manifest))
 
 
-def execute_serially(job: ScoreJob, folder: Path, resources: Resources, missing: Sequence[Shard]) -> Iterator[Done]:
+def execute_serially(job: ScoreJob, place: Place, resources: Resources, missing: Sequence[Shard]) -> Iterator[Done]:
     """One shard after the other, in this process."""
     if missing:
-        worker = ScoringWorker(job, folder, resources)
+        worker = ScoringWorker(job, place, resources)
         yield from map(worker.score, missing)
 
 
-def execute_on_ray(job: ScoreJob, folder: Path, resources: Resources, missing: Sequence[Shard]) -> Iterator[Done]:
+def execute_on_ray(job: ScoreJob, place: Place, resources: Resources, missing: Sequence[Shard]) -> Iterator[Done]:
     """One actor per GPU share or CPU slot, two shards in flight each. Actors that die are restarted, shards retried."""
     import ray
 
@@ -158,7 +169,7 @@ def execute_on_ray(job: ScoreJob, folder: Path, resources: Resources, missing: S
     options = {"num_cpus": resources.cpu, "num_gpus": resources.gpu}
     options |= {"max_restarts": RESTARTS, "max_task_retries": RESTARTS}
     count = min(worker_slots(resources), len(missing))
-    actors = [ray.remote(ScoringWorker).options(**options).remote(job, folder, resources) for _ in range(count)]
+    actors = [ray.remote(ScoringWorker).options(**options).remote(job, place, resources) for _ in range(count)]
     waiting = list(missing)
     running = {}
     for actor in actors * 2:

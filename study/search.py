@@ -13,10 +13,10 @@ from statistics import fmean
 from typing import Any
 
 from study.journal import open_journal
+from study.places import Place, inside, open_store
 from study.search_plan import Search
 from study.search_space import SEARCH_FOLDER
 from study.spec import Resources
-from study.store import Store
 from study.trial import Assignment, execute
 
 Assign = Callable[[Search, Mapping[str, Any], int], Assignment]  # search, values of its parameters, seed
@@ -51,10 +51,10 @@ class Finding:
 class Stage:
     """The searches of one run. Importing it imports Optuna and Ray Tune, which only a search needs."""
 
-    def __init__(self, store: Store, searches: Sequence[Search], assign: Assign) -> None:
+    def __init__(self, place: Place, searches: Sequence[Search], assign: Assign) -> None:
         from study.searcher import Explorer
 
-        self.store = Store(store.root / SEARCH_FOLDER)
+        self.store = open_store(inside(place, SEARCH_FOLDER))
         self.searches, self.assign = list(searches), assign
         self.storage = open_journal(self.store.root)
         self.explorer = Explorer(searches, self.storage)
@@ -130,7 +130,7 @@ def trainings(search: Search, values: Mapping[str, Any], assign: Assign) -> Any:
     done: list[float] = []
     for seed in search.config.seed_list:
         assignment = assign(search, values, seed)
-        store, (key,) = Store(assignment.root), assignment.trial.keys.values()
+        store, (key,) = open_store(assignment.root), assignment.trial.keys.values()
         record = store.read(key)
         if record is None:
             reason = execute(assignment)

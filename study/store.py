@@ -18,7 +18,7 @@ from pathlib import Path
 import filelock
 
 from l3masking.errors import EnvironmentFault, InputError
-from study.files import canonical, check_key, content_key, sweep, write_atomic, write_new
+from study.files import Place, canonical, check_key, content_key, sweep, write_atomic, write_new
 from study.seal import APART, SCHEMA, DamagedError, Record, checksum, parse, seal, unseal
 
 __all__ = ["SCHEMA", "NondeterminismWarning", "QuarantineWarning", "Store", "check_key", "content_key", "write_atomic"]
@@ -42,6 +42,11 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
 
+    @property
+    def place(self) -> Place:
+        """What opens this study again, in any process (study.remote.open_store): here its folder."""
+        return self.root
+
     def records(self) -> list[Record]:
         """All records that verify, sorted by key."""
         return [record for key in self._keys("records") if (record := self.read(key)) is not None]
@@ -53,6 +58,10 @@ class Store:
     def has(self, key: str) -> bool:
         """Whether the trial and objective of `key` are done."""
         return self.read(key) is not None
+
+    def failure(self, key: str) -> Record | None:
+        """Why `key` failed last, or None."""
+        return self._load(self._path("failures", key), parse)
 
     def failures(self) -> list[Record]:
         """What failed and has not succeeded since, sorted by key."""
@@ -94,6 +103,16 @@ class Store:
         """Where the score shards of `key` lie; not created here."""
         return self.root / "scores" / check_key(key)
 
+    def score_place(self, key: str) -> Place:
+        """The same as a place, for other processes."""
+        return self.score_dir(key)
+
+    def pull(self) -> None:
+        """Take in what other machines have finished. Nothing to do for a folder, which they write to themselves."""
+
+    def push(self, under: str = "") -> None:
+        """Make the files below `under` last that were not written by this class. In a folder they do already."""
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the study for one run and remove what killed writers left; InputError where another run holds it.
@@ -107,7 +126,8 @@ class Store:
             lock.acquire()
         except filelock.Timeout:
             raise InputError(
-                f"{self.root}: another run works on this study ({self._holder()}); wait for it, or choose another --out"
+                f"{self.place}: another run works on this study ({self._holder()}); wait for it, or choose another "
+                "--out"
             ) from None
         except OSError as error:
             raise EnvironmentFault(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from study.live import Progress
 from study.progress import Reporter
 from study.search import Attempt, Stage
 from study.store import Store
@@ -12,20 +13,23 @@ from study.trial import Assignment
 class GridTeller:
     """Hears of the trials of the grid."""
 
-    def __init__(self, store: Store, reporter: Reporter, mirror: Mirror, total: int) -> None:
-        self.store, self.reporter, self.mirror, self.total = store, reporter, mirror, total
+    def __init__(self, store: Store, reporter: Reporter, mirror: Mirror, progress: Progress, total: int) -> None:
+        self.store, self.reporter, self.mirror, self.progress = store, reporter, mirror, progress
+        self.total = total
         self.ends = 0
         self.failed = 0
         if total:
             reporter.step("trainings", 0, total)
 
     def started(self, assignment: Assignment) -> None:
-        """A trial has begun."""
+        """A trial has begun, perhaps not for the first time."""
+        self.progress.started(assignment.trial)
 
     def ended(self, assignment: Assignment, reason: str | None) -> None:
         """A trial has ended, with its records or with the reason of its failure."""
         self.ends += 1
         trial = assignment.trial
+        self.progress.ended(trial, reason)
         name = " / ".join(part for part in (*trial.cell, f"seed {trial.seed}") if part)
         records = [record for key in trial.keys.values() if (record := self.store.read(key)) is not None]
         for record in records:

@@ -4,37 +4,44 @@ The records are the truth and hold the curves, so there is no outbox on disk: a 
 file `mlflow.stale` and made whole from the records by the next start or by `sync`. Importing this imports no mlflow.
 """
 
-import logging
-import queue
-import re
-import sqlite3
-import threading
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study.files import write_atomic
+from study.mlflow_cells import Places, Tally, cell_views, table
 from study.mlflow_database import resolve_uri, set_environment
-from study.mlflow_runs import RunView, cell_views, failure_view, seed_view
+from study.mlflow_datasets import source_of
+from study.mlflow_feed import STALE as STALE  # looked for here
+from study.mlflow_feed import Feed
+from study.mlflow_page import CELLS, TABLE, link
+from study.mlflow_runs import (
+    Entry,
+    Record,
+    RunView,
+    failed_search_view,
+    failure_view,
+    finding_view,
+    search_view,
+    seed_view,
+)
 from study.mlflow_session import Session
 
 if TYPE_CHECKING:
+    from l3masking.data import DataSpec
     from study.aggregate import Cell
+    from study.spec import Generated
     from study.store import Store
+    from study.trials import Trial
 
-RETRY_SECONDS = 30.0
-"""Rest between two attempts while the store is away; the end of the study makes one more at once."""
-STALE = "mlflow.stale"
-"""File in the study folder: one line with the store and what went wrong. Gone once the mirror is whole."""
 
-Job = Callable[[Session], None]
-Record = Mapping[str, Any]
-log = logging.getLogger(__name__)
+COUNTS = ("n", "failed", "wanted")
+"""Of a cell, that the study run shows the sum of."""
 
 
 class Mirror:
-    """A queue and the thread that empties it into MLflow. No method but the constructor raises; only `close` waits."""
+    """What the driver tells MLflow. No method but the constructor raises; only `close` waits."""
 
     def __init__(
         self,
@@ -43,166 +50,143 @@ class Mirror:
         *,
         description: str = "",
         uri: str | None = None,
+        datasets: Mapping[str, DataSpec | Generated] | None = None,
         records: Iterable[Record] = (),
         failures: Iterable[Record] = (),
+        searched: Iterable[Record] = (),
+        live: bool = True,
+        warn: bool = True,
     ) -> None:
         """Start mirroring the study in `folder` (its root) as the experiment `name`.
 
-        `records`, `failures`: all that the store holds now; what MLflow has already is found by one search and skipped.
-        `uri`: None for `<folder>/mlflow.db`; InputError for one that is no database and no server.
+        `records`, `failures`, `searched` (records of searches): all that the store holds now; what MLflow has already
+        is found by one search and skipped. `datasets`: where the data came from, by name. `uri`: None for
+        `<folder>/mlflow.db`; InputError for one that is no database and no server, EnvironmentFault for a database
+        whose package is not installed. `live`: cell runs follow the records, once `plan` was
+        called. `warn`: log one line when the store is away.
         Start it after the driver's other imports: the thread imports mlflow, and two threads that import the same heavy
         packages at once wait for each other.
         """
         self.uri = resolve_uri(folder, uri)
-        self.reason: str | None = None  # why the mirror is behind; None while it is not
-        self._mark = folder.resolve() / STALE
-        self._open = lambda: Session(folder, name, description, self.uri)
+        self.page: str | None = None  # what opens the cells, from the root of a server; None until there are some
+        self._folder, self._name = folder, name
+        self._sources = {known: source_of(spec) for known, spec in (datasets or {}).items()}
+        self._tally = Tally(description, live=live)
         self._cells: list[RunView] = []
-        self._session: Session | None = None
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._retry_at = -float("inf")  # monotonic seconds
+        self._feed = Feed(folder, self.uri, self._connect, self._tally, warn=warn)
         set_environment(self.uri)  # not in the thread: others may be reading the environment by then
-        self._jobs.put(_open_only)
+        self._feed.put(self._show)
         for record in records:
             self.add(record)
         for failure in failures:
             self.add_failure(failure)
-        self._thread = threading.Thread(target=self._run, name="mlflow-mirror", daemon=True)
-        self._thread.start()
+        for record in searched:
+            self.add_search(record)
+        self._feed.start()
+
+    @property
+    def reason(self) -> str | None:
+        """Why the mirror is behind; None while it is not."""
+        return self._feed.reason
 
     def add(self, record: Record) -> None:
         """Mirror one committed record."""
-        self._jobs.put(lambda session: session.put(seed_view(record)))
+        self._feed.put(Entry("seed", record, seed_view))
 
     def add_failure(self, failure: Record) -> None:
         """Mirror one failed trial: a status and a reason."""
-        self._jobs.put(lambda session: session.put(failure_view(failure)))
+        self._feed.put(Entry("seed", failure, failure_view))
 
-    def cells(self, cells: Sequence["Cell"]) -> None:
-        """Refresh the cell runs; the study's status at the end follows from the last call."""
-        self._cells = cell_views(cells)
-        self._jobs.put(lambda session: session.put(*self._cells))
+    def add_search(self, record: Record) -> None:
+        """Mirror one training of a search, beside the cells and never in them."""
+        self._feed.put(Entry("search", record, search_view))
+
+    def add_search_failure(self, failure: Record) -> None:
+        """Mirror one training of a search that failed."""
+        self._feed.put(Entry("search", failure, failed_search_view))
+
+    def findings(self, found: Iterable[Record]) -> None:
+        """Note what searches have found, each with the fields of a `study.search.Finding`."""
+        views = [finding_view(finding) for finding in found]
+        self._feed.put(lambda session: session.findings(views))
+
+    def plan(self, trials: Iterable[Trial]) -> None:
+        """Say which trials the study asks for. Cell runs then follow the records while trials go on, and what belongs
+        to earlier settings is marked as not current."""
+        places = Places(trials)
+        self._tally.plan(places)
+        self._feed.put(lambda session: session.plan(places))
+        self._feed.put(self._show)
+
+    def cells(self, cells: Sequence[Cell]) -> None:
+        """Refresh the cell runs and their table; the study's status at the end follows from the last call."""
+        self._cells = views = cell_views(cells)
+        text, counts = table(cells), {f"records_{count}": sum(getattr(c, count) for c in cells) for count in COUNTS}
+        self._tally.shown(cells)
+        self._feed.put(lambda session: session.cells(views))
+        self._feed.put(lambda session: session.count(counts))
+        self._feed.put(lambda session: session.table(text, TABLE))
+        self._feed.put(self._show)
 
     def artifacts(self, paths: Iterable[Path]) -> None:
         """Attach tables and figures (files or folders, as they are when their turn comes) to the study run."""
         chosen = list(paths)
-        self._jobs.put(lambda session: session.artifacts(chosen))
+        self._feed.put(lambda session: session.artifacts(chosen))
 
-    def close(self, timeout: float = 60.0) -> str | None:
+    def close(self, timeout: float | None = 60.0) -> str | None:
         """Drain, set the final statuses and stop, in at most `timeout` seconds. Why the mirror is stale, or None."""
-        self._jobs.put(lambda session: session.finish(self._cells))
-        self._jobs.put(None)
-        self._thread.join(timeout)
-        if self._thread.is_alive():
-            self._behind(f"not drained within {timeout:g} s")
-        return self.reason
+        self._feed.put(lambda session: session.finish(self._cells))
+        return self._feed.close(timeout)
 
-    def _run(self) -> None:
-        backlog: list[Job] = []
-        whole = False
-        try:
-            while (job := self._jobs.get()) is not None:
-                backlog.append(job)
-                if time.monotonic() >= self._retry_at:
-                    backlog = self._attempt(backlog)
-            whole = not self._attempt(backlog)
-        finally:  # also where a defect of ours ends the thread
-            if not whole and self.reason is None:
-                self._behind("the mirror's thread ended early")
+    def _connect(self) -> Session:
+        session = Session(self._folder, self._name, self.uri, self._sources)
+        if self._tally.places is not None:
+            session.plan(self._tally.places)
+        return session
 
-    def _attempt(self, backlog: list[Job]) -> list[Job]:
-        """Do the jobs in order; returns those still to be done.
-
-        After an error the session is opened anew, which searches MLflow again: a request whose answer was lost is then
-        not repeated. If that fails too, the store is away and the rest waits; else it was that job's own trouble.
-        """
-        left: list[Job] = []
-        for position, job in enumerate(backlog):
-            try:
-                self._session = self._session or self._open()
-            except _tracking_errors() as error:
-                self._fault(error)
-                return left + backlog[position:]
-            try:
-                job(self._session)
-            except _tracking_errors() as error:
-                self._fault(error)
-                left.append(job)
-        if not left:
-            self._caught_up()
-        return left
-
-    def _fault(self, error: Exception) -> None:
-        self._session = None
-        self._retry_at = time.monotonic() + RETRY_SECONDS
-        message = str(error).partition("[SQL:")[0]  # SQLAlchemy appends the statement and its values
-        self._behind(f"{type(error).__name__}: {message}")
-
-    def _behind(self, reason: str) -> None:
-        """Mark the mirror stale; one line per outage."""
-        reason = _redacted(reason)[:300]
-        if self.reason is None:
-            log.warning("MLflow mirror is behind (%s); the study goes on, the next run catches up", reason)
-        self.reason = reason
-        try:
-            write_atomic(self._mark, f"{_redacted(self.uri)} {reason}\n".encode())
-        except OSError as error:
-            log.warning("%s cannot be written (%s)", self._mark, error.strerror)
-
-    def _caught_up(self) -> None:
-        """Everything asked for is in MLflow: take the mark away, if it speaks of this store."""
-        if self.reason is not None:
-            log.info("MLflow mirror has caught up")
-        self.reason = None
-        try:
-            if self._mark.read_text().startswith(f"{_redacted(self.uri)} "):
-                self._mark.unlink()
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            log.warning("%s cannot be removed (%s)", self._mark, error.strerror)
+    def _show(self, session: Session) -> None:
+        """Say on the experiment's page what there is to see."""
+        page = self._tally.page()
+        session.show(page)
+        self.page = link(session.experiment, CELLS) if page.objectives else None
 
 
 def sync(
-    store: "Store",
+    store: Store,
     uri: str | None = None,
     *,
+    cells: Sequence[Cell],
     name: str | None = None,
-    description: str = "",
-    cells: Sequence["Cell"],
+    trials: Iterable[Trial] | None = None,
+    searched: Store | None = None,
+    findings: Iterable[Record] = (),
     paths: Iterable[Path] = (),
-    timeout: float = 600.0,
-) -> str | None:
-    """Rebuild the MLflow view of a study from its records; hold `store.lock()` around it. Why it failed, or None.
+    timeout: float | None = None,
+    **more: Any,
+) -> Mirror:
+    """Rebuild the MLflow view of a study from its records; hold `store.lock()` around it. The mirror, closed.
 
-    `name`: experiment, by default the study named in the records, or the folder's name. `cells`, `paths`: as for
-    `Mirror.cells` and `Mirror.artifacts`. `timeout` in seconds.
+    Its `reason` says why that failed, or None. `name`: experiment, by default the study named in the records, or the
+    folder's name. `searched`: the store of the searches. `cells`, `trials`, `findings`, `paths`: as for the methods of
+    `Mirror`, `more` as for its constructor. `timeout` in seconds, none: however long it takes.
     """
     records = store.records()
     if name is None:
         name = records[0]["study"] if records else store.root.resolve().name
-    mirror = Mirror(store.root, name, description=description, uri=uri, records=records, failures=store.failures())
+    mirror = Mirror(store.root, name, uri=uri, live=False, warn=False, **more)
+    if trials is not None:
+        mirror.plan(trials)
+    for record in records:
+        mirror.add(record)
+    for failure in store.failures():
+        mirror.add_failure(failure)
+    if searched is not None:
+        for record in searched.records():
+            mirror.add_search(record)
+        for failure in searched.failures():
+            mirror.add_search_failure(failure)
+    mirror.findings(findings)
     mirror.cells(cells)
     mirror.artifacts(paths)
-    return mirror.close(timeout)
-
-
-def _open_only(session: Session) -> None:
-    """First job: bring the database up while the first trials train."""
-
-
-def _redacted(text: str) -> str:
-    """`text` on one line, without the user and password of any URL in it."""
-    return re.sub(r"//[^/@\s]+@", "//***@", " ".join(text.split()))
-
-
-def _tracking_errors() -> tuple[type[Exception], ...]:
-    """What a store that is down, locked, full, broken or of another version raises. Evaluated once something was."""
-    ours: tuple[type[Exception], ...] = (OSError, ImportError, sqlite3.Error)  # OSError: requests and filelock too
-    try:
-        from alembic.util import CommandError
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
-    except ImportError:
-        return ours
-    return (*ours, MlflowException, SQLAlchemyError, CommandError)
+    mirror.close(timeout)
+    return mirror

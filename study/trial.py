@@ -11,7 +11,6 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +21,8 @@ from l3masking.regimes import METHODS, run_method
 from l3masking.saving import save_tuned
 from l3masking.scoring import TokenScores
 from study.inputs import DataSource, EncoderSource, held_data, held_encoder
+from study.peak import limit_share
+from study.places import Place, fetched, open_store
 from study.score import read_scores
 from study.spec import Resources, configs
 from study.store import SCHEMA, Store
@@ -38,8 +39,8 @@ class Assignment:
     trial: Trial
     encoder: EncoderSource
     data: DataSource
-    root: Path  # the study's folder
-    scores: Path | None  # the score folder, for methods that need one
+    root: Place  # where the study lies: a folder that this process sees too, or a URL
+    scores: Place | None  # the score folder, for methods that need one
     resources: Resources
     commit: str | None  # of this program's checkout, where it is one
     with_test: bool = True  # False: the test split is not read, and records have no test values (a search)
@@ -52,7 +53,7 @@ def execute(assignment: Assignment, on_evaluation: Callable[[dict[str, Any]], No
     serves several objectives diverges, one of them may have stopped before: each is then trained by itself, with the
     result that it has in the shared training.
     """
-    store = Store(assignment.root)
+    store = open_store(assignment.root)
     attempts = 1 + max(attempts_of(store, key) for key in assignment.trial.keys.values())
     try:
         for record in run_trial(assignment, attempts=attempts, on_evaluation=on_evaluation):
@@ -75,7 +76,7 @@ def _each_alone(assignment: Assignment, on_evaluation: Callable[[dict[str, Any]]
 
 def died(assignment: Assignment, reason: str, times: int) -> None:
     """Write down, from outside, that the process of a trial ended `times` times before it could say why."""
-    store, trial = Store(assignment.root), assignment.trial
+    store, trial = open_store(assignment.root), assignment.trial
     fail(store, trial, reason, "", times + max(attempts_of(store, key) for key in trial.keys.values()))
 
 
@@ -89,7 +90,8 @@ def fail(store: Store, trial: Trial, reason: str, trace: str, attempts: int) -> 
 
 def attempts_of(store: Store, key: str) -> int:
     """Attempts that failed so far."""
-    return next((int(failure["attempts"]) for failure in store.failures() if failure["key"] == key), 0)
+    failure = store.failure(key)
+    return int(failure["attempts"]) if failure else 0
 
 
 def identity(trial: Trial, objective: str) -> dict[str, Any]:
@@ -113,6 +115,7 @@ def run_trial(
     trial, resources = assignment.trial, assignment.resources
     torch.set_num_threads(resources.threads)  # whatever Ray put into the environment: threads change rounding
     device = "cuda" if resources.gpu else "cpu"
+    limit_share(resources.gpu)
     encoder = held_encoder(assignment.encoder, device)
     data = held_data(assignment.data)
     scores = held_scores(assignment.scores, assignment.data) if assignment.scores else None
@@ -132,8 +135,9 @@ def run_trial(
     )
     if resources.save_models:
         for objective, key in trial.keys.items():
-            folder = assignment.root / "models" / key
-            save_tuned(encoder, outcomes[objective].weights, data.labels, folder)
+            store = open_store(assignment.root)
+            save_tuned(encoder, outcomes[objective].weights, data.labels, store.root / "models" / key)
+            store.push(f"models/{key}")
     run = {
         "seconds": time.perf_counter() - clock,
         "host": socket.gethostname(),
@@ -174,9 +178,9 @@ def _results(outcome: Outcome) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1)
-def held_scores(folder: Path, data: DataSource) -> list[TokenScores]:
+def held_scores(place: Place, data: DataSource) -> list[TokenScores]:
     """Scores of a dataset's masked-LM texts; the last ones stay in memory."""
-    return read_scores(folder, held_data(data).mlm_texts)
+    return read_scores(fetched(place), held_data(data).mlm_texts)
 
 
 @lru_cache(maxsize=1)

@@ -206,7 +206,14 @@ def test_ten_thousand_records_take_little_time():
     assert time.process_time() - start < 5  # 0.4 s of CPU time on a busy machine (measured)
 
 
-@pytest.mark.parametrize("module", ["study.aggregate", "study.report"])
+def test_the_size_of_the_test_set_is_that_of_the_predictions():
+    assert one([record(0, 0.5)]).test_texts is None
+    assert one([record(0, 0.5), record(1, 0.5, test_predictions=[0, 1, 1])]).test_texts == 3
+
+
+@pytest.mark.parametrize(
+    "module", ["study.aggregate", "study.report", "study.compare", "study.published", "study.against", "study.texts"]
+)
 def test_importing_brings_no_heavy_library(module: str):
     heavy = ["torch", "ray", "mlflow", "transformers", "datasets", "optuna", "matplotlib", "scipy", "pandas"]
     script = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"

@@ -60,3 +60,14 @@ def test_the_png_names_no_date_and_no_version():
         kinds.add(kind)
         at += 12 + length
     assert kinds == {b"IHDR", b"pHYs", b"IDAT", b"IEND"}
+
+
+def test_names_stand_once_where_all_columns_have_the_same():
+    both = [cell(method, 0.7, objective=goal) for goal in ("accuracy", "macro_f1") for method in ("stl", "rtm")]
+    first, second = draw(panels(both)).axes
+    assert [text.get_text() for text in first.texts] == ["STL", "RTM"]
+    assert [text.get_text() for text in second.texts] == []
+    other = [*both[:3], cell("rtm", 0.7, objective="macro_f1", n=2)]
+    first, second = draw(panels(other)).axes
+    assert [text.get_text() for text in second.texts] == ["STL", "RTM\nn=2/3"]
+    assert second.get_position().x0 > first.get_position().x1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from result_cells import cell
 
-from study.layout import FIXED_WEIGHTS, best, caption, grid, labels, notes, shown
+from study.layout import FIXED_WEIGHTS, best, caption, grid, notes, row_label, shown
 
 
 def test_a_cell_in_words():
@@ -41,12 +41,37 @@ def test_grid_keeps_the_order_and_puts_the_columns_of_a_dataset_together():
     assert layout.blocks[1].rows[0].entries[:2] == (None, None)
 
 
+def labels(*cells) -> list[str]:
+    return [row.label for block in grid(cells, ["encoder"], ["dataset", "objective"]).blocks for row in block.rows]
+
+
 def test_labels_name_the_variant_and_the_mask_mean_only_where_there_are_several():
-    assert labels([cell("stl"), cell("l3masking"), cell("l3masking", variant="w"), cell("mine")]) == [
+    assert labels(cell("stl"), cell("l3masking"), cell("l3masking", variant="w"), cell("mine")) == [
         *("STL", "L3Masking", "L3Masking (w)", "mine")
     ]
-    assert labels([cell("stl"), cell("rtm"), cell("rtm", variant="best", mask_mean=0.3)]) == [
-        *("STL", "RTM (mean 0.15)", "RTM (best, mean 0.3)")
+    assert labels(cell("stl"), cell("rtm"), cell("rtm", variant="best", mask_mean=0.23)) == [
+        *("STL", "RTM (mean 0.15)", "RTM (best, mean 0.23)")
+    ]
+    assert row_label("l3masking", None, [None, 0.2, 0.2]) == "L3Masking (mean 0.2)"
+
+
+def test_what_a_search_found_for_each_dataset_is_one_row():
+    found = [cell("rtm", variant="best", dataset=name, mask_mean=mean) for name, mean in (("a", 0.23), ("b", 0.4))]
+    pending = cell("rtm", None, variant="best", dataset="c", mask_mean=None)
+    same = cell("rtm", variant="best", dataset="d", mask_mean=0.23)
+    layout = grid([*found, pending, same], ["encoder"], ["dataset", "objective"])
+    [row] = layout.blocks[0].rows
+    assert row == ("RTM (best, mean 0.23 / 0.4)", (*found, pending, same))
+    by_dataset = grid(found, ["encoder", "dataset"], ["objective"])
+    assert [block.rows[0].label for block in by_dataset.blocks] == ["RTM (best, mean 0.23)", "RTM (best, mean 0.4)"]
+
+
+def test_two_means_in_one_column_are_two_rows():
+    cells = [cell("rtm", mask_mean=0.15), cell("rtm", mask_mean=0.3), cell("rtm", mask_mean=0.3, dataset="imdb")]
+    rows = grid(cells, ["encoder"], ["dataset", "objective"]).blocks[0].rows
+    assert [(row.label, row.entries) for row in rows] == [
+        ("RTM (mean 0.15)", (cells[0], None)),
+        ("RTM (mean 0.3)", (cells[1], cells[2])),
     ]
 
 

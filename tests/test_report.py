@@ -13,11 +13,14 @@ from pathlib import Path
 
 import matplotlib
 import pytest
+from hostile_names import PAYLOADS
 from result_cells import cell, records
 from rich.console import Console
 
 from l3masking.errors import InputError
 from study.aggregate import Cell, cells, timing_rows
+from study.compare import compare
+from study.page import About
 from study.report import FORMATS, export, latex, markdown, results_csv, results_json, terminal_table
 
 REQUIRED = (  # design.md 5
@@ -112,31 +115,20 @@ def test_terminal_table_marks_the_best_and_the_missing():
     assert winner.plain == "75.00 ± 1.23\nn=2/3"
 
 
+def test_decisive_cells_carry_a_mark_that_is_explained():
+    given = [cell("rtm", 0.75), cell("l3masking", 0.8, variant="w")]
+    marked = {given[1].key}
+    text = markdown(given, marked)
+    assert "|  | L3Masking (w) | **80.00**† ± 1.23 |\n" in text
+    assert "- †: decisively above RTM" in text
+    text = latex(given, marked)
+    assert r" & L3Masking (w) & \textbf{80.00}\dag{} $\pm$ 1.23 \\" in text
+    assert r"\dag{}: decisively above RTM" in text
+    assert "†" not in markdown(given)
+    assert r"\dag" not in latex(given)
+
+
 # ---- names that attack
-
-
-PAYLOADS = [
-    *(
-        "=cmd|' /C calc'!A0",
-        "+1+1",
-        "-2+3",
-        "@SUM(A1)",
-        "\t=1",
-        "\r=1",
-        r"\input{/etc/passwd}",
-        "50% & $x_1^2$ #~{}",
-        "a|b\nc",
-    ),
-    *(
-        "<script>alert(1)</script>",
-        "[x](javascript:1)",
-        "**b** `c` _d_",
-        "[bold red]x[/]",
-        "\x1b[31mred",
-        r"$\frac{$",
-        "\u202egnp",
-    ),
-]
 
 
 @pytest.mark.parametrize("text", PAYLOADS)
@@ -201,6 +193,27 @@ def test_a_study_without_results_can_be_exported(tmp_path: Path):
     assert len(export(tmp_path, [], [])) == 6
     assert json.loads((tmp_path / "tables/results.json").read_text()) == []
     assert "Records: 0 of 0" in rendered([], 80)
+
+
+def test_comparisons_and_the_page_are_written_with_the_tables(tmp_path: Path):
+    given = records()
+    found = cells(given, [], 3)
+    about = About(name="s", description="", settings=[], encoders=[], datasets=[], failures=[])
+    files = export(tmp_path, found, [], comparisons=compare(found), about=about)
+    names = [str(path.relative_to(tmp_path)) for path in files]
+    assert names[5:] == [
+        *("tables/comparisons.md", "tables/comparisons.csv", "tables/comparisons.json"),
+        *("figures/results.png", "report.html"),
+    ]
+    assert all(path.is_file() for path in files)
+    entries = json.loads((tmp_path / "tables/comparisons.json").read_text())["comparisons"]
+    assert [entry["question"] for entry in entries[::2]] == ["l3masking vs rtm", "l3masking vs stl", "rtm vs stl"]
+    assert entries[0]["sentence"] in (tmp_path / "report.html").read_text()
+    assert "98.7654" not in (tmp_path / "report.html").read_text()  # a wall time
+    again = export(tmp_path / "again", found, [], ["csv"], comparisons=[], about=about)
+    assert sorted(path.name for path in again) == [
+        *("comparisons.csv", "report.html", "results.csv", "results.png", "timing.csv")
+    ]
 
 
 def test_every_field_of_a_cell_is_exported():

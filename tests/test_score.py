@@ -18,6 +18,7 @@ from l3masking.scoring import ScoringConfig, score_tokens
 from l3masking.splits import Parts
 from study import score
 from study.inputs import held_data, held_encoder, identify, sources
+from study.places import fetched
 from study.score import ScoreJob, ScoringWorker, execute_serially, parts, read_scores, score_job, shards
 from study.space import read_space
 from study.spec import Resources
@@ -234,3 +235,28 @@ def test_what_no_node_holds_is_refused_and_never_waited_for(monkeypatch, resourc
     monkeypatch.setattr(ray, "nodes", lambda: [*live, dead])
     with pytest.raises(EnvironmentFault, match=r"no node holds .*4 CPUs and 0 GPUs.*ask for less"):
         score.worker_slots(Resources(**resources))
+
+
+def test_at_a_url_another_machine_goes_on_and_each_part_is_scored_once(job, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("L3STUDY_CACHE", str(tmp_path / "a"))
+    scored(job, tmp_path / "folder")
+    url = f"file://{tmp_path}/there/scores/{job.key}"
+    with pytest.raises(KeyboardInterrupt):
+        scored(job, url, Counted(stop_before=1))
+    monkeypatch.setenv("L3STUDY_CACHE", str(tmp_path / "b"))
+    assert scored(job, url) == [1, 2]
+    whole = content(tmp_path / "folder")
+    assert content(tmp_path / "there" / "scores" / job.key) == whole
+    monkeypatch.setenv("L3STUDY_CACHE", str(tmp_path / "c"))
+    assert content(fetched(url)) == whole
+    assert scored(job, url) == []
+
+
+def test_parts_that_went_into_a_folder_of_another_node_are_missed(job, tmp_path: Path) -> None:
+    class Elsewhere(Counted):
+        def __call__(self, job, folder, resources, missing):
+            yield from super().__call__(job, tmp_path / "of another node", resources, missing)
+
+    with pytest.raises(EnvironmentFault, match=r"3 of 3 scored parts are not here; .*share, or a URL"):
+        scored(job, tmp_path / "here", Elsewhere())
+    assert not (tmp_path / "here" / "manifest.json").exists()

@@ -1,6 +1,5 @@
 """The MLflow mirror: what is shown of a record, and that no state of the store loses, doubles or invents anything."""
 
-import json
 import math
 import os
 import shutil
@@ -12,157 +11,25 @@ import time
 from pathlib import Path
 
 import pytest
+from mlflow_store import QUIET, clean_environment, client_of, rows, runs_of
+from tracked_study import make_failure, make_record
 
-from l3masking.errors import InputError
-from study import mlflow_database, mlflow_runs, tracking
-from study.aggregate import Cell, cells
+from l3masking.errors import EnvironmentFault, InputError
+from study import mlflow_database, mlflow_feed
+from study.aggregate import cells
+from study.mlflow_client import PARENT, Client
 from study.mlflow_database import prepare_database, resolve_uri
-from study.mlflow_session import PARENT, Session
+from study.mlflow_session import Session
 from study.store import Store
 from study.tracking import STALE, Mirror, sync
 
-# One of MLflow 3.17's own migrations uses a loader that SQLAlchemy 2.1 deprecates; it runs when a database is made.
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
-
-
-def make_record(seed=0, objective="accuracy", method="l3masking", **changes):
-    stl = method == "stl"
-    loss = {"primary": 0.5} if stl else {"primary": 0.5, "mlm": 2.25}
-    curve = [
-        {"update": 30 * i, "epoch": 0.5 * i, "train_loss": loss, "task_weights": dict.fromkeys(loss, 0.5)}
-        | {"validation": {"accuracy": 0.5 + 0.0625 * i, "macro_f1": 0.25, "loss": 1.5}}
-        for i in (1, 2, 3)
-    ]
-    record = {
-        "schema": 1,
-        "key": "a" * 32,
-        "trajectory": "f" * 32,
-        "study": "tiny",
-        "encoder": "bert",
-        "dataset": "acl",
-    }
-    record |= {"method": method, "variant": None, "mask_mean": None if stl else 0.15, "objective": objective}
-    record |= {
-        "seed": seed,
-        "revision": "abc",
-        "data_hash": "def",
-        "settings": {"optim": {"lr": 1e-4, "betas": [0.9, 0.98]}},
-    }
-    record |= {"labels": ["a", "b"], "test": {"accuracy": 0.75 + seed / 16, "macro_f1": 0.5}}
-    record |= {"validation": {"accuracy": 0.6875, "macro_f1": 0.25}, "epochs_to_best": 1.5, "epochs_to_stop": 2.0}
-    record |= {"updates": 90, "primary_examples": 640, "mlm_passes": 0.0 if stl else 2.0, "curve": curve}
-    record["run"] = {"seconds": 12.5, "host": "h", "device": "cpu", "threads": 1, "commit": None, "attempts": 1}
-    record["run"]["started"] = "2026-01-02T03:04:05+00:00"
-    return record | changes
-
-
-def make_failure(record, reason="loss is\nnan at update 7"):
-    identity = ("key", "encoder", "dataset", "method", "variant", "mask_mean", "objective", "seed")
-    return {name: record[name] for name in identity} | {"reason": reason, "traceback": "Traceback ...", "attempts": 2}
-
-
-def make_cell(**changes):
-    values = {"encoder": "bert", "dataset": "acl", "method": "rtm", "variant": None, "mask_mean": 0.15}
-    values |= {"objective": "accuracy", "n": 2, "failed": 0, "wanted": 2, "mean": 0.5, "std": 0.125, "ci_low": 0.25}
-    values |= {"ci_high": 0.75, "validation_mean": 0.5, "epochs_to_best_mean": 1.0, "epochs_to_stop_mean": 3.0}
-    return Cell(**(values | {"values": {0: 0.5, 1: 0.5}} | changes))
+pytestmark = QUIET
 
 
 RECORDS = [make_record(0, "accuracy", key="0" * 32), make_record(1, "accuracy", key="1" * 32)]
 RECORDS += [make_record(0, "macro_f1", key="2" * 32), make_record(1, "macro_f1", key="3" * 32)]
 RECORDS += [make_record(0, "accuracy", "stl", key="4" * 32), make_record(0, "macro_f1", "stl", key="5" * 32)]
 FAILURES = [make_failure(make_record(1, "accuracy", "stl", key="6" * 32))]
-
-
-# ---------------------------------------------------------------- what is shown of a record
-
-
-def test_a_seed_run_shows_values_once_and_curves_by_update():
-    view = mlflow_runs.seed_view(make_record(3))
-    assert (view.role, view.key, view.status) == ("seed", "a" * 32, "FINISHED")
-    expected = {"role": "seed", "trial_key": "a" * 32, "trajectory": "f" * 32, "objective": "accuracy", "seed": "3"}
-    expected |= {"cell": "bert/acl/l3masking/mean=0.15", "encoder": "bert", "dataset": "acl", "method": "l3masking"}
-    expected |= {
-        "variant": "none",
-        "mask_mean": "0.15",
-        "commit": "none",
-        "device": "cpu",
-        "host": "h",
-        "attempts": "1",
-    }
-    assert view.tags == expected
-    assert view.params == {"optim.lr": "0.0001", "optim.betas": "[0.9, 0.98]", "revision": "abc", "data_hash": "def"}
-    once = {"test_accuracy": 0.9375, "test_macro_f1": 0.5, "validation_best": 0.6875, "epochs_to_best": 1.5}
-    once |= {"epochs_to_stop": 2.0, "updates": 90.0, "primary_examples": 640.0, "mlm_passes": 2.0, "seconds": 12.5}
-    assert view.metrics == once
-    accuracy = [(point.step, point.value) for point in view.curve if point.key == "validation_accuracy"]
-    assert accuracy == [(30, 0.5625), (60, 0.625), (90, 0.6875)]
-    names = {"epoch", "validation_accuracy", "validation_macro_f1", "validation_loss"}
-    names |= {"train_loss_primary", "train_loss_mlm", "task_weight_primary", "task_weight_mlm"}
-    assert {point.key for point in view.curve} == names
-    assert view.start == 1767323045000
-    assert view.end == view.start + 12500
-
-
-def test_validation_best_is_of_the_objective():
-    assert mlflow_runs.seed_view(make_record(objective="macro_f1")).metrics["validation_best"] == 0.25
-
-
-def test_an_arm_without_masking_has_no_mlm_curve_and_no_mean():
-    view = mlflow_runs.seed_view(make_record(method="stl"))
-    assert not [point for point in view.curve if "mlm" in point.key]
-    assert view.tags["mask_mean"] == "none"
-    assert view.tags["cell"] == "bert/acl/stl"
-
-
-def test_values_that_are_not_finite_are_left_out():
-    curve = [{"update": 5, "epoch": 1.0, "validation": {"accuracy": math.nan, "loss": math.inf}, "train_loss": None}]
-    view = mlflow_runs.seed_view(make_record(curve=curve, epochs_to_best=None, test={"accuracy": -math.inf}))
-    assert [point.key for point in view.curve] == ["epoch"]
-    assert not view.metrics.keys() & {"test_accuracy", "epochs_to_best"}
-
-
-def test_settings_are_flattened_to_stable_text():
-    settings = {"a": {"b": {"c": 1, "d": None}, "e": "x"}, "f": True, "g": {}, "h (i)": [1, "z"], "long": "y" * 7000}
-    expected = {"a.b.c": "1", "a.b.d": "null", "a.e": "x", "f": "true", "g": "{}", "h _i_": '[1, "z"]'}
-    flat = mlflow_runs.flatten(settings)
-    assert flat == expected | {"long": "y" * 6000}
-    assert mlflow_runs.flatten(json.loads(json.dumps(settings))) == flat
-
-
-def test_a_failed_trial_has_a_reason_and_no_number():
-    view = mlflow_runs.failure_view(FAILURES[0])
-    assert (view.status, view.metrics, view.curve, view.params) == ("FAILED", {}, (), {})
-    assert view.tags["reason"] == "loss is nan at update 7"
-    assert view.tags["trial_key"] == "6" * 32
-    assert "Traceback" not in str(view)
-
-
-def test_cells_of_one_setting_share_a_run_and_a_missing_statistic_stays_missing():
-    lone = make_cell(objective="macro_f1", n=1, wanted=1, std=None, ci_low=None, ci_high=None, epochs_to_stop_mean=9.0)
-    first, other = mlflow_runs.cell_views([make_cell(), make_cell(variant="x"), lone])
-    assert first.key == "bert/acl/rtm/mean=0.15"
-    assert other.key == "bert/acl/rtm/x/mean=0.15"
-    accuracy = {"mean": 0.5, "std": 0.125, "n": 2.0, "failed": 0.0, "wanted": 2.0, "ci_low": 0.25, "ci_high": 0.75}
-    expected = {f"test_accuracy_{name}": value for name, value in accuracy.items()}
-    expected |= {"test_macro_f1_mean": 0.5, "test_macro_f1_n": 1, "test_macro_f1_failed": 0, "test_macro_f1_wanted": 1}
-    expected |= {"accuracy_epochs_to_best_mean": 1.0, "accuracy_epochs_to_stop_mean": 3.0, "epochs_to_best_mean": 1.0}
-    expected |= {"macro_f1_epochs_to_best_mean": 1.0, "macro_f1_epochs_to_stop_mean": 9.0, "epochs_to_stop_mean": 3.0}
-    assert first.metrics == expected | {"epochs_mean": 3.0}
-
-
-@pytest.mark.parametrize(
-    ("n", "failed", "status"),
-    [(2, 0, "FINISHED"), (1, 1, "FAILED"), (0, 2, "FAILED"), (1, 0, "KILLED"), (0, 1, "KILLED")],
-)
-def test_the_status_of_a_cell_is_true(n, failed, status):
-    assert mlflow_runs.cell_views([make_cell(n=n, failed=failed)])[0].status == status
-
-
-def test_different_cells_have_different_names():
-    settings = [{"variant": v, "mask_mean": m} for v in (None, "x") for m in (None, 0.15, 0.15000000000000002, 0.5)]
-    names = {mlflow_runs.cell_name({"encoder": "e", "dataset": "d", "method": "m"} | setting) for setting in settings}
-    assert len(names) == len(settings)
 
 
 # ---------------------------------------------------------------- the store
@@ -177,6 +44,19 @@ def test_the_uri_is_resolved_once(tmp_path, monkeypatch):
         resolve_uri(Path("s"), "./mlruns")
 
 
+@pytest.mark.parametrize(
+    ("uri", "package"),
+    [("postgresql://me:secret@db/x", "psycopg2-binary"), ("mysql+nodriver://db/x", "nodriver")],
+)
+def test_a_database_whose_package_is_missing_is_named_at_once(tmp_path, monkeypatch, uri, package):
+    monkeypatch.setattr(mlflow_database.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(EnvironmentFault, match=f"pip install {package}$") as error:
+        resolve_uri(tmp_path, uri)
+    assert "secret" not in str(error.value)
+    monkeypatch.setattr(mlflow_database.importlib.util, "find_spec", lambda name: object())
+    assert resolve_uri(tmp_path, uri) == uri
+
+
 def test_importing_has_no_effect():
     code = "import os, sys; before = dict(os.environ); import study.tracking; assert dict(os.environ) == before; "
     code += "print(sorted({'mlflow', 'ray', 'sqlalchemy', 'pandas'} & set(sys.modules)))"
@@ -186,11 +66,7 @@ def test_importing_has_no_effect():
 
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch):
-    """Whatever the mirror sets is taken back afterwards."""
-    for name in (*mlflow_database.ENVIRONMENT, "MLFLOW_SQLALCHEMYSTORE_POOLCLASS"):
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    clean_environment(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -242,32 +118,6 @@ def filled_store(folder, records=RECORDS, failures=FAILURES):
     return store
 
 
-def client_of(folder):
-    from mlflow import MlflowClient
-
-    return MlflowClient(tracking_uri=resolve_uri(folder, None))
-
-
-def runs_of(folder):
-    """Runs by (role, key or name)."""
-    client = client_of(folder)
-    experiment = client.get_experiment_by_name("tiny")
-    found = client.search_runs([experiment.experiment_id], max_results=1000)
-    named = {(r.data.tags["role"], r.data.tags.get("trial_key", r.data.tags.get("cell", ""))): r for r in found}
-    assert len(named) == len(found)
-    return named
-
-
-def rows(folder):
-    """Every row of the database that a repetition could double."""
-    tables = dict.fromkeys(("metrics", "latest_metrics", "params", "tags", "experiments", "experiment_tags"), "*")
-    tables["runs"] = "run_uuid, name, status, start_time, lifecycle_stage"  # the study's end time moves
-    reader = sqlite3.connect(folder / "mlflow.db")
-    found = {table: sorted(map(repr, reader.execute(f"select {what} from {table}"))) for table, what in tables.items()}
-    reader.close()
-    return found
-
-
 def test_three_levels_with_true_values_and_statuses(folder):
     table = folder / "tables" / "results.md"
     table.parent.mkdir()
@@ -275,7 +125,7 @@ def test_three_levels_with_true_values_and_statuses(folder):
     mirror_all(folder, paths=[table])
     runs = runs_of(folder)
     assert len(runs) == 1 + 2 + len(RECORDS) + len(FAILURES)
-    study = runs["study", ""]
+    study = runs["study", "study"]
     masked, plain = runs["cell", "bert/acl/l3masking/mean=0.15"], runs["cell", "bert/acl/stl"]
     assert [masked.data.tags[PARENT], plain.data.tags[PARENT]] == [study.info.run_id] * 2
     for record in RECORDS:
@@ -301,8 +151,11 @@ def test_three_levels_with_true_values_and_statuses(folder):
     client = client_of(folder)
     history = client.get_metric_history(runs["seed", "0" * 32].info.run_id, "validation_accuracy")
     assert [(point.step, point.value) for point in history] == [(30, 0.5625), (60, 0.625), (90, 0.6875)]
-    assert client.get_experiment_by_name("tiny").tags["mlflow.note.content"] == "A *tiny* study"
-    assert [file.path for file in client.list_artifacts(study.info.run_id, "tables")] == ["tables/results.md"]
+    assert client.get_experiment_by_name("tiny").tags["mlflow.note.content"].startswith("A *tiny* study\n\n")
+    assert [file.path for file in client.list_artifacts(study.info.run_id, "tables")] == [
+        "tables/results.md",
+        "tables/results_table.json",
+    ]
     assert list((folder / "mlartifacts").rglob("results.md"))
     assert not (folder / STALE).exists()
 
@@ -328,7 +181,7 @@ def test_mirroring_again_doubles_nothing_and_a_deleted_database_comes_back(folde
     assert rows(folder) == before
     (folder / "mlflow.db").unlink()
     shutil.copy(template, folder / "mlflow.db")  # as empty as one made anew, and quicker
-    assert sync(filled_store(folder), cells=cells(RECORDS, FAILURES, 2)) is None
+    assert sync(filled_store(folder), cells=cells(RECORDS, FAILURES, 2)).reason is None
     assert {key: run.data.metrics for key, run in runs_of(folder).items()} == values
 
 
@@ -371,15 +224,16 @@ def test_a_trial_that_failed_and_then_succeeded_is_one_finished_run(folder):
 
 
 def test_a_batch_whose_answer_was_lost_is_sent_again_without_doubling_a_point(folder, monkeypatch):
-    original = Session._set_status
+    original = Client.set_status
 
-    def die(session, run, *status):
+    def die(client, run, *status):
         if run.tags["role"] == "seed":
             raise ConnectionError("the answer was lost")
-        original(session, run, *status)
+        original(client, run, *status)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Session, "_set_status", die)
+        patch.setattr(Client, "set_status", die)
+        patch.setattr("study.mlflow_client.open_bulk", lambda *_: None)  # as with a server
         mirror = Mirror(folder, "tiny")
         mirror.add(RECORDS[0])
         assert "the answer was lost" in mirror.close(60)
@@ -423,7 +277,7 @@ def test_a_store_that_cannot_be_opened_leaves_a_mark_and_sync_repairs(tmp_path, 
     assert len([line for line in caplog.records if line.name == "study.tracking"]) == 1
     database.rmdir()
     shutil.copy(template, database)
-    assert sync(store, cells=cells(RECORDS[:2], [], 2)) is None
+    assert sync(store, cells=cells(RECORDS[:2], [], 2)).reason is None
     assert not (tmp_path / STALE).exists()
     assert len(runs_of(tmp_path)) == 1 + 1 + 2
 
@@ -434,11 +288,11 @@ def test_a_locked_database_is_waited_for_briefly_and_repaired_later(folder, monk
     holder = sqlite3.connect(folder / "mlflow.db", isolation_level=None)
     holder.execute("begin exclusive")
     try:
-        assert "locked" in sync(store, cells=[])
+        assert "locked" in sync(store, cells=[]).reason
     finally:
         holder.close()
     assert (folder / STALE).exists()
-    assert sync(store, cells=cells(RECORDS[:2], [], 2)) is None
+    assert sync(store, cells=cells(RECORDS[:2], [], 2)).reason is None
     assert not (folder / STALE).exists()
     assert runs_of(folder)["seed", "1" * 32].info.status == "FINISHED"
 
@@ -473,17 +327,17 @@ def test_a_foreign_file_is_never_moved(tmp_path):
 
 
 def test_an_outage_is_caught_up_before_the_end(folder, monkeypatch, caplog):
-    monkeypatch.setattr(tracking, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(mlflow_feed, "RETRY_SECONDS", 0.0)
     caplog.set_level("INFO", "study.tracking")
-    original, down = Session.put, threading.Event()
+    original, down = Session.write, threading.Event()
     down.set()
 
-    def put(session, *views):
+    def write(session, entries):
         if down.is_set():
             raise ConnectionError("no route to http://me:secret@host/")
-        original(session, *views)
+        original(session, entries)
 
-    monkeypatch.setattr(Session, "put", put)
+    monkeypatch.setattr(Session, "write", write)
     mirror = Mirror(folder, "tiny")
     for record in RECORDS[:2]:
         mirror.add(record)
@@ -528,13 +382,13 @@ def test_a_server_that_is_away_costs_the_trials_nothing(tmp_path):
 
 
 def test_closing_waits_no_longer_than_it_is_told(folder, monkeypatch):
-    original, gate = Session.put, threading.Event()
+    original, gate = Session.write, threading.Event()
 
-    def put(session, *views):
+    def write(session, entries):
         gate.wait(60)
-        original(session, *views)
+        original(session, entries)
 
-    monkeypatch.setattr(Session, "put", put)
+    monkeypatch.setattr(Session, "write", write)
     mirror = Mirror(folder, "tiny")
     mirror.add(RECORDS[0])
     begin = time.monotonic()
@@ -542,8 +396,8 @@ def test_closing_waits_no_longer_than_it_is_told(folder, monkeypatch):
     assert time.monotonic() - begin < 5.0
     assert (folder / STALE).exists()
     gate.set()
-    mirror._thread.join(60)
-    assert not mirror._thread.is_alive()
+    mirror._feed._thread.join(60)
+    assert not mirror._feed._thread.is_alive()
     assert mirror.reason is None
     assert not (folder / STALE).exists()
 

@@ -12,7 +12,7 @@ from l3masking.errors import InputError
 Space = Annotated[str, typer.Argument(help="A space file, or a bare name of one in search_spaces/.")]
 Folder = Annotated[Path, typer.Argument(help="A study's folder, as `run` made it.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the space file.")]
-Out = Annotated[Path | None, typer.Option("--out", help="The study's folder; default studies/<name>.")]
+Out = Annotated[str | None, typer.Option("--out", help="The study's folder, or a URL; default studies/<name>.")]
 Only = Annotated[
     list[str] | None, typer.Option("--only", metavar="NAME=VALUE", help="encoder, dataset, method, variant or seed.")
 ]

@@ -1,4 +1,4 @@
-"""The verbs that turn records into answers: export."""
+"""The verbs that turn records into answers: export, compare."""
 
 from __future__ import annotations
 
@@ -13,8 +13,32 @@ def export(
     folder: Folder,
     formats: Annotated[str, typer.Option("--format", help="Comma separated: md, tex, csv, json.")] = "md,tex,csv,json",
 ) -> None:
-    """Write tables and figures again from the records."""
+    """Write tables, figures and report.html again from the records."""
     from study.results import write_tables
 
     _, files = write_tables(folder, [name.strip() for name in formats.split(",")])
     print("\n".join(str(file) for file in files))
+
+
+def compare(
+    folder: Folder,
+    against: Annotated[
+        str | None, typer.Option("--against", metavar="paper|DIR", help="The paper's table, or another study's folder.")
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option("--baseline", metavar="ROW", help="Compare all rows against this one, as rtm.")
+    ] = None,
+    form: Annotated[str, typer.Option("--format", metavar="text|json", help="json: one object.")] = "text",
+) -> None:
+    """Say which row is better, by how much, and whether that may be chance: paired by seed, tested, in plain words."""
+    from l3masking.errors import InputError
+    from study.answers import answer
+    from study.comparison_report import comparisons_json, comparisons_text
+
+    if form not in ("text", "json"):
+        raise InputError(f"--format {form}: choose from text, json")
+    found = answer(folder, against, baseline)
+    if form == "json":
+        print(comparisons_json(found.comparisons, study=found.study, against=found.against, notes=found.notes), end="")
+    else:
+        print(comparisons_text(found.comparisons, found.notes))

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from study.verbs.options import Limit, Only, Out, Sets, Space, Uri, find_space
 from study.verbs.watching import notice, slots
+
+if TYPE_CHECKING:
+    from study.spec import StudySpec
+    from study.trials import Identities, Trial
 
 STOPPED = 75  # the exit code of a run that the same command continues
 
@@ -49,32 +54,57 @@ def plan(
     out: Out = None,
     only: Only = None,
     limit: Limit = None,
+    calibrate: Annotated[bool, typer.Option("--calibrate", help="Time a few updates of each kind first.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Show cells, trials, what is done and what is left, without computing anything. Works offline."""
+    """Show cells, trials, what is done and left, time and disk, without computing anything. Works offline."""
+    from study.briefs import briefs
+    from study.calibration_file import read_calibration
     from study.inputs import identify_at_hand
+    from study.places import find_place, opened
     from study.plan import make_plan, narrow
     from study.resolved import Resolved, changed, identified, pinned, read_resolved
+    from study.search_plan import searches
+    from study.sizes import data_sizes
     from study.space import read_space
     from study.store import Store
     from study.summary import describe, summarize
 
     spec = read_space(find_space(space), sets or ())
-    root = out or Path("studies") / spec.name
+    root = opened(find_place(out, spec.name))
     before = read_resolved(root)
     spec = pinned(spec, before)
     identities = identified(identify_at_hand(spec), before)
     trials = narrow(make_plan(spec, identities), only or (), limit)
-    records = Store(root).records()
-    summary = summarize(spec, trials, records, slots=slots(spec.resources))
+    if calibrate:
+        _calibrate(spec, identities, trials, root)
+    summary = summarize(
+        spec,
+        trials,
+        briefs(Store(root)),
+        slots=slots(spec.resources),
+        sizes=data_sizes(spec, identities),
+        calibration=read_calibration(root, spec.resources_of),
+        search_trials=sum(search.config.settings for search in searches(spec, identities)),
+    )
     if as_json:
         print(json.dumps(summary.as_dict(), indent=1))
         return
-    print(describe(summary, trials, (record["key"] for record in records)))
+    print(describe(summary, root=root))
     changes = changed(Resolved(spec, identities), before) if before else None
     if changes and changes.cells:
         print(f"\nchanged since the last run: {', '.join(changes.keys)}; these would run anew:")
         print("\n".join(f"  {cell}" for cell in changes.cells))
+
+
+def _calibrate(spec: StudySpec, identities: Identities, trials: Sequence[Trial], root: Path) -> None:
+    """Time what is at hand, and keep it for later plans. What is said goes to stderr: stdout may be JSON."""
+    from study.calibrate import calibrate
+    from study.calibration_file import write_calibration
+
+    measured = calibrate(spec, identities, trials, lambda line: print(line, file=sys.stderr, flush=True))
+    root.mkdir(parents=True, exist_ok=True)
+    write_calibration(root, measured)
 
 
 def _run(space: str, **options: Any) -> None:
@@ -102,6 +132,7 @@ def _run_to_end(space: str, given: dict[str, Any]) -> int:
     tables = ", ".join(file.name for file in finish.files if file.parent.name == "tables")
     print(f"tables   {finish.root / 'tables'} ({tables})")
     print(f"figures  {finish.root / 'figures'}")
+    print(f"report   {finish.root / 'report.html'}")
     print(f"mlflow   {finish.tracking_uri}")
     notice(finish.root)
     if finish.mirror_behind:

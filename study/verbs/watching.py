@@ -1,10 +1,11 @@
-"""The verbs that look at a study's folder while it works or afterwards: status."""
+"""The verbs that look at a study's folder while it works or afterwards: status, explain."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from study.verbs.options import Folder
 
@@ -12,33 +13,52 @@ if TYPE_CHECKING:
     from study.spec import Resources
 
 
-def status(folder: Folder) -> None:
-    """Show how far a study is, and why trials failed."""
-    from study.plan import left, make_plan
-    from study.results import planned
-    from study.store import Store
-    from study.summary import describe, summarize
+def status(
+    folder: Annotated[str, typer.Argument(help="A study's folder, or with --address the id of a job.")],
+    watch: Annotated[bool, typer.Option("--watch", help="Go on until nobody works on it any more.")] = False,
+    address: Annotated[
+        str | None, typer.Option("--address", help="Of a Ray cluster's dashboard: ask for a job.")
+    ] = None,
+) -> None:
+    """Show how far a study is: trials by state, what runs, the time left, and why trials failed."""
+    if address is not None:
+        from study.cluster import describe_job
 
-    spec, identities = planned(folder)
-    store = Store(folder)
-    trials = make_plan(spec, identities)
-    records = store.records()
-    done = {record["key"] for record in records}
-    print(describe(summarize(spec, trials, records, slots=slots(spec.resources)), trials, done))
-    notice(folder)
-    keys = {key for trial in left(trials, done) for key in trial.keys.values()}
-    failures = [failure for failure in store.failures() if failure["key"] in keys]
-    for failure in failures:
-        cell = [str(failure[name]) for name in ("encoder", "dataset", "method", "variant") if failure[name]]
-        print(f"FAILED {' / '.join(cell)} / seed {failure['seed']} / {failure['objective']}: {failure['reason']}")
-    if failures:
-        print("the same `l3study run` tries them again")
+        print(describe_job(folder, address))
+        return
+    from study.places import opened
+    from study.status import look, status_lines
+    from study.status import watch as go_on
+
+    root = opened(folder)
+    if not watch:
+        print("\n".join(status_lines(look(root), root)))
+        notice(root)
+        return
+    from contextlib import suppress
+
+    from rich.console import Console
+
+    with suppress(KeyboardInterrupt):  # Ctrl-C ends the watching, not the study
+        go_on(root, Console())
+
+
+def explain(
+    folder: Folder,
+    key: Annotated[str, typer.Argument(help="Of a training or a record, or its beginning: 4 digits or more.")],
+) -> None:
+    """Show all that is known of one training: settings, state, curve, failure, and the command that repeats it."""
+    from study.explain import explain as tell
+    from study.places import opened
+
+    print(tell(opened(folder), key))
 
 
 def slots(resources: Resources) -> int:
     """Trials that run at a time, as far as this machine tells."""
-    fits = max(1, int((os.cpu_count() or 1) // resources.cpu))
-    return min(fits, resources.workers or fits)
+    from study.estimate import local_slots
+
+    return local_slots(resources)
 
 
 def notice(root: Path) -> None:

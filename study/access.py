@@ -1,0 +1,159 @@
+"""Who may use a Ray cluster: the token that lets a client in, and whether a cluster asks for one.
+
+Whoever reaches the Jobs API of a cluster that asks for no token runs what they like there, under its user's name.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import secrets
+import stat
+import urllib.error
+import urllib.parse
+import urllib.request
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from l3masking.errors import EnvironmentFault, InputError
+
+TIMEOUT = 10.0  # seconds for an answer
+REFUSED = (401, 403)  # no token, a wrong one
+JOBS = "/api/jobs/"
+VERSION = "/api/version"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """A cluster that has answered."""
+
+    address: str  # http://HOST:PORT of the dashboard
+    guarded: bool  # asks for a token
+    headers: dict[str, str] = field(repr=False)  # to be sent along; they hold the token
+    ray_version: str | None  # that it runs; None: it does not say
+
+    @property
+    def local(self) -> bool:
+        """Whether the address is of this machine, or a tunnel that begins here."""
+        host = urllib.parse.urlsplit(self.address).hostname or ""
+        try:
+            return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return False
+
+
+def token_path() -> Path:
+    """The file that Ray reads its token from."""
+    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token").expanduser()
+
+
+def token() -> str | None:
+    """The token of this user, as Ray finds it: RAY_AUTH_TOKEN, the file RAY_AUTH_TOKEN_PATH, ~/.ray/auth_token."""
+    given = os.environ.get("RAY_AUTH_TOKEN")
+    if given:
+        return given.strip()
+    try:
+        return token_path().read_text().strip() or None
+    except OSError:
+        return None
+
+
+def readable_by_others() -> bool:
+    """Whether other users of this machine may read the token file."""
+    try:
+        return bool(token_path().stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
+    except OSError:
+        return False
+
+
+def guard_token() -> None:
+    """See to it that the token of a local Ray is this user's alone, before Ray writes one that everybody may read.
+
+    A file that lies open is closed. Does nothing where Ray asks for no token, or is given one in another way.
+    """
+    elsewhere = "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ
+    if elsewhere or os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
+        return
+    path = token_path()
+    try:
+        if not path.exists():
+            _write_token(path)
+        elif readable_by_others() and path.stat().st_uid == os.getuid():
+            path.chmod(0o600)
+    except OSError:
+        return  # a home that cannot be written: Ray says so itself where it needs one
+
+
+def _write_token(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
+    try:
+        with open(temporary, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as stream:
+            stream.write(secrets.token_hex(32))
+        os.link(temporary, path)
+    except FileExistsError:
+        return  # another process was quicker, and its token is as good
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def parse_address(address: str) -> str:
+    """http://HOST:PORT of a dashboard. InputError for an address of another kind."""
+    text = address if "://" in address else f"http://{address}"
+    parts = urllib.parse.urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InputError(f"--address {address}: expected that of the cluster's dashboard, as http://HOST:8265")
+    return text.rstrip("/")
+
+
+def ask(address: str, path: str, headers: dict[str, str], timeout: float = TIMEOUT) -> tuple[int, bytes]:
+    """Status and content of an answer. EnvironmentFault where nobody answers."""
+    request = urllib.request.Request(f"{address}{path}", headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, b""
+    except (OSError, ValueError) as error:  # URLError is an OSError; ValueError: no HTTP
+        reason = getattr(error, "reason", error)
+        raise EnvironmentFault(
+            f"{address}: no Ray dashboard answers ({reason}); start one by `ray start --head`, or correct --address"
+        ) from error
+
+
+def reach(address: str, timeout: float = TIMEOUT) -> Access:
+    """Find out whether a cluster asks for a token, and whether ours lets us in.
+
+    EnvironmentFault where nobody answers, there is no Jobs API, or the token is missing or wrong.
+    """
+    address = parse_address(address)
+    status, _ = ask(address, JOBS, {}, timeout)
+    guarded = status in REFUSED
+    headers: dict[str, str] = {}
+    if guarded:
+        mine = token()
+        if mine is None:
+            raise EnvironmentFault(
+                f"{address}: asks for a token, and there is none here; copy the head node's ~/.ray/auth_token to "
+                f"{token_path()} (chmod 600), or set RAY_AUTH_TOKEN_PATH"
+            )
+        headers = {"Authorization": f"Bearer {mine}"}
+        status, _ = ask(address, JOBS, headers, timeout)
+        if status in REFUSED:
+            raise EnvironmentFault(f"{address}: refuses the token of this user; take that of the head node")
+    if status != 200:
+        raise EnvironmentFault(
+            f"{address}: no Jobs API there (it answers {status}); give the address of a Ray dashboard"
+        )
+    return Access(address=address, guarded=guarded, headers=headers, ray_version=_version(address, headers, timeout))
+
+
+def _version(address: str, headers: dict[str, str], timeout: float) -> str | None:
+    status, content = ask(address, VERSION, headers, timeout)
+    try:
+        return str(json.loads(content)["ray_version"]) if status == 200 else None
+    except (ValueError, KeyError, TypeError):
+        return None

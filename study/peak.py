@@ -1,0 +1,144 @@
+"""How much of a GPU one training takes: the costliest of its kind, run once, alone, on made-up texts of full length."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+
+from l3masking import rng
+from l3masking.encoders import Encoder
+from l3masking.evaluation import EVALUATION_TOKENS, Task
+from l3masking.finetune import FinetuneConfig, fine_tune
+from l3masking.regimes import METHODS
+from l3masking.selection import EvaluateConfig
+from l3masking.steps import Auxiliary, Examples
+from study.inputs import held_data, held_encoder
+from study.spec import configs
+
+if TYPE_CHECKING:
+    from study.trial import Assignment
+
+GIB = 2**30
+CONTEXT = 0.75 * GIB  # of each process beside torch's own memory: CUDA context, libraries' workspaces (an assumption)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """A GPU, as far as it matters here."""
+
+    name: str
+    total: int  # bytes
+
+
+class Gpu(Protocol):
+    """What is asked of the GPU of this process; tests put another one in its place."""
+
+    @property
+    def place(self) -> str:
+        """As torch names it."""
+        ...
+
+    def describe(self) -> Device: ...
+
+    def start(self) -> None:
+        """Forget earlier peaks."""
+        ...
+
+    def peak(self) -> int:
+        """Most bytes that torch has reserved since `start`."""
+        ...
+
+
+class Cuda:
+    """The GPU that Ray, or the environment, gave to this process."""
+
+    place = "cuda"
+
+    def describe(self) -> Device:
+        properties = torch.cuda.get_device_properties(0)
+        return Device(name=properties.name, total=properties.total_memory)
+
+    def start(self) -> None:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+    def peak(self) -> int:
+        return int(torch.cuda.max_memory_reserved())
+
+
+def measure_peak(assignment: Assignment, gpu: Gpu | None = None) -> int:
+    """Bytes that the training of `assignment` takes at most, torch's memory alone. The GPU must be free otherwise.
+
+    The training is the real one, two updates and a final epoch of it, with every text as long as `max_length` allows:
+    batch, evaluation batch, optimizers of both stages and kept weights are as large as they ever become. Where even
+    the whole GPU is too small for it, all bytes of the GPU.
+    """
+    gpu = gpu or Cuda()
+    trial, setting = assignment.trial, configs(assignment.trial.settings)
+    classes = len(held_data(assignment.data).labels)
+    gpu.start()
+    encoder = held_encoder(assignment.encoder, gpu.place)
+    length = min(setting.scoring.max_length, encoder.max_positions)
+    config = shortened(setting.finetune)
+    method = METHODS[trial.method]
+    train = _texts(encoder, config.train.batch, length)
+    looked = max(EVALUATION_TOKENS // length, config.meta.head_sample, config.train.batch)
+    auxiliary = None
+    if method.policy is not None:
+        auxiliary = Auxiliary(train, [np.full(length, setting.masking.mean)] * len(train), setting.masking)
+    task = Task(_labelled(train, classes), _labelled(_texts(encoder, looked, length), classes), None, classes)
+    try:
+        outcomes = fine_tune(
+            encoder,
+            task,
+            config,
+            seed=0,
+            objectives=trial.objectives,
+            auxiliary=auxiliary,
+            weighting=method.weighting,
+        )
+    except torch.OutOfMemoryError:
+        return gpu.describe().total
+    # each objective may keep weights of its own update; here they may have kept the same ones
+    weights = next(iter(outcomes.values())).weights
+    model = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
+    return gpu.peak() + model * (len(trial.objectives) - 1)
+
+
+def shortened(config: FinetuneConfig) -> FinetuneConfig:
+    """Two updates with an evaluation after each, and one epoch of the final stage; batches as large as they are.
+
+    Micro-steps follow one another, so that one of them takes as much memory as many.
+    """
+    return dataclasses.replace(
+        config,
+        train=dataclasses.replace(config.train, max_epochs=2, accumulate=1),
+        evaluate=EvaluateConfig(every=1, unit="updates"),
+        final=dataclasses.replace(config.final, max_epochs=1),
+    )
+
+
+def _texts(encoder: Encoder, count: int, length: int) -> list[Any]:
+    """Made-up texts of exactly `length` ids."""
+    generator = rng.stream(0, "fit")
+    vocabulary = len(encoder.tokenizer)
+    return [torch.randint(vocabulary, (length,), generator=generator).numpy() for _ in range(count)]
+
+
+def _labelled(texts: Sequence[Any], classes: int) -> Examples:
+    return Examples(texts, torch.arange(len(texts)) % classes)
+
+
+def limit_share(gpu: float, device: Gpu | None = None) -> None:
+    """Keep torch of this process within its fraction of the GPU, so that a training that grows ends alone.
+
+    Does nothing for a whole GPU or none. To be called before the first tensor is put on the GPU.
+    """
+    if 0 < gpu < 1:
+        total = (device or Cuda()).describe().total
+        torch.cuda.set_per_process_memory_fraction(max(0.0, gpu - CONTEXT / total))

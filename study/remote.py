@@ -1,0 +1,150 @@
+"""Files at a URL, by any protocol that fsspec knows (s3://, gs://, file://, ...).
+
+A file that can be seen under its name is complete: an object store shows an object when it is whole, and elsewhere a
+file is put under a temporary name and renamed. "Only where nothing is yet" is asked of no backend, as few have it:
+whoever needs that looks first, and two writers of one name agree on its content.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import urllib.parse
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from l3masking.errors import EnvironmentFault, InputError
+
+T = TypeVar("T")
+
+OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "oss", "tos", "memory"}
+WAITS = (1.0, 2.0, 4.0)  # seconds before each further try; the backends of the large stores have tries of their own
+BATCH = 64  # files that are asked for at a time
+PART = re.compile(r"[A-Za-z0-9_=+@-][A-Za-z0-9._=+@-]*")  # of a name: never hidden, never upwards
+IN_VAIN = (FileNotFoundError, PermissionError, NotImplementedError)  # another try would end as this one
+
+
+def is_url(place: object) -> bool:
+    """Whether `place` is a URL and no folder."""
+    return "://" in str(place)
+
+
+class Remote:
+    """The files below one URL, by their names relative to it ("records/<key>.json")."""
+
+    def __init__(self, url: str) -> None:
+        """Opens nothing yet. InputError for an unknown protocol; EnvironmentFault where its package is missing."""
+        import fsspec.core
+
+        self.url = check_url(url)
+        try:
+            self._files, base = fsspec.core.url_to_fs(self.url)
+        except ImportError as error:
+            raise EnvironmentFault(f"{self.url}: {error}, here and on every node") from error
+        except ValueError as error:
+            raise InputError(f"{self.url}: {error}; give a folder or a URL that fsspec knows, as s3://") from error
+        self._base = base.rstrip("/")
+        protocols = self._files.protocol
+        self._objects = bool(OBJECT_STORES & {protocols, *(() if isinstance(protocols, str) else protocols)})
+
+    def names(self, under: str = "") -> dict[str, int]:
+        """What there is below a folder: name -> bytes. Hidden files and foreign names are left out."""
+        try:
+            found = self._ask("list", self._find, self._path(under))
+        except FileNotFoundError:
+            return {}
+        sizes = {path[len(self._base) :].lstrip("/"): int(entry.get("size") or 0) for path, entry in found.items()}
+        return {name: size for name, size in sorted(sizes.items()) if all(map(PART.fullmatch, name.split("/")))}
+
+    def read(self, name: str) -> bytes | None:
+        """The content of a file, or None where there is none."""
+        try:
+            return self._ask("read", self._read, self._path(name))
+        except FileNotFoundError:
+            return None
+
+    def read_all(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """Names and contents of many files, fetched side by side where the backend can; a vanished one is left out."""
+        for start in range(0, len(names), BATCH):
+            paths = {self._path(name): name for name in names[start : start + BATCH]}
+            contents = self._ask("read", self._read_many, list(paths))
+            yield from ((paths[path], content) for path, content in contents.items())
+
+    def write(self, name: str, content: bytes) -> None:
+        """Put `content` under `name`, in place of what was there."""
+        self._put(name, lambda path: self._files.pipe_file(path, content))
+
+    def write_file(self, name: str, source: Path) -> None:
+        """The same with the content of a local file, which may be larger than memory."""
+        self._put(name, lambda path: self._files.put_file(str(source), path))
+
+    def remove(self, name: str) -> None:
+        """Take a file away, if it is there."""
+        try:
+            self._ask("remove", self._files.rm_file, self._path(name))
+        except FileNotFoundError:
+            return
+
+    def _put(self, name: str, write: Callable[[str], None]) -> None:
+        path = self._path(name)
+        folder, _, last = path.rpartition("/")
+        temporary = f"{folder}/.{last}.{uuid.uuid4().hex}.tmp"
+
+        def renamed() -> None:
+            self._files.makedirs(folder, exist_ok=True)
+            write(temporary)
+            self._files.mv(temporary, path)
+
+        try:
+            self._ask("write", *((write, path) if self._objects else (renamed,)))
+        except FileNotFoundError as error:
+            raise EnvironmentFault(
+                f"{self.url}: there is no such place to write to; make it, or correct the URL"
+            ) from error
+
+    def _find(self, path: str) -> dict[str, Any]:
+        self._files.invalidate_cache()  # listings are kept for ever otherwise
+        return self._files.find(path, detail=True)
+
+    def _read(self, path: str) -> bytes:
+        self._files.invalidate_cache()
+        return self._files.cat_file(path)
+
+    def _read_many(self, paths: list[str]) -> dict[str, bytes]:
+        contents = self._files.cat(paths, on_error="return")
+        for content in contents.values():
+            if isinstance(content, Exception) and not isinstance(content, FileNotFoundError):
+                raise content
+        return {path: content for path, content in contents.items() if isinstance(content, bytes)}
+
+    def _path(self, name: str) -> str:
+        return f"{self._base}/{name}" if name else self._base
+
+    def _ask(self, what: str, call: Callable[..., T], *arguments: object) -> T:
+        """Call a backend, several times if need be. Each one raises what it likes, so this is the place for all."""
+        for wait in (*WAITS, None):
+            try:
+                return call(*arguments)
+            except FileNotFoundError:
+                raise
+            except Exception as error:
+                if wait is None or isinstance(error, IN_VAIN):
+                    said = (str(error).strip() or "no message").splitlines()[0]
+                    raise EnvironmentFault(
+                        f"{self.url}: cannot {what} there ({type(error).__name__}: {said})"
+                    ) from error
+                time.sleep(wait)
+        raise AssertionError("unreachable")
+
+
+def check_url(url: str) -> str:
+    """`url` without slashes at its end. InputError for one that holds a password or leads upwards."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.password is not None:
+        raise InputError(f"{parts.scheme}://...@{parts.hostname}: no passwords in a URL, they would show in logs; "
+                         "give them as the protocol's package reads them from the environment")  # fmt: skip
+    if ".." in url.split("/") or not url.partition("://")[2].strip("/"):
+        raise InputError(f"{url}: expected a URL with a path and without `..`, as s3://bucket/study")
+    return url.rstrip("/")

@@ -1,0 +1,80 @@
+"""The verbs about MLflow: ui, sync."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import webbrowser
+from typing import Annotated
+
+import typer
+
+from l3masking.errors import EnvironmentFault
+from study.verbs.options import Folder, Uri
+
+
+def ui(
+    folder: Folder,
+    port: Annotated[int, typer.Option("--port", help="Of this machine; the next free one where it is taken.")] = 5000,
+    no_open: Annotated[bool, typer.Option("--no-open", help="Print the links and open no browser.")] = False,
+) -> None:
+    """Show the study in MLflow's UI, for this machine alone, until Ctrl-C."""
+    from study.mlflow_feed import STALE
+    from study.mlflow_server import serve
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends the server as Ctrl-C does
+    try:
+        with serve(folder, port) as server:
+            if server.port != port:
+                print(f"port {port} is taken: {server.port} it is")
+            if (folder / STALE).exists():
+                print(f"the mirror is behind: `l3study sync {folder}` brings it up to date")
+            links = server.links()
+            width = max(map(len, links))
+            print("\n".join(f"{name:<{width}}  {address}" for name, address in links.items()))
+            print("Ctrl-C ends it", flush=True)
+            if not no_open and _has_display():
+                webbrowser.open(next(iter(links.values())))
+            server.wait()
+    except KeyboardInterrupt:
+        print("ended")
+
+
+def sync(folder: Folder, tracking_uri: Uri = None) -> None:
+    """Bring MLflow up to date with the records: the study's own database, or any other store or server."""
+    from study.mlflow_database import redacted
+    from study.mlflow_page import opening
+    from study.plan import make_plan
+    from study.results import gather, planned
+    from study.search_space import SEARCH_FOLDER
+    from study.store import Store
+    from study.tracking import sync as rebuild
+
+    spec, identities = planned(folder)
+    store, begin = Store(folder), time.monotonic()
+    with store.lock():
+        trials = make_plan(spec, identities)
+        found = [folder / "space.yaml", folder / "resolved.yaml", *folder.glob("tables/*"), *folder.glob("figures/*")]
+        mirror = rebuild(
+            store,
+            tracking_uri,
+            cells=gather(store, spec, trials).cells,
+            name=spec.name,
+            description=spec.description,
+            datasets=spec.datasets,
+            trials=trials,
+            searched=Store(folder / SEARCH_FOLDER),
+            findings=identities.found.values(),
+            paths=sorted(path for path in found if path.is_file()),
+        )
+    if mirror.reason is not None:
+        raise EnvironmentFault(f"{redacted(mirror.uri)}: {mirror.reason}; try again when it is there, nothing is lost")
+    print(f"{redacted(mirror.uri)} is up to date ({time.monotonic() - begin:.0f} s)")
+    print(opening(folder, mirror.uri, mirror.page))
+
+
+def _has_display() -> bool:
+    """Whether a browser would come up in a window: in a terminal it would take the place of what is printed."""
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -1,0 +1,35 @@
+"""The labels of test texts: as the trials saw them, or a reason why there are none."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import study.truth
+from l3masking.data import DataSpec, load_data
+from study.results import planned
+from study.spec import Generated
+from study.truth import true_labels
+
+
+def test_labels_are_those_of_the_dataset(finished_study: Path):
+    resolved = planned(finished_study / "out")
+    found, missing = true_labels(resolved, ["words"])
+    spec = resolved.spec.datasets["words"]
+    assert isinstance(spec, DataSpec)
+    data = load_data(spec, name="words")
+    assert missing == {}
+    assert np.array_equal(found["words"].labels, data.test.labels)
+    assert found["words"].num_classes == len(data.labels) == 3
+
+
+def test_a_generated_world_is_not_made_for_it(finished_study: Path, monkeypatch: pytest.MonkeyPatch):
+    resolved = planned(finished_study / "out")
+    spec = dataclasses.replace(resolved.spec, datasets={"words": Generated(generated="toyworld")})
+    monkeypatch.setattr(study.truth, "find_world", lambda: None)
+    monkeypatch.setattr(study.truth, "concrete_data", lambda spec: pytest.fail("it would be made"))
+    found, missing = true_labels(resolved._replace(spec=spec), ["words"])
+    assert (found, missing) == ({}, {"words": "its generated texts are not on this machine"})
