@@ -176,7 +176,8 @@ def _basis(found: Sequence[tuple[Trial, TrialTime]], slots: int) -> str:
         f"{number} cell{'s' * (number != 1)}{' unknown' if basis == 'unknown' else ''}: {why}"
         for (basis, why), number in sorted(counts.items(), key=lambda item: order.index(item[0][0]))
     ]
-    return "; ".join([*parts, f"{slots} at a time; trainings alone, without scoring"])
+    searches = " and searches" if any(trial.pending for trial, _ in found) else ""
+    return "; ".join([*parts, f"{slots} at a time; trainings alone, without scoring{searches}"])
 
 
 GROUPED: dict[Basis, str] = {

@@ -230,7 +230,8 @@ class _Run:
     def grid(self) -> None:
         """Train what is left."""
         trials = [trial for trial in self.open_trials() if not trial.pending]
-        self.reporter.say(f"{len(self.chosen())} trainings chosen, {len(trials)} left to run")
+        total = len(make_plan(self.spec, self.identities))
+        self.reporter.say(f"{len(self.chosen())} trainings chosen of {total}, {len(trials)} left to run")
         assignments = [self.assigner.of_grid(trial) for trial in longest_first(trials)]
         if assignments and not self.serial:
             self.connect()

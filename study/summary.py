@@ -15,6 +15,7 @@ from study.calibration_file import Calibration
 from study.disk import disk_space, shown
 from study.estimate import Times, duration, estimate
 from study.plan import left
+from study.search_space import BEST
 from study.sizes import DataSize, data_sizes, training_size
 from study.spec import StudySpec
 from study.trials import Trial
@@ -83,12 +84,12 @@ def summarize(
     slots: int = 1,
     sizes: Mapping[str, DataSize] | None = None,
     calibration: Calibration | None = None,
-    search_trials: int = 0,
+    search_trials: int | None = None,
 ) -> Summary:
     """Count a plan against the verified records of its folder.
 
     `slots`: trials that run at a time, 1 or more. `sizes`: of the datasets (default: as expected). `calibration`:
-    times for what has no finished training.
+    times for what has no finished training. `search_trials`: default: of the searches whose findings are in the plan.
     """
     finished, sizes = all_brief(records), sizes or data_sizes(spec)
     done = {record.key for record in finished}
@@ -108,7 +109,7 @@ def summarize(
         records=wanted,
         done=wanted - remaining,
         left=remaining,
-        search_trials=search_trials,
+        search_trials=_search_trials(spec, trials) if search_trials is None else search_trials,
         estimate_seconds=found.seconds,
         gpu_hours=found.gpu_hours,
         scoring_seconds=_scoring(open_trials, calibration, sizes),
@@ -121,6 +122,12 @@ def summarize(
         first=tuple([trial.trajectory for trial in open_trials if _named(trial)][:FIRST]),
         unknown=tuple(dict.fromkeys(unknown)),
     )
+
+
+def _search_trials(spec: StudySpec, trials: Iterable[Trial]) -> int:
+    """Of the searches whose findings are among the trials, finished ones included."""
+    searched = {(trial.encoder, trial.dataset, trial.method) for trial in trials if trial.variant == BEST}
+    return len(searched) * spec.search.settings if spec.search else 0
 
 
 def _named(trial: Trial) -> bool:
@@ -188,7 +195,7 @@ def _scoring(
     return sum(found.values()) if found else None
 
 
-def describe(summary: Summary, *_: object, root: Path | None = None) -> str:
+def describe(summary: Summary, *, root: Path | None = None) -> str:
     """A plan as plain lines: the numbers, then a line per cell. `root`: the study's folder, whose disk has room."""
     head = ("encoder", "dataset", "method", "mask mean", "seeds", "records done", "gpu/cpu/threads")
     rows = [(*head, "train texts", "updates/epoch", "time of one")]

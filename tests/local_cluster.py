@@ -158,14 +158,20 @@ def _answers(cluster: LocalCluster) -> bool:
 
 
 def _kill(cluster: LocalCluster, number: int) -> None:
-    """End every process of a node, workers and drivers too; those that begin meanwhile as well."""
-    for _ in range(5):
-        ours = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                if process.environ().get(MARK) == f"{cluster.folder} {number}":
-                    process.kill()
-                    ours.append(process)
-        if not ours:
-            return
-        psutil.wait_procs(ours, timeout=20)
+    """End every process of a node, workers and drivers too, and those that begin meanwhile."""
+    until = time.monotonic() + 30
+    while ours := _marked(f"{cluster.folder} {number}"):
+        assert time.monotonic() < until, f"these do not end: {ours}"
+        for process in ours:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        time.sleep(0.2)
+
+
+def _marked(mark: str) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):  # it has just ended, or is somebody else's
+            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found

@@ -20,7 +20,10 @@ from study import cli
 from study.store import Store
 from study.verbs.options import find_space
 
-VERBS = ["run", "score", "plan", "status", "export", "prefetch"]
+VERBS = [
+    *("run", "score", "search", "plan", "status", "explain", "export", "compare", "ui", "sync"),
+    *("prefetch", "doctor", "submit", "stop", "logs"),
+]
 PLAN_KEYS = {"cells", "trajectories", "records", "done", "left", "search_trials", "estimate_seconds"}
 
 
@@ -232,7 +235,7 @@ def test_export_writes_the_tables_again_byte_for_byte(here: Path) -> None:
     shutil.rmtree(here / "out" / "tables")
     said = command("export", here / "out", "--format", "md, json")
     assert said.code == 0, said.err
-    assert tables(here / "out") == {name: before[name] for name in ("results.json", "results.md")}
+    assert tables(here / "out") == {name: text for name, text in before.items() if name.endswith((".json", ".md"))}
     assert all(Path(line).is_file() for line in said.out.splitlines())
     assert command("export", here / "out").code == 0
     assert tables(here / "out") == before
@@ -280,7 +283,7 @@ def test_help_is_quick_to_come() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("verb", ["run", "score", "plan", "prefetch"])
+@pytest.mark.parametrize("verb", ["run", "score", "search", "plan", "prefetch", "doctor", "submit"])
 def test_the_space_of_an_example_exists(verb: str) -> None:
     words = next(c.epilog for c in cli.app.registered_commands if (c.name or c.callback.__name__) == verb).split()
     assert find_space(words[words.index(verb) + 1]).is_file()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from plans import KNOWN, records_of, space
 
-from study.plan import make_plan
+from study.plan import make_plan, narrow
 from study.space import read_space
 from study.summary import describe, summarize
 from study.trials import Identities
@@ -77,16 +77,31 @@ def test_pairs_may_take_their_own_share_of_a_gpu() -> None:
 def test_a_cell_whose_setting_is_still_searched_says_so() -> None:
     search = {"parameters": {"masking.mean": {"uniform": [0.05, 0.6]}}, "methods": ["rtm"]}
     spec = space(search=search, seeds=1, methods=["rtm"])
-    summary = summarize(spec, make_plan(spec, KNOWN), [], search_trials=20)
+    summary = summarize(spec, make_plan(spec, KNOWN), [])
+    assert summary.search_trials == 20
     assert [(cell.variant, cell.pending, cell.mask_mean) for cell in summary.per_cell] == [
         (None, False, 0.15),
         ("best", True, None),
     ]
     assert "rtm @ best" in describe(summary)
     assert "searched" in describe(summary)
-    assert "2 records, 20 settings to search" not in describe(summary)
     assert "4 records, 20 settings to search" in describe(summary)
     assert len(summary.first) == 1, "the key of the other one is still to come"
+    assert summary.basis.endswith("trainings alone, without scoring and searches")
+
+
+def test_each_search_counts_with_the_settings_that_it_tries() -> None:
+    grid = {"masking.mean": {"choice": [0.1, 0.2, 0.3]}}
+    for search, settings in (
+        ({"parameters": {"masking.mean": {"uniform": [0.05, 0.6]}}, "trials": 7}, 7),
+        ({"parameters": grid, "sampler": "grid", "trials": 20}, 3),
+    ):
+        pairs = [{"encoder": encoder, "dataset": "acl-arc"} for encoder in ("bert-base", "scibert")]
+        spec = space(search=search, pairs=pairs, seeds=4)
+        trials = make_plan(spec, KNOWN)
+        assert summarize(spec, trials, []).search_trials == 2 * 2 * settings, "two pairs, two methods that mask"
+        assert summarize(spec, narrow(trials, ["encoder=scibert", "method=rtm"]), []).search_trials == settings
+        assert summarize(spec, narrow(trials, ["variant=plain"]), []).search_trials == 0
 
 
 def test_free_room_is_told_for_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
