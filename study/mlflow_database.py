@@ -116,7 +116,8 @@ def open_database(path: Path, mode: str) -> sqlite3.Connection:
 
 def _check_database(path: Path) -> None:
     """sqlite3.DatabaseError unless `path` holds a database that MLflow's migrations have finished."""
-    with contextlib.closing(open_database(path, "ro")) as reader:
+    # not read-only: what a killed writer left half-done is taken back by the first reader that may write
+    with contextlib.closing(open_database(path, "rw")) as reader:
         if reader.execute("select version_num from alembic_version").fetchone() is None:
             raise sqlite3.DatabaseError(f"{path} holds unfinished MLflow migrations")
 
