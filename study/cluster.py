@@ -21,8 +21,9 @@ from typing import Any
 
 from l3masking.errors import EnvironmentFault, InputError
 from study.access import Access, reach
+from study.checkout import COMMIT, program_commit
 from study.files import content_key
-from study.luggage import COMMIT, check_files, files_of, lasting, read_environment, space_in
+from study.luggage import check_files, files_of, lasting, read_environment, space_in
 
 STOPPED = 75  # exit code of a study that the same command continues
 NOT_STARTED = ("SETUP_FAILURE", "START_TIMEOUT", "START_FAILURE", "START_ERROR", "UNSCHEDULABLE")  # ends of error types
@@ -55,7 +56,6 @@ def submit(submission: Submission, warn: Callable[[str], None]) -> str:
     InputError for a space, a folder or an environment that cannot work there; EnvironmentFault for a cluster that
     cannot be reached, or that runs the code of anybody.
     """
-    from study.run import program_commit
     from study.space import read_space
 
     folder = submission.working_dir.resolve()

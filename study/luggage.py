@@ -24,7 +24,6 @@ ENV_VARS = {  # of runtime_env.yaml; for a working directory that has none
     "TOKENIZERS_PARALLELISM": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
-COMMIT = "L3STUDY_COMMIT"  # environment variable: what was submitted, as .git does not travel
 
 
 def space_in(folder: Path, space: Path) -> str:

@@ -85,7 +85,8 @@ class Feed:
 
     def _take(self, waiting: bool) -> list[Job | None]:
         """All jobs there are, at least one unless it is time to try those that are `waiting`, or to refresh."""
-        moments = [self._retry_at] if waiting else [self._refresh_at] * self._tally.changed  # no refresh before the rest
+        due = [self._refresh_at] * self._tally.changed
+        moments = [self._retry_at] if waiting else due  # what waits comes before a refresh
         taken: list[Job | None] = []
         try:
             taken.append(self._jobs.get(timeout=max(0.0, min(moments) - time.monotonic()) if moments else None))

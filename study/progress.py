@@ -114,7 +114,8 @@ def _columns(width: int) -> list[ProgressColumn]:
 def cell_table(counts: Mapping[Cell, Counts], width: int, room: int) -> Table:
     """A row per cell. Where there is no room for all: those at work first, then those with something left.
 
-    `width`, `room`: columns and rows that it may take, its header apart. Long names lose their end.
+    `width`, `room`: columns and rows that it may take, its header apart. Long names lose their beginning: the method
+    is at the end.
     """
     rank = {
         cell: (not count.running, not count.left, not count.failed, place)
@@ -131,10 +132,18 @@ def cell_table(counts: Mapping[Cell, Counts], width: int, room: int) -> Table:
         table.add_column(name, justify="right", no_wrap=True, min_width=NUMBER)
     for cell, count in counts.items():
         if cell in shown:
-            name = " / ".join(part for part in cell if part)
             style = "bold" if count.running else "dim" if not count.left else ""
-            table.add_row(name, *map(str, (count.done, count.running, count.failed, count.left)), style=style)
+            table.add_row(
+                _shortened(cell, rest), *map(str, (count.done, count.running, count.failed, count.left)), style=style
+            )
     return table
+
+
+def _shortened(cell: Cell, width: int) -> str:
+    """The name of a cell in so many columns."""
+    parts = [part for part in cell if part]
+    whole, close = " / ".join(parts), "/".join(parts)
+    return whole if len(whole) <= width else close if len(close) <= width else "…" + close[1 - width :]
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from l3masking.errors import EnvironmentFault
 from l3masking.sources import cache_folder
-from study.files import TEMPORARY, check_key, write_atomic
+from study.files import check_key, write_atomic
 from study.lease import lease
 from study.remote import Remote, check_url
 from study.seal import DamagedError, Record, unseal
@@ -32,7 +32,7 @@ from study.store import Store
 ONCE = re.compile(r"(.*/)?(records|conflicts|models)/.+|(.*/)?scores/.+\.parquet")
 RESULTS = re.compile(r"(.*/)?(records|failures|conflicts)/[^/]+")  # what other machines finish while a run goes on
 ON_DEMAND = re.compile(r"(.*/)?(scores/.+\.parquet|models/.+)")  # large; fetched where they are needed
-NEVER = re.compile(r"\..+|(.*/)?quarantine/.+|.+\.(lock|db-journal|db-wal|db-shm)")  # of one machine alone
+NEVER = re.compile(r"(.*/)?(\.|quarantine/).*|.+\.(lock|db-journal|db-wal|db-shm)")  # of one machine alone; hidden
 HALF = ("-journal", "-wal", "-shm")  # behind the name of an SQLite file: what its next reader takes back or adds
 PUT = ".put"  # what copy and URL had in common last: "<digest> <name>" per line, later lines over earlier ones
 GONE = ".gone"  # copies of what was removed there
@@ -232,8 +232,7 @@ class RemoteStore(Store):
 
 def _apart(path: Path, name: str) -> bool:
     """Whether a file is of this machine alone, or a database in the middle of a change."""
-    hidden = bool(NEVER.fullmatch(name)) or any(TEMPORARY.fullmatch(part) for part in name.split("/"))
-    return hidden or path.with_name(path.name + HALF[0]).exists()
+    return bool(NEVER.fullmatch(name)) or path.with_name(path.name + HALF[0]).exists()
 
 
 def _digest(content: bytes) -> str:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -17,11 +15,13 @@ from l3masking.regimes import METHODS
 from l3masking.weighting import WEIGHTINGS, MetaConfig
 from study.aggregate import Cell
 from study.assign import Assigner
+from study.checkout import program_commit
 from study.fit import check_on_ray
 from study.forecast import Forecast
 from study.inputs import identify
 from study.live import Progress, followed
 from study.luggage import vanishes
+from study.mlflow_page import opening
 from study.places import Place, find_place, open_store
 from study.plan import left, make_plan, narrow
 from study.progress import Reporter
@@ -62,6 +62,7 @@ class Finish:
     stopped: str | None  # why it ended early; None: nothing is left of what was asked for
     tracking_uri: str
     mirror_behind: str | None
+    opening: str  # what shows the cells in MLflow: a command, or the link of a server
 
 
 def run_study(options: RunOptions, reporter: Reporter) -> Finish:
@@ -260,7 +261,8 @@ class _Run:
         for failure in self.store.failures():
             self.mirror.add_failure(failure)
         self.mirror.cells(results.cells)
-        self.mirror.artifacts(files)
+        self.mirror.artifacts([*files, self.store.root / "space.yaml", self.store.root / "resolved.yaml"])
+        behind = self.mirror.close()
         return Finish(
             root=self.store.root,
             cells=results.cells,
@@ -268,7 +270,8 @@ class _Run:
             failed=self.failed,
             stopped=stopped,
             tracking_uri=self.mirror.uri,
-            mirror_behind=self.mirror.close(),
+            mirror_behind=behind,
+            opening=opening(self.store.root, self.mirror.uri, self.mirror.page),
         )
 
 
@@ -281,22 +284,3 @@ def longest_first(trials: Sequence[Trial]) -> list[Trial]:
         return passes * trial.settings["train"]["max_epochs"]
 
     return sorted(trials, key=lambda trial: (-cost(trial), trial.seed))
-
-
-@lru_cache(maxsize=1)
-def program_commit() -> str | None:
-    """The commit of the checkout that this program runs from, "+" behind it where files are changed; None outside."""
-    folder = Path(__file__).resolve().parent.parent
-    if not (folder / ".git").exists():  # installed elsewhere: a checkout around it is not this program's
-        return None
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None

@@ -90,12 +90,15 @@ class Stage:
 
     def records(self, attempt: Attempt) -> list[dict[str, Any]]:
         """Of the trainings of an attempt, as far as there are any."""
-        keys = [
-            key
-            for seed in attempt.search.config.seed_list
-            for key in self.assign(attempt.search, attempt.values, seed).trial.keys.values()
-        ]
-        return [record for key in keys if (record := self.store.read(key)) is not None]
+        return [record for key in self._keys(attempt) if (record := self.store.read(key)) is not None]
+
+    def failures(self, attempt: Attempt) -> list[dict[str, Any]]:
+        """Of the trainings of an attempt that failed."""
+        return [failure for key in self._keys(attempt) if (failure := self.store.failure(key)) is not None]
+
+    def _keys(self, attempt: Attempt) -> list[str]:
+        trials = [self.assign(attempt.search, attempt.values, s).trial for s in attempt.search.config.seed_list]
+        return [key for trial in trials for key in trial.keys.values()]
 
     def findings(self) -> dict[str, Finding]:
         """Search key -> what it has found; a search without any whole setting has found nothing."""

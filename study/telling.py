@@ -64,6 +64,8 @@ class SearchTeller:
         if attempt.mean is None:
             self.failed += 1
             self.reporter.say(f"FAILED {name}: {attempt.reason}")
+            for failure in self.stage.failures(attempt):
+                self.mirror.add_search_failure(failure)
         else:
             for record in self.stage.records(attempt):
                 self.mirror.add_search(record)

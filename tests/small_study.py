@@ -125,6 +125,7 @@ class NoMirror:
     """In the place of study.run.Mirror where MLflow is not what a test is about: it notes what it is told."""
 
     uri = "nowhere"
+    page = None
 
     def __init__(self, *_: Any, **__: Any) -> None:
         self.told: list[str] = []
@@ -137,6 +138,9 @@ class NoMirror:
 
     def add_search(self, record: Mapping[str, Any]) -> None:
         self.told.append(record["key"])
+
+    def add_search_failure(self, failure: Mapping[str, Any]) -> None:
+        self.told.append(failure["key"])
 
     def plan(self, trials: Any) -> None: ...
 

@@ -178,10 +178,13 @@ def test_temporaries_locks_and_half_changed_databases_stay_here(url: str, on: Ma
     (a.root / "sub").mkdir(parents=True)
     for name in (f"sub/.x.{'0' * 32}.tmp", "sub/mlflow.db.lock", "sub/busy.db", "sub/busy.db-journal", "sub/ready.db"):
         (a.root / name).write_text("x")
+    RemoteStore(f"{url}/sub").commit(record())  # a search within the study: what it notes of its copy is its own
+    assert (a.root / "sub" / ".put").exists()
     (a.root / "quarantine").mkdir()
     (a.root / "quarantine" / "bad.json").write_text("x")
     a.push()
-    assert there(url) == {"sub/ready.db"}
+    assert there(url) == {"sub/ready.db", f"sub/records/{KEY}.json"}
+    assert not [path for path in MemoryFileSystem().find(url.removeprefix("memory://")) if "/." in path]
 
 
 def test_a_record_made_while_the_url_was_away_is_put_there_by_the_next_run(url: str, on: Machine, away) -> None:

@@ -19,7 +19,7 @@ import study.run
 from study.inputs import identify
 from study.plan import make_plan
 from study.resolved import read_resolved
-from study.run import longest_first, program_commit
+from study.run import longest_first
 from study.space import read_space
 from study.store import Store
 
@@ -286,11 +286,3 @@ def test_what_costs_most_comes_first_and_seeds_keep_their_order(finished_study: 
     ordered = longest_first(make_plan(spec, identify(spec, print)))
     wanted = [(method, seed) for method in ("rtm", "mtl_static", "stl") for seed in (0, 1)]
     assert [(trial.method, trial.seed) for trial in ordered] == wanted
-
-
-def test_the_commit_of_the_program_is_asked_for_once(monkeypatch) -> None:
-    program_commit.cache_clear()
-    first = program_commit()
-    assert first is None or len(first.rstrip("+")) == 40
-    monkeypatch.setattr(study.run.subprocess, "run", lambda *_, **__: pytest.fail("asked again"))
-    assert program_commit() == first

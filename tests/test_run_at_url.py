@@ -101,3 +101,39 @@ def test_the_database_and_saved_models_lie_at_the_url(tmp_path: Path, machine) -
     assert command("run", space, "--out", url, "--set", "objectives=[accuracy]", "--set", "seeds=2").code == 0
     assert runs(tmp_path / "there") == before + 1
     assert runs(copy_of(url)) == before + 1
+
+
+def test_a_search_that_was_cut_off_here_goes_on_elsewhere(tmp_path: Path, machine, monkeypatch) -> None:
+    """Cut off at the third setting, whose first training is done; none is repeated, and the end is as in a folder."""
+    monkeypatch.setattr(study.run, "Mirror", NoMirror)
+    mean = {"masking.mean": {"uniform": [0.05, 0.6], "step": 0.05}}
+    wanted = {"search": {"parameters": mean, "trials": 4, "seeds": 2, "methods": ["rtm"]}, "objectives": ["accuracy"]}
+    space = write_study(tmp_path / "here", methods=["rtm"], seeds=1, **wanted)
+    real, trained, stops = study.trial.run_trial, [], []
+
+    def counted(assignment, **more):
+        if len(trained) == 5 and not stops:
+            stops.append("now")
+            raise KeyboardInterrupt
+        trained.extend(assignment.trial.keys.values())
+        return real(assignment, **more)
+
+    monkeypatch.setattr("study.trial.run_trial", counted)
+    for place in (tmp_path / "folder", f"file://{tmp_path}/there"):
+        trained.clear()
+        stops.clear()
+        machine("a")
+        said = command("run", space, "--out", place)
+        assert said.code == 75, said.err
+        assert len(records(Path(str(place).removeprefix("file://")) / "search")) == 5
+        machine("b")
+        said = command("run", space, "--out", place)
+        assert said.code == 0, said.err
+        assert len(trained) == len(set(trained)) == 4 * 2 + 2
+    for part in (".", "search"):
+        mine, theirs = records(tmp_path / "there" / part), records(tmp_path / "folder" / part)
+        assert {key: results(record) for key, record in mine.items()} == {
+            key: results(record) for key, record in theirs.items()
+        }
+    assert (tmp_path / "there" / "search" / "optuna.log").is_file()
+    assert tables(tmp_path / "there") == tables(tmp_path / "folder")

@@ -10,7 +10,7 @@ import typer
 from l3masking.errors import InputError
 
 Space = Annotated[str, typer.Argument(help="A space file, or a bare name of one in search_spaces/.")]
-Folder = Annotated[Path, typer.Argument(help="A study's folder, as `run` made it.")]
+Folder = Annotated[str, typer.Argument(help="A study's folder, as `run` made it, or its URL.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the space file.")]
 Out = Annotated[str | None, typer.Option("--out", help="The study's folder, or a URL; default studies/<name>.")]
 Only = Annotated[

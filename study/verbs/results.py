@@ -14,9 +14,10 @@ def export(
     formats: Annotated[str, typer.Option("--format", help="Comma separated: md, tex, csv, json.")] = "md,tex,csv,json",
 ) -> None:
     """Write tables, figures and report.html again from the records."""
+    from study.places import opened
     from study.results import write_tables
 
-    _, files = write_tables(folder, [name.strip() for name in formats.split(",")])
+    _, files = write_tables(opened(folder), [name.strip() for name in formats.split(",")])
     print("\n".join(str(file) for file in files))
 
 
@@ -34,10 +35,11 @@ def compare(
     from l3masking.errors import InputError
     from study.answers import answer
     from study.comparison_report import comparisons_json, comparisons_text
+    from study.places import opened
 
     if form not in ("text", "json"):
         raise InputError(f"--format {form}: choose from text, json")
-    found = answer(folder, against, baseline)
+    found = answer(opened(folder), against, baseline)
     if form == "json":
         print(comparisons_json(found.comparisons, study=found.study, against=found.against, notes=found.notes), end="")
     else:

@@ -134,6 +134,7 @@ def _run_to_end(space: str, given: dict[str, Any]) -> int:
     print(f"figures  {finish.root / 'figures'}")
     print(f"report   {finish.root / 'report.html'}")
     print(f"mlflow   {finish.tracking_uri}")
+    print(f"view     {finish.opening}")
     notice(finish.root)
     if finish.mirror_behind:
         print(f"the MLflow mirror is behind ({finish.mirror_behind}); the next run catches up")

@@ -23,13 +23,15 @@ def ui(
     """Show the study in MLflow's UI, for this machine alone, until Ctrl-C."""
     from study.mlflow_feed import STALE
     from study.mlflow_server import serve
+    from study.places import opened
 
+    root = opened(folder)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends the server as Ctrl-C does
     try:
-        with serve(folder, port) as server:
+        with serve(root, port) as server:
             if server.port != port:
                 print(f"port {port} is taken: {server.port} it is")
-            if (folder / STALE).exists():
+            if (root / STALE).exists():
                 print(f"the mirror is behind: `l3study sync {folder}` brings it up to date")
             links = server.links()
             width = max(map(len, links))
@@ -46,17 +48,20 @@ def sync(folder: Folder, tracking_uri: Uri = None) -> None:
     """Bring MLflow up to date with the records: the study's own database, or any other store or server."""
     from study.mlflow_database import redacted
     from study.mlflow_page import opening
+    from study.places import open_store, opened
     from study.plan import make_plan
     from study.results import gather, planned
     from study.search_space import SEARCH_FOLDER
     from study.store import Store
     from study.tracking import sync as rebuild
 
-    spec, identities = planned(folder)
-    store, begin = Store(folder), time.monotonic()
+    root = opened(folder)
+    spec, identities = planned(root)
+    store, begin = open_store(folder), time.monotonic()
     with store.lock():
         trials = make_plan(spec, identities)
-        found = [folder / "space.yaml", folder / "resolved.yaml", *folder.glob("tables/*"), *folder.glob("figures/*")]
+        found = [root / "space.yaml", root / "resolved.yaml", root / "report.html"]
+        found += [*root.glob("tables/*"), *root.glob("figures/*")]
         mirror = rebuild(
             store,
             tracking_uri,
@@ -65,14 +70,14 @@ def sync(folder: Folder, tracking_uri: Uri = None) -> None:
             description=spec.description,
             datasets=spec.datasets,
             trials=trials,
-            searched=Store(folder / SEARCH_FOLDER),
+            searched=Store(root / SEARCH_FOLDER),
             findings=identities.found.values(),
             paths=sorted(path for path in found if path.is_file()),
         )
     if mirror.reason is not None:
         raise EnvironmentFault(f"{redacted(mirror.uri)}: {mirror.reason}; try again when it is there, nothing is lost")
     print(f"{redacted(mirror.uri)} is up to date ({time.monotonic() - begin:.0f} s)")
-    print(opening(folder, mirror.uri, mirror.page))
+    print(opening(root, mirror.uri, mirror.page))
 
 
 def _has_display() -> bool:
