@@ -11,10 +11,9 @@ from pathlib import Path
 import torch
 
 from l3masking.errors import EnvironmentFault, InputError
-from l3masking.regimes import METHODS
-from l3masking.weighting import WEIGHTINGS, MetaConfig
 from study.aggregate import Cell
 from study.assign import Assigner
+from study.briefs import briefs
 from study.checkout import program_commit
 from study.fit import check_on_ray
 from study.forecast import Forecast
@@ -30,6 +29,7 @@ from study.schedule import Stopped, most_slots, ray_session, run_on_ray, run_ser
 from study.score import Done, ScoreJob, Shard, execute_on_ray, execute_serially, score_job
 from study.search_plan import Search, searches
 from study.search_space import FIRST_SEED, SEARCH_FOLDER
+from study.sizes import passes
 from study.space import read_space
 from study.spec import Resources, StudySpec, plain
 from study.store import Store, write_atomic
@@ -144,7 +144,7 @@ class _Run:
                 f"resources.gpu is {self.spec.resources.gpu:g}: torch finds no GPU here; leave it out"
             )
         plan = make_plan(self.spec, self.identities)
-        self.progress.expect(self.chosen(), {record["key"] for record in self.store.records()})
+        self.progress.expect(self.chosen(), {brief.key for brief in briefs(self.store)})
         self.mirror.plan(plan)
         with self.session:
             try:
@@ -163,7 +163,7 @@ class _Run:
 
     def open_trials(self) -> list[Trial]:
         """Of those the ones without a record, each training once: a found setting may be the declared one."""
-        done = {record["key"] for record in self.store.records()}
+        done = {brief.key for brief in briefs(self.store)}
         return list({trial.trajectory: trial for trial in left(self.chosen(), done)}.values())
 
     def open_searches(self) -> list[Search]:
@@ -218,6 +218,7 @@ class _Run:
                 stage.serially(teller.tried)
             elif stage.explorer.total:
                 self.connect()
+                check_on_ray(self.store.root, [stage.sample(search) for search in wanted])
                 stage.on_ray([self.spec.resources_of(s.encoder, s.dataset) for s in wanted], teller.tried)
         finally:
             self.failed += teller.failed
@@ -226,7 +227,7 @@ class _Run:
             write_resolved(self.store.root, Resolved(self.spec, self.identities))
             self.mirror.findings(self.identities.found.values())
             self.mirror.plan(make_plan(self.spec, self.identities))
-            self.progress.expect(self.chosen(), {record["key"] for record in self.store.records()})
+            self.progress.expect(self.chosen(), {brief.key for brief in briefs(self.store)})
 
     def grid(self) -> None:
         """Train what is left."""
@@ -279,8 +280,6 @@ def longest_first(trials: Sequence[Trial]) -> list[Trial]:
     """Trials by what they cost, so that no long one is left alone at the end: passes per step × epochs, then seeds."""
 
     def cost(trial: Trial) -> float:
-        method = METHODS[trial.method]
-        passes = 1 + (method.policy is not None) + WEIGHTINGS[method.weighting](2, MetaConfig()).learns
-        return passes * trial.settings["train"]["max_epochs"]
+        return float(passes(trial.method) * trial.settings["train"]["max_epochs"])
 
     return sorted(trials, key=lambda trial: (-cost(trial), trial.seed))

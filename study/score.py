@@ -29,6 +29,7 @@ from l3masking.precision import Precision
 from l3masking.scoring import ScoringConfig, TokenScores, score_tokens
 from study.files import canonical, content_key
 from study.inputs import DataSource, EncoderSource, held_data, held_encoder
+from study.peak import limit_share
 from study.places import Place, fetched, put
 from study.spec import Resources, plain
 
@@ -89,6 +90,7 @@ class ScoringWorker:
 
     def __init__(self, job: ScoreJob, place: Place, resources: Resources) -> None:
         torch.set_num_threads(resources.threads)
+        limit_share(resources.gpu)
         self.job, self.place, self.resources = job, place, resources
 
     def score(self, shard: Shard) -> Done:

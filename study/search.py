@@ -88,6 +88,10 @@ class Stage:
             reason=reason,
         )
 
+    def sample(self, search: Search) -> Assignment:
+        """A training of a search, as large as any where its parameters change no sizes."""
+        return self.assign(search, {}, search.config.seed_list[0])
+
     def records(self, attempt: Attempt) -> list[dict[str, Any]]:
         """Of the trainings of an attempt, as far as there are any."""
         return [record for key in self._keys(attempt) if (record := self.store.read(key)) is not None]

@@ -62,7 +62,7 @@ def plan(
     from study.calibration_file import read_calibration
     from study.inputs import identify_at_hand
     from study.places import find_place, opened
-    from study.plan import make_plan, narrow
+    from study.plan import left, make_plan, narrow
     from study.resolved import Resolved, changed, identified, pinned, read_resolved
     from study.search_plan import searches
     from study.sizes import data_sizes
@@ -77,7 +77,7 @@ def plan(
     identities = identified(identify_at_hand(spec), before)
     trials = narrow(make_plan(spec, identities), only or (), limit)
     if calibrate:
-        _calibrate(spec, identities, trials, root)
+        _calibrate(spec, identities, left(trials, {brief.key for brief in briefs(Store(root))}), root)
     summary = summarize(
         spec,
         trials,
