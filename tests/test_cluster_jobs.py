@@ -20,7 +20,7 @@ from study.store import Store
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 PROJECT = Path(__file__).resolve().parents[1]
 TRAVELS = ("study", "l3masking", "search_spaces")
-SEEDS = 8
+SEEDS = 5
 
 
 @pytest.fixture(scope="module")
