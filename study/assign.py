@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from l3masking.regimes import METHODS
+from study.distant.places import Place, inside, open_store
 from study.inputs import sources
-from study.places import Place, inside, open_store
 from study.score import ScoreJob
-from study.search_plan import Search
-from study.search_space import SEARCH_FOLDER
+from study.searching.plan import Search
+from study.searching.space import SEARCH_FOLDER
 from study.spec import StudySpec, configs
 from study.trial import Assignment
 from study.trials import Identities, Trial

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from l3masking.errors import EnvironmentFault, InputError
-from study.access import Access, reach
 from study.checkout import COMMIT, program_commit
+from study.distant.access import Access, reach
+from study.distant.luggage import check_files, files_of, lasting, read_environment, space_in
 from study.files import content_key
-from study.luggage import check_files, files_of, lasting, read_environment, space_in
 
 STOPPED = 75  # exit code of a study that the same command continues
 NOT_STARTED = ("SETUP_FAILURE", "START_TIMEOUT", "START_FAILURE", "START_ERROR", "UNSCHEDULABLE")  # ends of error types

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 
 from l3masking.errors import InputError
 from study.aggregate import Cell, CellKey, t_interval
-from study.paired import effect_size, holm, least_p, sign_flip, standard_error
+from study.comparing.paired import effect_size, holm, least_p, sign_flip, standard_error
 
 LEVEL = 0.05  # of a decisive difference, after Holm's adjustment
 MAIN = (("l3masking", "rtm"), ("l3masking", "stl"), ("rtm", "stl"))  # the questions of Kimura et al. 2024, in order

@@ -50,9 +50,9 @@ def examine(patient: Patient, checks: Sequence[Check] | None = None) -> Iterator
 
 def all_checks() -> tuple[Check, ...]:
     """In the order in which they are told."""
-    from study import doctor_machine as machine
-    from study import doctor_places as places
-    from study import doctor_ray as ray
+    from study.doctors import machine as machine
+    from study.doctors import places as places
+    from study.doctors import ray_cluster as ray
 
     return (
         machine.packages,
@@ -79,6 +79,6 @@ def describe(finding: Finding) -> str:
 
 def place_of(spec: StudySpec | None, out: Place | None) -> Place:
     """Where a study goes; without one, the folder of all studies."""
-    from study.places import find_place
+    from study.distant.places import find_place
 
     return Path("studies").absolute() if spec is None and out is None else find_place(out, spec.name if spec else "")

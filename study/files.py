@@ -22,7 +22,7 @@ from l3masking.errors import EnvironmentFault, InputError
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 KEY = re.compile(r"[0-9a-f]{32}")
 NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
-Place = Path | str  # where a study lies: a folder, or a URL (study.remote)
+Place = Path | str  # where a study lies: a folder, or a URL (study.distant.remote)
 ATTEMPTS = 5  # each repeat needs another run to start its sweep within the same few milliseconds
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from l3masking.errors import InputError
 from l3masking.regimes import METHODS
-from study.checked import nearest
-from study.search_plan import found_setting, searches
-from study.search_space import BEST
+from study.searching.plan import found_setting, searches
+from study.searching.space import BEST
+from study.settings.checked import nearest
 from study.spec import StudySpec
 from study.trials import Identities, Trial, new_trial, relevant
 

@@ -17,11 +17,11 @@ from rich.text import Text
 from l3masking.errors import InputError
 from study.aggregate import Cell, CellKey, TimingRow
 from study.compare import Comparison, better_than_random
-from study.comparison_report import comparisons_csv, comparisons_json, comparisons_markdown
-from study.escape import csv_text, latex_text, markdown_table, markdown_text
-from study.figures import panels, png, strips
-from study.layout import EPOCHS, MARK, MARKED, OBJECTIVES, best, caption, epochs, grid, notes, plain, seeds, shown
-from study.page import About, Figure, figures_of, page
+from study.comparing.report import comparisons_csv, comparisons_json, comparisons_markdown
+from study.pages.escape import csv_text, latex_text, markdown_table, markdown_text
+from study.pages.figures import panels, png, strips
+from study.pages.layout import EPOCHS, MARK, MARKED, OBJECTIVES, best, caption, epochs, grid, notes, plain, seeds, shown
+from study.pages.page import About, Figure, figures_of, page
 from study.store import write_atomic
 
 FORMATS = ("md", "tex", "csv", "json")

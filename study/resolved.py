@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 from l3masking.encoders import EncoderSpec
 from l3masking.errors import InputError
 from study.plan import make_plan
+from study.settings.yaml_file import dump_yaml, read_yaml
 from study.space import make_space
 from study.spec import SECTIONS, StudySpec, plain
 from study.store import write_atomic
 from study.trials import Identities
-from study.yaml_file import dump_yaml, read_yaml
 
 FILE = "resolved.yaml"
 

@@ -11,17 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l3masking.errors import InputError
-from study.about import about_study
 from study.aggregate import Cell, CellKey, Order, TimingRow, cell_key, cells, timing_rows
 from study.compare import Comparison, compare
+from study.comparing.texts import Predictions
+from study.pages.about import about_study
 from study.plan import make_plan, of_plan
 from study.report import FORMATS, export
 from study.resolved import Resolved, read_resolved
-from study.search_report import export_searches
-from study.search_space import BEST
+from study.searching.report import export_searches
+from study.searching.space import BEST
 from study.spec import StudySpec
 from study.store import Store
-from study.texts import Predictions
 from study.trials import Trial
 
 KEPT = (  # of a record in memory: curves are many times larger than all the rest

@@ -13,29 +13,29 @@ import torch
 from l3masking.errors import EnvironmentFault, InputError
 from study.aggregate import Cell
 from study.assign import Assigner
-from study.briefs import briefs
 from study.checkout import program_commit
-from study.fit import check_on_ray
-from study.forecast import Forecast
+from study.distant.luggage import vanishes
+from study.distant.places import Place, find_place, open_store
 from study.inputs import identify
-from study.live import Progress, followed
-from study.luggage import vanishes
-from study.mlflow_page import opening
-from study.places import Place, find_place, open_store
+from study.mirror.page import opening
+from study.outlook.briefs import briefs
+from study.outlook.fit import check_on_ray
+from study.outlook.forecast import Forecast
+from study.outlook.sizes import passes
 from study.plan import left, make_plan, narrow
-from study.progress import Reporter
 from study.resolved import Resolved, changed, identified, pinned, read_resolved, write_resolved
 from study.schedule import Stopped, most_slots, ray_session, run_on_ray, run_serially
 from study.score import Done, ScoreJob, Shard, execute_on_ray, execute_serially, score_job
-from study.search_plan import Search, searches
-from study.search_space import FIRST_SEED, SEARCH_FOLDER
-from study.sizes import passes
+from study.searching.plan import Search, searches
+from study.searching.space import FIRST_SEED, SEARCH_FOLDER
 from study.space import read_space
 from study.spec import Resources, StudySpec, plain
 from study.store import Store, write_atomic
-from study.telling import GridTeller, SearchTeller
 from study.tracking import Mirror
 from study.trials import Identities, Trial
+from study.watching.live import Progress, followed
+from study.watching.progress import Reporter
+from study.watching.telling import GridTeller, SearchTeller
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from study.journal import open_journal
-from study.places import Place, inside, open_store
-from study.search_plan import Search
-from study.search_space import SEARCH_FOLDER
+from study.distant.places import Place, inside, open_store
+from study.searching.journal import open_journal
+from study.searching.plan import Search
+from study.searching.space import SEARCH_FOLDER
 from study.spec import Resources
 from study.trial import Assignment, execute
 
@@ -52,7 +52,7 @@ class Stage:
     """The searches of one run. Importing it imports Optuna and Ray Tune, which only a search needs."""
 
     def __init__(self, place: Place, searches: Sequence[Search], assign: Assign) -> None:
-        from study.searcher import Explorer
+        from study.searching.searcher import Explorer
 
         self.store = open_store(inside(place, SEARCH_FOLDER))
         self.searches, self.assign = list(searches), assign
@@ -73,7 +73,7 @@ class Stage:
 
     def on_ray(self, resources: Sequence[Resources], tried: Tried) -> str | None:
         """All searches under one Ray Tune run. `resources`: of each search; why it broke off, or None."""
-        from study.search_tune import tune_searches
+        from study.searching.tune import tune_searches
 
         return tune_searches(self, resources, tried)
 
@@ -109,7 +109,7 @@ class Stage:
         import optuna
         from optuna.trial import TrialState
 
-        from study.searcher import sampler_of, tried
+        from study.searching.searcher import sampler_of, tried
 
         found = {}
         for search, study in zip(self.searches, self.explorer.studies, strict=True):

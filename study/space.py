@@ -20,11 +20,11 @@ from l3masking.finetune import PRESETS
 from l3masking.metrics import METRICS
 from l3masking.precision import Precision
 from l3masking.regimes import METHODS
-from study.checked import HUB_TOKEN, build, nearest, shown
-from study.overrides import apply_sets
-from study.search_checks import read_search
+from study.searching.checks import read_search
+from study.settings.checked import HUB_TOKEN, build, nearest, shown
+from study.settings.overrides import apply_sets
+from study.settings.yaml_file import Problem, read_yaml
 from study.spec import SECTIONS, SEED_LIMIT, Generated, Pair, Resources, StudySpec, overridden, plain
-from study.yaml_file import Problem, read_yaml
 
 __all__ = ["Generated", "Pair", "Resources", "StudySpec", "read_space"]
 

@@ -21,9 +21,9 @@ from l3masking.regimes import METHODS
 from l3masking.scoring import TOKEN_BUDGET, ScoringConfig
 from l3masking.selection import EvaluateConfig, StopConfig
 from l3masking.weighting import MetaConfig
-from study.checked import build, nearest
-from study.search_space import FIRST_SEED, SearchConfig
-from study.yaml_file import Problem
+from study.searching.space import FIRST_SEED, SearchConfig
+from study.settings.checked import build, nearest
+from study.settings.yaml_file import Problem
 
 SECTIONS: dict[str, type] = {  # of a space file; together with `precision`, all that may change a result
     "scoring": ScoringConfig,

@@ -44,7 +44,7 @@ class Store:
 
     @property
     def place(self) -> Place:
-        """What opens this study again, in any process (study.remote.open_store): here its folder."""
+        """What opens this study again, in any process (study.distant.remote.open_store): here its folder."""
         return self.root
 
     def records(self) -> list[Record]:

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study.mlflow_cells import Places, Tally, cell_views, table
-from study.mlflow_database import resolve_uri, set_environment
-from study.mlflow_datasets import source_of
-from study.mlflow_feed import STALE as STALE  # looked for here
-from study.mlflow_feed import Feed
-from study.mlflow_page import CELLS, TABLE, link
-from study.mlflow_runs import (
+from study.mirror.cells import Places, Tally, cell_views, table
+from study.mirror.database import resolve_uri, set_environment
+from study.mirror.datasets import source_of
+from study.mirror.feed import STALE as STALE  # looked for here
+from study.mirror.feed import Feed
+from study.mirror.page import CELLS, TABLE, link
+from study.mirror.runs import (
     Entry,
     Record,
     RunView,
@@ -26,7 +26,7 @@ from study.mlflow_runs import (
     search_view,
     seed_view,
 )
-from study.mlflow_session import Session
+from study.mirror.session import Session
 
 if TYPE_CHECKING:
     from l3masking.data import DataSpec

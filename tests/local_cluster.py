@@ -150,7 +150,7 @@ def _start(cluster: LocalCluster, number: int, *words: str, **environment: str) 
 
 def _answers(cluster: LocalCluster) -> bool:
     from l3masking.errors import EnvironmentFault
-    from study.access import reach
+    from study.distant.access import reach
 
     with contextlib.suppress(EnvironmentFault), mock.patch.dict(os.environ, cluster.environment, clear=True):
         return reach(cluster.address, timeout=5).ray_version is not None

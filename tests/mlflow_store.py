@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from study.mlflow_client import KEYS, PARENT, REFRESHED
-from study.mlflow_database import ENVIRONMENT, prepare_database, resolve_uri
+from study.mirror.client import KEYS, PARENT, REFRESHED
+from study.mirror.database import ENVIRONMENT, prepare_database, resolve_uri
 
 # One of MLflow 3.17's own migrations uses a loader that SQLAlchemy 2.1 deprecates; it runs when a database is made.
 QUIET = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from small_study import write_study
 
-from study.about import about_study, settings_in_words
-from study.page import Failure
+from study.pages.about import about_study, settings_in_words
+from study.pages.page import Failure
 from study.resolved import Resolved
 from study.space import read_space
 from study.spec import SECTIONS

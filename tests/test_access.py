@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from l3masking.errors import EnvironmentFault, InputError
-from study import access
-from study.access import Access, guard_token, parse_address, reach, readable_by_others, token
+from study.distant import access
+from study.distant.access import Access, guard_token, parse_address, reach, readable_by_others, token
 
 
 @pytest.fixture(autouse=True)
@@ -181,7 +181,7 @@ def test_what_the_user_has_arranged_is_left_alone(home: Path, monkeypatch) -> No
 
 
 def test_many_processes_agree_on_one_token(home: Path) -> None:
-    code = "from study.access import guard_token, token; guard_token(); print(token())"
+    code = "from study.distant.access import guard_token, token; guard_token(); print(token())"
     processes = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(4)]
     said = {process.communicate(timeout=60)[0].strip() for process in processes}
     assert said == {token()}

@@ -8,7 +8,7 @@ import pytest
 import scipy.stats
 from compared_cells import seeded
 
-from study.against import Origin, against_paper, against_study
+from study.comparing.against import Origin, against_paper, against_study
 
 OURS = [0.78, 0.80, 0.79, 0.81, 0.77, 0.80, 0.79, 0.78, 0.82, 0.79]
 PLACE = {"encoder": "roberta-base", "dataset": "acl-arc"}

@@ -212,7 +212,15 @@ def test_the_size_of_the_test_set_is_that_of_the_predictions():
 
 
 @pytest.mark.parametrize(
-    "module", ["study.aggregate", "study.report", "study.compare", "study.published", "study.against", "study.texts"]
+    "module",
+    [
+        "study.aggregate",
+        "study.report",
+        "study.compare",
+        "study.published",
+        "study.comparing.against",
+        "study.comparing.texts",
+    ],
 )
 def test_importing_brings_no_heavy_library(module: str):
     heavy = ["torch", "ray", "mlflow", "transformers", "datasets", "optuna", "matplotlib", "scipy", "pandas"]

@@ -9,8 +9,8 @@ import pytest
 from sklearn.metrics import f1_score
 
 from l3masking.metrics import METRICS
-from study.bootstrap import CHUNK, joint_interval, resampled_metrics
-from study.paired import named_generator
+from study.comparing.bootstrap import CHUNK, joint_interval, resampled_metrics
+from study.comparing.paired import named_generator
 
 
 class Fixed:

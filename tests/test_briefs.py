@@ -7,7 +7,7 @@ from pathlib import Path
 
 from small_study import records
 
-from study.briefs import all_brief, brief, briefs
+from study.outlook.briefs import all_brief, brief, briefs
 from study.store import Store, content_key
 
 

@@ -13,16 +13,16 @@ from small_study import write_space, write_study
 from small_task import one_thread
 
 from l3masking.regimes import METHODS
-from study import calibrate as module
-from study.calibrate import UPDATES, calibrate
-from study.calibration_file import FILE, Calibration, Measured, read_calibration, write_calibration
-from study.estimate import Times
 from study.inputs import identify_at_hand
+from study.outlook import calibrate as module
+from study.outlook.calibrate import UPDATES, calibrate
+from study.outlook.calibration_file import FILE, Calibration, Measured, read_calibration, write_calibration
+from study.outlook.estimate import Times
+from study.outlook.sizes import DataSize, data_sizes
+from study.outlook.summary import summarize
 from study.plan import make_plan
-from study.sizes import DataSize, data_sizes
 from study.space import read_space
 from study.spec import Resources
-from study.summary import summarize
 
 FOUND = Measured(
     update_seconds=2.0,

@@ -16,9 +16,9 @@ from small_study import command, write_study
 
 from l3masking.errors import EnvironmentFault, InputError
 from study import cluster
-from study.access import Access
 from study.cluster import Submission, describe_job, exit_code, follow, stop, submit
-from study.luggage import ENV_VARS
+from study.distant.access import Access
+from study.distant.luggage import ENV_VARS
 
 
 class Status(str):

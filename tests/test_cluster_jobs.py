@@ -12,9 +12,9 @@ import pytest
 from local_cluster import LocalCluster, local_cluster, wait_for
 from small_study import NoMirror, command, marks, records, results, write_study
 
-from study.access import reach
+from study.distant.access import reach
 from study.doctor import Patient
-from study.doctor_ray import cluster as look_at_cluster
+from study.doctors.ray_cluster import cluster as look_at_cluster
 from study.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]

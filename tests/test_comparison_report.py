@@ -12,9 +12,9 @@ import pytest
 from compared_cells import better, seeded
 from hostile_names import PAYLOADS
 
-from study.against import against_paper
 from study.compare import Comparison, Side, compare
-from study.comparison_report import (
+from study.comparing.against import against_paper
+from study.comparing.report import (
     NOTHING,
     comparisons_csv,
     comparisons_json,
@@ -22,7 +22,7 @@ from study.comparison_report import (
     comparisons_text,
     table,
 )
-from study.wording import sentence
+from study.comparing.wording import sentence
 
 TEN = [0.70, 0.72, 0.71, 0.69, 0.73, 0.70, 0.74, 0.72, 0.71, 0.70]
 UP = [0.021, 0.019, 0.024, 0.017, 0.022, 0.018, 0.023, 0.02, 0.025, 0.016]

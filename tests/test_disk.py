@@ -9,10 +9,10 @@ import pytest
 from plans import KNOWN, records_of, space
 from small_study import NoMirror, command, write_study
 
-from study.disk import DATABASE, RUN, RUN_POINT, disk_space, encoder_bytes, shown
 from study.inputs import identify_at_hand
+from study.outlook.disk import DATABASE, RUN, RUN_POINT, disk_space, encoder_bytes, shown
+from study.outlook.sizes import data_sizes
 from study.plan import make_plan
-from study.sizes import data_sizes
 from study.space import read_space
 from study.spec import Generated
 from study.store import Store

@@ -18,9 +18,12 @@ import torch
 from small_study import command, write_space, write_study
 
 from l3masking.errors import EnvironmentFault
-from study import access, doctor_machine, doctor_places, doctor_ray
-from study.access import Access
+from study.distant import access
+from study.distant.access import Access
 from study.doctor import Finding, Patient, all_checks, describe, examine, place_of
+from study.doctors import machine as doctor_machine
+from study.doctors import places as doctor_places
+from study.doctors import ray_cluster as doctor_ray
 from study.space import read_space
 
 
@@ -131,8 +134,8 @@ def test_requirements_come_from_the_checkout_or_the_installation(tmp_path: Path,
     python, wanted = doctor_machine.requirements()
     assert python == ">=3.11"
     assert any(name.startswith("ray[default,tune]") for name in wanted)
-    (tmp_path / "study").mkdir()
-    monkeypatch.setattr(doctor_machine, "__file__", str(tmp_path / "study" / "doctor_machine.py"))
+    (tmp_path / "study" / "doctors").mkdir(parents=True)
+    monkeypatch.setattr(doctor_machine, "__file__", str(tmp_path / "study" / "doctors" / "machine.py"))
     (tmp_path / "some_study-1.dist-info").mkdir()
     lines = [
         "Metadata-Version: 2.1",

@@ -8,7 +8,7 @@ import io
 import pytest
 from hostile_names import PAYLOADS
 
-from study.escape import csv_text, latex_text, markdown_table, markdown_text
+from study.pages.escape import csv_text, latex_text, markdown_table, markdown_text
 
 
 @pytest.mark.parametrize("text", [*PAYLOADS, "plain", 'with "quotes", and a comma', "ends\r"])

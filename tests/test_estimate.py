@@ -8,7 +8,7 @@ import random
 import pytest
 from plans import KNOWN, records_of, space
 
-from study.estimate import Times, compared, duration, estimate, local_slots, makespan
+from study.outlook.estimate import Times, compared, duration, estimate, local_slots, makespan
 from study.plan import make_plan
 from study.spec import Resources
 

@@ -13,13 +13,13 @@ from small_study import NoMirror, command, records, results, write_space, write_
 
 import study.run
 from l3masking.errors import InputError
-from study.explain import POINTS, _curve, explain, settings_lines
-from study.live import Progress, read_view
 from study.plan import make_plan
-from study.repeat import differences, repeat_command, written
 from study.resolved import read_resolved
 from study.space import read_space
 from study.store import Store
+from study.watching.explain import POINTS, _curve, explain, settings_lines
+from study.watching.live import Progress, read_view
+from study.watching.repeat import differences, repeat_command, written
 
 
 @pytest.fixture(autouse=True)
@@ -232,7 +232,7 @@ def test_settings_that_differ_come_first(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", ["plain", "1e-5", "true", "a: b", "", "x=y, z", 0.1, 1e-5, None, True, [1, "a"], {}])
 def test_values_survive_the_command_line(value, tmp_path: Path) -> None:
-    from study.yaml_file import parse_yaml
+    from study.settings.yaml_file import parse_yaml
 
     assert parse_yaml(written(value), "") == (value, [])
 

@@ -7,7 +7,7 @@ import struct
 import pytest
 from result_cells import cell
 
-from study.figures import MAX_PIXELS, Panel, Series, draw, panels, png
+from study.pages.figures import MAX_PIXELS, Panel, Series, draw, panels, png
 
 
 def test_panels_hold_percent_per_encoder_dataset_and_objective():

@@ -12,9 +12,9 @@ import pytest
 from plans import KNOWN, space
 
 from l3masking.errors import InputError
-from study import fit
-from study.fit import FILE, check_fits, heaviest, misfit
-from study.peak import CONTEXT, GIB, Device
+from study.outlook import fit
+from study.outlook.fit import FILE, check_fits, heaviest, misfit
+from study.outlook.peak import CONTEXT, GIB, Device
 from study.plan import make_plan
 
 DEVICE = Device(name="made-up GPU", total=80 * GIB)

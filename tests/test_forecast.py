@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 from plans import KNOWN, space
 
-import study.forecast
-from study.calibration_file import Calibration, Measured, write_calibration
-from study.forecast import Forecast
+import study.outlook.forecast
+from study.outlook.calibration_file import Calibration, Measured, write_calibration
+from study.outlook.forecast import Forecast
+from study.outlook.sizes import data_sizes
 from study.plan import make_plan
-from study.sizes import data_sizes
 from study.store import SCHEMA, Store
 
 
 def test_an_estimate_and_its_error(tmp_path: Path, monkeypatch) -> None:
     now = [5000.0]
-    monkeypatch.setattr(study.forecast.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(study.outlook.forecast.time, "monotonic", lambda: now[0])
     spec, store = space(seeds=3, methods=["stl"]), Store(tmp_path)
     first, *rest = make_plan(spec, KNOWN)
     assert Forecast(store, spec, KNOWN, [first], slots=1).before() == [], "nobody knows"

@@ -17,7 +17,7 @@ from l3masking.encoders import ENCODERS
 from l3masking.finetune import PRESETS
 from l3masking.regimes import METHODS
 from study.plan import make_plan
-from study.search_space import Distribution, SearchConfig
+from study.searching.space import Distribution, SearchConfig
 from study.space import Pair, Resources, StudySpec, make_space
 from study.spec import SECTIONS
 from study.trials import Identities

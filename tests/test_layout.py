@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from result_cells import cell
 
-from study.layout import FIXED_WEIGHTS, best, caption, grid, notes, row_label, shown
+from study.pages.layout import FIXED_WEIGHTS, best, caption, grid, notes, row_label, shown
 
 
 def test_a_cell_in_words():

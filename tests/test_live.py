@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from plans import KNOWN, space
 
-from study.live import BEAT, FILE, SILENT, Counts, Progress, born, exists, followed, read_view
 from study.plan import make_plan
-from study.progress import PlainReporter
+from study.watching.live import BEAT, FILE, SILENT, Counts, Progress, born, exists, followed, read_view
+from study.watching.progress import PlainReporter
 
 TRIALS = make_plan(space(seeds=3, methods=["stl", "rtm"]), KNOWN)
 STL, RTM = TRIALS[0].cell, TRIALS[1].cell
@@ -91,7 +91,7 @@ def test_the_file_tells_of_what_runs_while_the_driver_lives(tmp_path: Path) -> N
 
 def test_many_events_make_few_writes(tmp_path: Path, monkeypatch) -> None:
     writes = []
-    monkeypatch.setattr("study.live.write_atomic", lambda path, data: writes.append(data))
+    monkeypatch.setattr("study.watching.live.write_atomic", lambda path, data: writes.append(data))
     progress = Progress(tmp_path, every=0.2)
     started = time.monotonic()
     for count in range(3000):
@@ -104,7 +104,7 @@ def test_many_events_make_few_writes(tmp_path: Path, monkeypatch) -> None:
 
 
 def test_a_quiet_driver_gives_a_sign_of_life(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("study.live.BEAT", 0.05)
+    monkeypatch.setattr("study.watching.live.BEAT", 0.05)
     progress = Progress(tmp_path, every=0.01)
     eventually(lambda: read_view(tmp_path) is not None)
     first = read_view(tmp_path).updated
@@ -142,7 +142,7 @@ def test_a_full_disk_stops_nothing(tmp_path: Path, monkeypatch, caplog) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("study.live.write_atomic", full)
+    monkeypatch.setattr("study.watching.live.write_atomic", full)
     progress = Progress(tmp_path, every=0.01)
     progress.expect(TRIALS, ())
     progress.started(TRIALS[0])

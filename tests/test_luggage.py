@@ -12,7 +12,7 @@ import yaml
 from small_study import write_study
 
 from l3masking.errors import InputError
-from study.luggage import ENV_VARS, check_files, files_of, lasting, read_environment, space_in, travelling
+from study.distant.luggage import ENV_VARS, check_files, files_of, lasting, read_environment, space_in, travelling
 from study.schedule import QUIET
 from study.space import read_space
 

@@ -7,8 +7,8 @@ from mlflow_store import QUIET, clean_environment, client_of, contents, empty_da
 from tracked_study import make_failure, make_record, make_search_record
 
 from study.aggregate import cells
-from study.mlflow_bulk import REVISION, open_bulk
-from study.mlflow_client import Client
+from study.mirror.bulk import REVISION, open_bulk
+from study.mirror.client import Client
 from study.tracking import Mirror
 
 pytestmark = QUIET
@@ -36,7 +36,7 @@ def mirror_all(folder):
 def test_every_table_holds_what_the_client_writes(tmp_path, monkeypatch):
     inserted = mirror_all(tmp_path / "bulk")
     with monkeypatch.context() as patch:
-        patch.setattr("study.mlflow_client.open_bulk", lambda *_: None)
+        patch.setattr("study.mirror.client.open_bulk", lambda *_: None)
         called = mirror_all(tmp_path / "client")
     assert contents(inserted) == contents(called)
     ours, theirs = columns(inserted), columns(called)
@@ -89,7 +89,7 @@ def test_all_of_a_batch_or_nothing_is_written(tmp_path, monkeypatch):
     assert mirror.close(60) is None
     before = rows(tmp_path)["runs"]
     client = Client(tmp_path, "tiny", f"sqlite:///{tmp_path}/mlflow.db", {})
-    from study.mlflow_runs import parent_view, seed_view
+    from study.mirror.runs import parent_view, seed_view
 
     view = seed_view(RECORDS[0])
     cell = client.ensure(parent_view(view), None)

@@ -7,8 +7,8 @@ import pytest
 from tracked_study import make_failure, make_record, make_search_record, trial_records, write_study
 
 from study.aggregate import Cell, cells
-from study.mlflow_cells import COLUMNS, Places, Tally, cell_views, table
-from study.mlflow_runs import Entry, failure_view, search_view, seed_view
+from study.mirror.cells import COLUMNS, Places, Tally, cell_views, table
+from study.mirror.runs import Entry, failure_view, search_view, seed_view
 from study.plan import make_plan
 
 

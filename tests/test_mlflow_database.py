@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from study.mlflow_database import prepare_database
+from study.mirror.database import prepare_database
 
 KILLED = """
 import os, signal, sqlite3, sys

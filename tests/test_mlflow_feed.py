@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from study.mlflow_feed import Feed
+from study.mirror.feed import Feed
 
 
 def test_while_the_store_is_away_the_thread_sleeps_until_the_next_attempt(tmp_path: Path) -> None:

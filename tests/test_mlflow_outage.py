@@ -13,9 +13,10 @@ import pytest
 from mlflow_store import QUIET, clean_environment, contents, empty_database, runs_of
 from tracked_study import make_failure, make_record, make_search_record
 
-from study import mlflow_database, mlflow_feed
 from study.aggregate import cells
-from study.mlflow_server import environment, free_port
+from study.mirror import database as mlflow_database
+from study.mirror import feed as mlflow_feed
+from study.mirror.server import environment, free_port
 from study.tracking import STALE, Mirror
 
 pytestmark = [QUIET, pytest.mark.slow]

@@ -9,10 +9,10 @@ import pytest
 from tracked_study import make_record, make_search_record
 
 from study.aggregate import Cell
-from study.layout import LABELS
-from study.mlflow_cells import cell_views
-from study.mlflow_page import CELLS, CHARTS, METHODS, SEARCH, SHARED, Page, link, opening, seeds_key, table_link
-from study.mlflow_runs import search_view, seed_view
+from study.mirror.cells import cell_views
+from study.mirror.page import CELLS, CHARTS, METHODS, SEARCH, SHARED, Page, link, opening, seeds_key, table_link
+from study.mirror.runs import search_view, seed_view
+from study.pages.layout import LABELS
 
 PAGE = Page(
     description="About *this*",

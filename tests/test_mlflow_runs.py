@@ -5,7 +5,7 @@ import math
 
 from tracked_study import make_failure, make_record, make_search_record
 
-from study.mlflow_runs import (
+from study.mirror.runs import (
     cell_name,
     failed_search_view,
     failure_view,

@@ -11,13 +11,13 @@ from mlflow_store import QUIET, clean_environment, client_of, contents, empty_da
 from tracked_study import make_failure, make_record, make_search_record, trial_records, write_study
 
 from l3masking.data import DataSpec
-from study import mlflow_feed
 from study.aggregate import cells
-from study.mlflow_bulk import Bulk
-from study.mlflow_cells import cell_views
-from study.mlflow_client import PARENT
-from study.mlflow_database import relocate
-from study.mlflow_page import CELLS, SHARED, TABLE
+from study.mirror import feed as mlflow_feed
+from study.mirror.bulk import Bulk
+from study.mirror.cells import cell_views
+from study.mirror.client import PARENT
+from study.mirror.database import relocate
+from study.mirror.page import CELLS, SHARED, TABLE
 from study.plan import make_plan
 from study.results import gather
 from study.store import Store

@@ -11,9 +11,9 @@ import pytest
 import ray
 
 from l3masking.errors import EnvironmentFault
-from study import nodes
-from study.nodes import check_shared, sees
-from study.remote import Remote
+from study.distant import nodes
+from study.distant.nodes import check_shared, sees
+from study.distant.remote import Remote
 
 Answers = Callable[[str], bool]
 

@@ -19,8 +19,8 @@ from result_cells import cell
 
 from study.aggregate import Cell
 from study.compare import better_than_random, compare
-from study.figures import panels, png, strips
-from study.page import About, Failure, Figure, figures_of, page
+from study.pages.figures import panels, png, strips
+from study.pages.page import About, Failure, Figure, figures_of, page
 
 TEN = [0.70, 0.72, 0.71, 0.69, 0.73, 0.70, 0.74, 0.72, 0.71, 0.70]
 UP = [0.021, 0.019, 0.024, 0.017, 0.022, 0.018, 0.023, 0.02, 0.025, 0.016]

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.aggregate import t_interval
-from study.paired import (
+from study.comparing.paired import (
     EXACT_PAIRS,
     SignFlip,
     effect_size,
@@ -144,7 +144,7 @@ def test_standard_error_of_the_papers_smallest_test_set():
 
 
 def test_named_generators_depend_on_their_names_alone():
-    script = "from study.paired import named_generator as g; print(g('a', 1).integers(0, 2**60, 3).tolist())"
+    script = "from study.comparing.paired import named_generator as g; print(g('a', 1).integers(0, 2**60, 3).tolist())"
     printed = {
         subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=env).stdout
         for env in ({"PYTHONHASHSEED": "1"}, {"PYTHONHASHSEED": "2"})

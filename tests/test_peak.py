@@ -14,10 +14,10 @@ from small_task import one_thread
 
 from l3masking.heads import ModelConfig, MultiTaskModel
 from l3masking.rng import stream
-from study import peak
 from study.assign import Assigner
 from study.inputs import held_encoder, identify
-from study.peak import CONTEXT, GIB, Device, limit_share, measure_peak
+from study.outlook import peak
+from study.outlook.peak import CONTEXT, GIB, Device, limit_share, measure_peak
 from study.plan import make_plan
 from study.space import read_space
 from study.spec import configs

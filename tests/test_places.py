@@ -10,9 +10,9 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from small_records import KEY, record
 
-from study.places import fetched, find_place, inside, open_store, opened, put
-from study.remote import Remote
-from study.remote_store import RemoteStore
+from study.distant.places import fetched, find_place, inside, open_store, opened, put
+from study.distant.remote import Remote
+from study.distant.remote_store import RemoteStore
 from study.store import Store
 
 

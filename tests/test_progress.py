@@ -10,17 +10,17 @@ from plans import KNOWN, space
 from rich.console import Console
 from terminals import screen, under_terminal
 
-import study.progress
-from study.live import Counts, Progress
+import study.watching.progress
 from study.plan import make_plan
-from study.progress import LiveReporter, PlainReporter, cell_table, reporter
+from study.watching.live import Counts, Progress
+from study.watching.progress import LiveReporter, PlainReporter, cell_table, reporter
 
 PROGRAM = """
 import tempfile, time
 from pathlib import Path
 from types import SimpleNamespace as Trial
-from study.live import Progress
-from study.progress import LiveReporter, reporter
+from study.watching.live import Progress
+from study.watching.progress import LiveReporter, reporter
 trials = [
     Trial(trajectory=f"{method}{seed}", seed=seed, cell=("bert-base", "acl-arc", method, None), keys={"accuracy": seed})
     for seed in (0, 1) for method in ("stl", "rtm", "l3masking")
@@ -98,7 +98,7 @@ def test_a_small_terminal_shows_the_cells_at_work() -> None:
 
 def test_elsewhere_lines_are_plain_and_few(capsys, monkeypatch, tmp_path) -> None:
     now = [0.0]
-    monkeypatch.setattr(study.progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(study.watching.progress.time, "monotonic", lambda: now[0])
     told = []
     with reporter() as plain:
         assert isinstance(plain, PlainReporter)

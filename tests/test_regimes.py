@@ -14,7 +14,7 @@ from l3masking.masking import POLICIES, MaskingConfig
 from l3masking.regimes import METHODS, encode_task, mask_texts, run_method, summarise
 from l3masking.scoring import ScoringConfig
 from l3masking.weighting import WEIGHTINGS, MetaConfig
-from study.layout import FIXED_WEIGHTS, LABELS
+from study.pages.layout import FIXED_WEIGHTS, LABELS
 
 # name -> policy, weighting, needs scores: one line per entry of METHODS
 ARMS = {

@@ -11,8 +11,8 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from l3masking.errors import EnvironmentFault, InputError
-from study import remote
-from study.remote import Remote, check_url, is_url
+from study.distant import remote
+from study.distant.remote import Remote, check_url, is_url
 
 
 @pytest.fixture(params=["memory", "file", "dir"])

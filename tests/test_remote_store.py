@@ -13,9 +13,9 @@ from fsspec.implementations.memory import MemoryFileSystem
 from small_records import KEY, OTHER, record
 
 from l3masking.errors import EnvironmentFault, InputError
-from study import lease, remote
-from study.remote import Remote
-from study.remote_store import RemoteStore, copy_of
+from study.distant import lease, remote
+from study.distant.remote import Remote
+from study.distant.remote_store import RemoteStore, copy_of
 from study.store import NondeterminismWarning, QuarantineWarning, content_key
 
 Machine = Callable[[str], RemoteStore]

@@ -20,7 +20,7 @@ from rich.console import Console
 from l3masking.errors import InputError
 from study.aggregate import Cell, cells, timing_rows
 from study.compare import compare
-from study.page import About
+from study.pages.page import About
 from study.report import FORMATS, export, latex, markdown, results_csv, results_json, terminal_table
 
 REQUIRED = (  # design.md 5

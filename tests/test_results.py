@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from l3masking.errors import InputError
 from study import cli
-from study.answers import answer
+from study.comparing.answers import answer
 from study.plan import make_plan
 from study.published import PAPER
 from study.results import _small, gather, planned, reordered, write_tables

@@ -17,8 +17,8 @@ from l3masking.rows import Rows
 from l3masking.scoring import ScoringConfig, score_tokens
 from l3masking.splits import Parts
 from study import score
+from study.distant.places import fetched
 from study.inputs import held_data, held_encoder, identify, sources
-from study.places import fetched
 from study.score import ScoreJob, ScoringWorker, execute_serially, parts, read_scores, score_job, shards
 from study.space import read_space
 from study.spec import Resources

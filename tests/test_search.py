@@ -16,7 +16,7 @@ import study.search
 import study.trial
 from l3masking.evaluation import NonFiniteLoss
 from study.resolved import read_resolved
-from study.search_space import FIRST_SEED
+from study.searching.space import FIRST_SEED
 from study.store import Store
 
 MEAN = {"masking.mean": {"uniform": [0.05, 0.6], "step": 0.05}}

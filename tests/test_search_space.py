@@ -11,8 +11,8 @@ from test_plan import KNOWN
 
 from l3masking.errors import InputError
 from study.plan import make_plan
-from study.search_plan import searches
-from study.search_space import FIRST_SEED, Distribution, SearchConfig
+from study.searching.plan import searches
+from study.searching.space import FIRST_SEED, Distribution, SearchConfig
 from study.space import make_space
 from study.spec import StudySpec, plain
 

@@ -11,9 +11,9 @@ from optuna.trial import TrialState
 from test_plan import KNOWN
 from test_search_space import MEAN, space
 
-from study.journal import open_journal
-from study.search_plan import Search, searches
-from study.searcher import Explorer, tried, weak
+from study.searching.journal import open_journal
+from study.searching.plan import Search, searches
+from study.searching.searcher import Explorer, tried, weak
 
 
 def some(**config: Any) -> list[Search]:

@@ -12,8 +12,8 @@ from small_study import write_study
 from l3masking.data import DATASETS, DataSpec
 from l3masking.regimes import METHODS
 from study.inputs import identify_at_hand
+from study.outlook.sizes import DataSize, data_sizes, expected_size, passes, training_size
 from study.plan import make_plan
-from study.sizes import DataSize, data_sizes, expected_size, passes, training_size
 from study.space import read_space
 from study.spec import Generated
 from study.toytask import TaskConfig

@@ -12,9 +12,9 @@ from l3masking.data import DATASETS
 from l3masking.encoders import ENCODERS, EncoderSpec
 from l3masking.errors import InputError
 from l3masking.finetune import PRESETS, FinetuneConfig
+from study.settings.yaml_file import dump_yaml
 from study.space import Generated, Pair, Resources, StudySpec, read_space
 from study.spec import SECTIONS, configs
-from study.yaml_file import dump_yaml
 
 SPACES = Path(__file__).parents[1] / "search_spaces"
 

@@ -7,9 +7,9 @@ from space_files import GOOD, refusal
 
 from l3masking.data import DATASETS
 from l3masking.encoders import EncoderSpec
+from study.settings.yaml_file import dump_yaml
 from study.space import Generated, Pair, Resources
 from study.spec import SECTIONS
-from study.yaml_file import dump_yaml
 
 BROKEN = {  # what is added to GOOD -> words of the one line about it
     "serch: {trials: 20}": ["serch", "unknown key", "known: name"],

@@ -16,13 +16,13 @@ from rich.console import Console
 from small_study import command
 from terminals import screen, under_terminal
 
-import study.status as module
+import study.watching.status as module
 from l3masking.errors import InputError
-from study.live import FILE, Counts, Progress, read_view
 from study.plan import make_plan
 from study.resolved import read_resolved
-from study.status import driver_line, look, status_lines, totals_line, watch, work_lines
 from study.store import Store
+from study.watching.live import FILE, Counts, Progress, read_view
+from study.watching.status import driver_line, look, status_lines, totals_line, watch, work_lines
 
 
 @pytest.fixture
@@ -177,8 +177,8 @@ def test_watching_ends_with_the_run(at_work: Path, monkeypatch, capsys) -> None:
 
 WATCHED = """
 import sys
-import study.status
-study.status.REDRAW = 0.05
+import study.watching.status
+study.watching.status.REDRAW = 0.05
 from study.cli import main
 sys.argv = ["l3study", "status", {root!r}, "--watch"]
 main()

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from plans import KNOWN, records_of, space
 
+from study.outlook.summary import describe, summarize
 from study.plan import make_plan, narrow
 from study.space import read_space
-from study.summary import describe, summarize
 from study.trials import Identities
 
 SPACES = Path(__file__).parents[1] / "search_spaces"

@@ -7,7 +7,7 @@ from mlflow_store import QUIET, clean_environment, client_of, contents, empty_da
 from small_study import command
 from tracked_study import trial_records, write_study
 
-from study import mlflow_database
+from study.mirror import database as mlflow_database
 from study.plan import make_plan
 from study.results import planned
 from study.store import Store

@@ -8,8 +8,8 @@ from compared_cells import seeded
 
 from l3masking.metrics import METRICS
 from study.compare import compare
-from study.paired import named_generator
-from study.texts import Truth, resample_texts
+from study.comparing.paired import named_generator
+from study.comparing.texts import Truth, resample_texts
 
 TEXTS, CLASSES = 80, 3
 LABELS = named_generator("labels").integers(0, CLASSES, TEXTS).astype(np.int32)

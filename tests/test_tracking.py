@@ -15,11 +15,12 @@ from mlflow_store import QUIET, clean_environment, client_of, rows, runs_of
 from tracked_study import make_failure, make_record
 
 from l3masking.errors import EnvironmentFault, InputError
-from study import mlflow_database, mlflow_feed
 from study.aggregate import cells
-from study.mlflow_client import PARENT, Client
-from study.mlflow_database import prepare_database, resolve_uri
-from study.mlflow_session import Session
+from study.mirror import database as mlflow_database
+from study.mirror import feed as mlflow_feed
+from study.mirror.client import PARENT, Client
+from study.mirror.database import prepare_database, resolve_uri
+from study.mirror.session import Session
 from study.store import Store
 from study.tracking import STALE, Mirror, sync
 
@@ -233,7 +234,7 @@ def test_a_batch_whose_answer_was_lost_is_sent_again_without_doubling_a_point(fo
 
     with monkeypatch.context() as patch:
         patch.setattr(Client, "set_status", die)
-        patch.setattr("study.mlflow_client.open_bulk", lambda *_: None)  # as with a server
+        patch.setattr("study.mirror.client.open_bulk", lambda *_: None)  # as with a server
         mirror = Mirror(folder, "tiny")
         mirror.add(RECORDS[0])
         assert "the answer was lost" in mirror.close(60)

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import study.truth
+import study.comparing.truth
 from l3masking.data import DataSpec, load_data
+from study.comparing.truth import true_labels
 from study.results import planned
 from study.spec import Generated
-from study.truth import true_labels
 
 
 def test_labels_are_those_of_the_dataset(finished_study: Path):
@@ -29,7 +29,7 @@ def test_labels_are_those_of_the_dataset(finished_study: Path):
 def test_a_generated_world_is_not_made_for_it(finished_study: Path, monkeypatch: pytest.MonkeyPatch):
     resolved = planned(finished_study / "out")
     spec = dataclasses.replace(resolved.spec, datasets={"words": Generated(generated="toyworld")})
-    monkeypatch.setattr(study.truth, "find_world", lambda: None)
-    monkeypatch.setattr(study.truth, "concrete_data", lambda spec: pytest.fail("it would be made"))
+    monkeypatch.setattr(study.comparing.truth, "find_world", lambda: None)
+    monkeypatch.setattr(study.comparing.truth, "concrete_data", lambda spec: pytest.fail("it would be made"))
     found, missing = true_labels(resolved._replace(spec=spec), ["words"])
     assert (found, missing) == ({}, {"words": "its generated texts are not on this machine"})

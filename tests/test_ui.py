@@ -19,9 +19,9 @@ from small_study import PROJECT, command
 from tracked_study import write_study
 
 from l3masking.errors import EnvironmentFault, InputError
-from study import mlflow_server
-from study.mlflow_page import CELLS, SHARED
-from study.mlflow_server import free_port
+from study.mirror import server as mlflow_server
+from study.mirror.page import CELLS, SHARED
+from study.mirror.server import free_port
 
 pytestmark = [QUIET, pytest.mark.slow]
 
@@ -221,7 +221,7 @@ def test_without_a_database_it_says_how_to_make_one(tmp_path):
 
 
 def test_a_locked_database_is_told_in_a_line(tmp_path, monkeypatch):
-    monkeypatch.setattr("study.mlflow_database.BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("study.mirror.database.BUSY_SECONDS", 0.1)
     holder = sqlite3.connect(empty_database(tmp_path), isolation_level=None)
     holder.execute("begin exclusive")
     try:

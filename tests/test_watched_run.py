@@ -11,8 +11,8 @@ from small_study import NoMirror, command, write_study
 
 import study.run
 from study import schedule
-from study.live import Counts, Progress, read_view
-from study.status import look
+from study.watching.live import Counts, Progress, read_view
+from study.watching.status import look
 
 
 @pytest.fixture(autouse=True)

@@ -7,9 +7,9 @@ import dataclasses
 import pytest
 from compared_cells import better, seeded
 
-from study.against import Origin, against_paper, against_study
 from study.compare import Comparison, compare
-from study.wording import families, interval_text, p_text, points, remarks, seeds_text, sentence, title
+from study.comparing.against import Origin, against_paper, against_study
+from study.comparing.wording import families, interval_text, p_text, points, remarks, seeds_text, sentence, title
 
 TEN = [0.70, 0.72, 0.71, 0.69, 0.73, 0.70, 0.74, 0.72, 0.71, 0.70]
 UP = [0.021, 0.019, 0.024, 0.017, 0.022, 0.018, 0.023, 0.02, 0.025, 0.016]

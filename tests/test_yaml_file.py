@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from l3masking.errors import InputError
-from study.yaml_file import MAX_BYTES, dump_yaml, parse_yaml, read_yaml
+from study.settings.yaml_file import MAX_BYTES, dump_yaml, parse_yaml, read_yaml
 
 VALUES = {
     "1e-5": 1e-5,

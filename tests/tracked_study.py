@@ -9,7 +9,7 @@ from typing import Any
 
 from study.plan import make_plan
 from study.resolved import Resolved, write_resolved
-from study.search_plan import searches
+from study.searching.plan import searches
 from study.space import make_space
 from study.store import Store
 from study.trials import Identities, Trial

@@ -27,7 +27,7 @@ def find_space(name: str) -> Path:
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    from study.checked import nearest
+    from study.settings.checked import nearest
 
     known = sorted({file.stem for folder in folders for file in folder.glob("*.yaml")})
     raise InputError(f"{name}: no such file and no space of this name; {nearest(name, known)}")

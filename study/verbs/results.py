@@ -14,7 +14,7 @@ def export(
     formats: Annotated[str, typer.Option("--format", help="Comma separated: md, tex, csv, json.")] = "md,tex,csv,json",
 ) -> None:
     """Write tables, figures and report.html again from the records."""
-    from study.places import opened
+    from study.distant.places import opened
     from study.results import write_tables
 
     _, files = write_tables(opened(folder), [name.strip() for name in formats.split(",")])
@@ -33,9 +33,9 @@ def compare(
 ) -> None:
     """Say which row is better, by how much, and whether that may be chance: paired by seed, tested, in plain words."""
     from l3masking.errors import InputError
-    from study.answers import answer
-    from study.comparison_report import comparisons_json, comparisons_text
-    from study.places import opened
+    from study.comparing.answers import answer
+    from study.comparing.report import comparisons_json, comparisons_text
+    from study.distant.places import opened
 
     if form not in ("text", "json"):
         raise InputError(f"--format {form}: choose from text, json")

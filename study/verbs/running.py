@@ -58,17 +58,17 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Show cells, trials, what is done and left, time and disk, without computing anything. Works offline."""
-    from study.briefs import briefs
-    from study.calibration_file import read_calibration
+    from study.distant.places import find_place, opened
     from study.inputs import identify_at_hand
-    from study.places import find_place, opened
+    from study.outlook.briefs import briefs
+    from study.outlook.calibration_file import read_calibration
+    from study.outlook.sizes import data_sizes
+    from study.outlook.summary import describe, summarize
     from study.plan import left, make_plan, narrow
     from study.resolved import Resolved, changed, identified, pinned, read_resolved
-    from study.search_plan import searches
-    from study.sizes import data_sizes
+    from study.searching.plan import searches
     from study.space import read_space
     from study.store import Store
-    from study.summary import describe, summarize
 
     spec = read_space(find_space(space), sets or ())
     root = opened(find_place(out, spec.name))
@@ -99,8 +99,8 @@ def plan(
 
 def _calibrate(spec: StudySpec, identities: Identities, trials: Sequence[Trial], root: Path) -> None:
     """Time what is at hand, and keep it for later plans. What is said goes to stderr: stdout may be JSON."""
-    from study.calibrate import calibrate
-    from study.calibration_file import write_calibration
+    from study.outlook.calibrate import calibrate
+    from study.outlook.calibration_file import write_calibration
 
     measured = calibrate(spec, identities, trials, lambda line: print(line, file=sys.stderr, flush=True))
     root.mkdir(parents=True, exist_ok=True)
@@ -120,9 +120,9 @@ def _run(space: str, **options: Any) -> None:
 
 def _run_to_end(space: str, given: dict[str, Any]) -> int:
     """The exit code of a run that came to its tables."""
-    from study.progress import reporter
     from study.report import terminal_table
     from study.run import RunOptions, run_study
+    from study.watching.progress import reporter
 
     options = RunOptions(space=find_space(space), **given)
     with reporter() as live:

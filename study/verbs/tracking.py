@@ -21,9 +21,9 @@ def ui(
     no_open: Annotated[bool, typer.Option("--no-open", help="Print the links and open no browser.")] = False,
 ) -> None:
     """Show the study in MLflow's UI, for this machine alone, until Ctrl-C."""
-    from study.mlflow_feed import STALE
-    from study.mlflow_server import serve
-    from study.places import opened
+    from study.distant.places import opened
+    from study.mirror.feed import STALE
+    from study.mirror.server import serve
 
     root = opened(folder)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends the server as Ctrl-C does
@@ -46,12 +46,12 @@ def ui(
 
 def sync(folder: Folder, tracking_uri: Uri = None) -> None:
     """Bring MLflow up to date with the records: the study's own database, or any other store or server."""
-    from study.mlflow_database import redacted
-    from study.mlflow_page import opening
-    from study.places import open_store, opened
+    from study.distant.places import open_store, opened
+    from study.mirror.database import redacted
+    from study.mirror.page import opening
     from study.plan import make_plan
     from study.results import gather, planned
-    from study.search_space import SEARCH_FOLDER
+    from study.searching.space import SEARCH_FOLDER
     from study.store import Store
     from study.tracking import sync as rebuild
 

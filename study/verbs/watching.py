@@ -26,9 +26,9 @@ def status(
 
         print(describe_job(folder, address))
         return
-    from study.places import opened
-    from study.status import look, status_lines
-    from study.status import watch as go_on
+    from study.distant.places import opened
+    from study.watching.status import look, status_lines
+    from study.watching.status import watch as go_on
 
     root = opened(folder)
     if not watch:
@@ -48,15 +48,15 @@ def explain(
     key: Annotated[str, typer.Argument(help="Of a training or a record, or its beginning: 4 digits or more.")],
 ) -> None:
     """Show all that is known of one training: settings, state, curve, failure, and the command that repeats it."""
-    from study.explain import explain as tell
-    from study.places import opened
+    from study.distant.places import opened
+    from study.watching.explain import explain as tell
 
     print(tell(opened(folder), key))
 
 
 def slots(resources: Resources) -> int:
     """Trials that run at a time, as far as this machine tells."""
-    from study.estimate import local_slots
+    from study.outlook.estimate import local_slots
 
     return local_slots(resources)
 

@@ -41,9 +41,9 @@ def main() -> None:
 
 def measure(trials: int) -> dict[str, Any]:
     """All numbers. Imports are done before the clock starts, as a user's second plan has them in the disk cache."""
+    from study.outlook.summary import describe, summarize
     from study.plan import make_plan
     from study.space import read_space
-    from study.summary import describe, summarize
     from study.trials import Identities
 
     space = PROJECT / "search_spaces" / "paper.yaml"

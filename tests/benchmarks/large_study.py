@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from study.outlook.summary import summarize
 from study.plan import make_plan
 from study.resolved import Resolved, write_resolved
 from study.results import write_tables
 from study.space import make_space
 from study.spec import StudySpec
 from study.store import SCHEMA, Store
-from study.summary import summarize
 from study.trials import Identities, Trial
 
 TEST_TEXTS = {"acl-arc": 139, "ohsumed": 4043, "imdb": 22500}

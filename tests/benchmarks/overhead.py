@@ -97,8 +97,8 @@ def measure(folder: Path, trials: int, profile: Path | None) -> dict[str, Any]:
 
 def study(space: Path, out: Path, executor: str, count: int) -> dict[str, float]:
     """Seconds of a whole run, and those until its first and its last trial had ended."""
-    from study.progress import PlainReporter
     from study.run import RunOptions, run_study
+    from study.watching.progress import PlainReporter
 
     ends: list[float] = []
 

@@ -1,0 +1,1 @@
+"""Rows against rows; `study.compare` is its core."""

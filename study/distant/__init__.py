@@ -1,0 +1,1 @@
+"""Studies at a URL and jobs on a cluster; `study.cluster` submits them."""

@@ -1,0 +1,1 @@
+"""How large, how long, how much room: before a run, and beside it."""

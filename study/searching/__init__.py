@@ -1,0 +1,1 @@
+"""What a search is, tries and finds; `study.search` is its stage of a run."""

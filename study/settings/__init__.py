@@ -1,0 +1,1 @@
+"""From the text of a settings file to checked values."""
