@@ -6,35 +6,12 @@ Nothing is downloaded, nothing is left behind, and no question takes longer than
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from l3masking.errors import EnvironmentFault, InputError
+from study.doctors.findings import Finding, Patient
 from study.files import Place
 from study.spec import StudySpec
-
-State = Literal["ok", "warn", "FAIL"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One thing that was looked at."""
-
-    name: str
-    state: State
-    text: str
-    mend: str = ""  # of what is not ok
-
-
-@dataclass(frozen=True, kw_only=True)
-class Patient:
-    """What is to be looked at beside the machine."""
-
-    spec: StudySpec | None = None  # a study that is to run here
-    out: Place  # where it goes; for no study, where studies go
-    address: str | None = None  # of a cluster's dashboard
-
 
 Check = Callable[[Patient], Iterator[Finding]]
 

@@ -33,8 +33,8 @@ from study.spec import Resources, StudySpec, plain
 from study.store import Store, write_atomic
 from study.tracking import Mirror
 from study.trials import Identities, Trial
-from study.watching.live import Progress, followed
-from study.watching.progress import Reporter
+from study.watching.live import Progress
+from study.watching.progress import Reporter, followed
 from study.watching.telling import GridTeller, SearchTeller
 
 
@@ -210,6 +210,7 @@ class _Run:
         if not wanted:
             return
         from study.search import Stage
+        from study.searching.tune import tune_searches  # Optuna and Ray Tune, which only a search needs
 
         stage = Stage(self.place, wanted, self.assigner.of_search)
         teller = SearchTeller(stage, self.reporter, self.mirror)
@@ -219,7 +220,8 @@ class _Run:
             elif stage.explorer.total:
                 self.connect()
                 check_on_ray(self.store.root, [stage.sample(search) for search in wanted])
-                stage.on_ray([self.spec.resources_of(s.encoder, s.dataset) for s in wanted], teller.tried)
+                takes = [self.spec.resources_of(search.encoder, search.dataset) for search in wanted]
+                tune_searches(stage, takes, teller.tried)
         finally:
             self.failed += teller.failed
             found = {key: plain(finding) for key, finding in stage.findings().items()}

@@ -30,7 +30,7 @@ from l3masking.scoring import ScoringConfig, TokenScores, score_tokens
 from study.distant.places import Place, fetched, put
 from study.files import canonical, content_key
 from study.inputs import DataSource, EncoderSource, held_data, held_encoder
-from study.outlook.peak import limit_share
+from study.outlook.gpu import limit_share
 from study.spec import Resources, plain
 
 SCHEMA = 1  # of a score folder; part of its key. Another cut into shards needs another number

@@ -16,7 +16,6 @@ from study.distant.places import Place, inside, open_store
 from study.searching.journal import open_journal
 from study.searching.plan import Search
 from study.searching.space import SEARCH_FOLDER
-from study.spec import Resources
 from study.trial import Assignment, execute
 
 Assign = Callable[[Search, Mapping[str, Any], int], Assignment]  # search, values of its parameters, seed
@@ -52,12 +51,15 @@ class Stage:
     """The searches of one run. Importing it imports Optuna and Ray Tune, which only a search needs."""
 
     def __init__(self, place: Place, searches: Sequence[Search], assign: Assign) -> None:
-        from study.searching.searcher import Explorer
-
         self.store = open_store(inside(place, SEARCH_FOLDER))
         self.searches, self.assign = list(searches), assign
-        self.storage = open_journal(self.store.root)
-        self.explorer = Explorer(searches, self.storage)
+        self.reopen()
+
+    def reopen(self) -> None:
+        """Read the journal anew: what was running is at the head of its queue again."""
+        from study.searching.searcher import Explorer
+
+        self.explorer = Explorer(self.searches, open_journal(self.store.root))
 
     def serially(self, tried: Tried) -> None:
         """One setting after the other, in this process."""
@@ -70,12 +72,6 @@ class Stage:
                     break
             self.explorer.on_trial_complete(name, result)
             tried(self.attempt(suggestion, result))
-
-    def on_ray(self, resources: Sequence[Resources], tried: Tried) -> str | None:
-        """All searches under one Ray Tune run. `resources`: of each search; why it broke off, or None."""
-        from study.searching.tune import tune_searches
-
-        return tune_searches(self, resources, tried)
 
     def attempt(self, suggestion: Mapping[str, Any], result: Mapping[str, Any], reason: str | None = None) -> Attempt:
         """What has been learnt of a suggestion."""

@@ -22,7 +22,7 @@ from l3masking.saving import save_tuned
 from l3masking.scoring import TokenScores
 from study.distant.places import Place, fetched, open_store
 from study.inputs import DataSource, EncoderSource, held_data, held_encoder
-from study.outlook.peak import limit_share
+from study.outlook.gpu import limit_share
 from study.score import read_scores
 from study.spec import Resources, configs
 from study.store import SCHEMA, Store

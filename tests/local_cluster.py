@@ -123,7 +123,11 @@ def local_cluster(cpus: int, *, guarded: bool = True) -> Iterator[LocalCluster]:
     finally:
         for number in reversed(cluster.nodes):
             _kill(cluster, number)
-        shutil.rmtree(folder, ignore_errors=True)
+        for _ in range(5):  # the dead may have written while it was emptied
+            shutil.rmtree(folder, ignore_errors=True)
+            if not folder.exists():
+                break
+            time.sleep(0.5)
 
 
 def _start(cluster: LocalCluster, number: int, *words: str, **environment: str) -> None:

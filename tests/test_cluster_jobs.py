@@ -13,7 +13,7 @@ from local_cluster import LocalCluster, local_cluster, wait_for
 from small_study import NoMirror, command, marks, records, results, write_study
 
 from study.distant.access import reach
-from study.doctor import Patient
+from study.doctors.findings import Patient
 from study.doctors.ray_cluster import cluster as look_at_cluster
 from study.store import Store
 

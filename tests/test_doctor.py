@@ -20,10 +20,11 @@ from small_study import command, write_space, write_study
 from l3masking.errors import EnvironmentFault
 from study.distant import access
 from study.distant.access import Access
-from study.doctor import Finding, Patient, all_checks, describe, examine, place_of
+from study.doctor import all_checks, describe, examine, place_of
 from study.doctors import machine as doctor_machine
 from study.doctors import places as doctor_places
 from study.doctors import ray_cluster as doctor_ray
+from study.doctors.findings import Finding, Patient
 from study.space import read_space
 
 

@@ -14,7 +14,7 @@ from plans import KNOWN, space
 from l3masking.errors import InputError
 from study.outlook import fit
 from study.outlook.fit import FILE, check_fits, heaviest, misfit
-from study.outlook.peak import CONTEXT, GIB, Device
+from study.outlook.gpu import CONTEXT, GIB, Device
 from study.plan import make_plan
 
 DEVICE = Device(name="made-up GPU", total=80 * GIB)

@@ -15,8 +15,8 @@ import pytest
 from plans import KNOWN, space
 
 from study.plan import make_plan
-from study.watching.live import BEAT, FILE, SILENT, Counts, Progress, born, exists, followed, read_view
-from study.watching.progress import PlainReporter
+from study.watching.live import BEAT, FILE, SILENT, Counts, Progress, born, exists, read_view
+from study.watching.progress import PlainReporter, followed
 
 TRIALS = make_plan(space(seeds=3, methods=["stl", "rtm"]), KNOWN)
 STL, RTM = TRIALS[0].cell, TRIALS[1].cell

@@ -17,7 +17,8 @@ from l3masking.rng import stream
 from study.assign import Assigner
 from study.inputs import held_encoder, identify
 from study.outlook import peak
-from study.outlook.peak import CONTEXT, GIB, Device, limit_share, measure_peak
+from study.outlook.gpu import CONTEXT, GIB, Device, limit_share
+from study.outlook.peak import measure_peak
 from study.plan import make_plan
 from study.space import read_space
 from study.spec import configs

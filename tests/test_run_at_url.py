@@ -28,7 +28,7 @@ def test_a_study_begun_here_is_finished_elsewhere(finished_study: Path, tmp_path
     machine("a")
     said = command("run", space, "--out", url, "--limit", "4")
     assert said.code == 0, said.err
-    assert f"study    {url}" in said.out
+    assert f"study small in {url}" in said.out
     assert len(records(there)) == 8
     assert {path.name for path in there.iterdir()} >= {"resolved.yaml", "space.yaml", "records", "scores", "tables"}
     machine("b")

@@ -14,6 +14,7 @@ from small_study import NoMirror, Said, command, marks, records, results, write_
 import study.run
 import study.search
 import study.trial
+from l3masking.errors import EnvironmentFault
 from l3masking.evaluation import NonFiniteLoss
 from study.resolved import read_resolved
 from study.searching.space import FIRST_SEED
@@ -203,3 +204,23 @@ def test_a_filter_says_which_searches_run(tmp_path: Path, mirror) -> None:
     said = run(tmp_path, "--only", "method=l3masking,variant=best")
     assert said.code == 0, said.err
     assert len(tried(tmp_path)) == 8
+
+
+def test_where_ray_tune_breaks_off_the_journal_says_what_is_left(tmp_path: Path, monkeypatch) -> None:
+    from study.searching import tune
+
+    written(tmp_path)
+    asked: list[int] = []
+
+    class Broken:
+        def reopen(self) -> None:
+            asked.append(0)
+
+    monkeypatch.setattr(tune, "_round", lambda *_: "out of memory")
+    with pytest.raises(EnvironmentFault, match="3 times \\(out of memory\\)"):
+        tune.tune_searches(Broken(), [], lambda _: None)  # type: ignore[arg-type]
+    assert len(asked) == 3
+    ends = ["out of memory", None]
+    monkeypatch.setattr(tune, "_round", lambda *_: ends.pop(0))
+    tune.tune_searches(Broken(), [], lambda _: None)  # type: ignore[arg-type]
+    assert ends == []

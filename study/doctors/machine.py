@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from study.doctor import Finding, Patient
+from study.doctors.findings import Finding, Patient
 
 DISTRIBUTION = "l3masking-study"
 SHOWN = ("ray", "torch", "transformers", "datasets", "optuna", "mlflow")

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from study.distant.places import is_url
-from study.doctor import Finding, Patient
+from study.doctors.findings import Finding, Patient
 from study.files import write_atomic, write_new
 
 NETWORK = ("nfs", "nfs4", "lustre", "gpfs", "cifs", "smb3", "ceph", "beegfs", "9p", "afs", "glusterfs", "fuse.")

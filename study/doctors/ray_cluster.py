@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from study.cluster import NO_TOKEN
 from study.distant import access
-from study.doctor import Finding, Patient
+from study.doctors.findings import Finding, Patient
 from study.doctors.machine import version_of
 
 SECONDS = 5.0  # for an answer of a cluster

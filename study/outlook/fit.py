@@ -17,13 +17,13 @@ import torch
 
 from l3masking.errors import InputError
 from study.files import canonical, content_key, write_atomic
-from study.outlook.peak import CONTEXT, GIB, Cuda, Device, limit_share, measure_peak
+from study.outlook.gpu import CONTEXT, GIB, Cuda, Device
+from study.outlook.peak import measure_peak
 from study.outlook.sizes import passes
 
 if TYPE_CHECKING:
     from study.trial import Assignment
 
-__all__ = ["check_fits", "check_on_ray", "heaviest", "limit_share", "measure_peak", "misfit"]
 
 FILE = "fits.json"
 SCHEMA = 1  # of the file; another one is as good as none

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,57 +17,11 @@ from l3masking.regimes import METHODS
 from l3masking.selection import EvaluateConfig
 from l3masking.steps import Auxiliary, Examples
 from study.inputs import held_data, held_encoder
+from study.outlook.gpu import Cuda, Gpu
 from study.spec import configs
 
 if TYPE_CHECKING:
     from study.trial import Assignment
-
-GIB = 2**30
-CONTEXT = 0.75 * GIB  # of each process beside torch's own memory: CUDA context, libraries' workspaces (an assumption)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Device:
-    """A GPU, as far as it matters here."""
-
-    name: str
-    total: int  # bytes
-
-
-class Gpu(Protocol):
-    """What is asked of the GPU of this process; tests put another one in its place."""
-
-    @property
-    def place(self) -> str:
-        """As torch names it."""
-        ...
-
-    def describe(self) -> Device: ...
-
-    def start(self) -> None:
-        """Forget earlier peaks."""
-        ...
-
-    def peak(self) -> int:
-        """Most bytes that torch has reserved since `start`."""
-        ...
-
-
-class Cuda:
-    """The GPU that Ray, or the environment, gave to this process."""
-
-    place = "cuda"
-
-    def describe(self) -> Device:
-        properties = torch.cuda.get_device_properties(0)
-        return Device(name=properties.name, total=properties.total_memory)
-
-    def start(self) -> None:
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-
-    def peak(self) -> int:
-        return int(torch.cuda.max_memory_reserved())
 
 
 def measure_peak(assignment: Assignment, gpu: Gpu | None = None) -> int:
@@ -132,13 +85,3 @@ def _texts(encoder: Encoder, count: int, length: int) -> list[Any]:
 
 def _labelled(texts: Sequence[Any], classes: int) -> Examples:
     return Examples(texts, torch.arange(len(texts)) % classes)
-
-
-def limit_share(gpu: float, device: Gpu | None = None) -> None:
-    """Keep torch of this process within its fraction of the GPU, so that a training that grows ends alone.
-
-    Does nothing for a whole GPU or none. To be called before the first tensor is put on the GPU.
-    """
-    if 0 < gpu < 1:
-        total = (device or Cuda()).describe().total
-        torch.cuda.set_per_process_memory_fraction(max(0.0, gpu - CONTEXT / total))

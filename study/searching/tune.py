@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from study.schedule import CRASHES, Stopped, fit, most_slots, run_config, stop_on_sigterm
+from l3masking.errors import EnvironmentFault
+from study.schedule import CRASHES, ROUNDS, Stopped, fit, most_slots, run_config, stop_on_sigterm
 from study.spec import Resources
 
 if TYPE_CHECKING:
@@ -32,11 +33,23 @@ class Screen(FIFOScheduler):
         return FIFOScheduler, ()  # Tune pickles it for a restore that never happens
 
 
-def tune_searches(stage: Stage, resources: Sequence[Resources], tried: Tried) -> str | None:
-    """Try what is left of all searches, as many settings at a time as fit. Returns why Tune broke off, or None.
+def tune_searches(stage: Stage, resources: Sequence[Resources], tried: Tried) -> None:
+    """Try what is left of all searches, as many settings at a time as fit.
 
-    `resources`: what a trial of each search takes. Raises Stopped on SIGTERM or Ctrl-C.
+    `resources`: what a trial of each search takes. Where a death ends the whole of Ray Tune, the journal says what is
+    left, ROUNDS times in all. Raises Stopped on SIGTERM or Ctrl-C, EnvironmentFault after the last round.
     """
+    broken: str | None = None
+    for _ in range(ROUNDS):
+        broken = _round(stage, resources, tried)
+        if broken is None:
+            return
+        stage.reopen()
+    raise EnvironmentFault(f"the search: Ray Tune ended {ROUNDS} times ({broken}); the same command goes on with it")
+
+
+def _round(stage: Stage, resources: Sequence[Resources], tried: Tried) -> str | None:
+    """One Tuner over what is left; why it broke off, or None where it returned."""
     total = stage.explorer.total
     if not total:
         return None

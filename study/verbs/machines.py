@@ -37,7 +37,8 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="A list of objects.")] = False,
 ) -> None:
     """Look at packages, processor, GPUs, tokens, folders, caches and networks before a run. Works offline."""
-    from study.doctor import Patient, describe, examine, place_of
+    from study.doctor import describe, examine, place_of
+    from study.doctors.findings import Patient
     from study.space import read_space
 
     spec = read_space(find_space(space), sets or ()) if space else None

@@ -13,8 +13,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Container, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Container, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,7 +22,6 @@ from study.files import canonical, write_atomic
 
 if TYPE_CHECKING:
     from study.trials import Trial
-    from study.watching.progress import Reporter
 
 FILE = "progress.json"
 SCHEMA = 1  # of the file; another one is as good as none
@@ -158,17 +156,6 @@ class Progress:
             write_atomic(self._path, canonical(value))
         except OSError as error:
             log.warning("%s cannot be written (%s): `status` shows the last one", self._path, error.strerror)
-
-
-@contextmanager
-def followed(root: Path, reporter: Reporter) -> Iterator[Progress]:
-    """The progress of one run, shown by its reporter; its last word is an error unless `close` has said another."""
-    progress = Progress(root)
-    try:
-        reporter.follow(progress)
-        yield progress
-    finally:
-        progress.close("ended by an error")
 
 
 @dataclass(frozen=True, kw_only=True)

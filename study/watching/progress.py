@@ -6,7 +6,8 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -23,8 +24,7 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 from rich.table import Column, Table
 
-if TYPE_CHECKING:
-    from study.watching.live import Cell, Counts, Progress
+from study.watching.live import Cell, Counts, Progress
 
 EVERY = 30.0  # seconds between two summaries where there is no terminal
 PER_SECOND = 2  # times that a terminal is drawn anew
@@ -156,3 +156,14 @@ def reporter() -> Iterator[Reporter]:
     live = LiveReporter(console)
     with Live(get_renderable=live.picture, console=console, refresh_per_second=PER_SECOND):
         yield live
+
+
+@contextmanager
+def followed(root: Path, reporter: Reporter) -> Iterator[Progress]:
+    """The progress of one run, shown by its reporter; its last word is an error unless `close` has said another."""
+    progress = Progress(root)
+    try:
+        reporter.follow(progress)
+        yield progress
+    finally:
+        progress.close("ended by an error")
