@@ -15,6 +15,7 @@ from study.aggregate import Cell
 from study.assign import Assigner
 from study.checkout import program_commit
 from study.distant.luggage import vanishes
+from study.distant.nodes import check_shared
 from study.distant.places import Place, find_place, open_store
 from study.inputs import identify
 from study.mirror.page import opening
@@ -23,7 +24,7 @@ from study.outlook.fit import check_on_ray
 from study.outlook.forecast import Forecast
 from study.outlook.sizes import passes
 from study.plan import left, make_plan, narrow
-from study.resolved import Resolved, changed, identified, pinned, read_resolved, write_resolved
+from study.resolved import FILE, Resolved, changed, identified, pinned, read_resolved, write_resolved
 from study.schedule import Stopped, most_slots, ray_session, run_on_ray, run_serially
 from study.score import Done, ScoreJob, Shard, execute_on_ray, execute_serially, score_job
 from study.searching.plan import Search, searches
@@ -78,6 +79,7 @@ def run_study(options: RunOptions, reporter: Reporter) -> Finish:
         if vanishes(options.out):
             reporter.say("warning: this is the job's own folder, which vanishes with it: give --out a lasting one")
         spec, identities = settle(store.root, options.space, spec, reporter)
+        store.push()  # to a URL, before hours of work
         narrow(make_plan(spec, identities), options.only, options.limit)  # a wrong filter is told before any work
         mirror = Mirror(
             store.root,
@@ -180,6 +182,7 @@ class _Run:
         """Join Ray, with the first thing that needs it."""
         if not self.connected:
             self.session.enter_context(ray_session())
+            check_shared(self.place)
             self.connected = True
 
     def score(self) -> None:
@@ -227,6 +230,7 @@ class _Run:
             found = {key: plain(finding) for key, finding in stage.findings().items()}
             self.identities = dataclasses.replace(self.identities, found={**self.identities.found, **found})
             write_resolved(self.store.root, Resolved(self.spec, self.identities))
+            self.store.push(FILE)
             self.mirror.findings(self.identities.found.values())
             self.mirror.plan(make_plan(self.spec, self.identities))
             self.progress.expect(self.chosen(), {brief.key for brief in briefs(self.store)})
@@ -260,6 +264,7 @@ class _Run:
         """Aggregate, export and drain the mirror: also after a stop, so that what is there can be seen."""
         from study.results import write_tables  # after the trials: it draws
 
+        self.store.pull()  # of a URL: what failed on other machines
         results, files = write_tables(self.store.root)
         for failure in self.store.failures():
             self.mirror.add_failure(failure)

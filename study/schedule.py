@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Protocol
 
+from study.distant.access import guard_token
 from study.score import worker_slots
 from study.spec import Resources
 from study.trial import Assignment, died, execute
@@ -55,6 +56,8 @@ def ray_session() -> Iterator[None]:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     local: dict[str, Any] = {} if os.environ.get("RAY_ADDRESS") else {"address": "local", "include_dashboard": False}
+    if local:
+        guard_token()  # before Ray writes one that everybody may read
     handler = signal.getsignal(signal.SIGTERM)
     ray.init(logging_level=logging.ERROR, log_to_driver=False, **local)
     signal.signal(signal.SIGTERM, handler)  # Ray puts its own there, which ends the process

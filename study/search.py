@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import Any
 
 from study.distant.places import Place, inside, open_store
-from study.searching.journal import open_journal
+from study.searching.journal import FILE, open_journal
 from study.searching.plan import Search
 from study.searching.space import SEARCH_FOLDER
 from study.trial import Assignment, execute
@@ -74,7 +74,8 @@ class Stage:
             tried(self.attempt(suggestion, result))
 
     def attempt(self, suggestion: Mapping[str, Any], result: Mapping[str, Any], reason: str | None = None) -> Attempt:
-        """What has been learnt of a suggestion."""
+        """What has been learnt of a suggestion. The journal of it is made to last."""
+        self.store.push(FILE)
         reason = reason or result.get("failed") or None
         return Attempt(
             search=self.searches[suggestion["search"]],
