@@ -46,7 +46,7 @@ def test_trials_are_told_when_they_begin_and_end(tmp_path: Path, monkeypatch) ->
     held: list[Progress] = []
     begin = Progress.__init__
     monkeypatch.setattr(Progress, "__init__", lambda self, *a, **k: (held.append(self), begin(self, *a, **k))[1])
-    monkeypatch.setattr(Progress, "_write_on", lambda self: None)  # the one writer is `watched`, or an older state may win
+    monkeypatch.setattr(Progress, "_write_on", lambda self: None)  # `watched` is the one writer
     monkeypatch.setattr(schedule, "execute", watched)
     space = write_study(tmp_path, seeds=1, methods=["stl", "rtm"])
     assert command("run", space, "--out", root).code == 1
