@@ -119,7 +119,7 @@ def test_a_missing_driver_names_what_to_install(root, monkeypatch):
     monkeypatch.setattr(mlflow_database.importlib.util, "find_spec", lambda name: None)
     said = command("sync", root, "--tracking-uri", "postgresql://me:secret@127.0.0.1/db")
     assert (said.code, said.out) == (3, "")
-    assert said.err.rstrip().endswith("pip install psycopg2-binary")
+    assert said.err.rstrip().endswith("pip install 'psycopg[binary]'")
     assert "secret" not in said.err
 
 

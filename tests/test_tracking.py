@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -47,15 +48,22 @@ def test_the_uri_is_resolved_once(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("uri", "package"),
-    [("postgresql://me:secret@db/x", "psycopg2-binary"), ("mysql+nodriver://db/x", "nodriver")],
+    [("postgresql://me:secret@db/x", "psycopg[binary]"), ("mysql+nodriver://db/x", "nodriver")],
 )
 def test_a_database_whose_package_is_missing_is_named_at_once(tmp_path, monkeypatch, uri, package):
     monkeypatch.setattr(mlflow_database.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(EnvironmentFault, match=f"pip install {package}$") as error:
+    with pytest.raises(EnvironmentFault, match=re.escape(f"pip install '{package}'")) as error:
         resolve_uri(tmp_path, uri)
     assert "secret" not in str(error.value)
     monkeypatch.setattr(mlflow_database.importlib.util, "find_spec", lambda name: object())
     assert resolve_uri(tmp_path, uri) == uri
+
+
+def test_the_module_of_a_database_is_the_one_that_sqlalchemy_takes():
+    from sqlalchemy.engine import make_url
+
+    named = {scheme: make_url(f"{scheme}://host/db").get_driver_name() for scheme in mlflow_database.DRIVERS}
+    assert {scheme: module.lower() for scheme, module in mlflow_database.DRIVERS.items()} == named
 
 
 def test_importing_has_no_effect():

@@ -23,9 +23,9 @@ BUSY_SECONDS = 5.0
 LIKE = "file:%/mlartifacts"
 """Artifact locations of studies."""
 SCHEMES = ("sqlite:///", "postgresql", "mysql", "mssql", "http://", "https://")
-DRIVERS = {"postgresql": "psycopg2", "mysql": "MySQLdb", "mssql": "pyodbc"}
-"""Module that a database is reached by, where the URI names none (postgresql+psycopg://)."""
-PACKAGES = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
+DRIVERS = {"postgresql": "psycopg", "mysql": "MySQLdb", "mssql": "pyodbc"}
+"""Module that SQLAlchemy 2.1 reaches a database by, where the URI names none (postgresql+psycopg2://)."""
+PACKAGES = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
 """What installs a module that is called otherwise."""
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -50,7 +50,7 @@ def resolve_uri(folder: Path, uri: str | None) -> str:
     module = driver or DRIVERS.get(scheme)
     if scheme in DRIVERS and module and importlib.util.find_spec(module) is None:
         package = PACKAGES.get(module, module)
-        raise EnvironmentFault(f"tracking uri {redacted(uri)}: {scheme} needs a package: pip install {package}")
+        raise EnvironmentFault(f"tracking uri {redacted(uri)}: {scheme} needs a package: pip install '{package}'")
     path = uri.removeprefix("sqlite:///")
     return uri if path == uri else f"sqlite:///{Path(path).resolve()}"
 
