@@ -100,6 +100,18 @@ def test_what_was_running_is_tried_first_by_the_next_run(tmp_path: Path) -> None
     assert len(again) == 12, "none is lost, none is counted twice"
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "random"])
+def test_a_search_that_was_cut_off_ends_as_if_nothing_had_been(tmp_path: Path, sampler: str) -> None:
+    found = some(sampler=sampler, trials=14)[:1]
+    undisturbed = run_all(explorer_in(tmp_path / "a", found))
+    parts: list[dict[str, Any]] = []
+    for limit in (3, 5, 100):
+        explorer = explorer_in(tmp_path / "b", found)
+        parts += run_all(explorer, limit)
+        explorer.suggest("cut")  # it was running when the process died
+    assert parts == undisturbed
+
+
 @pytest.mark.parametrize("end", ["error", "failed", "nan", "nothing"])
 def test_a_failure_reaches_optuna_as_one_and_is_tried_again_by_the_next_run(tmp_path: Path, end: str) -> None:
     explorer = explorer_in(tmp_path)

@@ -39,12 +39,12 @@ class Explorer(Searcher):
         self._turn = 0
 
     def _asker(self, index: int, storage: Any) -> OptunaSearch:
-        search, study = self.searches[index], self.studies[index]
+        search = self.searches[index]
         return OptunaSearch(
             space={name: distribution_of(part) for name, part in search.config.parameters.items()},
             metric="value",
             mode="max",
-            sampler=sampler_of(search, len(study.get_trials(deepcopy=False))),
+            sampler=sampler_of(search, 0),
             study_name=search.name,
             storage=storage,
         )
@@ -68,6 +68,8 @@ class Explorer(Searcher):
     def _new_values(self, index: int, trial_id: str) -> dict[str, Any]:
         """What Optuna suggests; where that has been tried, the nearest setting that has not."""
         config, study, inner = self.searches[index].config, self.studies[index], self._inner[index]
+        asked_before = {str(values_of(config, trial)) for trial in study.get_trials(deepcopy=False)}
+        inner._ot_study.sampler = sampler_of(self.searches[index], len(asked_before))
         values = config.clean(inner.suggest(trial_id))
         asked = inner._ot_trials[trial_id]
         trials = study.get_trials(deepcopy=False)
@@ -177,9 +179,9 @@ def distribution_of(given: Distribution) -> optuna.distributions.BaseDistributio
     return distributions.FloatDistribution(low, top if values is None else values[-1], step=given.step)
 
 
-def sampler_of(search: Search, trials_so_far: int) -> optuna.samplers.BaseSampler:
-    """A sampler of its own for each stretch of a search: continued with the same seed it would repeat itself."""
-    seed = stream_seed(search.config.sampler_seed, "search", search.key, trials_so_far) % 2**32
+def sampler_of(search: Search, settings_so_far: int) -> optuna.samplers.BaseSampler:
+    """A sampler of its own for each setting, so that a search that was cut off goes on as if nothing had been."""
+    seed = stream_seed(search.config.sampler_seed, "search", search.key, settings_so_far) % 2**32
     if search.config.sampler == "tpe":
         return optuna.samplers.TPESampler(seed=seed)
     if search.config.sampler == "gp":
