@@ -1,0 +1,294 @@
+"""Time training steps: python tests/benchmarks/training.py [--encoder DIR --texts FILE.jsonl] [--device cuda].
+
+Three comparisons, each paired in this process, the sides in alternating order, ratios as medians over the runs:
+bare      a META-TARTAN step (window, clipping, task weights; no optimizer) against its three bare forward and
+          backward passes on the same batches, made beforehand: same weights, precision, padding and dropout
+released  the same step against one shaped as in the released code (released_step.py), on the same texts
+trainer   an STL step (optimizer included) against transformers' Trainer on the same batches, in the same order
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[depth]) for depth in (2, 1)]  # l3masking, and benchmarks
+
+from benchmarks.released_step import Micro, ReleasedStepper, Window  # noqa: E402
+from benchmarks.training_stl import stl_seconds  # noqa: E402
+from benchmarks.training_world import World, add_world_arguments, device_words, read_world  # noqa: E402
+
+from l3masking import rng  # noqa: E402
+from l3masking.batches import Chunk, draws  # noqa: E402
+from l3masking.errors import InputError  # noqa: E402
+from l3masking.finetune import FinetuneConfig  # noqa: E402
+from l3masking.heads import ClassificationHead, MultiTaskModel  # noqa: E402
+from l3masking.optim import clip_norms  # noqa: E402
+from l3masking.precision import autocast  # noqa: E402
+from l3masking.steps import Stepper  # noqa: E402
+from l3masking.weighting import WEIGHTINGS, cosine  # noqa: E402
+
+PARTS = ("bare", "released", "trainer")
+STEP_SIDES = ("step", "bare", "released")
+
+
+class Bench:
+    """One world, timed with one set of settings. All sides of `steps` share the same weights, which stay."""
+
+    def __init__(self, world: World, given: argparse.Namespace) -> None:
+        self.world, self.given, self.seed = world, given, 0
+        self.config = FinetuneConfig(precision=given.dtype)
+        self.device = world.encoder.device
+        self.model = self.fresh_model()
+        self.released = ReleasedStepper(
+            self.model,
+            world.train,
+            world.validation,
+            world.auxiliary,
+            self.config.meta,
+            precision=given.dtype,
+            dropout=self.config.model.dropout,
+            clip=self.config.optim.clip,
+            seed=self.seed,
+        )
+
+    def fresh_model(self) -> MultiTaskModel:
+        model = copy.deepcopy(self.world.encoder.model)
+        own = type(self.world.encoder)(**{**vars(self.world.encoder), "model": model})
+        return MultiTaskModel(own, self.world.num_classes, self.config.model, rng.stream(self.seed, "head")).train()
+
+    def stepper(self, model: MultiTaskModel, *, multi_task: bool, buckets: int) -> Stepper:
+        """As finetune.Trajectory makes it."""
+        return Stepper(
+            model,
+            self.world.train,
+            self.world.validation,
+            self.world.auxiliary if multi_task else None,
+            WEIGHTINGS["meta" if multi_task else "static"](2 if multi_task else 1, self.config.meta),
+            self.config.meta,
+            model_config=self.config.model,
+            batch=self.given.batch,
+            accumulate=self.given.accumulate,
+            num_chunks=buckets,
+            precision=self.given.dtype,
+            seed=self.seed,
+        )
+
+    def clock(self, work: Callable[[], object]) -> float:
+        """Seconds of some work, the device's part included."""
+        self.synchronize()
+        start = time.perf_counter()
+        work()
+        self.synchronize()
+        return time.perf_counter() - start
+
+    def synchronize(self) -> None:
+        """Wait for the device."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def steps(self, sides: Sequence[str]) -> dict[str, list[float]]:
+        """Seconds per window of each side, one value per run."""
+        stepper = self.stepper(self.model, multi_task=True, buckets=self.given.buckets)
+        scribe = self.stepper(self.model, multi_task=True, buckets=self.given.buckets)  # draws what `stepper` will
+        seconds: dict[str, list[float]] = {side: [] for side in sides}
+        update = 0
+        for run in range(-self.given.warmup, self.given.runs):
+            count = self.given.steps if run >= 0 else 1
+            numbers = range(update + 1, update + 1 + count)
+            update += count
+            windows = [draw(scribe, number) for number in numbers]
+            batches = [collate(scribe, window) for window in windows]
+            head = stepper.fit_dev_head(0)
+            work: dict[str, Callable[[], None]] = {
+                "step": lambda numbers=numbers: [self.whole(stepper, number) for number in numbers],
+                "bare": lambda batches=batches, head=head: [self.bare(stepper, batch, head) for batch in batches],
+                "released": lambda windows=windows: [self.released.window(window) for window in windows],
+            }
+            for side in sides if run % 2 else reversed(sides):
+                taken = self.clock(work[side]) / count
+                if run >= 0:
+                    seconds[side].append(taken)
+        return seconds
+
+    def whole(self, stepper: Stepper, update: int) -> None:
+        """What finetune.Trajectory does for an update, without the optimizer."""
+        stepper.window(update)
+        clip_norms([stepper.body + stepper.lm_head, stepper.head], self.config.optim.clip)
+        stepper.weighting.update()
+
+    def bare(self, stepper: Stepper, window: Sequence[Sequence[list[Chunk]]], head: ClassificationHead) -> None:
+        """Forward and backward passes of one window, and nothing else."""
+        for primary, mlm, dev in window:
+            passes: list[tuple[Callable[[], Any], list]] = [
+                (lambda mlm=mlm: self.model.mlm_loss(mlm), stepper.body + stepper.lm_head),
+                (lambda primary=primary: self.model.classification_loss(primary), stepper.body + stepper.head),
+                (lambda dev=dev: self.model.classification_loss(dev, head), stepper.body),
+            ]
+            for forward, parameters in passes:
+                with autocast(self.device, self.given.dtype):
+                    loss = forward()
+                if loss is not None:
+                    torch.autograd.grad(loss, parameters, allow_unused=True)
+
+    def parts(self) -> dict[str, float]:
+        """Seconds per window of what a step does beside its passes: medians, each part timed alone."""
+        stepper = self.stepper(self.model, multi_task=True, buckets=self.given.buckets)
+        accumulate, groups = self.given.accumulate, [stepper.body + stepper.lm_head, stepper.head]
+        _, mlm, dev = collate(stepper, draw(stepper, 1))[0]
+        with autocast(self.device, self.given.dtype):
+            losses = self.model.mlm_loss(mlm), self.model.classification_loss(dev)
+        gradients = [
+            list(torch.autograd.grad(loss, stepper.body + more, allow_unused=True, materialize_grads=True))
+            for loss, more in zip(losses, (stepper.lm_head, stepper.head), strict=True)
+        ]
+        shared = [part[: len(stepper.body)] for part in gradients]
+        for parameter, value in zip([*groups[0], *stepper.head], [*gradients[0], *stepper.head], strict=True):
+            parameter.grad = value.detach().clone()
+        sample = stepper.chunks(self.world.validation, draw(stepper, 2).sample)
+
+        def features() -> None:
+            with torch.no_grad(), autocast(self.device, self.given.dtype):
+                self.model.features(sample)
+
+        def add() -> None:
+            for parameters, values in zip(groups, (gradients[0], gradients[1][len(stepper.body) :]), strict=True):
+                torch._foreach_add_([p.grad for p in parameters], values, alpha=0.0)
+            torch._foreach_add_([p.grad for p in stepper.body], shared[1], alpha=0.0)
+
+        works: dict[str, tuple[int, Callable[[], object]]] = {
+            "dev head, features": (1, features),
+            "dev head, whole": (1, lambda: stepper.fit_dev_head(2)),
+            "drawing, masking, padding": (1, lambda: collate(stepper, draw(stepper, 1))),
+            "dot products": (accumulate, lambda: [cosine(shared[1], part) for part in shared]),
+            "adding gradients": (accumulate, add),
+            "clipping": (1, lambda: clip_norms(groups, self.config.optim.clip)),
+        }
+        return {
+            name: times * statistics.median(self.clock(work) for _ in range(self.given.runs))
+            for name, (times, work) in works.items()
+        }
+
+
+def draw(scribe: Stepper, update: int) -> Window:
+    """Text numbers of the scribe's next window: those that another Stepper of its seed draws in its own."""
+    size, name = len(scribe.validation.labels), rng.stream(scribe.seed, "dev-sample", update)
+    micros = [
+        Micro(mlm=next(scribe._mlm), primary=next(scribe._primary), dev=next(scribe._dev))
+        for _ in range(scribe.accumulate)
+    ]
+    return Window(next(draws(size, scribe.meta.head_sample, name)), micros)
+
+
+def collate(scribe: Stepper, window: Window) -> list[tuple[list[Chunk], list[Chunk], list[Chunk]]]:
+    """The batches of a window, per micro-step: primary, masked LM (freshly masked), dev."""
+    pad = scribe.model.encoder.tokenizer
+    return [
+        (
+            scribe.chunks(scribe.train, micro.primary),
+            scribe.auxiliary.chunks(micro.mlm, scribe.num_chunks, pad, scribe._masks, scribe.device),
+            scribe.chunks(scribe.validation, micro.dev),
+        )
+        for micro in window.micros
+    ]
+
+
+def measure(world: World, given: argparse.Namespace) -> dict[str, Any]:
+    """All numbers: seconds per window or update and run, ratios per run, their medians."""
+    torch.set_num_threads(given.threads)
+    if len(world.train.labels) < given.batch or len(world.validation.labels) < given.batch:
+        raise InputError(f"--batch {given.batch}: more than the {len(world.validation.labels)} validation texts")
+    bench = Bench(world, given)
+    keys = ("batch", "accumulate", "buckets", "steps", "runs", "warmup", "dtype")
+    found: dict[str, Any] = {
+        "world": world.words,
+        **device_words(bench.device),
+        **{key: getattr(given, key) for key in keys},
+        "seconds": {},
+        "ratios": {},
+    }
+    sides = [side for side in STEP_SIDES if side == "step" or side in given.parts]
+    if len(sides) > 1:
+        found["seconds"] |= bench.steps(sides)
+        found["parts"] = bench.parts()
+    seconds = found["seconds"]
+    if "bare" in seconds:
+        found["ratios"]["bare"] = ratios(seconds["step"], seconds["bare"])
+    if "released" in seconds:
+        found["ratios"]["released"] = ratios(seconds["released"], seconds["step"])
+        found["released_head_iterations"] = statistics.fmean(bench.released.iterations)
+    if "trainer" in given.parts:
+        stl = stl_seconds(bench)
+        seconds |= {"stl": stl["ours"], "trainer": stl["trainer"]}
+        found["ratios"]["trainer"] = ratios(stl["ours"], stl["trainer"])
+    found["medians"] = {name: statistics.median(values) for name, values in found["ratios"].items()}
+    return found
+
+
+def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
+    """Run by run."""
+    return [a / b for a, b in zip(above, below, strict=True)]
+
+
+def describe(found: dict[str, Any]) -> str:
+    """The numbers in lines of text."""
+    lines = [
+        f"{found['world']}; {found['dtype']}, batch {found['batch']} x {found['accumulate']}, "
+        f"{found['buckets']} length buckets",
+        f"{found['device']}, {found['threads']} threads, torch {found['torch']}; {found['runs']} runs of "
+        f"{found['steps']} steps a side",
+    ]
+    names = {
+        "bare": "META-TARTAN step / its three bare passes",
+        "released": "step shaped as released / META-TARTAN step",
+        "trainer": "STL step / Trainer's step",
+    }
+    bars = {"bare": "at most 1.15", "released": "at least 4", "trainer": "at most 1"}
+    for name, values in found["ratios"].items():
+        spread = f"{min(values):.3f} to {max(values):.3f}"
+        lines.append(f"{names[name]}: {found['medians'][name]:.3f} ({spread}; bar: {bars[name]})")
+    for name, values in found["seconds"].items():
+        lines.append(f"seconds per step, {name}: {statistics.median(values):.4f}")
+    if "released_head_iterations" in found:
+        lines.append(f"passes of the released dev head's fit: {found['released_head_iterations']:.1f} a step")
+    if "parts" in found:
+        whole = statistics.median(found["seconds"]["step"])
+        lines += [f"  of a step, {name}: {part:.4f} s ({part / whole:.1%})" for name, part in found["parts"].items()]
+    return "\n".join(lines)
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_world_arguments(parser)
+    parser.add_argument("--batch", type=int, default=32, help="texts per micro-step and task")
+    parser.add_argument("--accumulate", type=int, default=2, help="micro-steps per update; one dev head serves all")
+    parser.add_argument("--buckets", type=int, default=1, help="parts of like length per batch (train.length_buckets)")
+    parser.add_argument("--steps", type=int, default=1, help="updates per side and run")
+    parser.add_argument("--runs", type=int, default=5, help="paired runs")
+    parser.add_argument("--warmup", type=int, default=1, help="untimed runs before, of one update")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--json", type=Path, help="file for the numbers")
+    return parser
+
+
+def main() -> None:
+    """Print ratios, seconds and parts, and write all numbers."""
+    given = arguments().parse_args()
+    found = measure(read_world(given), given)
+    if given.json:
+        given.json.write_text(json.dumps(found, indent=1) + "\n")
+    print(describe(found))
+
+
+if __name__ == "__main__":
+    main()
