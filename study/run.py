@@ -135,6 +135,7 @@ class _Run:
         self.place, self.store, self.spec, self.identities = place, store, spec, identities
         self.reporter, self.mirror, self.progress, self.options = reporter, mirror, progress, options
         self.serial = spec.resources.executor == "serial"
+        self.done = {brief.key for brief in briefs(store)}  # records before the grid, which alone makes new ones
         self.failed = 0
         self.session = ExitStack()
         self.connected = False
@@ -146,7 +147,7 @@ class _Run:
                 f"resources.gpu is {self.spec.resources.gpu:g}: torch finds no GPU here; leave it out"
             )
         plan = make_plan(self.spec, self.identities)
-        self.progress.expect(self.chosen(), {brief.key for brief in briefs(self.store)})
+        self.progress.expect(self.chosen(), self.done)
         self.mirror.plan(plan)
         with self.session:
             try:
@@ -165,8 +166,7 @@ class _Run:
 
     def open_trials(self) -> list[Trial]:
         """Of those the ones without a record, each training once: a found setting may be the declared one."""
-        done = {brief.key for brief in briefs(self.store)}
-        return list({trial.trajectory: trial for trial in left(self.chosen(), done)}.values())
+        return list({trial.trajectory: trial for trial in left(self.chosen(), self.done)}.values())
 
     def open_searches(self) -> list[Search]:
         """The searches that a chosen trial waits for."""
@@ -233,7 +233,7 @@ class _Run:
             self.store.push(FILE)
             self.mirror.findings(self.identities.found.values())
             self.mirror.plan(make_plan(self.spec, self.identities))
-            self.progress.expect(self.chosen(), {brief.key for brief in briefs(self.store)})
+            self.progress.expect(self.chosen(), self.done)
 
     def grid(self) -> None:
         """Train what is left."""

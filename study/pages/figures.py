@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from study.aggregate import Cell
@@ -105,13 +105,18 @@ def draw(shown_panels: Sequence[Panel]) -> Figure:
 
 
 def png(shown_panels: Sequence[Panel]) -> bytes:
-    """The figure as PNG: no date, no version, no user's matplotlibrc, so that equal panels give equal bytes."""
+    """The figure as PNG; equal panels give equal bytes."""
+    return as_png(lambda: draw(shown_panels))
+
+
+def as_png(made: Callable[[], Figure]) -> bytes:
+    """A figure as PNG, drawn and saved with no date, no version and no user's matplotlibrc."""
     from matplotlib import rc_context, rcdefaults
 
     out = io.BytesIO()
     with rc_context():
         rcdefaults()
-        draw(shown_panels).savefig(out, format="png", metadata={"Software": None})
+        made().savefig(out, format="png", metadata={"Software": None})
     return out.getvalue()
 
 

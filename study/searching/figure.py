@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from study.pages.figures import COLORS, DPI, MAX_PIXELS, OTHER_COLOR
+from study.pages.figures import COLORS, DPI, MAX_PIXELS, OTHER_COLOR, as_png
 from study.pages.layout import LABELS, OBJECTIVES, plain
 from study.searching.responses import Response
 
@@ -43,15 +43,7 @@ def draw_responses(found: Sequence[Response]) -> Figure:
 
 def responses_png(found: Sequence[Response]) -> bytes:
     """The figure as PNG; equal responses give equal bytes."""
-    import io
-
-    from matplotlib import rc_context, rcdefaults
-
-    out = io.BytesIO()
-    with rc_context():
-        rcdefaults()
-        draw_responses(found).savefig(out, format="png", metadata={"Software": None})
-    return out.getvalue()
+    return as_png(lambda: draw_responses(found))
 
 
 def _draw(axis: Axes, group: Sequence[Response], key: str, title: str, name: tuple[str, str, str, str]) -> None:
