@@ -75,7 +75,7 @@ class Encoder:
         def pick(module: nn.Module, arguments: Any, states_BTH: Tensor) -> Tensor:
             return states_BTH[rows_N, positions_N][None]
 
-        hook = self.family.last_attention(self.body).register_forward_hook(pick)
+        hook = self.family.layers(self.body)[-1].attention_norm.register_forward_hook(pick)
         try:
             return self.body(input_ids=input_ids_BT, attention_mask=attention_mask_BT)[0][0]
         finally:
@@ -204,8 +204,12 @@ def check_length(max_length: int, limit: int, who: str) -> None:
 
 def position_limit(config: Any) -> int:
     """Longest sequence the position table holds: `model_max_length` of a tokenizer is often 1e30 and says nothing."""
-    taken = config.pad_token_id + 1 if FAMILIES[config.model_type].pads_positions else 0
-    return int(config.max_position_embeddings) - taken
+    return int(config.max_position_embeddings) - first_position(config)
+
+
+def first_position(config: Any) -> int:
+    """Row of the position table that the first token takes."""
+    return int(config.pad_token_id) + 1 if FAMILIES[config.model_type].pads_positions else 0
 
 
 def resolve_revision(spec: EncoderSpec, *, offline: bool = False) -> str:

@@ -8,28 +8,72 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 
+class Layer(NamedTuple):
+    """The parts of one encoder layer, in the order of their use; a residual goes into each norm."""
+
+    query: nn.Linear
+    key: nn.Linear
+    value: nn.Linear
+    attention_out: nn.Linear
+    attention_norm: nn.LayerNorm
+    feed_in: nn.Linear
+    activation: Callable[[Tensor], Tensor]
+    feed_out: nn.Linear
+    feed_norm: nn.LayerNorm
+
+
 class Family(NamedTuple):
     """How to reach the parts of a model that the method needs."""
 
     mlm_head: Callable[[Any, Tensor], Tensor]  # (whole model, [N, H] states) -> [N, V] logits
-    last_attention: Callable[[Any], nn.Module]  # body -> the normalisation behind the last layer's attention
+    layers: Callable[[Any], list[Layer]]  # body -> its layers, first to last
     pads_positions: bool = False  # position numbers start behind the padding id
+
+
+def _bert_layers(body: Any) -> list[Layer]:
+    return [
+        Layer(
+            layer.attention.self.query,
+            layer.attention.self.key,
+            layer.attention.self.value,
+            layer.attention.output.dense,
+            layer.attention.output.LayerNorm,
+            layer.intermediate.dense,
+            layer.intermediate.intermediate_act_fn,
+            layer.output.dense,
+            layer.output.LayerNorm,
+        )
+        for layer in body.encoder.layer
+    ]
+
+
+def _distilbert_layers(body: Any) -> list[Layer]:
+    return [
+        Layer(
+            layer.attention.q_lin,
+            layer.attention.k_lin,
+            layer.attention.v_lin,
+            layer.attention.out_lin,
+            layer.sa_layer_norm,
+            layer.ffn.lin1,
+            layer.ffn.activation,
+            layer.ffn.lin2,
+            layer.output_layer_norm,
+        )
+        for layer in body.transformer.layer
+    ]
 
 
 def _distilbert_head(model: Any, hidden: Tensor) -> Tensor:
     return model.vocab_projector(model.vocab_layer_norm(model.activation(model.vocab_transform(hidden))))
 
 
-def _bert_attention(body: Any) -> nn.Module:
-    return body.encoder.layer[-1].attention.output.LayerNorm
-
-
-ROBERTA = Family(lambda model, hidden: model.lm_head(hidden), _bert_attention, pads_positions=True)
+ROBERTA = Family(lambda model, hidden: model.lm_head(hidden), _bert_layers, pads_positions=True)
 
 FAMILIES: dict[str, Family] = {
-    "bert": Family(lambda model, hidden: model.cls(hidden), _bert_attention),
+    "bert": Family(lambda model, hidden: model.cls(hidden), _bert_layers),
     "roberta": ROBERTA,
     "xlm-roberta": ROBERTA,
     "camembert": ROBERTA,
-    "distilbert": Family(_distilbert_head, lambda body: body.transformer.layer[-1].sa_layer_norm),
+    "distilbert": Family(_distilbert_head, _distilbert_layers),
 }

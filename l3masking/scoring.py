@@ -1,29 +1,29 @@
 """Pseudo-likelihood of every eligible token under the vanilla masked LM, exact.
 
-The score of position i is s_i = log softmax f(x with M(i) masked)_i at x_i. The metric fixes the mask set M(i):
-original {i} (Salazar et al. 2020); word_l2r {j in i's word, j >= i} and whole_word {j in i's word} (Kauf & Ivanova
-2023). L3Masking (Kimura et al. 2024, Eq. 1) takes word_l2r. Natural logarithm; no normalisation by length.
-
-Shapes: R masked copies ("rows") in a batch, T positions, H hidden width, V vocabulary.
+The score of position i is s_i = log softmax f(x with M(i) masked)_i at x_i (Kimura et al. 2024, Eq. 1, which takes
+M = word_l2r; the metrics are in copies.py). Natural logarithm; no normalisation by length.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from l3masking.copies import Metric, Row, mask_rows, pack, token_batches
 from l3masking.encoders import Encoder
 from l3masking.errors import InputError
+from l3masking.forward import MaskedForward
 from l3masking.precision import Precision, autocast
 from l3masking.words import EncodedText, Whitespace, WordSource, encode_texts
 
-Metric = Literal["word_l2r", "original", "whole_word"]
-TOKEN_BUDGET = 8192  # padded tokens in a batch; changes speed and memory, never a score beyond rounding
+TOKEN_BUDGETS = {"cpu": 4096, "cuda": 32768}  # tokens in a batch: fills the device, and on a CPU stays near its cache
+HEAD_READS = 256  # read positions that go through the LM head at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,30 +58,6 @@ class TokenScores:
         return row
 
 
-class Row(NamedTuple):
-    """One masked copy of one text and the eligible tokens that are read from it."""
-
-    text: int  # index of the text
-    masked: NDArray[np.int64]  # positions that hold the mask id
-    read: NDArray[np.int64]  # indices into the text's eligible positions
-
-
-def mask_rows(text: EncodedText, index: int, metric: Metric) -> Iterator[Row]:
-    """The masked copies that score one text: one per token, or with whole_word one per word."""
-    order = np.arange(len(text.positions))
-    if metric == "original":
-        for token in order:
-            yield Row(index, text.positions[token : token + 1], order[token : token + 1])
-        return
-    # words are contiguous runs: cut where the word number changes
-    for word in np.split(order, np.flatnonzero(np.diff(text.words)) + 1):
-        if metric == "whole_word":
-            yield Row(index, text.positions[word], word)
-        else:
-            for token in word:
-                yield Row(index, text.positions[token : word[-1] + 1], order[token : token + 1])
-
-
 def score_tokens(
     encoder: Encoder,
     texts: Sequence[str],
@@ -91,50 +67,54 @@ def score_tokens(
     word_source: WordSource = "tokenizer",
     whitespace: Whitespace = "collapse",
     precision: Precision = "float32",
-    token_budget: int = TOKEN_BUDGET,
+    token_budget: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[TokenScores]:
     """Scores of all texts, in order; texts that encode alike are scored once.
 
-    precision: "bf16" runs the encoder under autocast; log-softmax stays float32. token_budget: padded tokens per
-    batch. progress: called with the number of tokens scored in each batch. A text without eligible tokens gets an
-    empty score. Raises InputError where max_length exceeds the encoder's positions.
+    precision: "bf16" takes matrix products in bfloat16; log-softmax stays float32. token_budget: tokens per batch;
+    none: that of the device in TOKEN_BUDGETS; halved where the memory does not hold it. progress: called with the
+    number of tokens scored since the last call. A text without eligible tokens gets an empty score. Raises InputError
+    where max_length exceeds the encoder's positions.
     """
     config = ScoringConfig(metric=metric, max_length=max_length, word_source=word_source, whitespace=whitespace)
-    encoder.check_length(config.max_length)
-    encoded = encode_texts(
-        encoder.tokenizer, texts, max_length=max_length, whitespace=whitespace, word_source=word_source
-    )
-    return score_encoded(
-        encoder, encoded, config.metric, precision=precision, token_budget=token_budget, progress=progress
-    )
+    return score_texts(encoder, texts, config, precision=precision, token_budget=token_budget, progress=progress)
 
 
-def score_encoded(
+def score_texts(
     encoder: Encoder,
-    encoded: Sequence[EncodedText],
-    metric: Metric,
+    texts: Sequence[str],
+    config: ScoringConfig,
     *,
     precision: Precision = "float32",
-    token_budget: int = TOKEN_BUDGET,
+    token_budget: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[TokenScores]:
-    """As `score_tokens`, for texts that are encoded already."""
+    """As `score_tokens`, under a ScoringConfig."""
     if encoder.model.training:
         raise InputError("the encoder is in training mode, so dropout would change the scores: call model.eval()")
+    encoder.check_length(config.max_length)
+    encoded = encode_texts(
+        encoder.tokenizer,
+        texts,
+        max_length=config.max_length,
+        whitespace=config.whitespace,
+        word_source=config.word_source,
+    )
     first: dict[tuple[bytes, bytes], int] = {}  # same ids and words: scored once
     source = [first.setdefault((text.input_ids.tobytes(), text.words.tobytes()), i) for i, text in enumerate(encoded)]
     distinct = sorted(set(source), key=lambda i: len(encoded[i].input_ids))
     scores = {i: np.zeros(len(encoded[i].positions), dtype=np.float32) for i in distinct}
-    rows = (row for i in distinct for row in mask_rows(encoded[i], i, metric))
-    for batch in token_batches(rows, encoded, token_budget):
-        values = score_batch(encoder, encoded, batch, precision)
-        start = 0
-        for row in batch:
-            scores[row.text][row.read] = values[start : start + len(row.read)]
-            start += len(row.read)
-        if progress:
-            progress(start)
+    rows = (row for i in distinct for row in mask_rows(encoded[i], i, config.metric))
+    scorer = _Scorer(encoder, encoded, precision, token_budget or TOKEN_BUDGETS[encoder.device.type])
+    with torch.inference_mode():
+        for group in scorer.groups(rows):
+            values, start = group.values.cpu().numpy(), 0
+            for row in group.rows:
+                scores[row.text][row.read] = values[start : start + len(row.read)]
+                start += len(row.read)
+            if progress:
+                progress(start)
     return [
         TokenScores(
             input_ids=text.input_ids, positions=text.positions, words=text.words, log_likelihood=scores[i].copy()
@@ -143,42 +123,66 @@ def score_encoded(
     ]
 
 
-def token_batches(rows: Iterator[Row], encoded: Sequence[EncodedText], budget: int) -> Iterator[list[Row]]:
-    """Cut rows of rising length into batches of at most `budget` padded tokens (at least one row)."""
-    batch: list[Row] = []
-    for row in rows:
-        length = len(encoded[row.text].input_ids)
-        if batch and (len(batch) + 1) * length > budget:
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
+class _Group(NamedTuple):
+    """Rows that went through the LM head together."""
+
+    rows: list[Row]
+    values: Tensor  # [N] log-likelihoods of all that the rows read, one after the other
 
 
-@torch.inference_mode()
-def score_batch(
-    encoder: Encoder, encoded: Sequence[EncodedText], batch: Sequence[Row], precision: Precision
-) -> NDArray[np.float32]:
-    """Log-likelihoods of all tokens read from a batch of rows, row after row.
+class _Scorer:
+    """The way from rows to log-likelihoods."""
 
-    Only the read positions go through the last layer's feed-forward part and the LM head.
-    """
-    longest = max(len(encoded[row.text].input_ids) for row in batch)
-    ids_RT = np.full((len(batch), longest), encoder.tokenizer.pad_token_id, dtype=np.int64)
-    attention_RT = np.zeros((len(batch), longest), dtype=np.int64)
-    for r, row in enumerate(batch):
-        ids = encoded[row.text].input_ids
-        ids_RT[r, : len(ids)] = ids
-        ids_RT[r, row.masked] = encoder.tokenizer.mask_token_id
-        attention_RT[r, : len(ids)] = 1
-    at_row = np.repeat(np.arange(len(batch)), [len(row.read) for row in batch])
-    at_position = np.concatenate([encoded[row.text].positions[row.read] for row in batch])
-    truth = np.concatenate([encoded[row.text].input_ids[encoded[row.text].positions[row.read]] for row in batch])
-    device = encoder.device
-    arrays = (ids_RT, attention_RT, at_row, at_position)
-    with autocast(device, precision):
-        logits_NV = encoder.mlm_logits(encoder.states_at(*(torch.from_numpy(array).to(device) for array in arrays)))
-    log_softmax_NV = torch.log_softmax(logits_NV.float(), dim=-1)
-    scored_N = log_softmax_NV.gather(1, torch.from_numpy(truth).to(device)[:, None])[:, 0]
-    return scored_N.clamp(max=0).cpu().numpy()
+    def __init__(self, encoder: Encoder, encoded: Sequence[EncodedText], precision: Precision, budget: int) -> None:
+        self.encoder, self.encoded, self.precision, self.budget = encoder, encoded, precision, budget
+        self.forward = MaskedForward(encoder, precision)
+
+    def groups(self, rows: Iterable[Row]) -> Iterator[_Group]:
+        """All rows. The next group is begun before one is given out: a GPU works on while its values are fetched."""
+        begun: _Group | None = None
+        for batches in _with_enough_reads(token_batches(rows, self.encoded, lambda: self.budget)):
+            following = self._score(batches)
+            if begun:
+                yield begun
+            begun = following
+        if begun:
+            yield begun
+
+    def _score(self, batches: Sequence[list[Row]]) -> _Group:
+        parts = [part for batch in batches for part in self._states(batch)]
+        states_NH, truth_N = (torch.cat(both) for both in zip(*parts, strict=True))
+        values = [
+            self._log_likelihood(states, truth)
+            for states, truth in zip(states_NH.split(HEAD_READS), truth_N.split(HEAD_READS), strict=True)
+        ]
+        return _Group([row for batch in batches for row in batch], torch.cat(values))
+
+    def _states(self, batch: list[Row]) -> list[tuple[Tensor, Tensor]]:
+        """[N, H] states at the read positions and the [N] ids that belong there; halves where memory is short."""
+        try:
+            copies = pack(batch, self.encoded, self.encoder.tokenizer.mask_token_id, self.encoder.device)
+            return [(self.forward(copies), copies.truth)]
+        except torch.OutOfMemoryError:
+            if len(batch) == 1:
+                raise
+        self.budget = sum(len(self.encoded[row.text].input_ids) for row in batch) // 2  # of later batches
+        half = len(batch) // 2  # behind the `except`, which would hold the memory of what failed
+        return self._states(batch[:half]) + self._states(batch[half:])
+
+    def _log_likelihood(self, states_NH: Tensor, truth_N: Tensor) -> Tensor:
+        with autocast(self.encoder.device, self.precision):
+            logits_NV = self.encoder.mlm_logits(states_NH)
+        log_softmax_NV = torch.log_softmax(logits_NV.float(), dim=-1)
+        return log_softmax_NV.gather(1, truth_N[:, None])[:, 0].clamp(max=0)
+
+
+def _with_enough_reads(batches: Iterable[list[Row]]) -> Iterator[list[list[Row]]]:
+    """Batches that together read HEAD_READS tokens or more, but for the last."""
+    group: list[list[Row]] = []
+    for batch in batches:
+        group.append(batch)
+        if sum(len(row.read) for one in group for row in one) >= HEAD_READS:
+            yield group
+            group = []
+    if group:
+        yield group

@@ -26,7 +26,7 @@ import torch
 from l3masking.data import TextData
 from l3masking.errors import EnvironmentFault
 from l3masking.precision import Precision
-from l3masking.scoring import ScoringConfig, TokenScores, score_tokens
+from l3masking.scoring import TOKEN_BUDGETS, ScoringConfig, TokenScores, score_texts
 from study.distant.places import Place, fetched, put
 from study.files import canonical, content_key
 from study.inputs import DataSource, EncoderSource, held_data, held_encoder
@@ -96,13 +96,10 @@ class ScoringWorker:
     def score(self, shard: Shard) -> Done:
         """Score one shard and write its part."""
         started = time.perf_counter()
-        scores = score_tokens(
-            held_encoder(self.job.encoder, "cuda" if self.resources.gpu else "cpu"),
+        scores = score_texts(
+            held_encoder(self.job.encoder, self.resources.device),
             shard.texts,
-            metric=self.job.scoring.metric,
-            max_length=self.job.scoring.max_length,
-            word_source=self.job.scoring.word_source,
-            whitespace=self.job.scoring.whitespace,
+            self.job.scoring,
             precision=self.job.precision,
             token_budget=self.resources.token_budget,
         )
@@ -150,7 +147,8 @@ def score_job(
         path.unlink()  # damaged, or of another cut
     names = [found[shard.number].name for shard in wanted]
     if missing or _manifest(folder).get("parts") != names:
-        made = {"token_budget": resources.token_budget, "gpu": resources.gpu, "threads": resources.threads}
+        budget = resources.token_budget or TOKEN_BUDGETS[resources.device]
+        made = {"token_budget": budget, "gpu": resources.gpu, "threads": resources.threads}
         manifest = {"key": job.key, "parts": names, "scoring": plain(job.scoring), "made_with": made}
         put(place, "manifest.json", canonical(manifest))
 

@@ -18,7 +18,7 @@ from l3masking.masking import MaskingConfig
 from l3masking.optim import OptimConfig
 from l3masking.precision import Precision
 from l3masking.regimes import METHODS
-from l3masking.scoring import TOKEN_BUDGET, ScoringConfig
+from l3masking.scoring import ScoringConfig
 from l3masking.selection import EvaluateConfig, StopConfig
 from l3masking.weighting import MetaConfig
 from study.searching.space import FIRST_SEED, SearchConfig
@@ -70,9 +70,14 @@ class Resources:
     cpu: float = 1.0  # CPUs that a trial reserves, > 0
     threads: int = 1  # threads that a trial on the CPU computes with, >= 1; other bits with another number
     workers: int | None = None  # scoring workers and trials at a time, >= 1; none: as many as fit
-    token_budget: int = TOKEN_BUDGET  # padded tokens in a scoring batch, >= 1
+    token_budget: int | None = None  # tokens in a scoring batch, >= 1; none: what suits the device
     save_models: bool = False  # keep each tested model in models/<key>/, as transformers reads it
     executor: Literal["ray", "serial"] = "ray"  # serial: one after the other in this process
+
+    @property
+    def device(self) -> str:
+        """Where scoring and training run, as torch calls it."""
+        return "cuda" if self.gpu else "cpu"
 
     def __post_init__(self) -> None:
         if not (0 <= self.gpu <= 1 or (self.gpu > 1 and self.gpu == int(self.gpu))):

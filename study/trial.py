@@ -114,7 +114,7 @@ def run_trial(
     started, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
     trial, resources = assignment.trial, assignment.resources
     torch.set_num_threads(resources.threads)  # whatever Ray put into the environment: threads change rounding
-    device = "cuda" if resources.gpu else "cpu"
+    device = resources.device
     limit_share(resources.gpu)
     encoder = held_encoder(assignment.encoder, device)
     data = held_data(assignment.data)

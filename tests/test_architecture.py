@@ -17,7 +17,7 @@ MODULES = {
 TREES = {name: ast.parse(file.read_text()) for name, file in MODULES.items()}
 NOUNS = {"errors", "rng", "metrics", "calibration", "words", "precision", "families"}  # know nothing of ours but errors
 INPUTS = {"data", "rows", "sources", "splits", "textdata", "encoders"}
-PARTS = {"scoring", "masking", "weighting", "heads", "batches", "optim", "selection"}
+PARTS = {"copies", "forward", "scoring", "masking", "weighting", "heads", "batches", "optim", "selection"}
 TOP = {"steps", "evaluation", "final", "finetune", "regimes", "saving"}
 LAYERS = (NOUNS, INPUTS, PARTS, TOP)
 

@@ -7,10 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from small_encoders import FEED, HIDDEN, LAYERS, save_bert
+from small_encoders import FEED, HEADS, HIDDEN, LAYERS, save_bert
 
 from l3masking import load_encoder
-from l3masking.scoring import mask_rows
+from l3masking.copies import mask_rows
 from l3masking.words import encode_texts
 
 BENCHMARKS = Path(__file__).parent / "benchmarks"
@@ -26,16 +26,18 @@ def run(*words: object) -> str:
 
 
 def operations(folder: Path, texts: list[str]) -> int:
-    """Matrix products of scoring in one batch: all layers at every position, the last one's second half at N places."""
+    """Matrix products of scoring in one batch, from the shapes: two operations for each entry of each product."""
     encoder = load_encoder(str(folder))
     encoded = encode_texts(encoder.tokenizer, texts, max_length=48)
-    n = sum(len(list(mask_rows(text, 0, "word_l2r"))) for text in encoded)
-    long = max(len(text.input_ids) for text in encoded)
-    tokens, vocabulary = n * long, len(encoder.tokenizer)
-    attention = 4 * 2 * tokens * HIDDEN**2 + 2 * 2 * tokens * long * HIDDEN
-    feed = 2 * 2 * HIDDEN * FEED
-    head = 2 * HIDDEN**2 + 2 * HIDDEN * vocabulary
-    return LAYERS * attention + (LAYERS - 1) * tokens * feed + n * (feed + head)
+    sizes = [(len(list(mask_rows(text, 0, "word_l2r"))), len(text.input_ids)) for text in encoded]
+    reads, tokens = sum(n for n, _ in sizes), sum(n * length for n, length in sizes)
+    pairs = sum(length for _, length in sizes) + max(length for _, length in sizes)
+    square = sum(n * length**2 for n, length in sizes)
+    rest = HIDDEN**2 + 2 * HIDDEN * FEED  # a token's way from one attention to the next projection
+    early = 3 * pairs * HIDDEN**2 + 3 * (LAYERS - 2) * tokens * HIDDEN**2
+    early += (LAYERS - 1) * (2 * square * HIDDEN + tokens * rest)
+    last = reads * (3 * HIDDEN**2 + rest) + 2 * tokens * HEADS * HIDDEN  # one read position in each copy
+    return 2 * (early + last + reads * (HIDDEN**2 + HIDDEN * len(encoder.tokenizer)))
 
 
 def test_the_sides_agree_and_the_operations_are_counted(tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ import pytest
 import torch
 from small_encoders import POSITIONS, TEXTS, TYPES
 
+from l3masking.copies import Copies, mask_rows, token_batches
 from l3masking.encoders import Encoder
 from l3masking.errors import InputError
-from l3masking.scoring import ScoringConfig, TokenScores, mask_rows, score_tokens, token_batches
+from l3masking.forward import MaskedForward
+from l3masking.scoring import ScoringConfig, TokenScores, score_tokens
 from l3masking.words import EncodedText, encode_texts
 
 METRICS = ("original", "word_l2r", "whole_word")
@@ -114,11 +116,10 @@ def test_whole_word_needs_one_row_per_word() -> None:
 def test_batches_hold_the_budget_and_all_rows() -> None:
     texts = [EncodedText(np.arange(n + 2), np.arange(1, n + 1), np.arange(n)) for n in (2, 3, 9)]
     rows = [row for i, text in enumerate(texts) for row in mask_rows(text, i, "original")]
-    batches = list(token_batches(iter(rows), texts, 24))
+    batches = list(token_batches(rows, texts, lambda: 24))
     assert [row for batch in batches for row in batch] == rows
     for batch in batches:
-        longest = max(len(texts[row.text].input_ids) for row in batch)
-        assert len(batch) == 1 or len(batch) * longest <= 24
+        assert len(batch) == 1 or sum(len(texts[row.text].input_ids) for row in batch) <= 24
 
 
 @pytest.mark.parametrize("kind", TYPES)
@@ -155,13 +156,13 @@ def test_head_at_one_position_equals_the_whole_model(encoders: dict, kind: str) 
 def test_duplicates_are_scored_once(encoders: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = encoders["bert"]
     rows = []
-    forward = encoder.body.forward
+    forward = MaskedForward.__call__
 
-    def counted(*args, **kwargs):
-        rows.append(len(kwargs["input_ids"]))
-        return forward(*args, **kwargs)
+    def counted(self: MaskedForward, copies: Copies) -> torch.Tensor:
+        rows.append(sum(run.copies for run in copies.runs))
+        return forward(self, copies)
 
-    monkeypatch.setattr(encoder.body, "forward", counted)
+    monkeypatch.setattr(MaskedForward, "__call__", counted)
     steps: list[int] = []
     one, two, three = score_tokens(
         encoder, [TEXTS[0], TEXTS[2], f"  {TEXTS[0]} "], max_length=LENGTH, progress=steps.append

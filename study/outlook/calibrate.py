@@ -21,7 +21,7 @@ from l3masking.encoders import Encoder, is_cached
 from l3masking.evaluation import Task
 from l3masking.finetune import FinetuneConfig, Trajectory
 from l3masking.regimes import METHODS, encode_task, mask_texts
-from l3masking.scoring import score_tokens
+from l3masking.scoring import score_texts
 from l3masking.selection import EvaluateConfig, Selection
 from l3masking.steps import Auxiliary
 from study.inputs import held_data, held_encoder, sources
@@ -84,7 +84,7 @@ def _why_not(spec: StudySpec, trial: Trial) -> str | None:
 def _measure(spec: StudySpec, identities: Identities, trial: Trial) -> Measured:
     resources = spec.resources_of(trial.encoder, trial.dataset)
     torch.set_num_threads(resources.threads)
-    device = "cuda" if resources.gpu else "cpu"
+    device = resources.device
     source, data_source = sources(spec, identities, trial.encoder, trial.dataset)
     encoder, setting = held_encoder(source, device), configs(trial.settings)
     data = sample(held_data(data_source), setting.finetune)
@@ -165,21 +165,12 @@ def time_updates(
     return max(0.0, marks[1] - marks[0] - evaluation) / UPDATES, evaluation
 
 
-def time_scoring(encoder: Encoder, texts: Sequence[str], setting: Configs, token_budget: int) -> float:
+def time_scoring(encoder: Encoder, texts: Sequence[str], setting: Configs, token_budget: int | None) -> float:
     """Seconds of scoring one text, on average over a sample."""
-    scoring = setting.scoring
 
     def score(part: Sequence[str]) -> None:
-        score_tokens(
-            encoder,
-            part,
-            metric=scoring.metric,
-            max_length=scoring.max_length,
-            word_source=scoring.word_source,
-            whitespace=scoring.whitespace,
-            precision=setting.finetune.precision,
-            token_budget=token_budget,
-        )
+        precision = setting.finetune.precision
+        score_texts(encoder, part, setting.scoring, precision=precision, token_budget=token_budget)
 
     score(texts[:1])
     chosen = texts[1 : 1 + SCORED] or texts

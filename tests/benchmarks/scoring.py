@@ -36,7 +36,7 @@ from scored.told import lines
 from torch.utils.flop_counter import FlopCounterMode
 
 from l3masking import Encoder, load_encoder, mask_probabilities, score_tokens
-from l3masking.scoring import TOKEN_BUDGET
+from l3masking.scoring import TOKEN_BUDGETS
 
 BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # x86 and Arm
 SCORED = ("float32", "bf16")
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--texts", type=Path, help="JSON lines with `text`; none: generated, of ACL-ARC-like lengths")
     parser.add_argument("--limit", type=int, default=60, help="texts")
     parser.add_argument("--max-length", type=int, default=128)
-    parser.add_argument("--token-budget", type=int, default=TOKEN_BUDGET)
+    parser.add_argument("--token-budget", type=int, default=TOKEN_BUDGETS["cpu"])
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--dtype", default="float32,bf16", help="of our side; float32 is always run")
     parser.add_argument("--threads", type=int, default=1)
