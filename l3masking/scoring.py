@@ -23,7 +23,7 @@ from l3masking.precision import Precision, autocast
 from l3masking.words import EncodedText, Whitespace, WordSource, encode_texts
 
 TOKEN_BUDGETS = {"cpu": 4096, "cuda": 32768}  # tokens in a batch: fills the device, and on a CPU stays near its cache
-HEAD_READS = 256  # read positions that go through the LM head at a time
+HEAD_READS = 512  # read positions that go through the LM head at a time
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,8 @@
 """The pass over masked copies beside the model's own: one copy at a time, whole, unpadded."""
 
+import copy
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -130,3 +133,19 @@ def test_copies_share_their_pairs(encoders: dict) -> None:
     at = [texts[row.text].positions[row.read][0] for row in rows]
     assert copies.reads.tolist() == (starts + at).tolist()
     assert copies.truth.tolist() == [texts[row.text].input_ids[i] for row, i in zip(rows, at, strict=True)]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("kind", TYPES)
+def test_a_gpu_gives_the_scores_of_the_cpu(encoders: dict, kind: str, metric: str) -> None:
+    on_cpu = encoders[kind]
+    on_gpu = replace(on_cpu, model=copy.deepcopy(on_cpu.model).cuda())
+    for precision, atol in (("float32", 1e-4), ("bf16", 0.25)):
+        slow = score_tokens(on_cpu, TEXTS, metric=metric, max_length=LENGTH)
+        for budget in (None, 64):
+            fast = score_tokens(
+                on_gpu, TEXTS, metric=metric, max_length=LENGTH, precision=precision, token_budget=budget
+            )
+            for one, other in zip(slow, fast, strict=True):
+                np.testing.assert_allclose(one.log_likelihood, other.log_likelihood, atol=atol, rtol=0)

@@ -7,16 +7,17 @@ masked copy at a time). Ratios are medians over the paired runs. Values are comp
 Share of the matrix rate: the operations of all matrix products that scoring executes, padding included, counted by
 torch's FlopCounterMode in one untimed pass, per second, over the rate of the best large product of the same dtype and
 thread count, measured before and after each timed pass. Memory: the growth of the resident set in a child process
-that scores (on a GPU: torch's own count), for two token budgets, two corpus sizes and two lengths of text.
+that scores, its peak reset before (on a GPU: torch's own count), for two token budgets, two corpus sizes and two lengths of text.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib.metadata
 import json
 import platform
-import resource
+import re
 import statistics
 import subprocess
 import sys
@@ -203,8 +204,15 @@ def peak(given: argparse.Namespace, budget: int, texts: int, length: int) -> dic
     def high() -> float:
         if given.device == "cuda":
             return torch.cuda.max_memory_allocated() / 2**20
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        if status := re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text()):
+            return int(status[1]) / 1024
+        sys.exit("the memory rows read /proc/self/status, which this machine has not")
 
+    gc.collect()
+    if given.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak, which loading the model has set, starts anew
     before = high()
     score_tokens(encoder, corpus, max_length=given.max_length, token_budget=budget)
     return {"mib": high() - before}
