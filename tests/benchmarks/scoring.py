@@ -7,7 +7,8 @@ masked copy at a time). Ratios are medians over the paired runs. Values are comp
 Share of the matrix rate: the operations of all matrix products that scoring executes, padding included, counted by
 torch's FlopCounterMode in one untimed pass, per second, over the rate of the best large product of the same dtype and
 thread count, measured before and after each timed pass. Memory: the growth of the resident set in a child process
-that scores, its peak reset before (on a GPU: torch's own count), for two token budgets, two corpus sizes and two lengths of text.
+that scores, its peak reset before (on a GPU: torch's own count), for two token budgets, two corpus sizes and two
+lengths of text, each enough to fill the batches and the LM head's share of them.
 """
 
 from __future__ import annotations
@@ -180,7 +181,7 @@ def memory_rows(given: argparse.Namespace) -> list[dict[str, Any]]:
     """Peaks of child processes: budgets × (few texts, three times as many, few long ones)."""
     rows = []
     for budget in map(int, given.budgets.split(",")):
-        for texts, length in ((6, 32), (18, 32), (2, given.max_length - 2)):
+        for texts, length in ((18, 32), (54, 32), (6, given.max_length - 2)):
             words = [*("--encoder", given.encoder, "--device", given.device, "--max-length", str(given.max_length))]
             child = [sys.executable, __file__, *words, "--threads", str(given.threads)]
             done = subprocess.run(
