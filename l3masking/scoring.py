@@ -23,7 +23,7 @@ from l3masking.precision import Precision, autocast
 from l3masking.words import EncodedText, Whitespace, WordSource, encode_texts
 
 TOKEN_BUDGETS = {"cpu": 4096, "cuda": 32768}  # tokens in a batch: fills the device, and on a CPU stays near its cache
-HEAD_READS = 512  # read positions that go through the LM head at a time
+HEAD_READS = 512  # read positions that go through the LM head at a time, at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +140,7 @@ class _Scorer:
     def groups(self, rows: Iterable[Row]) -> Iterator[_Group]:
         """All rows. The next group is begun before one is given out: a GPU works on while its values are fetched."""
         begun: _Group | None = None
-        for batches in _with_enough_reads(token_batches(rows, self.encoded, lambda: self.budget)):
+        for batches in _head_groups(token_batches(rows, self.encoded, lambda: self.budget)):
             following = self._score(batches)
             if begun:
                 yield begun
@@ -176,13 +176,16 @@ class _Scorer:
         return log_softmax_NV.gather(1, truth_N[:, None])[:, 0].clamp(max=0)
 
 
-def _with_enough_reads(batches: Iterable[list[Row]]) -> Iterator[list[list[Row]]]:
-    """Batches that together read HEAD_READS tokens or more, but for the last."""
+def _head_groups(batches: Iterable[list[Row]]) -> Iterator[list[list[Row]]]:
+    """As many batches together as read at most HEAD_READS tokens, at least one."""
     group: list[list[Row]] = []
+    reads = 0
     for batch in batches:
-        group.append(batch)
-        if sum(len(row.read) for one in group for row in one) >= HEAD_READS:
+        more = sum(len(row.read) for row in batch)
+        if group and reads + more > HEAD_READS:
             yield group
-            group = []
+            group, reads = [], 0
+        group.append(batch)
+        reads += more
     if group:
         yield group
