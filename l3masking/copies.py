@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from l3masking.words import EncodedText
 
+T = TypeVar("T")
 Metric = Literal["word_l2r", "original", "whole_word"]
 
 
@@ -50,17 +51,22 @@ def token_batches(
     rows: Iterable[Row], encoded: Sequence[EncodedText], budget: Callable[[], int]
 ) -> Iterator[list[Row]]:
     """Cut rows into batches of at most `budget()` tokens (at least one row); the budget is asked for at each row."""
-    batch: list[Row] = []
-    tokens = 0
-    for row in rows:
-        length = len(encoded[row.text].input_ids)
-        if batch and tokens + length > budget():
-            yield batch
-            batch, tokens = [], 0
-        batch.append(row)
-        tokens += length
-    if batch:
-        yield batch
+    return cut_within(rows, lambda row: len(encoded[row.text].input_ids), budget)
+
+
+def cut_within(items: Iterable[T], size: Callable[[T], int], limit: Callable[[], int]) -> Iterator[list[T]]:
+    """Groups of items in a row whose sizes add up to at most `limit()`, at least one item each."""
+    group: list[T] = []
+    total = 0
+    for item in items:
+        more = size(item)
+        if group and total + more > limit():
+            yield group
+            group, total = [], 0
+        group.append(item)
+        total += more
+    if group:
+        yield group
 
 
 class Run(NamedTuple):

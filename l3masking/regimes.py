@@ -60,13 +60,7 @@ def mask_texts(
         raise InputError(f"method with policy {method.policy!r} needs token scores: score the texts first")
     if policy.needs_scores and scores is not None and len(scores) != len(texts):
         raise InputError(f"{len(scores)} scores for {len(texts)} masked-LM texts: score these texts anew")
-    encoded = encode_texts(
-        encoder.tokenizer,
-        texts,
-        max_length=scoring.max_length,
-        whitespace=scoring.whitespace,
-        word_source=scoring.word_source,
-    )
+    encoded = scoring.encode(encoder, texts)
     generator = rng.stream(seed, "policy")
     rows: list[NDArray[np.float64]] = []
     values: list[NDArray[np.float64]] = []

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from l3masking.copies import Metric, Row, mask_rows, pack, token_batches
+from l3masking.copies import Metric, Row, cut_within, mask_rows, pack, token_batches
 from l3masking.encoders import Encoder
 from l3masking.errors import InputError
 from l3masking.forward import MaskedForward
@@ -40,6 +40,16 @@ class ScoringConfig:
     def __post_init__(self) -> None:
         if self.max_length < 3:
             raise InputError(f"scoring.max_length is {self.max_length}: at least 3 (two special tokens and one other)")
+
+    def encode(self, encoder: Encoder, texts: Sequence[str]) -> list[EncodedText]:
+        """The texts as this encoder reads them under this setting."""
+        return encode_texts(
+            encoder.tokenizer,
+            texts,
+            max_length=self.max_length,
+            whitespace=self.whitespace,
+            word_source=self.word_source,
+        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -94,13 +104,7 @@ def score_texts(
     if encoder.model.training:
         raise InputError("the encoder is in training mode, so dropout would change the scores: call model.eval()")
     encoder.check_length(config.max_length)
-    encoded = encode_texts(
-        encoder.tokenizer,
-        texts,
-        max_length=config.max_length,
-        whitespace=config.whitespace,
-        word_source=config.word_source,
-    )
+    encoded = config.encode(encoder, texts)
     first: dict[tuple[bytes, bytes], int] = {}  # same ids and words: scored once
     source = [first.setdefault((text.input_ids.tobytes(), text.words.tobytes()), i) for i, text in enumerate(encoded)]
     distinct = sorted(set(source), key=lambda i: len(encoded[i].input_ids))
@@ -140,7 +144,8 @@ class _Scorer:
     def groups(self, rows: Iterable[Row]) -> Iterator[_Group]:
         """All rows. The next group is begun before one is given out: a GPU works on while its values are fetched."""
         begun: _Group | None = None
-        for batches in _head_groups(token_batches(rows, self.encoded, lambda: self.budget)):
+        cut = token_batches(rows, self.encoded, lambda: self.budget)
+        for batches in cut_within(cut, lambda batch: sum(len(row.read) for row in batch), lambda: HEAD_READS):
             following = self._score(batches)
             if begun:
                 yield begun
@@ -174,18 +179,3 @@ class _Scorer:
             logits_NV = self.encoder.mlm_logits(states_NH)
         log_softmax_NV = torch.log_softmax(logits_NV.float(), dim=-1)
         return log_softmax_NV.gather(1, truth_N[:, None])[:, 0].clamp(max=0)
-
-
-def _head_groups(batches: Iterable[list[Row]]) -> Iterator[list[list[Row]]]:
-    """As many batches together as read at most HEAD_READS tokens, at least one."""
-    group: list[list[Row]] = []
-    reads = 0
-    for batch in batches:
-        more = sum(len(row.read) for row in batch)
-        if group and reads + more > HEAD_READS:
-            yield group
-            group, reads = [], 0
-        group.append(batch)
-        reads += more
-    if group:
-        yield group
