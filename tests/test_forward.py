@@ -12,7 +12,7 @@ from transformers import BertConfig, BertForMaskedLM
 from l3masking import forward, scoring
 from l3masking.copies import Copies, mask_rows, pack
 from l3masking.encoders import Encoder
-from l3masking.forward import MaskedForward
+from l3masking.forward import Affine, MaskedForward, Packed
 from l3masking.scoring import score_tokens
 from l3masking.words import EncodedText, encode_texts
 
@@ -66,6 +66,21 @@ def test_any_depth_and_activation(encoders: dict, layers: int, activation: str, 
     texts = [*encode_texts(tokenizer, TEXTS[:2], max_length=LENGTH), ONE_WORD]
     fast, slow = both_passes(encoder, texts, metric)
     torch.testing.assert_close(fast, slow, atol=1e-5, rtol=1e-5)
+
+
+def test_packed_weights_multiply_as_the_plain_ones(encoders: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    """oneDNN's order of the weights where the processor has it, and torch's own product where it has not."""
+    with_packed = score_tokens(encoders["bert"], TEXTS, max_length=LENGTH)
+    block = MaskedForward(encoders["bert"], "float32").blocks[0]
+    assert isinstance(block.feed_in, Packed) == torch.backends.mkldnn.is_available()
+
+    def lacking(*given: object) -> None:
+        raise RuntimeError("the processor lacks this")
+
+    monkeypatch.setattr(torch.ops.mkldnn, "_reorder_linear_weight", lacking)
+    assert isinstance(MaskedForward(encoders["bert"], "float32").blocks[0].feed_in, Affine)
+    for one, other in zip(with_packed, score_tokens(encoders["bert"], TEXTS, max_length=LENGTH), strict=True):
+        np.testing.assert_allclose(one.log_likelihood, other.log_likelihood, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(("where", "name"), [(forward, "CPU_ROWS"), (scoring, "HEAD_READS")])

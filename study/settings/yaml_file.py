@@ -103,6 +103,7 @@ class _Builder:
         self._open: set[int] = set()  # nodes that are being built: one inside itself is an endless value
 
     def value(self, node: yaml.Node, path: str) -> Any:
+        """The plain value of a node; what is wrong below it is noted under its place in the file."""
         self._count += 1
         if self._count > MAX_NODES or id(node) in self._open:
             raise InputError(f"{self.source}: aliases (*name) blow the file up beyond {MAX_NODES} values")

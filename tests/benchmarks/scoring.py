@@ -17,7 +17,6 @@ import argparse
 import gc
 import importlib.metadata
 import json
-import platform
 import re
 import statistics
 import subprocess
@@ -25,13 +24,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from matmul_rate import DTYPES, best_rate, encoder_shapes, shape_rate
+from processor import has_bf16, processor_name
 from scored.made import made_texts, write_encoder
 from scored.sides import Values, minicons_side, our_side, plain_side
 from scored.told import lines
@@ -40,7 +39,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from l3masking import Encoder, load_encoder, mask_probabilities, score_tokens
 from l3masking.scoring import TOKEN_BUDGETS
 
-BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # x86 and Arm
 SCORED = ("float32", "bf16")
 
 
@@ -94,7 +92,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
                 missing[name] = f"not measured: {error}"
     values, operations = {}, {}
     for name, side in sides.items():  # the first pass is the warm-up, and is counted
-        with FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION) as counter:
+        with FlopCounterMode(display=False, custom_mapping=UNCOUNTED) as counter:
             values[name] = side()
         operations[name] = counter.get_total_flops()
     tokens = sum(map(len, values["float32"]))
@@ -170,11 +168,20 @@ def differences(reference: Values, other: Values) -> dict[str, float]:
 
 
 def cpu_attention(query: Any, key: Any, value: Any, *rest: Any, **given: Any) -> int:
-    """Operations of the CPU's fused attention, which torch does not count: Q Kᵀ and its product with V."""
+    """Operations of the CPU's fused attention: Q Kᵀ and its product with V."""
     return 2 * int(np.prod(query)) * key[-2] + 2 * int(np.prod(query[:-1])) * key[-2] * value[-1]
 
 
-CPU_ATTENTION = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: cpu_attention}
+def packed_linear(x: Any, weight: Any, *rest: Any, **given: Any) -> int:
+    """Operations of oneDNN's linear layer: x [S, in] by a weight [out, in] in an order of its own."""
+    return 2 * int(np.prod(x)) * weight[0]
+
+
+UNCOUNTED: dict[Any, Callable[..., int]] = {  # by torch's own count
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: cpu_attention
+}
+if torch.backends.mkldnn.is_available():
+    UNCOUNTED[torch.ops.mkldnn._linear_pointwise] = packed_linear
 
 
 def memory_rows(given: argparse.Namespace) -> list[dict[str, Any]]:
@@ -237,19 +244,9 @@ def lacks(precision: str, device: str) -> str | None:
         sys.exit("--device cuda: torch sees no GPU here")
     if precision == "float32" or (device == "cuda" and torch.cuda.is_bf16_supported()):
         return None
-    if device == "cpu" and BF16_FLAGS & set(cpu_lines("flags", "Features").split()):
+    if device == "cpu" and has_bf16():
         return None
     return "not measured: this processor has no bf16 instructions"
-
-
-def cpu_lines(*names: str) -> str:
-    """The first value of /proc/cpuinfo under one of the names; empty where there is none."""
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() in names:
-                return value.strip()
-    return ""
 
 
 def read_texts(path: Path | None, limit: int) -> list[str]:
@@ -267,8 +264,7 @@ def setting(given: argparse.Namespace, encoder: Encoder, texts: int, tokens: int
     names = ("model_type", "num_hidden_layers", "hidden_size", "vocab_size")
     return {
         "date": time.strftime("%Y-%m-%d"),
-        "device": gpu
-        or f"{cpu_lines('model name', 'CPU implementer') or platform.machine()}, {given.threads} thread(s)",
+        "device": gpu or f"{processor_name()}, {given.threads} thread(s)",
         "encoder": {name: getattr(encoder.model.config, name) for name in names},
         "texts": texts,
         "tokens": tokens,

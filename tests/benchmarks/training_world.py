@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ import torch
 from numpy.typing import NDArray
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[depth]) for depth in (2, 1)]  # l3masking, and benchmarks
+
+from benchmarks.processor import processor_name  # noqa: E402
 
 from l3masking.encoders import Encoder, load_encoder  # noqa: E402
 from l3masking.errors import InputError  # noqa: E402
@@ -145,15 +146,8 @@ def random_encoder(layers: int, hidden: int, vocabulary: int, texts: list[str], 
 
 def device_words(device: torch.device) -> dict[str, Any]:
     """What a number was measured on."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
     return {"device": name, "threads": torch.get_num_threads(), "torch": torch.__version__}
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def main() -> None:
