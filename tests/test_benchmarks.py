@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 BENCHMARKS = Path(__file__).parent / "benchmarks"
@@ -25,9 +26,13 @@ def test_a_large_plan_is_measured(tmp_path: Path) -> None:
 
 
 def test_every_benchmark_says_what_it_measures() -> None:
-    for path in sorted(BENCHMARKS.glob("*.py")):
-        done = subprocess.run(
+    def ask(path: Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             [sys.executable, path, "--help"], capture_output=True, text=True, timeout=120, check=False
         )
-        assert done.returncode == 0, f"{path.name}: {done.stderr}"
-        assert "usage: " in done.stdout
+
+    paths = sorted(BENCHMARKS.glob("*.py"))
+    with ThreadPoolExecutor(2) as pool:
+        for path, done in zip(paths, pool.map(ask, paths), strict=True):
+            assert done.returncode == 0, f"{path.name}: {done.stderr}"
+            assert "usage: " in done.stdout
