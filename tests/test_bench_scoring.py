@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import torch
 from small_encoders import FEED, HEADS, HIDDEN, LAYERS, save_bert
 
 from l3masking import load_encoder
@@ -87,8 +89,9 @@ def test_made_texts_and_words(tmp_path: Path) -> None:
     assert unknown == 0
 
 
-def test_the_matrix_rate_is_measured(tmp_path: Path) -> None:
-    run("matmul_rate.py", "--rows", 64, "--width", 32, "--json", tmp_path / "rates.json")
+@pytest.mark.parametrize("packed", [(), ("--packed",)] if torch.backends.mkldnn.is_available() else [()])
+def test_the_matrix_rate_is_measured(packed: tuple[str, ...], tmp_path: Path) -> None:
+    run("matmul_rate.py", "--rows", 64, "--width", 32, *packed, "--json", tmp_path / "rates.json")
     rates = json.loads((tmp_path / "rates.json").read_text())
     assert [row["shape"] for row in rates][-3:] == [[64, 32, 32], [64, 32, 128], [64, 128, 32]]
     assert all(1e6 < row["operations_per_second"] < 1e16 for row in rates)

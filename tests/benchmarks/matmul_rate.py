@@ -2,19 +2,25 @@
 
 The rate is that of `torch.nn.functional.linear`, which is what an encoder's layers call, without a bias: large squares
 and the products of an encoder of the given width, each the fastest of several calls; the best of all is the device's
-rate. It holds for the number of threads that torch has at the time.
+rate. It holds for the number of threads that torch has at the time. `--packed` multiplies by weights in oneDNN's own
+order instead, as scoring does on a CPU.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch.nn.functional import linear
+
+from l3masking.forward import Affine, Packed
 
 Shape = tuple[int, int, int]  # rows, inner width, columns
 SQUARES = {"cpu": (1024, 2048), "cuda": (4096, 8192)}
@@ -36,11 +42,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rows", type=int, default=8192, help="rows of the encoder's products: tokens of a batch")
     parser.add_argument("--width", type=int, default=384)
+    parser.add_argument("--packed", action="store_true", help="weights in oneDNN's own order; on a CPU alone")
     parser.add_argument("--json", type=Path, help="file for the numbers")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     device = torch.device(given.device)
-    found = survey(device, DTYPES[given.dtype], encoder_shapes(given.rows, given.width, 4 * given.width))
+    shapes = encoder_shapes(given.rows, given.width, 4 * given.width)
+    found = survey(device, DTYPES[given.dtype], shapes, packed=given.packed)
     for shape, operations in found.items():
         print(f"{' × '.join(map(str, shape)):24}{operations / 1e9:12.1f} GFLOP/s")
     if given.json:
@@ -53,10 +61,12 @@ def encoder_shapes(rows: int, width: int, feed: int) -> list[Shape]:
     return [(rows, width, width), (rows, width, feed), (rows, feed, width)]
 
 
-def survey(device: torch.device, dtype: torch.dtype, shapes: Sequence[Shape]) -> dict[Shape, float]:
+def survey(
+    device: torch.device, dtype: torch.dtype, shapes: Sequence[Shape], *, packed: bool = False
+) -> dict[Shape, float]:
     """Rate of each large square and of each given shape."""
     squares = [(side, side, side) for side in SQUARES[device.type]]
-    return {shape: shape_rate(device, dtype, shape) for shape in [*squares, *shapes]}
+    return {shape: shape_rate(device, dtype, shape, packed=packed) for shape in [*squares, *shapes]}
 
 
 def best_rate(device: torch.device, dtype: torch.dtype, shapes: Sequence[Shape]) -> Rate:
@@ -66,19 +76,24 @@ def best_rate(device: torch.device, dtype: torch.dtype, shapes: Sequence[Shape])
     return Rate(found[shape], shape)
 
 
-def shape_rate(device: torch.device, dtype: torch.dtype, shape: Shape, *, seconds: float = 0.2) -> float:
+def shape_rate(
+    device: torch.device, dtype: torch.dtype, shape: Shape, *, seconds: float = 0.2, packed: bool = False
+) -> float:
     """Operations per second of the fastest of at least three products, and of as many as fit into `seconds`."""
     rows, inner, columns = shape
     generator = torch.Generator(device=device).manual_seed(0)
     a = torch.randn(rows, inner, device=device, generator=generator).to(dtype)
     w = torch.randn(columns, inner, device=device, generator=generator).to(dtype)
     times: list[float] = []
+    multiply = Affine(w, w.new_zeros(columns)).packed() if packed else partial(linear, weight=w)
+    if packed and not isinstance(multiply, Packed):
+        sys.exit(f"--packed: oneDNN takes no {dtype} here")
     with torch.inference_mode():
-        torch.nn.functional.linear(a, w)  # the first call chooses and loads its kernel
+        multiply(a)  # the first call chooses and loads its kernel
         while len(times) < 3 or sum(times) < seconds:
             wait_for(device)
             start = time.perf_counter()
-            torch.nn.functional.linear(a, w)
+            multiply(a)
             wait_for(device)
             times.append(time.perf_counter() - start)
     return 2 * rows * inner * columns / min(times)
