@@ -11,18 +11,12 @@ import signal
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any, Protocol
 
 from study.distant.access import guard_token
 from study.score import worker_slots
 from study.spec import Resources
 from study.trial import Assignment, died, execute
-
-log = logging.getLogger(__name__)
-
-CRASHES = 2  # a trial whose process died (out of memory, a signal) is started again so many times
-ROUNDS = 3  # Tuners, where one breaks off
 
 
 class Stopped(Exception):
@@ -81,17 +75,18 @@ def run_on_ray(assignments: Sequence[Assignment], listener: Listener) -> None:
     """All trials, in the given order as slots come free. Raises Stopped on SIGTERM or Ctrl-C.
 
     A trial that raises has written its own failure. A process that dies is retried CRASHES times and then reported.
-    Some deaths (Ray's memory monitor, a lost node) end a whole Tuner: the trials without an end get a new one, ROUNDS
-    times in all, and are then reported as failed too.
+    Some deaths end a whole Tuner (Ray's memory monitor, a lost node) or leave one trial behind (between two trials):
+    what has no end gets a new one, ROUNDS times in all, and is then reported as failed too.
     """
+    from study.tuner import ROUNDS
+
     waiting = list(assignments)
     broken: str | None = None
     for _ in range(ROUNDS):
         if not waiting:
             return
-        watch = _watcher(waiting, listener)
-        broken = _round(waiting, watch)
-        waiting = [waiting[index] for index in sorted(watch.unfinished)]
+        left, broken = _round(waiting, listener)
+        waiting = [waiting[index] for index in sorted(left)]
         if waiting and broken is None:  # Tune returns early only where it was asked to
             raise Stopped(f"stopped with {len(waiting)} trials left")
     for assignment in waiting:
@@ -100,53 +95,55 @@ def run_on_ray(assignments: Sequence[Assignment], listener: Listener) -> None:
         listener.ended(assignment, reason)
 
 
-def _round(assignments: Sequence[Assignment], watch: Any) -> str | None:
-    """One Tuner over all of `assignments`; why it broke, or None where it returned."""
+def _round(assignments: Sequence[Assignment], listener: Listener) -> tuple[set[int], str | None]:
+    """One Tuner over all of `assignments`: the indices of those without an end, and why another is to run them."""
     from ray import tune
 
+    from study.tuner import fit, run_config, stop_on_sigterm
+
     takes = [assignment.resources for assignment in assignments]  # the trials themselves need not travel with this
+    left = set(range(len(assignments)))
 
     def bundle(config: dict[str, Any]) -> tune.PlacementGroupFactory:
         own = takes[config["index"]]
         return tune.PlacementGroupFactory([{"CPU": own.cpu, "GPU": own.gpu}])
 
+    watch = _watch(assignments, left, listener)
     trainable = tune.with_resources(tune.with_parameters(_trainable, assignments=list(assignments)), bundle)
     with tempfile.TemporaryDirectory(prefix="l3study-tune-") as scratch, stop_on_sigterm():
-        return fit(
+        broken = fit(
             tune.Tuner(
                 trainable,
-                param_space={"index": tune.grid_search(list(range(len(assignments))))},
+                param_space={"index": tune.grid_search(sorted(left))},
                 tune_config=tune.TuneConfig(max_concurrent_trials=most_slots(takes), reuse_actors=True),
                 run_config=run_config("trials", scratch, watch),
-            )
+            ),
+            watch,
         )
+    return left, broken
 
 
-def run_config(name: str, scratch: str, watch: Any) -> Any:
-    """A Tune run that keeps nothing and says nothing; a process that dies is started again CRASHES times."""
-    from ray import tune
+def _watch(assignments: Sequence[Assignment], left: set[int], listener: Listener) -> Any:
+    """Tells the listener of trials, and takes those that have ended out of `left`."""
+    from study.tuner import CRASHES, Watch
 
-    return tune.RunConfig(
-        name=name,
-        storage_path=scratch,
-        verbose=0,
-        failure_config=tune.FailureConfig(max_failures=CRASHES),
-        callbacks=[watch],
+    def begun(trial: Any) -> None:
+        listener.started(assignments[trial.config["index"]])
+
+    def end(trial: Any, reason: str | None) -> None:
+        left.discard(trial.config["index"])
+        listener.ended(assignments[trial.config["index"]], reason)
+
+    def failed(trial: Any, reason: str) -> None:
+        died(assignments[trial.config["index"]], reason, CRASHES + 1)
+        end(trial, reason)
+
+    return Watch(
+        len(assignments),
+        returned=lambda trial: end(trial, trial.last_result.get("reason") or None),
+        failed=failed,
+        begun=begun,
     )
-
-
-def fit(tuner: Any) -> str | None:
-    """Run a Tuner to its end, which says nothing of its trials; why it broke off, or None."""
-    import ray
-    from ray import tune
-
-    try:
-        tuner.fit()
-    except (ray.exceptions.RayError, tune.TuneError, RuntimeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        log.warning("Ray Tune ended early: %s", reason)
-        return reason
-    return None
 
 
 def most_slots(takes: Iterable[Resources]) -> int:
@@ -159,66 +156,3 @@ def _trainable(config: dict[str, Any], assignments: Sequence[Assignment]) -> Non
 
     reason = execute(assignments[config["index"]])
     tune.report({"failed": reason is not None, "reason": reason or ""})
-
-
-def _watcher(assignments: Sequence[Assignment], listener: Listener) -> Any:
-    import ray
-    from ray import tune
-
-    class Watch(tune.Callback):
-        """Tells the driver of every trial that begins and ends."""
-
-        def __init__(self) -> None:
-            self.unfinished = set(range(len(assignments)))
-
-        def __reduce__(self) -> tuple[Any, ...]:
-            # Tune pickles its callbacks for a restore that never happens; this one has a thread
-            return tune.Callback, ()
-
-        def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-            listener.started(assignments[trial.config["index"]])
-
-        def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-            self._end(trial, trial.last_result.get("reason") or None)
-
-        def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-            error = trial.get_pickled_error()  # a process that cannot even start its trial raises; else it died
-            raised = isinstance(error, ray.exceptions.RayTaskError)
-            what = repr(error.cause).splitlines()[0] if raised else "its process died (out of memory, or killed)"
-            reason = f"{what}, {CRASHES + 1} times"
-            died(assignments[trial.config["index"]], reason, CRASHES + 1)
-            self._end(trial, reason)
-
-        def _end(self, trial: Any, reason: str | None) -> None:
-            index = trial.config["index"]
-            if index in self.unfinished:
-                self.unfinished.discard(index)
-                listener.ended(assignments[index], reason)
-
-    return Watch()
-
-
-@contextmanager
-def stop_on_sigterm() -> Iterator[None]:
-    """SIGTERM becomes SIGUSR1, which Tune takes as "save and return"; the second one stops at once.
-
-    Until Tune has put its own handler there, SIGUSR1 stops at once too: by default it would kill. Tune leaves its
-    handlers behind, of which the one for Ctrl-C would swallow a Ctrl-C after the trials.
-    """
-    asked = False
-
-    def note(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-        os.kill(os.getpid(), signal.SIGUSR1)
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
-    signal.signal(signal.SIGUSR1, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, note)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

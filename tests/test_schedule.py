@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 import pytest
-from ray.exceptions import ActorDiedError, RayTaskError
+from ray.exceptions import ActorDiedError
 from small_study import NoMirror, Said, command, marks, records, results, tables, write_study
 
 from study import schedule
-from study.schedule import run_on_ray, run_serially, stop_on_sigterm
+from study.schedule import run_on_ray, run_serially
+from study.tuner import ROUNDS
 
 DOOMED = ("mtl_static", 1)  # method and seed whose process dies whenever it is tried
 METHODS = ["stl", "rtm", "l3masking", "mtl_static"]
@@ -67,7 +68,7 @@ def on_ray(tmp_path_factory: pytest.TempPathFactory) -> OnRay:
         with mock.patch("study.run.Mirror", Terminates):
             stopped = command("run", space, "--out", root)
         after_stop = marks(root)
-        with mock.patch("study.run.Mirror", NoMirror), mock.patch("study.schedule.CRASHES", 1):
+        with mock.patch("study.run.Mirror", NoMirror), mock.patch("study.tuner.CRASHES", 1):
             finished = command("run", space, "--out", root, "--set", "resources.workers=2")
     return OnRay(root, stopped, after_stop, finished)
 
@@ -167,30 +168,6 @@ def test_nothing_to_do_starts_nothing() -> None:
     assert not ray.is_initialized()
 
 
-def handlers() -> list[Any]:
-    return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
-
-
-def test_sigterm_reaches_tune_once_and_the_second_stops_at_once() -> None:
-    before, seen = handlers(), []
-    with stop_on_sigterm():
-        signal.signal(signal.SIGUSR1, lambda *_: seen.append("usr1"))  # as Tune does
-        signal.signal(signal.SIGINT, lambda *_: seen.append("int"))
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert seen == ["usr1"]
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGTERM)
-    assert seen == ["usr1"]
-    assert handlers() == before
-
-
-def test_sigterm_before_tune_listens_stops_at_once() -> None:
-    before = handlers()
-    with pytest.raises(KeyboardInterrupt), stop_on_sigterm():
-        os.kill(os.getpid(), signal.SIGTERM)
-    assert handlers() == before
-
-
 def test_ray_does_not_keep_the_handler_of_sigterm(monkeypatch) -> None:
     import ray
 
@@ -214,55 +191,33 @@ def test_ray_does_not_keep_the_handler_of_sigterm(monkeypatch) -> None:
             assert "address" not in given
 
 
-DEAD = ActorDiedError(), "its process died (out of memory, or killed), 3 times"
-UNFIT = RayTaskError("f", "...", ImportError("no\nstudy"), "t", 1, "h"), "ImportError('no\\nstudy'), 3 times"
-
-
-@pytest.mark.parametrize(("error", "reason"), [DEAD, UNFIT])
-def test_a_watcher_tells_of_each_trial_once(monkeypatch, error: Exception, reason: str) -> None:
-    heard = Ears()
-    told = heard.told
-    monkeypatch.setattr(schedule, "died", lambda given, reason, times: told.append((given, "died")))
-    watch = schedule._watcher(["a", "b"], heard)  # type: ignore[list-item]
-    trial = SimpleNamespace(config={"index": 0}, last_result={"reason": ""})
-    watch.on_trial_start(0, [], trial)
-    assert heard.begun == ["a"]
-    watch.on_trial_complete(1, [], trial)
-    watch.on_trial_complete(2, [], trial)
-    assert watch.unfinished == {1}
-    failed = SimpleNamespace(config={"index": 1}, get_pickled_error=lambda: error)
-    watch.on_trial_error(3, [], failed)
-    assert told == [("a", None), ("b", "died"), ("b", reason)]
-    assert watch.unfinished == set()
-
-
-class Broken:
-    """Stands in for `_round`: each Tuner ends the trials that it is told to, and then breaks or returns."""
+class Rounds:
+    """Stands in for `_round`: each Tuner ends the trials that it is told to, and says why another is to follow."""
 
     def __init__(self, *rounds: tuple[tuple[int, ...], str | None]) -> None:
         self.rounds = list(rounds)
         self.seen: list[list[Any]] = []
 
-    def __call__(self, assignments, watch) -> str | None:
+    def __call__(self, assignments, listener) -> tuple[set[int], str | None]:
         self.seen.append(list(assignments))
         ended, reason = self.rounds.pop(0)
         for index in ended:
-            watch._end(SimpleNamespace(config={"index": index}), None)
-        return reason
+            listener.ended(assignments[index], None)
+        return set(range(len(assignments))) - set(ended), reason
 
 
 def test_a_tuner_that_breaks_is_followed_by_another_over_what_is_left(monkeypatch) -> None:
     heard = Ears()
-    fit = Broken(((1,), "out of memory"), ((0,), "out of memory"), ((0,), None))
-    monkeypatch.setattr(schedule, "_round", fit)
+    rounds = Rounds(((1,), "out of memory"), ((0,), "out of memory"), ((0,), None))
+    monkeypatch.setattr(schedule, "_round", rounds)
     schedule.run_on_ray(["a", "b", "c"], heard)  # type: ignore[list-item]
-    assert fit.seen == [["a", "b", "c"], ["a", "c"], ["c"]]
+    assert rounds.seen == [["a", "b", "c"], ["a", "c"], ["c"]]
     assert heard.told == [("b", None), ("a", None), ("c", None)]
 
 
 def test_what_breaks_every_tuner_has_failed(monkeypatch) -> None:
     heard, dead = Ears(), []
-    monkeypatch.setattr(schedule, "_round", Broken(*[((), "out of memory")] * schedule.ROUNDS))
+    monkeypatch.setattr(schedule, "_round", Rounds(*[((), "out of memory")] * ROUNDS))
     monkeypatch.setattr(schedule, "died", lambda *given: dead.append(given))
     schedule.run_on_ray(["a"], heard)  # type: ignore[list-item]
     reason = "Ray Tune ended 3 times before this trial did: out of memory"
@@ -270,6 +225,32 @@ def test_what_breaks_every_tuner_has_failed(monkeypatch) -> None:
 
 
 def test_a_tuner_that_returns_early_was_asked_to(monkeypatch) -> None:
-    monkeypatch.setattr(schedule, "_round", Broken(((0,), None)))
+    monkeypatch.setattr(schedule, "_round", Rounds(((0,), None)))
     with pytest.raises(schedule.Stopped, match="1 trials left"):
         schedule.run_on_ray(["a", "b"], Ears())  # type: ignore[list-item]
+
+
+def test_what_a_watcher_hears_of_trials_is_told_of_their_assignments(monkeypatch) -> None:
+    heard, left = Ears(), {0, 1, 2}
+    monkeypatch.setattr(
+        schedule, "died", lambda given, reason, times: heard.told.append((given, f"died {times} times"))
+    )
+    watch = schedule._watch(["a", "b", "c"], left, heard)  # type: ignore[list-item]
+    good, bad, dead = (
+        SimpleNamespace(
+            trial_id=str(index),
+            config={"index": index},
+            last_result={"reason": ["", "broken", None][index]},
+            get_pickled_error=ActorDiedError,
+        )
+        for index in range(3)
+    )
+    watch.on_trial_start(0, [], bad)
+    watch.on_trial_complete(1, [], good)
+    watch.on_trial_complete(2, [], bad)
+    assert left == {2}
+    watch.on_trial_error(3, [], dead)
+    assert heard.begun == ["b"]
+    reason = "its process died (out of memory, or killed), 3 times"
+    assert heard.told == [("a", None), ("b", "broken"), ("c", "died 3 times"), ("c", reason)]
+    assert left == set()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from l3masking.errors import EnvironmentFault
-from study.schedule import CRASHES, ROUNDS, Stopped, fit, most_slots, run_config, stop_on_sigterm
+from study.schedule import Stopped, most_slots
 from study.spec import Resources
+from study.tuner import ROUNDS, Watch, fit, run_config, stop_on_sigterm
 
 if TYPE_CHECKING:
     from study.search import Stage, Tried
@@ -36,8 +37,9 @@ class Screen(FIFOScheduler):
 def tune_searches(stage: Stage, resources: Sequence[Resources], tried: Tried) -> None:
     """Try what is left of all searches, as many settings at a time as fit.
 
-    `resources`: what a trial of each search takes. Where a death ends the whole of Ray Tune, the journal says what is
-    left, ROUNDS times in all. Raises Stopped on SIGTERM or Ctrl-C, EnvironmentFault after the last round.
+    `resources`: what a trial of each search takes. Where a death ends the whole of Ray Tune or leaves a setting
+    behind, the journal says what is left, ROUNDS times in all. Raises Stopped on SIGTERM or Ctrl-C, EnvironmentFault
+    after the last round.
     """
     broken: str | None = None
     for _ in range(ROUNDS):
@@ -49,11 +51,15 @@ def tune_searches(stage: Stage, resources: Sequence[Resources], tried: Tried) ->
 
 
 def _round(stage: Stage, resources: Sequence[Resources], tried: Tried) -> str | None:
-    """One Tuner over what is left; why it broke off, or None where it returned."""
+    """One Tuner over what is left; why another is to go on, or None where all settings have ended."""
     total = stage.explorer.total
     if not total:
         return None
-    watch = _watcher(stage, tried)
+    watch = Watch(
+        total,
+        returned=lambda trial: tried(stage.attempt(trial.config, trial.last_result)),
+        failed=lambda trial, reason: tried(stage.attempt(trial.config, trial.last_result or {}, reason)),
+    )
     searches, assign = stage.searches, stage.assign
 
     def bundle(config: dict[str, Any]) -> tune.PlacementGroupFactory:
@@ -73,10 +79,11 @@ def _round(stage: Stage, resources: Sequence[Resources], tried: Tried) -> str | 
                     reuse_actors=True,
                 ),
                 run_config=run_config("search", scratch, watch),
-            )
+            ),
+            watch,
         )
-    if broken is None and watch.ended < total:
-        raise Stopped(f"stopped with {total - watch.ended} settings of searches left")
+    if broken is None and len(watch.ended) < total:
+        raise Stopped(f"stopped with {total - len(watch.ended)} settings of searches left")
     return broken
 
 
@@ -85,28 +92,3 @@ def _trainable(config: dict[str, Any], searches: Sequence[Any], assign: Any) -> 
 
     for result in trainings(searches[config["search"]], config["values"], assign):
         tune.report({"failed": "", **result})
-
-
-def _watcher(stage: Stage, tried: Tried) -> Any:
-    class Watch(tune.Callback):
-        """Tells the driver of every setting that has ended."""
-
-        def __init__(self) -> None:
-            self.ended = 0
-
-        def __reduce__(self) -> tuple[Any, ...]:
-            return tune.Callback, ()
-
-        def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-            self._end(trial.config, trial.last_result, None)
-
-        def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-            error = trial.get_pickled_error()
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            self._end(trial.config, trial.last_result or {}, f"its process ended {CRASHES + 1} times: {reason}")
-
-        def _end(self, config: Mapping[str, Any], result: Mapping[str, Any], reason: str | None) -> None:
-            self.ended += 1
-            tried(stage.attempt(config, result, reason))
-
-    return Watch()
