@@ -144,17 +144,16 @@ class Feed:
         reason = redacted(reason)[:300]
         if self.reason is None:
             log.log(self._level, "MLflow mirror is behind (%s); the study goes on, the next run catches up", reason)
-        self.reason = reason
         try:
             write_atomic(self._mark, f"{self._uri} {reason}\n".encode())
         except OSError as error:
             log.warning("%s cannot be written (%s)", self._mark, error.strerror)
+        self.reason = reason  # last: who sees it finds the mark
 
     def _caught_up(self) -> None:
         """Everything asked for is in MLflow: take the mark away, if it speaks of this store."""
         if self.reason is not None:
             log.info("MLflow mirror has caught up")
-        self.reason = None
         try:
             if self._mark.read_text().startswith(f"{self._uri} "):
                 self._mark.unlink()
@@ -162,6 +161,7 @@ class Feed:
             pass
         except OSError as error:
             log.warning("%s cannot be removed (%s)", self._mark, error.strerror)
+        self.reason = None  # last, as above
 
 
 def _grouped(backlog: Iterable[Job]) -> Iterable[list[Job]]:
