@@ -383,7 +383,7 @@ def test_a_server_that_is_away_costs_the_trials_nothing(tmp_path):
     begin = time.monotonic()
     for record in RECORDS:
         mirror.add(record)
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 1.0
     assert "127.0.0.1" in mirror.close(60)
     mark = (tmp_path / STALE).read_text()
     assert mark.startswith("http://***@127.0.0.1:9 ")
