@@ -99,17 +99,12 @@ def _round(assignments: Sequence[Assignment], listener: Listener) -> tuple[set[i
     """One Tuner over all of `assignments`: the indices of those without an end, and why another is to run them."""
     from ray import tune
 
-    from study.tuner import fit, run_config, stop_on_sigterm
+    from study.tuner import fit, run_config, sized, stop_on_sigterm
 
     takes = [assignment.resources for assignment in assignments]  # the trials themselves need not travel with this
     left = set(range(len(assignments)))
-
-    def bundle(config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        own = takes[config["index"]]
-        return tune.PlacementGroupFactory([{"CPU": own.cpu, "GPU": own.gpu}])
-
     watch = _watch(assignments, left, listener)
-    trainable = tune.with_resources(tune.with_parameters(_trainable, assignments=list(assignments)), bundle)
+    trainable = sized(tune.with_parameters(_trainable, assignments=list(assignments)), takes, "index")
     with tempfile.TemporaryDirectory(prefix="l3study-tune-") as scratch, stop_on_sigterm():
         broken = fit(
             tune.Tuner(

@@ -8,13 +8,15 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 import ray
 from ray import tune
+
+from study.spec import Resources
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +73,16 @@ class Watch(tune.Callback):
         what = repr(error.cause).splitlines()[0] if raised else "its process died (out of memory, or killed)"
         self.ended.add(trial.trial_id)
         self._failed(trial, f"{what}, {CRASHES + 1} times")
+
+
+def sized(trainable: Any, takes: Sequence[Resources], entry: str) -> Any:
+    """`trainable`, where a trial takes what `takes` has at the index in `entry` of its configuration."""
+
+    def bundle(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        own = takes[config[entry]]
+        return tune.PlacementGroupFactory([{"CPU": own.cpu, "GPU": own.gpu}])
+
+    return tune.with_resources(trainable, bundle)
 
 
 def run_config(name: str, scratch: str, watch: Watch) -> tune.RunConfig:

@@ -12,7 +12,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from l3masking.errors import EnvironmentFault
 from study.schedule import Stopped, most_slots
 from study.spec import Resources
-from study.tuner import ROUNDS, Watch, fit, run_config, stop_on_sigterm
+from study.tuner import ROUNDS, Watch, fit, run_config, sized, stop_on_sigterm
 
 if TYPE_CHECKING:
     from study.search import Stage, Tried
@@ -61,12 +61,7 @@ def _round(stage: Stage, resources: Sequence[Resources], tried: Tried) -> str | 
         failed=lambda trial, reason: tried(stage.attempt(trial.config, trial.last_result or {}, reason)),
     )
     searches, assign = stage.searches, stage.assign
-
-    def bundle(config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        own = resources[config["search"]]
-        return tune.PlacementGroupFactory([{"CPU": own.cpu, "GPU": own.gpu}])
-
-    trainable = tune.with_resources(tune.with_parameters(_trainable, searches=searches, assign=assign), bundle)
+    trainable = sized(tune.with_parameters(_trainable, searches=searches, assign=assign), resources, "search")
     with tempfile.TemporaryDirectory(prefix="l3study-search-") as scratch, stop_on_sigterm():
         broken = fit(
             tune.Tuner(
