@@ -1,4 +1,4 @@
-"""The methods that are compared: which masks, and which task weights. One entry is one arm of a study."""
+"""From an arm and its inputs to a prepared training: the only place where a training is assembled."""
 
 from __future__ import annotations
 
@@ -15,70 +15,127 @@ from l3masking.data import Split, TextData
 from l3masking.encoders import Encoder
 from l3masking.errors import InputError
 from l3masking.evaluation import Task
-from l3masking.finetune import FinetuneConfig, Outcome, fine_tune
+from l3masking.finetune import FinetuneConfig, Outcome, Trajectory, fine_tune
 from l3masking.masking import POLICIES, MaskingConfig
+from l3masking.methods import METHODS, Method
 from l3masking.scoring import ScoringConfig, TokenScores
 from l3masking.steps import Auxiliary, Examples
-from l3masking.words import encode_texts
-
-
-@dataclass(frozen=True, kw_only=True)
-class Method:
-    """One arm. `policy`: a name of POLICIES, or None for no auxiliary task. `weighting`: a name of WEIGHTINGS."""
-
-    label: str  # in tables
-    policy: str | None
-    weighting: str
-
-    @property
-    def needs_scores(self) -> bool:
-        return self.policy is not None and POLICIES[self.policy].needs_scores
+from l3masking.words import EncodedText, encode_texts
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Masks:
-    """Mask probability per input id of every masked-LM text, and what they add up to."""
+class Inputs:
+    """The data of one arm as token ids."""
 
-    auxiliary: Auxiliary
-    summary: dict[str, float]  # mean, largest distance of a text's mean from it, max, share of tokens at 1
+    task: Task
+    mlm: Sequence[EncodedText] | None  # the masked-LM texts; None for an arm that masks nothing
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Training:
+    """One training of an arm, ready to run. The encoder stays vanilla."""
+
+    encoder: Encoder
+    task: Task
+    config: FinetuneConfig
+    seed: int
+    auxiliary: Auxiliary | None  # the masked-LM texts with their mask probabilities; None: no auxiliary task
+    weighting: str  # of WEIGHTINGS
+    masks: dict[str, float] | None  # summary of the mask probabilities; None without an auxiliary task
+
+    def run(
+        self, objectives: Sequence[str], on_evaluation: Callable[[dict[str, Any]], None] | None = None
+    ) -> dict[str, Outcome]:
+        """Train, and return an outcome per objective; see `fine_tune`."""
+        return fine_tune(
+            self.encoder,
+            self.task,
+            self.config,
+            seed=self.seed,
+            objectives=objectives,
+            auxiliary=self.auxiliary,
+            weighting=self.weighting,
+            on_evaluation=on_evaluation,
+        )
+
+    def trajectory(self) -> Trajectory:
+        """The same training before its first update."""
+        return Trajectory(self.encoder, self.task, self.config, self.seed, self.auxiliary, self.weighting)
+
+
+def encode_inputs(
+    method: Method, encoder: Encoder, data: TextData, scoring: ScoringConfig, *, with_test: bool = True
+) -> Inputs:
+    """What `method` reads of `data`, as token ids. Without `with_test` the test split is not touched."""
+    task = encode_task(encoder, data, scoring, with_test=with_test)
+    return Inputs(task=task, mlm=scoring.encode(encoder, data.mlm_texts) if method.masks else None)
+
+
+def prepare(
+    method: Method,
+    encoder: Encoder,
+    inputs: Inputs,
+    *,
+    masking: MaskingConfig,
+    config: FinetuneConfig,
+    seed: int,
+    scores: Sequence[TokenScores] | None = None,
+) -> Training:
+    """The training of one arm with one seed. `scores`: one per masked-LM text, for arms that need them."""
+    stage = method.finetune
+    auxiliary, masks = None, None
+    if stage.policy is not None:
+        assert inputs.mlm is not None, "inputs encoded for an arm that masks nothing"
+        values = mask_texts(stage.policy, inputs.mlm, scores, masking, seed=seed)
+        auxiliary = Auxiliary([text.input_ids for text in inputs.mlm], _rows(inputs.mlm, values), masking)
+        masks = summarise(values, masking.mean)
+    return Training(
+        encoder=encoder,
+        task=inputs.task,
+        config=config,
+        seed=seed,
+        auxiliary=auxiliary,
+        weighting=stage.weighting,
+        masks=masks,
+    )
 
 
 def mask_texts(
-    method: Method,
-    encoder: Encoder,
-    texts: Sequence[str],
+    name: str,
+    texts: Sequence[EncodedText],
     scores: Sequence[TokenScores] | None,
-    scoring: ScoringConfig,
     masking: MaskingConfig,
     *,
     seed: int,
-) -> Masks:
-    """Mask probabilities of the masked-LM texts under the method's policy. `scores`: one per text, where needed."""
-    assert method.policy is not None
-    policy = POLICIES[method.policy]
+) -> list[NDArray[np.float64]]:
+    """Mask probabilities under the policy `name`: [n] per text, one for each eligible position.
+
+    scores: one per text, for policies that need them. Raises InputError if they are missing or of other texts.
+    """
+    policy = POLICIES[name]
     if policy.needs_scores and scores is None:
-        raise InputError(f"method with policy {method.policy!r} needs token scores: score the texts first")
+        raise InputError(f"policy {name!r} needs token scores: score the texts first")
     if policy.needs_scores and scores is not None and len(scores) != len(texts):
-        raise InputError(f"{len(scores)} scores for {len(texts)} masked-LM texts: score these texts anew")
-    encoded = scoring.encode(encoder, texts)
+        raise InputError(f"{len(scores)} scores for {len(texts)} masked-LM texts: score these texts again")
     generator = rng.stream(seed, "policy")
-    rows: list[NDArray[np.float64]] = []
     values: list[NDArray[np.float64]] = []
-    for index, text in enumerate(encoded):
+    for index, text in enumerate(texts):
         likelihood = None
         if policy.needs_scores and scores is not None:
             score = scores[index]
             if not np.array_equal(score.input_ids, text.input_ids):
-                raise InputError(f"the scores of text {index} belong to other token ids: score these texts anew")
+                raise InputError(f"the scores of text {index} belong to other token ids: score these texts again")
             likelihood = np.exp(score.log_likelihood.astype(np.float64))
         values.append(policy.probabilities(len(text.positions), likelihood, masking, generator))
-        row = np.zeros(len(text.input_ids))
-        row[text.positions] = values[-1]
-        rows.append(row)
-    return Masks(
-        auxiliary=Auxiliary([text.input_ids for text in encoded], rows, masking),
-        summary=summarise(values, masking.mean),
-    )
+    return values
+
+
+def _rows(texts: Sequence[EncodedText], values: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+    """[T] per text: the probability of each input id, 0 where it is not eligible."""
+    rows = [np.zeros(len(text.input_ids)) for text in texts]
+    for row, text, value in zip(rows, texts, values, strict=True):
+        row[text.positions] = value
+    return rows
 
 
 def summarise(values: Sequence[NDArray[np.float64]], mean: float) -> dict[str, float]:
@@ -122,35 +179,12 @@ def run_method(
     on_evaluation: Callable[[dict[str, Any]], None] | None = None,
     with_test: bool = True,
 ) -> tuple[dict[str, Outcome], dict[str, float] | None]:
-    """Fine-tune with one method of METHODS. Returns an outcome per objective, and the summary of the masks (or None).
+    """Train one arm of METHODS. Returns an outcome per objective, and the summary of the masks (or None).
 
-    scores: of `data.mlm_texts`, one per text, for methods that need them. `encoder` stays as it was. with_test False:
-    the test split is not read, and the outcomes have no test values.
+    scores: of `data.mlm_texts`, one per text, for arms that need them. `encoder` stays as it was. with_test False: the
+    test split is not read, and the outcomes have no test values.
     """
     method = METHODS[name]
-    task = encode_task(encoder, data, scoring, with_test=with_test)
-    masks = None
-    if method.policy is not None:
-        masks = mask_texts(method, encoder, data.mlm_texts, scores, scoring, masking, seed=seed)
-    outcomes = fine_tune(
-        encoder,
-        task,
-        config,
-        seed=seed,
-        objectives=objectives,
-        auxiliary=masks.auxiliary if masks else None,
-        weighting=method.weighting,
-        on_evaluation=on_evaluation,
-    )
-    return outcomes, masks.summary if masks else None
-
-
-# To add a method: one entry. `mtl_static` and `l3_shuffled` are controls: equal task weights that see no validation
-# labels, and L3Masking's probabilities on the wrong tokens of the same text.
-METHODS: dict[str, Method] = {
-    "stl": Method(label="STL", policy=None, weighting="static"),
-    "rtm": Method(label="RTM", policy="uniform", weighting="meta"),
-    "l3masking": Method(label="L3Masking", policy="l3", weighting="meta"),
-    "mtl_static": Method(label="MTL static", policy="l3", weighting="static"),
-    "l3_shuffled": Method(label="L3 shuffled", policy="l3_shuffled", weighting="meta"),
-}
+    inputs = encode_inputs(method, encoder, data, scoring, with_test=with_test)
+    training = prepare(method, encoder, inputs, masking=masking, config=config, seed=seed, scores=scores)
+    return training.run(objectives, on_evaluation), training.masks

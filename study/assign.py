@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from l3masking.regimes import METHODS
+from l3masking.methods import METHODS
 from study.distant.places import Place, inside, open_store
 from study.inputs import sources
 from study.score import ScoreJob

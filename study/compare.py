@@ -14,18 +14,11 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from l3masking.errors import InputError
+from l3masking.methods import METHODS, QUESTIONS, REFERENCE, controls_of
 from study.aggregate import Cell, CellKey, t_interval
 from study.comparing.paired import effect_size, holm, least_p, sign_flip, standard_error
 
 LEVEL = 0.05  # of a decisive difference, after Holm's adjustment
-MAIN = (("l3masking", "rtm"), ("l3masking", "stl"), ("rtm", "stl"))  # the questions of Kimura et al. 2024, in order
-CONTROLS = {  # method -> what it is held against, in order; any other method against RTM and STL
-    "stl": (),
-    "rtm": ("stl", "mtl_static"),
-    "l3masking": ("rtm", "stl", "l3_shuffled"),
-    "mtl_static": ("stl",),
-    "l3_shuffled": ("rtm",),
-}
 
 
 class Arm(NamedTuple):
@@ -106,11 +99,11 @@ def questions(cells: Iterable[Cell], baseline: str | None = None) -> list[Questi
         if against is None:
             raise InputError(f"--baseline {baseline!r}: no row of this name; there are {', '.join(map(str, arms))}")
         return [Question(arm, against) for arm in arms if arm != against]
-    asked = [Question(Arm(first), Arm(second)) for first, second in MAIN]
+    asked = [Question(Arm(first), Arm(second)) for first, second in QUESTIONS]
     for arm in arms:
         if arm.variant is not None:
             asked.append(Question(arm, Arm(arm.method)))
-        for control in CONTROLS.get(arm.method, ("rtm", "stl")):
+        for control in controls_of(arm.method):
             like = Arm(control, arm.variant)
             asked.append(Question(arm, like if like in arms else Arm(control)))
     return [question for question in dict.fromkeys(asked) if question.first in arms and question.second in arms]
@@ -195,7 +188,7 @@ def adjusted(family: Sequence[Comparison]) -> list[Comparison]:
 
 
 def better_than_random(comparisons: Iterable[Comparison]) -> frozenset[CellKey]:
-    """The cells that are decisively above random masking, which is what the tables mark."""
+    """The cells that are decisively above REFERENCE, random masking, which is what the tables mark."""
     return frozenset(
         CellKey(
             entry.encoder,
@@ -206,7 +199,7 @@ def better_than_random(comparisons: Iterable[Comparison]) -> frozenset[CellKey]:
             entry.objective,
         )
         for entry in comparisons
-        if entry.decisive and entry.second.method == "rtm" != entry.first.method and (entry.difference or 0) > 0
+        if entry.decisive and entry.second.method == REFERENCE != entry.first.method and (entry.difference or 0) > 0
     )
 
 
@@ -217,10 +210,11 @@ def leaves_zero_out(comparison: Comparison) -> bool:
 
 
 def pairing(question: Question, reordered: Collection[str]) -> Literal["batches", "head"]:
-    """What a seed fixes for both rows. STL draws its batches in its own order (design.md 7)."""
+    """What a seed fixes for both rows. An arm that masks nothing draws its batches in its own order (design.md 7)."""
     same = question.first.variant == question.second.variant
     moved = not same and {question.first.variant, question.second.variant} & set(reordered)
-    return "head" if moved or "stl" in (question.first.method, question.second.method) else "batches"
+    own = not all(METHODS[arm.method].masks for arm in question if arm.method in METHODS)
+    return "head" if moved or own else "batches"
 
 
 def side(cell: Cell, seeds: Sequence[int], *, study: str | None = None) -> Side:

@@ -10,7 +10,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from l3masking.errors import InputError
-from l3masking.regimes import METHODS
+from l3masking.methods import METHODS
 from study.searching.plan import found_setting, searches
 from study.searching.space import BEST
 from study.settings.checked import nearest

@@ -17,9 +17,9 @@ from l3masking.data import DATASETS, DataSpec
 from l3masking.encoders import ENCODERS, EncoderSpec
 from l3masking.errors import InputError
 from l3masking.finetune import PRESETS
+from l3masking.methods import METHODS
 from l3masking.metrics import METRICS
 from l3masking.precision import Precision
-from l3masking.regimes import METHODS
 from study.searching.checks import read_search
 from study.settings.checked import HUB_TOKEN, build, nearest, shown
 from study.settings.overrides import apply_sets

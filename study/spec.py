@@ -15,9 +15,9 @@ from l3masking.final import FinalConfig
 from l3masking.finetune import FinetuneConfig
 from l3masking.heads import ModelConfig
 from l3masking.masking import MaskingConfig
+from l3masking.methods import DEFAULT, METHODS
 from l3masking.optim import OptimConfig
 from l3masking.precision import Precision
-from l3masking.regimes import METHODS
 from l3masking.scoring import ScoringConfig
 from l3masking.selection import EvaluateConfig, StopConfig
 from l3masking.weighting import MetaConfig
@@ -99,7 +99,7 @@ class StudySpec:
     encoders: Mapping[str, EncoderSpec | Generated]  # declared in the file, and those of ENCODERS that pairs name
     datasets: Mapping[str, DataSpec | Generated]  # the same, of DATASETS
     pairs: tuple[Pair, ...]  # default: each declared encoder with each declared dataset
-    methods: tuple[str, ...] = ("stl", "rtm", "l3masking")  # of METHODS
+    methods: tuple[str, ...] = DEFAULT  # of METHODS
     objectives: tuple[str, ...] = ("accuracy", "macro_f1")  # of METRICS
     seeds: tuple[int, ...] = tuple(range(10))  # in [0, SEED_LIMIT)
     preset: str = "default"  # of PRESETS; its values are in the sections already
@@ -154,7 +154,7 @@ class StudySpec:
         """The methods whose best setting is searched; empty without a search."""
         if self.search is None:
             return ()
-        masking = tuple(name for name in self.methods if METHODS[name].policy is not None)
+        masking = tuple(name for name in self.methods if METHODS[name].masks)
         return self.search.methods if self.search.methods is not None else masking
 
     def resolved(self) -> dict[str, Any]:

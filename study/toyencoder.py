@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 
 from l3masking.errors import InputError
-from l3masking.masking import IGNORED, MaskingCollator, MaskingConfig
+from l3masking.masking import MaskingCollator, MaskingConfig
+from l3masking.mlm import MlmConfig, train_mlm
 from l3masking.rng import stream, stream_seed
 
 if TYPE_CHECKING:  # imported where they are used: they take seconds, and a cached world needs neither
@@ -27,7 +27,6 @@ if TYPE_CHECKING:  # imported where they are used: they take seconds, and a cach
 log = logging.getLogger(__name__)
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-CHUNK = 16  # batches that are sorted by length together, so that texts of like length meet and padding is rare
 LOG_EVERY = 100  # updates
 
 
@@ -123,44 +122,24 @@ def pretrain(
     """Masked language modelling with uniform masks, in place. Returns the loss of the last updates, in nats."""
     rows = tokenizer(list(texts), truncation=True, max_length=config.positions)["input_ids"]
     collate = MaskingCollator(tokenizer, MaskingConfig(mean=config.mask_mean), seed=stream_seed(seed, "mask"))
-    total = config.epochs * -(-len(rows) // config.batch)
-    rise = max(1, int(config.warmup * total))
-    optimiser = torch.optim.AdamW(
-        model.parameters(), lr=config.lr, betas=(0.9, 0.98), eps=1e-6, weight_decay=config.decay, fused=True
+    settings = MlmConfig(
+        epochs=config.epochs,
+        batch=config.batch,
+        lr=config.lr,
+        warmup=config.warmup,
+        decay=config.decay,
+        clip=config.clip,
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda update: min((update + 1) / rise, (total - update) / max(1, total - rise))
-    )
-    order = stream(seed, "order")
-    losses: list[float] = []
-    for indices in (part for _ in range(config.epochs) for part in _epoch(rows, config.batch, order)):
-        batch = collate([{"input_ids": rows[index]} for index in indices])
-        selected = batch["labels"] != IGNORED
-        hidden = model.bert(batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
-        # a sum over at least one: a batch without a selected token then has loss 0 instead of NaN
-        loss = F.cross_entropy(model.cls(hidden[selected]), batch["labels"][selected], reduction="sum")
-        loss = loss / max(1, int(selected.sum()))
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
-        optimiser.step()
-        schedule.step()
-        losses.append(float(loss.detach()))
-        if len(losses) % LOG_EVERY == 0:
-            mean = sum(losses[-LOG_EVERY:]) / LOG_EVERY
-            log.info("pre-training the embedded encoder: update %d of %d, loss %.3f", len(losses), total, mean)
+    losses = train_mlm(model, rows, collate, settings, order=stream(seed, "order"), progress=log_progress)
     last = losses[-LOG_EVERY:]
     return sum(last) / len(last)
 
 
-def _epoch(rows: Sequence[Sequence[int]], batch: int, order: torch.Generator) -> Iterator[list[int]]:
-    """Batches of one pass, in random order, each of texts of like length."""
-    permutation = torch.randperm(len(rows), generator=order).tolist()
-    for start in range(0, len(rows), CHUNK * batch):
-        near = sorted(permutation[start : start + CHUNK * batch], key=lambda index: len(rows[index]))
-        parts = [near[at : at + batch] for at in range(0, len(near), batch)]
-        for part in torch.randperm(len(parts), generator=order).tolist():
-            yield parts[part]
+def log_progress(update: int, total: int, losses: Sequence[float]) -> None:
+    """Log every LOG_EVERY updates."""
+    if update % LOG_EVERY == 0:
+        mean = sum(losses[-LOG_EVERY:]) / LOG_EVERY
+        log.info("pre-training the embedded encoder: update %d of %d, loss %.3f", update, total, mean)
 
 
 @contextmanager

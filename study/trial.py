@@ -17,7 +17,8 @@ import torch
 
 from l3masking.evaluation import NonFiniteLoss
 from l3masking.finetune import Outcome
-from l3masking.regimes import METHODS, run_method
+from l3masking.methods import METHODS
+from l3masking.regimes import run_method
 from l3masking.saving import save_tuned
 from l3masking.scoring import TokenScores
 from study.distant.places import Place, fetched, open_store

@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from l3masking.regimes import METHODS, Method
-from l3masking.weighting import WEIGHTINGS, MetaConfig
+from l3masking.methods import METHODS, Method
 from study.store import SCHEMA, content_key
 
 OF_SCORES = {"scoring": ("metric", "word_source"), "masking": ("weighting", "redistribute", "floor")}
@@ -63,9 +62,9 @@ def relevant(settings: Mapping[str, Any], method: Method) -> dict[str, Any]:
         else values
         for section, values in settings.items()
     }
-    if method.policy is None:
+    if not method.masks:
         del kept["masking"]
-    if method.policy is None or not WEIGHTINGS[method.weighting](2, MetaConfig()).learns:
+    if not method.learns_weights:
         del kept["meta"]
     if not kept["final"]["enabled"]:
         kept["final"] = {"enabled": False}
@@ -83,8 +82,8 @@ def identity_of(
         "dataset": dataset,
         "data_hash": identities.datasets.get(dataset),
         "method": method,
-        "policy": METHODS[method].policy,
-        "weighting": METHODS[method].weighting,
+        "policy": METHODS[method].finetune.policy,
+        "weighting": METHODS[method].finetune.weighting,
         "settings": settings,
     }
 

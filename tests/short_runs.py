@@ -8,7 +8,8 @@ from torch import Tensor
 
 from l3masking.evaluation import Task
 from l3masking.masking import MaskingConfig
-from l3masking.regimes import METHODS, encode_task, mask_texts
+from l3masking.methods import METHODS
+from l3masking.regimes import Inputs, encode_task, prepare
 from l3masking.steps import Auxiliary
 
 NOISY = data(40, 0.5)  # half of the labels are drawn anew: metrics jump up and down
@@ -21,8 +22,11 @@ def task() -> Task:
 
 def auxiliary(mean: float = 0.2) -> Auxiliary:
     texts = data().mlm_texts
+    inputs = Inputs(task=task(), mlm=SCORING.encode(encoder(), texts))
     masking = MaskingConfig(mean=mean)
-    return mask_texts(METHODS["l3masking"], encoder(), texts, scores(texts), SCORING, masking, seed=0).auxiliary
+    made = prepare(METHODS["l3masking"], encoder(), inputs, masking=masking, config=SHORT, seed=0, scores=scores(texts))
+    assert made.auxiliary is not None
+    return made.auxiliary
 
 
 def states(model: torch.nn.Module) -> dict[str, Tensor]:

@@ -20,8 +20,9 @@ from l3masking.final import FinalConfig
 from l3masking.finetune import FinetuneConfig, Outcome
 from l3masking.heads import ModelConfig
 from l3masking.masking import MaskingConfig
+from l3masking.methods import METHODS
 from l3masking.optim import OptimConfig
-from l3masking.regimes import METHODS, run_method
+from l3masking.regimes import run_method
 from l3masking.rows import Rows
 from l3masking.scoring import ScoringConfig, TokenScores
 from l3masking.selection import EvaluateConfig, StopConfig

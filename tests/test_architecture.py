@@ -18,6 +18,7 @@ TREES = {name: ast.parse(file.read_text()) for name, file in MODULES.items()}
 NOUNS = {"errors", "rng", "metrics", "calibration", "words", "precision", "families"}  # know nothing of ours but errors
 INPUTS = {"data", "rows", "sources", "splits", "textdata", "encoders"}
 PARTS = {"copies", "forward", "scoring", "masking", "weighting", "heads", "batches", "optim", "selection"}
+PARTS |= {"mlm", "methods"}
 TOP = {"steps", "evaluation", "final", "finetune", "regimes", "saving"}
 LAYERS = (NOUNS, INPUTS, PARTS, TOP)
 

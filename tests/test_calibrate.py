@@ -12,7 +12,8 @@ from plans import KNOWN, space
 from small_study import write_space, write_study
 from small_task import one_thread
 
-from l3masking.regimes import METHODS
+from l3masking.finetune import Trajectory
+from l3masking.methods import METHODS
 from study.inputs import identify_at_hand
 from study.outlook import calibrate as module
 from study.outlook.calibrate import UPDATES, calibrate
@@ -55,7 +56,7 @@ def planned(path: Path, *sets: str) -> tuple[Any, Any, Any]:
 def test_each_kind_of_training_is_measured_once_by_the_real_trainer(small: Path, monkeypatch) -> None:
     spec, identities, trials = planned(small)
     steps: list[str] = []
-    window = module.Trajectory.__init__
+    window = Trajectory.__init__
 
     def noted(self, encoder, task, config, seed, auxiliary, weighting):
         window(self, encoder, task, config, seed, auxiliary, weighting)
@@ -71,7 +72,7 @@ def test_each_kind_of_training_is_measured_once_by_the_real_trainer(small: Path,
         assert config.train.batch == spec.train.batch
         assert config.optim == spec.optim
 
-    monkeypatch.setattr(module.Trajectory, "__init__", noted)
+    monkeypatch.setattr(Trajectory, "__init__", noted)
     said: list[str] = []
     before = torch.random.get_rng_state()
     found = calibrate(spec, identities, trials, said.append)

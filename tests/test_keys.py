@@ -15,7 +15,7 @@ import pytest
 from l3masking.data import DATASETS
 from l3masking.encoders import ENCODERS
 from l3masking.finetune import PRESETS
-from l3masking.regimes import METHODS
+from l3masking.methods import METHODS
 from study.plan import make_plan
 from study.searching.space import Distribution, SearchConfig
 from study.space import Pair, Resources, StudySpec, make_space

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from result_cells import cell
 
-from study.pages.layout import FIXED_WEIGHTS, best, caption, grid, notes, row_label, shown
+from study.pages.layout import best, caption, grid, notes, row_label, shown
 
 
 def test_a_cell_in_words():
@@ -84,9 +84,3 @@ def test_caption_and_notes_say_what_the_numbers_are():
     assert first == "Records: 7 of 9; 1 failed, 1 not run."
     assert "STL and MTL static" in others[1]
     assert notes([cell("rtm")]) == ["Records: 3 of 3; 0 failed, 0 not run."]
-
-
-def test_the_methods_with_fixed_weights_are_those_of_the_library():
-    from l3masking.regimes import METHODS
-
-    assert {name for name, method in METHODS.items() if method.weighting == "static"} == FIXED_WEIGHTS

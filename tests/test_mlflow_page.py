@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from tracked_study import make_record, make_search_record
 
+from l3masking.methods import METHODS
 from study.aggregate import Cell
 from study.mirror.cells import cell_views
-from study.mirror.page import CELLS, CHARTS, METHODS, SEARCH, SHARED, Page, link, opening, seeds_key, table_link
+from study.mirror.page import CELLS, CHARTS, SEARCH, SHARED, Page, link, opening, seeds_key, table_link
 from study.mirror.runs import search_view, seed_view
-from study.pages.layout import LABELS
 
 PAGE = Page(
     description="About *this*",
@@ -109,7 +109,7 @@ def test_the_note_says_what_it_is_where_to_look_and_how_to_read_it():
     assert "**L3Masking**" in note
     assert "**RTM**" not in note
     assert "sample standard deviation" in note
-    assert METHODS.keys() == LABELS.keys()
+    assert METHODS["l3masking"].summary in note
 
 
 def test_the_way_to_the_page_depends_on_the_store(tmp_path):

@@ -12,6 +12,7 @@ import torch
 from small_study import SPACE, write_study
 from small_task import one_thread
 
+from l3masking import regimes
 from l3masking.heads import ModelConfig, MultiTaskModel
 from l3masking.rng import stream
 from study.assign import Assigner
@@ -67,8 +68,8 @@ def test_the_measured_training_is_as_large_as_any_can_become(real, method: str, 
         seen.update(task=task, config=config, **more)
         return original(encoder, task, config, **more)
 
-    original = peak.fine_tune
-    monkeypatch.setattr(peak, "fine_tune", watched)
+    original = regimes.fine_tune
+    monkeypatch.setattr(regimes, "fine_tune", watched)
     monkeypatch.setattr(peak, "EVALUATION_TOKENS", 320)
     gpu = Counted()
     most = measure_peak(real[method], gpu)
@@ -120,7 +121,7 @@ def test_what_needs_more_than_a_whole_gpu_takes_all_of_it(real, monkeypatch) -> 
     def full(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(peak, "fine_tune", full)
+    monkeypatch.setattr(regimes, "fine_tune", full)
     most = measure_peak(real["stl"], Counted())
     assert most == DEVICE.total
 

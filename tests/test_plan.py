@@ -12,8 +12,8 @@ import pytest
 from l3masking.data import DATASETS
 from l3masking.encoders import ENCODERS
 from l3masking.errors import InputError
+from l3masking.methods import METHODS
 from l3masking.metrics import METRICS
-from l3masking.regimes import METHODS
 from study.plan import left, make_plan, narrow, of_plan
 from study.space import StudySpec, make_space
 from study.spec import SECTIONS

@@ -11,10 +11,10 @@ from small_task import SCORING, data, encoder, one_thread, scores, settings
 from l3masking.calibration import mask_probabilities
 from l3masking.errors import InputError
 from l3masking.masking import POLICIES, MaskingConfig
-from l3masking.regimes import METHODS, encode_task, mask_texts, run_method, summarise
+from l3masking.methods import METHODS
+from l3masking.regimes import Inputs, Training, encode_task, prepare, run_method, summarise
 from l3masking.scoring import ScoringConfig
 from l3masking.weighting import WEIGHTINGS, MetaConfig
-from study.pages.layout import FIXED_WEIGHTS, LABELS
 
 # name -> policy, weighting, needs scores: one line per entry of METHODS
 ARMS = {
@@ -28,27 +28,33 @@ MASKED = sorted(name for name, (policy, _, _) in ARMS.items() if policy)
 TEXTS = [*data().mlm_texts[:20], "", "red"]
 
 
-def masks(name: str, masking: MaskingConfig, *, seed: int = 0, texts: list[str] = TEXTS, given=None):
+def masks(name: str, masking: MaskingConfig, *, seed: int = 0, texts: list[str] = TEXTS, given=None) -> Training:
     if given is None and METHODS[name].needs_scores:
         given = scores(texts)
-    return mask_texts(METHODS[name], encoder(), texts, given, SCORING, masking, seed=seed)
+    return prepared(name, texts, given, SCORING, masking, seed=seed)
+
+
+def prepared(name: str, texts: list[str], given, scoring: ScoringConfig, masking: MaskingConfig, *, seed: int = 0):
+    made = encoder()
+    inputs = Inputs(task=encode_task(made, data(), scoring), mlm=scoring.encode(made, texts))
+    return prepare(METHODS[name], made, inputs, masking=masking, config=settings(), seed=seed, scores=given)
 
 
 def test_every_method_has_its_line_here() -> None:
-    assert {name: (m.policy, m.weighting, m.needs_scores) for name, m in METHODS.items()} == ARMS
+    assert {name: (m.finetune.policy, m.finetune.weighting, m.needs_scores) for name, m in METHODS.items()} == ARMS
 
 
 @pytest.mark.parametrize("name", sorted(ARMS))
-def test_a_method_names_what_exists_and_reports_know_it(name: str) -> None:
-    method = METHODS[name]
-    assert method.policy is None or method.policy in POLICIES
-    assert method.weighting in WEIGHTINGS
-    assert LABELS[name] == method.label
-    assert (name in FIXED_WEIGHTS) == (not WEIGHTINGS[method.weighting](2, MetaConfig()).learns)
+def test_a_method_names_what_exists(name: str) -> None:
+    method, stage = METHODS[name], METHODS[name].finetune
+    assert stage.policy is None or stage.policy in POLICIES
+    assert stage.weighting in WEIGHTINGS
+    assert method.learns_weights == (method.masks and WEIGHTINGS[stage.weighting](2, MetaConfig()).learns)
+    assert method.masks == (stage.policy is not None)
+    assert set(method.controls) <= METHODS.keys() - {name}
 
 
-def test_labels_tell_methods_apart_and_reports_know_no_others() -> None:
-    assert set(LABELS) == set(METHODS)
+def test_labels_tell_methods_apart() -> None:
     assert len({method.label for method in METHODS.values()}) == len(METHODS)
 
 
@@ -64,8 +70,8 @@ def test_the_mean_of_every_text_is_the_wanted_one(name: str, mean: float) -> Non
         assert ((row >= 0) & (row <= 1)).all()
         if eligible.any():
             assert abs(row[eligible].mean() - mean) < 1e-6
-    assert abs(made.summary["mean"] - mean) < 1e-6
-    assert made.summary["largest_deviation"] < 1e-6
+    assert abs(made.masks["mean"] - mean) < 1e-6
+    assert made.masks["largest_deviation"] < 1e-6
     assert not any(made.auxiliary.probabilities[-2])  # the empty text
 
 
@@ -94,7 +100,7 @@ def test_the_seed_moves_no_unshuffled_probability() -> None:
 @pytest.mark.parametrize("name", [name for name in MASKED if ARMS[name][2]])
 def test_missing_scores_are_refused(name: str) -> None:
     with pytest.raises(InputError, match="score the texts first"):
-        mask_texts(METHODS[name], encoder(), TEXTS, None, SCORING, MaskingConfig(), seed=0)
+        prepared(name, TEXTS, None, SCORING, MaskingConfig())
 
 
 @pytest.mark.parametrize("given", [scores(TEXTS)[:-1], scores([*TEXTS, "red"])], ids=["fewer", "more"])
@@ -113,7 +119,7 @@ def test_scores_of_other_ids_are_refused_with_the_text_s_number() -> None:
 def test_scores_under_another_length_are_refused() -> None:
     short = dataclasses.replace(SCORING, max_length=6)
     with pytest.raises(InputError, match="belong to other token ids"):
-        mask_texts(METHODS["l3masking"], encoder(), TEXTS, scores(TEXTS), short, MaskingConfig(), seed=0)
+        prepared("l3masking", TEXTS, scores(TEXTS), short, MaskingConfig())
 
 
 def test_the_task_is_encoded_and_cut_as_the_scores_are() -> None:

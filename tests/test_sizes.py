@@ -10,7 +10,7 @@ from plans import KNOWN, space
 from small_study import write_study
 
 from l3masking.data import DATASETS, DataSpec
-from l3masking.regimes import METHODS
+from l3masking.methods import METHODS
 from study.inputs import identify_at_hand
 from study.outlook.sizes import DataSize, data_sizes, expected_size, passes, training_size
 from study.plan import make_plan

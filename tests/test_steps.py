@@ -21,7 +21,8 @@ from l3masking.batches import TrainConfig, draws, epochs
 from l3masking.finetune import FinetuneConfig, Trajectory
 from l3masking.heads import ClassificationHead
 from l3masking.masking import MaskingConfig, corrupt
-from l3masking.regimes import METHODS, encode_task, mask_texts
+from l3masking.methods import METHODS
+from l3masking.regimes import Inputs, encode_task, prepare
 from l3masking.steps import Auxiliary, Examples, Stepper
 from l3masking.weighting import MetaConfig, StaticWeighting
 
@@ -44,7 +45,11 @@ def trajectory(config: FinetuneConfig, weighting: str, auxiliary: Auxiliary | No
 
 def masks(probability: float | None = None) -> Auxiliary:
     texts = data().mlm_texts
-    made = mask_texts(METHODS["l3masking"], encoder(0.0), texts, scores(texts), SCORING, MASKING, seed=SEED).auxiliary
+    inputs = Inputs(task=encode_task(encoder(0.0), data(), SCORING), mlm=SCORING.encode(encoder(0.0), texts))
+    made = prepare(
+        METHODS["l3masking"], encoder(0.0), inputs, masking=MASKING, config=config(), seed=SEED, scores=scores(texts)
+    ).auxiliary
+    assert made is not None
     if probability is None:
         return made
     return dataclasses.replace(made, probabilities=[np.full(len(row), probability) for row in made.input_ids])

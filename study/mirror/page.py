@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from l3masking.methods import METHODS
 from study.mirror.database import DATABASE, redacted
 from study.mirror.runs import CURRENT
-from study.pages.layout import LABELS, OBJECTIVES
+from study.pages.layout import OBJECTIVES
 
 SHARED = "mlflow.sharedViewState."
 """Start of the tags that hold views; the rest is the view's key."""
@@ -32,14 +33,6 @@ NAME = "attributes.`Run Name`"
 """The column of run names, which the UI makes too narrow for ours."""
 MADE = 1_700_000_000_000
 """Date that the UI's menu shows for a view, milliseconds: one that stays, so that the tag is written once."""
-METHODS = {
-    "stl": "fine-tuning on the task alone",
-    "rtm": "masked language modelling beside the task, tokens masked at random",
-    "l3masking": "the same, tokens masked the more the less likely a vanilla masked language model finds them",
-    "mtl_static": "as RTM with equal task weights, which look at no validation labels",
-    "l3_shuffled": "as L3Masking with the mask probabilities on the wrong tokens",
-}
-"""What a method does, for the description."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,11 +75,8 @@ class Page:
         ]
         links.append(f"[Tables and figures]({table_link(experiment, study)})")
         lines = [self.description, "**Open:** " + " · ".join(links)]
-        if self.methods:
-            named = (
-                f"**{LABELS.get(name, name)}**: {METHODS.get(name, 'see the space file')}" for name in self.methods
-            )
-            lines.append("; ".join(named) + ".")
+        arms = [METHODS[name] for name in self.methods if name in METHODS]
+        lines += [f"**{arm.label}**: {arm.summary}." for arm in arms]
         lines.append(
             "A run with role `cell` is one encoder, dataset, method and setting: `test_<objective>_mean`, `_std` "
             "(sample standard deviation), `_n` seeds, `_failed` of `_wanted`, and the 95 % interval `_ci_low` to "

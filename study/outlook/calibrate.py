@@ -18,12 +18,11 @@ import torch
 from l3masking import rng
 from l3masking.data import Split, TextData
 from l3masking.encoders import Encoder, is_cached
-from l3masking.evaluation import Task
-from l3masking.finetune import FinetuneConfig, Trajectory
-from l3masking.regimes import METHODS, encode_task, mask_texts
+from l3masking.finetune import FinetuneConfig
+from l3masking.methods import METHODS, Method
+from l3masking.regimes import encode_inputs, prepare
 from l3masking.scoring import score_texts
 from l3masking.selection import EvaluateConfig, Selection
-from l3masking.steps import Auxiliary
 from study.inputs import held_data, held_encoder, sources
 from study.outlook.calibration_file import Calibration, Measured
 from study.spec import Configs, Generated, StudySpec, configs
@@ -88,17 +87,15 @@ def _measure(spec: StudySpec, identities: Identities, trial: Trial) -> Measured:
     source, data_source = sources(spec, identities, trial.encoder, trial.dataset)
     encoder, setting = held_encoder(source, device), configs(trial.settings)
     data = sample(held_data(data_source), setting.finetune)
-    task = encode_task(encoder, data, setting.scoring, with_test=False)
-    auxiliary = _auxiliary(trial, encoder, data, setting)
-    weighting = METHODS[trial.method].weighting
-    update, evaluation = time_updates(encoder, task, setting.finetune, auxiliary, weighting)
-    plain = update if auxiliary is None else time_updates(encoder, task, setting.finetune, None, "static")[0]
+    method = METHODS[trial.method]
+    update, evaluation = time_updates(method, encoder, data, setting)
+    plain = time_updates(method.alone(), encoder, data, setting)[0] if method.masks else update
     scoring = time_scoring(encoder, data.mlm_texts, setting, resources.token_budget)
     return Measured(
         update_seconds=update,
         plain_update_seconds=plain,
         evaluation_seconds=evaluation / len(data.validation),
-        scoring_seconds=scoring if METHODS[trial.method].needs_scores else None,
+        scoring_seconds=scoring if method.needs_scores else None,
         updates=UPDATES,
         host=socket.gethostname(),
         device=torch.cuda.get_device_name() if resources.gpu else platform.machine(),
@@ -129,20 +126,11 @@ def _some(size: int, wanted: int, name: str) -> list[int]:
     return order[:wanted]
 
 
-def _auxiliary(trial: Trial, encoder: Encoder, data: TextData, setting: Configs) -> Auxiliary | None:
-    """The masking task under equal probabilities of the same mean: as many masked tokens, and no scores needed."""
-    method = METHODS[trial.method]
-    if method.policy is None:
-        return None
-    uniform = dataclasses.replace(method, policy="uniform")
-    masks = mask_texts(uniform, encoder, data.mlm_texts, None, setting.scoring, setting.masking, seed=0)
-    return masks.auxiliary
+def time_updates(method: Method, encoder: Encoder, data: TextData, setting: Configs) -> tuple[float, float]:
+    """Seconds of one update of the main stage, and of one look at the validation texts of `data`.
 
-
-def time_updates(
-    encoder: Encoder, task: Task, config: FinetuneConfig, auxiliary: Auxiliary | None, weighting: str
-) -> tuple[float, float]:
-    """Seconds of one update of the main stage, and of one look at `task.validation`."""
+    Masks have equal probabilities of the same mean: as many tokens are masked, and no scores are needed.
+    """
     # an evaluation after every UPDATES updates marks the time; the second one ends the training
     marks: list[float] = []
 
@@ -151,16 +139,20 @@ def time_updates(
         if len(marks) == 2:
             raise _Enough
 
+    config = setting.finetune
     config = dataclasses.replace(
         config,
         train=dataclasses.replace(config.train, max_epochs=2 * UPDATES),  # an epoch of the sample has an update or more
         evaluate=EvaluateConfig(every=UPDATES, unit="updates"),
     )
-    trajectory = Trajectory(encoder, task, config, 0, auxiliary, weighting)
+    method = method.unscored()
+    inputs = encode_inputs(method, encoder, data, setting.scoring, with_test=False)
+    training = prepare(method, encoder, inputs, masking=setting.masking, config=config, seed=0)
+    trajectory = training.trajectory()
     with suppress(_Enough):
         trajectory.main_stage([Selection(objective="accuracy", config=config.stop)], mark)
     started = time.perf_counter()
-    trajectory.measure(task.validation)  # its metrics wait for the device
+    trajectory.measure(training.task.validation)  # its metrics wait for the device
     evaluation = time.perf_counter() - started
     return max(0.0, marks[1] - marks[0] - evaluation) / UPDATES, evaluation
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from l3masking.encoders import TOKENIZER_FILES, WEIGHT_FILES, EncoderSpec
-from l3masking.regimes import METHODS
+from l3masking.methods import METHODS
 from study.outlook.briefs import Brief, all_brief
 from study.outlook.sizes import DataSize, training_size
 from study.spec import Generated, StudySpec
@@ -60,7 +60,7 @@ def disk_space(
         size = sizes[trial.dataset]
         if (*trial.cell,) not in seen:
             seen[*trial.cell,] = training_size(trial, size).evaluations_at_most
-        most, masks = seen[*trial.cell,], METHODS[trial.method].policy is not None
+        most, masks = seen[*trial.cell,], METHODS[trial.method].masks
         digits = 2 if (size.classes or 100) <= 10 else 3  # of a predicted class, with its comma
         for key in trial.keys.values():
             looks = points.get(key, most)

@@ -12,10 +12,12 @@ import torch
 from l3masking import rng
 from l3masking.encoders import Encoder
 from l3masking.evaluation import EVALUATION_TOKENS, Task
-from l3masking.finetune import FinetuneConfig, fine_tune
-from l3masking.regimes import METHODS
+from l3masking.finetune import FinetuneConfig
+from l3masking.methods import METHODS
+from l3masking.regimes import Inputs, prepare
 from l3masking.selection import EvaluateConfig
-from l3masking.steps import Auxiliary, Examples
+from l3masking.steps import Examples
+from l3masking.words import EncodedText
 from study.inputs import held_data, held_encoder
 from study.outlook.gpu import Cuda, Gpu
 from study.spec import configs
@@ -38,23 +40,15 @@ def measure_peak(assignment: Assignment, gpu: Gpu | None = None) -> int:
     encoder = held_encoder(assignment.encoder, gpu.place)
     length = min(setting.scoring.max_length, encoder.max_positions)
     config = shortened(setting.finetune)
-    method = METHODS[trial.method]
     train = _texts(encoder, config.train.batch, length)
     looked = max(EVALUATION_TOKENS // length, config.meta.head_sample, config.train.batch)
-    auxiliary = None
-    if method.policy is not None:
-        auxiliary = Auxiliary(train, [np.full(length, setting.masking.mean)] * len(train), setting.masking)
     task = Task(_labelled(train, classes), _labelled(_texts(encoder, looked, length), classes), None, classes)
+    every = np.arange(length)
+    inputs = Inputs(task=task, mlm=[EncodedText(ids, every, every) for ids in train])
+    method = METHODS[trial.method].unscored()
     try:
-        outcomes = fine_tune(
-            encoder,
-            task,
-            config,
-            seed=0,
-            objectives=trial.objectives,
-            auxiliary=auxiliary,
-            weighting=method.weighting,
-        )
+        training = prepare(method, encoder, inputs, masking=setting.masking, config=config, seed=0)
+        outcomes = training.run(trial.objectives)
     except torch.OutOfMemoryError:
         return gpu.describe().total
     # each objective may keep weights of its own update; here they may have kept the same ones

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from l3masking.batches import TrainConfig
 from l3masking.data import DataSpec, load_data
 from l3masking.errors import EnvironmentFault
-from l3masking.regimes import METHODS
+from l3masking.methods import METHODS
 from l3masking.textdata import SPLITS, TextData
-from l3masking.weighting import WEIGHTINGS, MetaConfig
 from study.inputs import concrete_data
 from study.spec import Generated, StudySpec
 from study.toytask import TaskConfig
@@ -58,7 +57,7 @@ def passes(method: str) -> int:
     The dev head and the passes' unequal lengths are left out, so that it is a rough scale.
     """
     arm = METHODS[method]
-    return 1 + (arm.policy is not None) + WEIGHTINGS[arm.weighting](2, MetaConfig()).learns
+    return 1 + arm.masks + arm.learns_weights
 
 
 def expected_size(spec: DataSpec | Generated) -> DataSize:
@@ -115,7 +114,7 @@ def training_size(trial: Trial, data: DataSize) -> TrainingSize:
     """How long one training may become."""
     settings = trial.settings
     train = TrainConfig(**settings["train"])
-    masks = METHODS[trial.method].policy is not None
+    masks = METHODS[trial.method].masks
     driver = data.mlm if masks else data.train
     if driver is None:
         return TrainingSize(

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from l3masking.methods import color_of
 from study.aggregate import Cell
 from study.pages.layout import OBJECTIVES, grid, plain, shown
 
@@ -14,14 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLORS = {  # Okabe and Ito's palette, which colour-blind readers can tell apart; a variant has the colour of its method
-    "stl": "#6b6b6b",
-    "rtm": "#0072b2",
-    "l3masking": "#d55e00",
-    "mtl_static": "#009e73",
-    "l3_shuffled": "#cc79a7",
-}
-OTHER_COLOR = "#56434f"
 LEGEND = (
     "Test set, percent. Open dots: seeds, the same height for the same seed.\n"
     "Diamond and bar: mean over the seeds and its 95 % t interval."
@@ -190,7 +183,7 @@ def _draw_panel(axis: Axes, panel: Panel, lines: int, with_names: bool) -> None:
 def _draw_values(axis: Axes, rows: Sequence[Series], lane: Mapping[int, float]) -> None:
     dots, bars, means = [], [], []
     for line, series in enumerate(rows):
-        color = COLORS.get(series.method, OTHER_COLOR)
+        color = color_of(series.method)  # a variant has the colour of its method
         if series.mean is None:
             place = axis.get_yaxis_transform()  # x as a share of the panel: there is no value to place it at
             axis.text(0.02, line, series.note, transform=place, va="center", fontsize=8, color="#b00020")

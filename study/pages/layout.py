@@ -10,15 +10,9 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from l3masking.methods import METHODS, REFERENCE, label_of, labels_of
 from study.aggregate import Cell, CellKey
 
-LABELS = {  # a test holds them equal to l3masking.regimes.METHODS, whose import would bring torch
-    "stl": "STL",
-    "rtm": "RTM",
-    "l3masking": "L3Masking",
-    "mtl_static": "MTL static",
-    "l3_shuffled": "L3 shuffled",
-}
 OBJECTIVES = {"accuracy": "accuracy", "macro_f1": "macro F1"}
 EPOCHS = (
     "Epochs are passes over the training texts of the primary task (primary examples seen / training texts, main "
@@ -26,11 +20,9 @@ EPOCHS = (
 )
 MARK = "†"
 MARKED = (
-    f"{MARK}: decisively above RTM, of the same variant where there is one (adjusted p below 0.05, and the 95 % "
-    "interval of the difference excludes zero)."
+    f"{MARK}: decisively above {label_of(REFERENCE)}, of the same variant where there is one (adjusted p below 0.05, "
+    "and the 95 % interval of the difference excludes zero)."
 )
-# Methods that leave the task weights alone; all others learn them from validation labels (method.md D.3, META-TARTAN).
-FIXED_WEIGHTS = frozenset({"stl", "mtl_static"})
 
 
 class Row(NamedTuple):
@@ -97,7 +89,7 @@ def row_label(method: str, variant: str | None, means: Iterable[float | None]) -
     """The method's label; in brackets its variant and the average mask probabilities that are given, each once."""
     known = [f"{mean:g}" for mean in dict.fromkeys(means) if mean is not None]
     extra = ", ".join(part for part in (variant, f"mean {' / '.join(known)}" if known else None) if part)
-    return LABELS.get(method, method) + (f" ({extra})" if extra else "")
+    return label_of(method) + (f" ({extra})" if extra else "")
 
 
 def _row(entries: Mapping[tuple[str, ...], Cell], columns: Sequence[tuple[str, ...]], with_means: bool) -> Row:
@@ -169,13 +161,14 @@ def notes(cells: Sequence[Cell]) -> list[str]:
     """How complete the study is, and in what respects its methods are not alike."""
     done, failed, wanted = (sum(getattr(cell, name) for cell in cells) for name in ("n", "failed", "wanted"))
     lines = [f"Records: {done} of {wanted}; {failed} failed, {wanted - done - failed} not run."]
-    methods = {cell.method for cell in cells}
-    if "stl" in methods and len(methods) > 1:
+    methods = {cell.method for cell in cells} & METHODS.keys()
+    alone = {name for name in methods if not METHODS[name].masks}
+    if alone and methods - alone:
         lines.append(
             "Under one seed every method starts from the same head and the same splits; the methods that mask also "
-            "share the order of batches, STL does not."
+            f"share the order of batches, {labels_of(alone)} does not."
         )
-    if methods & FIXED_WEIGHTS and methods - FIXED_WEIGHTS:
-        named = " and ".join(LABELS[name] for name in LABELS if name in methods & FIXED_WEIGHTS)
-        lines.append(f"All methods but {named} learn their task weights from validation labels.")
+    fixed = {name for name in methods if not METHODS[name].learns_weights}
+    if fixed and methods - fixed:
+        lines.append(f"All methods but {labels_of(fixed)} learn their task weights from validation labels.")
     return lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from l3masking.regimes import METHODS
+from l3masking.methods import METHODS
 from study.searching.space import BEST, Distribution, SearchConfig
 from study.settings.checked import build, nearest, shown
 from study.settings.yaml_file import Problem
@@ -50,7 +50,7 @@ def read_search(
             problems.append(Problem(place, f"{shown(name)} is no method of this study; {nearest(name, known)}"))
         elif not any(_reads(name, key, settings) for key in found):
             problems.append(Problem(place, f"{name} reads none of {', '.join(found)}; leave it out"))
-    if search.methods is None and not any(METHODS[name].policy for name in known):
+    if search.methods is None and not any(METHODS[name].masks for name in known):
         problems.append(Problem("search", "no method of this study masks; name the `methods` to search"))
     return search
 

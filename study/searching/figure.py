@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from study.pages.figures import COLORS, DPI, MAX_PIXELS, OTHER_COLOR, as_png
-from study.pages.layout import LABELS, OBJECTIVES, plain
+from l3masking.methods import color_of, label_of
+from study.pages.figures import DPI, MAX_PIXELS, as_png
+from study.pages.layout import OBJECTIVES, plain
 from study.searching.responses import Response
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def draw_responses(found: Sequence[Response]) -> Figure:
             left, bottom = column / columns + 0.6 / figure.get_figwidth(), 1 - ((row + 1) * PANEL[1] - 0.55) / height
             size = (1 / columns - 0.75 / figure.get_figwidth(), (PANEL[1] - 0.95) / height)
             axis = figure.add_axes((left, bottom, *size))
-            _draw(axis, group, key, f"{' · '.join(name[:2])} · {LABELS.get(name[2], name[2])}", name)
+            _draw(axis, group, key, f"{' · '.join(name[:2])} · {label_of(name[2])}", name)
     figure.text(0.5, 0.08 / height, LEGEND, fontsize=7.5, color="#444444", ha="center", va="bottom")
     return figure
 
@@ -47,7 +48,7 @@ def responses_png(found: Sequence[Response]) -> bytes:
 
 
 def _draw(axis: Axes, group: Sequence[Response], key: str, title: str, name: tuple[str, str, str, str]) -> None:
-    color = COLORS.get(name[2], OTHER_COLOR)
+    color = color_of(name[2])
     known = [response for response in group if response.values[key] is not None]
     numbers = all(isinstance(r.values[key], int | float) and not isinstance(r.values[key], bool) for r in known)
     choices = [] if numbers else list(dict.fromkeys(str(response.values[key]) for response in known))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from l3masking.regimes import METHODS
+from l3masking.methods import METHODS
 from study.searching.space import SearchConfig
 from study.spec import StudySpec, plain
 from study.store import content_key

@@ -33,8 +33,8 @@ from l3masking.data import DATASETS  # noqa: E402
 from l3masking.errors import InputError  # noqa: E402
 from l3masking.evaluation import measure as evaluate  # noqa: E402
 from l3masking.final import FinalConfig  # noqa: E402
+from l3masking.methods import METHODS  # noqa: E402
 from l3masking.optim import adamw, clip_norms, decay_groups  # noqa: E402
-from l3masking.regimes import METHODS  # noqa: E402
 from l3masking.selection import EvaluateConfig  # noqa: E402
 
 # layers, width and vocabulary as published; the last is a DistilBERT and is timed as a BERT of six layers
