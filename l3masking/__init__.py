@@ -4,30 +4,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from l3masking.calibration import mask_probabilities as mask_probabilities
-    from l3masking.encoders import Encoder as Encoder
-    from l3masking.encoders import EncoderSpec as EncoderSpec
-    from l3masking.encoders import load_encoder as load_encoder
+    from l3masking.encoders.load import Encoder as Encoder
+    from l3masking.encoders.load import EncoderSpec as EncoderSpec
+    from l3masking.encoders.load import load_encoder as load_encoder
     from l3masking.errors import EnvironmentFault as EnvironmentFault
     from l3masking.errors import InputError as InputError
-    from l3masking.masking import MaskingCollator as MaskingCollator
-    from l3masking.masking import MaskingConfig as MaskingConfig
-    from l3masking.scoring import ScoringConfig as ScoringConfig
-    from l3masking.scoring import TokenScores as TokenScores
-    from l3masking.scoring import score_tokens as score_tokens
+    from l3masking.masking.collator import MaskingCollator as MaskingCollator
+    from l3masking.masking.collator import MaskingConfig as MaskingConfig
+    from l3masking.masking.probabilities import mask_probabilities as mask_probabilities
+    from l3masking.scoring.scoring import ScoringConfig as ScoringConfig
+    from l3masking.scoring.scoring import TokenScores as TokenScores
+    from l3masking.scoring.scoring import score_tokens as score_tokens
 
 HOMES = {
-    "Encoder": "encoders",
-    "EncoderSpec": "encoders",
+    "Encoder": "encoders.load",
+    "EncoderSpec": "encoders.load",
     "EnvironmentFault": "errors",
     "InputError": "errors",
-    "MaskingCollator": "masking",
-    "MaskingConfig": "masking",
-    "ScoringConfig": "scoring",
-    "TokenScores": "scoring",
-    "load_encoder": "encoders",
-    "mask_probabilities": "calibration",
-    "score_tokens": "scoring",
+    "MaskingCollator": "masking.collator",
+    "MaskingConfig": "masking.collator",
+    "ScoringConfig": "scoring.scoring",
+    "TokenScores": "scoring.scoring",
+    "load_encoder": "encoders.load",
+    "mask_probabilities": "masking.probabilities",
+    "score_tokens": "scoring.scoring",
 }
 __all__ = list(HOMES)
 

@@ -54,7 +54,7 @@ class Method:
     @property
     def needs_scores(self) -> bool:
         """Whether mask probabilities follow the pseudo-likelihood of the tokens."""
-        from l3masking.masking import POLICIES
+        from l3masking.masking.collator import POLICIES
 
         return self.finetune.policy is not None and POLICIES[self.finetune.policy].needs_scores
 

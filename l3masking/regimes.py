@@ -11,16 +11,16 @@ import torch
 from numpy.typing import NDArray
 
 from l3masking import rng
-from l3masking.data import Split, TextData
-from l3masking.encoders import Encoder
+from l3masking.data.table import Split, TextData
+from l3masking.encoders.load import Encoder
 from l3masking.errors import InputError
-from l3masking.evaluation import Task
-from l3masking.finetune import FinetuneConfig, Outcome, Trajectory, fine_tune
-from l3masking.masking import POLICIES, MaskingConfig
+from l3masking.masking.collator import POLICIES, MaskingConfig
 from l3masking.methods import METHODS, Method
-from l3masking.scoring import ScoringConfig, TokenScores
-from l3masking.steps import Auxiliary, Examples
-from l3masking.words import EncodedText, encode_texts
+from l3masking.scoring.scoring import ScoringConfig, TokenScores
+from l3masking.scoring.words import EncodedText, encode_texts
+from l3masking.training.evaluation import Task
+from l3masking.training.loop import FinetuneConfig, Outcome, Trajectory, fine_tune
+from l3masking.training.steps import Auxiliary, Examples
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from l3masking.methods import METHODS
-from study.distant.places import Place, inside, open_store
-from study.inputs import sources
+from study.plan.inputs import sources
+from study.plan.searches import Search
+from study.plan.trials import Identities, Trial
 from study.score import ScoreJob
-from study.searching.plan import Search
-from study.searching.space import SEARCH_FOLDER
-from study.spec import StudySpec, configs
+from study.space.search_section import SEARCH_FOLDER
+from study.space.spec import StudySpec, configs
+from study.store.places import Place, inside, open_store
 from study.trial import Assignment
-from study.trials import Identities, Trial
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,32 +11,32 @@ from pathlib import Path
 import torch
 
 from l3masking.errors import EnvironmentFault, InputError
-from study.aggregate import Cell
 from study.assign import Assigner
-from study.checkout import program_commit
-from study.distant.luggage import vanishes
-from study.distant.nodes import check_shared
-from study.distant.places import Place, find_place, open_store
-from study.inputs import identify
-from study.mirror.page import opening
-from study.outlook.briefs import briefs
-from study.outlook.fit import check_on_ray
-from study.outlook.forecast import Forecast
-from study.outlook.sizes import passes
-from study.plan import left, make_plan, narrow
-from study.resolved import FILE, Resolved, changed, identified, pinned, read_resolved, write_resolved
+from study.cluster.job_files import vanishes
+from study.cluster.nodes import check_shared
+from study.estimate.fit import check_on_ray
+from study.estimate.forecast import Forecast
+from study.estimate.sizes import passes
+from study.events import GridTeller, SearchTeller
+from study.plan.grid import left, make_plan, narrow
+from study.plan.inputs import identify
+from study.plan.resolved import FILE, Resolved, changed, identified, pinned, read_resolved, write_resolved
+from study.plan.searches import Search, searches
+from study.plan.trials import Identities, Trial
+from study.results.aggregate import Cell
 from study.schedule import Stopped, most_slots, ray_session, run_on_ray, run_serially
 from study.score import Done, ScoreJob, Shard, execute_on_ray, execute_serially, score_job
-from study.searching.plan import Search, searches
-from study.searching.space import FIRST_SEED, SEARCH_FOLDER
-from study.space import read_space
-from study.spec import Resources, StudySpec, plain
-from study.store import Store, write_atomic
-from study.tracking import Mirror
-from study.trials import Identities, Trial
-from study.watching.live import Progress
-from study.watching.progress import Reporter, followed
-from study.watching.telling import GridTeller, SearchTeller
+from study.space.reader import read_space
+from study.space.search_section import FIRST_SEED, SEARCH_FOLDER
+from study.space.spec import Resources, StudySpec, plain
+from study.status.console import Reporter, followed
+from study.status.progress import Progress
+from study.store.briefs import briefs
+from study.store.places import Place, find_place, open_store
+from study.store.store import Store, write_atomic
+from study.tracking.mirror import Mirror
+from study.tracking.views import opening
+from study.version import program_commit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,8 +212,8 @@ class _Run:
         wanted = self.open_searches()
         if not wanted:
             return
-        from study.search import Stage
-        from study.searching.tune import tune_searches  # Optuna and Ray Tune, which only a search needs
+        from study.search.stage import Stage
+        from study.search.tune import tune_searches  # Optuna and Ray Tune, which only a search needs
 
         stage = Stage(self.place, wanted, self.assigner.of_search)
         teller = SearchTeller(stage, self.reporter, self.mirror)
@@ -262,7 +262,7 @@ class _Run:
 
     def finish(self, stopped: str | None) -> Finish:
         """Aggregate, export and drain the mirror: also after a stop, so that what is there can be seen."""
-        from study.results import write_tables  # after the trials: it draws
+        from study.results.gather import write_tables  # after the trials: it draws
 
         self.store.pull()  # of a URL: what failed on other machines
         results, files = write_tables(self.store.root)

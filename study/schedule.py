@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from study.distant.access import guard_token
+from study.cluster.access import guard_token
 from study.score import worker_slots
-from study.spec import Resources
+from study.space.spec import Resources
 from study.trial import Assignment, died, execute
 
 
@@ -78,7 +78,7 @@ def run_on_ray(assignments: Sequence[Assignment], listener: Listener) -> None:
     Some deaths end a whole Tuner (Ray's memory monitor, a lost node) or leave one trial behind (between two trials):
     what has no end gets a new one, ROUNDS times in all, and is then reported as failed too.
     """
-    from study.tuner import ROUNDS
+    from study.ray_tune import ROUNDS
 
     waiting = list(assignments)
     broken: str | None = None
@@ -99,7 +99,7 @@ def _round(assignments: Sequence[Assignment], listener: Listener) -> tuple[set[i
     """One Tuner over all of `assignments`: the indices of those without an end, and why another is to run them."""
     from ray import tune
 
-    from study.tuner import fit, run_config, sized, stop_on_sigterm
+    from study.ray_tune import fit, run_config, sized, stop_on_sigterm
 
     takes = [assignment.resources for assignment in assignments]  # the trials themselves need not travel with this
     left = set(range(len(assignments)))
@@ -120,7 +120,7 @@ def _round(assignments: Sequence[Assignment], listener: Listener) -> tuple[set[i
 
 def _watch(assignments: Sequence[Assignment], left: set[int], listener: Listener) -> Any:
     """Tells the listener of trials, and takes those that have ended out of `left`."""
-    from study.tuner import CRASHES, Watch
+    from study.ray_tune import CRASHES, Watch
 
     def begun(trial: Any) -> None:
         listener.started(assignments[trial.config["index"]])

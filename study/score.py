@@ -23,15 +23,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from l3masking.data import TextData
+from l3masking.data.table import TextData
 from l3masking.errors import EnvironmentFault
 from l3masking.precision import Precision
-from l3masking.scoring import TOKEN_BUDGETS, ScoringConfig, TokenScores, score_texts
-from study.distant.places import Place, fetched, put
-from study.files import canonical, content_key
-from study.inputs import DataSource, EncoderSource, held_data, held_encoder
-from study.outlook.gpu import limit_share
-from study.spec import Resources, plain
+from l3masking.scoring.scoring import TOKEN_BUDGETS, ScoringConfig, TokenScores, score_texts
+from study.gpu import limit_share
+from study.plan.inputs import DataSource, EncoderSource, held_data, held_encoder
+from study.space.spec import Resources, plain
+from study.store.places import Place, fetched, put
+from study.store.whole_files import canonical, content_key
 
 SCHEMA = 1  # of a score folder; part of its key. Another cut into shards needs another number
 SHARD_TEXTS = 64  # distinct texts in a shard: seconds to minutes of work, and the most that a killed worker loses

@@ -15,19 +15,19 @@ from typing import Any
 
 import torch
 
-from l3masking.evaluation import NonFiniteLoss
-from l3masking.finetune import Outcome
+from l3masking.encoders.export import save_tuned
 from l3masking.methods import METHODS
 from l3masking.regimes import run_method
-from l3masking.saving import save_tuned
-from l3masking.scoring import TokenScores
-from study.distant.places import Place, fetched, open_store
-from study.inputs import DataSource, EncoderSource, held_data, held_encoder
-from study.outlook.gpu import limit_share
+from l3masking.scoring.scoring import TokenScores
+from l3masking.training.evaluation import NonFiniteLoss
+from l3masking.training.loop import Outcome
+from study.gpu import limit_share
+from study.plan.inputs import DataSource, EncoderSource, held_data, held_encoder
+from study.plan.trials import Trial
 from study.score import read_scores
-from study.spec import Resources, configs
-from study.store import SCHEMA, Store
-from study.trials import Trial
+from study.space.spec import Resources, configs
+from study.store.places import Place, fetched, open_store
+from study.store.store import SCHEMA, Store
 
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
 

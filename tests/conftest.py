@@ -27,7 +27,7 @@ def encoders(encoder_folders: dict[str, Path]) -> dict:
     """The same, loaded. Read only."""
     import torch
 
-    from l3masking.encoders import load_encoder
+    from l3masking.encoders.load import load_encoder
 
     torch.set_num_threads(1)  # for models this small a second thread costs more than it gives
     return {kind: load_encoder(str(folder)) for kind, folder in encoder_folders.items()}
@@ -42,7 +42,7 @@ def toy_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def toy_world(toy_cache: Path):
     """The embedded default world, made once per session (about half a minute). Read only."""
-    from study.toyworld import build_world
+    from study.toyworld.world import build_world
 
     return build_world(cache=toy_cache)
 

@@ -15,12 +15,20 @@ MODULES = {
     for file in sorted((ROOT / package).rglob("*.py"))
 }
 TREES = {name: ast.parse(file.read_text()) for name, file in MODULES.items()}
-NOUNS = {"errors", "rng", "metrics", "calibration", "words", "precision", "families"}  # know nothing of ours but errors
-INPUTS = {"data", "rows", "sources", "splits", "textdata", "encoders"}
-PARTS = {"copies", "forward", "scoring", "masking", "weighting", "heads", "batches", "optim", "selection"}
-PARTS |= {"mlm", "methods"}
-TOP = {"steps", "evaluation", "final", "finetune", "regimes", "saving"}
+NOUNS = {  # know nothing of ours but errors
+    *("errors", "rng", "metrics", "precision", "encoders.families", "scoring.words", "masking.probabilities"),
+}
+INPUTS = {*(f"data.{name}" for name in ("table", "rows", "sources", "splits", "textdata")), "encoders.load"}
+PARTS = {
+    *("methods", "masking.collator", "scoring.copies", "scoring.forward", "scoring.scoring"),
+    *(f"training.{name}" for name in ("batches", "optim", "model", "task_weights", "early_stopping", "mlm")),
+}
+TOP = {
+    *(f"training.{name}" for name in ("steps", "evaluation", "final", "loop")),
+    *("regimes", "encoders.export"),
+}
 LAYERS = (NOUNS, INPUTS, PARTS, TOP)
+PACKAGES = {"data", "encoders", "masking", "scoring", "training"}  # their __init__ only names what is inside
 
 
 def imported(node: ast.AST) -> set[str]:
@@ -68,7 +76,7 @@ def test_the_method_knows_nothing_of_the_study(name: str) -> None:
 
 
 def test_every_module_of_the_method_has_a_layer() -> None:
-    ours = {name.removeprefix("l3masking.") for name in MODULES if name.startswith("l3masking.")}
+    ours = {name.removeprefix("l3masking.") for name in MODULES if name.startswith("l3masking.")} - PACKAGES
     assert ours == set().union(*LAYERS), "give a new module its place in LAYERS"
 
 

@@ -23,19 +23,19 @@ import torch
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
 
-from benchmarks.training import Bench  # noqa: E402
-from benchmarks.training_world import World, add_world_arguments, device_words, read_world  # noqa: E402
+from training import Bench  # noqa: E402
+from training_world import World, add_world_arguments, device_words, read_world  # noqa: E402
 
-from l3masking.batches import TrainConfig  # noqa: E402
-from l3masking.data import DATASETS  # noqa: E402
+from l3masking.data.table import DATASETS  # noqa: E402
 from l3masking.errors import InputError  # noqa: E402
-from l3masking.evaluation import measure as evaluate  # noqa: E402
-from l3masking.final import FinalConfig  # noqa: E402
 from l3masking.methods import METHODS  # noqa: E402
-from l3masking.optim import adamw, clip_norms, decay_groups  # noqa: E402
-from l3masking.selection import EvaluateConfig  # noqa: E402
+from l3masking.training.batches import TrainConfig  # noqa: E402
+from l3masking.training.early_stopping import EvaluateConfig  # noqa: E402
+from l3masking.training.evaluation import measure as evaluate  # noqa: E402
+from l3masking.training.final import FinalConfig  # noqa: E402
+from l3masking.training.optim import adamw, clip_norms, decay_groups  # noqa: E402
 
 # layers, width and vocabulary as published; the last is a DistilBERT and is timed as a BERT of six layers
 SHAPES = {
@@ -81,7 +81,7 @@ def training_seconds(cost: dict[str, float], method: str, dataset: str, space: d
     epoch, texts = train.updates_per_epoch(sizes["train"]), train.batch * train.accumulate
     updates = epoch * train.max_epochs
     every = look.every * (epoch if look.unit == "epochs" else 1)
-    kind = "stl" if METHODS[method].policy is None else "multi"
+    kind = "multi" if METHODS[method].masks else "stl"
     main = updates * texts * cost[kind] + math.ceil(updates / every) * sizes["validation"] * cost["evaluated"]
     stage = final.max_epochs * (epoch * texts * cost["stl"] + sizes["validation"] * cost["evaluated"])
     ends = (sizes["validation"] + sizes["test"]) * cost["evaluated"]

@@ -41,10 +41,10 @@ def main() -> None:
 
 def measure(trials: int) -> dict[str, Any]:
     """All numbers. Imports are done before the clock starts, as a user's second plan has them in the disk cache."""
-    from study.outlook.summary import describe, summarize
-    from study.plan import make_plan
-    from study.space import read_space
-    from study.trials import Identities
+    from study.estimate.summary import describe, summarize
+    from study.plan.grid import make_plan
+    from study.plan.trials import Identities
+    from study.space.reader import read_space
 
     space = PROJECT / "search_spaces" / "paper.yaml"
     seeds = -(-trials // 24)

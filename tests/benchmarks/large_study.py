@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from study.outlook.summary import summarize
-from study.plan import make_plan
-from study.resolved import Resolved, write_resolved
-from study.results import write_tables
-from study.space import make_space
-from study.spec import StudySpec
-from study.store import SCHEMA, Store
-from study.trials import Identities, Trial
+from study.estimate.summary import summarize
+from study.plan.grid import make_plan
+from study.plan.resolved import Resolved, write_resolved
+from study.plan.trials import Identities, Trial
+from study.results.gather import write_tables
+from study.space.reader import make_space
+from study.space.spec import StudySpec
+from study.store.store import SCHEMA, Store
 
 TEST_TEXTS = {"acl-arc": 139, "ohsumed": 4043, "imdb": 22500}
 CLASSES = {"acl-arc": 6, "ohsumed": 23, "imdb": 2}

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch.nn.functional import linear
 
-from l3masking.forward import Affine, Packed
+from l3masking.scoring.forward import Affine, Packed
 
 Shape = tuple[int, int, int]  # rows, inner width, columns
 SQUARES = {"cpu": (1024, 2048), "cuda": (4096, 8192)}

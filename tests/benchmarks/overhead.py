@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the tiny study lies beside the tests
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))  # the tiny study of the tests
 
 GOAL = 1.0  # seconds per trial
 WORKERS = 2
@@ -59,9 +59,9 @@ def measure(folder: Path, trials: int, profile: Path | None) -> dict[str, Any]:
     from small_study import write_study
 
     from study.assign import Assigner
-    from study.inputs import identify
-    from study.plan import make_plan
-    from study.space import read_space
+    from study.plan.grid import make_plan
+    from study.plan.inputs import identify
+    from study.space.reader import read_space
     from study.trial import run_trial
 
     space = write_study(folder, seeds=trials // 2, resources={"workers": WORKERS}, **ONE_UPDATE)
@@ -98,7 +98,7 @@ def measure(folder: Path, trials: int, profile: Path | None) -> dict[str, Any]:
 def study(space: Path, out: Path, executor: str, count: int) -> dict[str, float]:
     """Seconds of a whole run, and those until its first and its last trial had ended."""
     from study.run import RunOptions, run_study
-    from study.watching.progress import PlainReporter
+    from study.status.console import PlainReporter
 
     ends: list[float] = []
 

@@ -18,12 +18,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from l3masking import rng
-from l3masking.batches import pad
-from l3masking.heads import ClassificationHead, MultiTaskModel
-from l3masking.masking import corrupt
+from l3masking.masking.collator import corrupt
 from l3masking.precision import Precision, autocast
-from l3masking.steps import Auxiliary, Examples
-from l3masking.weighting import MetaConfig
+from l3masking.training.batches import pad
+from l3masking.training.model import ClassificationHead, MultiTaskModel
+from l3masking.training.steps import Auxiliary, Examples
+from l3masking.training.task_weights import MetaConfig
 
 WIDTH = 128  # positions of every text, whatever its length
 

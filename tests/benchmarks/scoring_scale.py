@@ -40,11 +40,11 @@ def main() -> None:
 
 def measure(folder: Path, texts: int) -> dict[str, Any]:
     """All numbers."""
-    from study.inputs import identify, sources
+    from study.plan.inputs import identify, sources
     from study.schedule import ray_session
     from study.score import ScoreJob
-    from study.space import make_space
-    from study.spec import configs
+    from study.space.reader import make_space
+    from study.space.spec import configs
 
     data = {"train": str(write_texts(folder, texts)), "validation_rows": 8, "test_rows": 8}
     raw = {"name": "scale", "encoders": {"toy": {"generated": "toyworld"}}, "datasets": {"texts": data}}
@@ -74,7 +74,7 @@ def measure(folder: Path, texts: int) -> dict[str, Any]:
 
 def rate(job: Any, folder: Path, resources: Any) -> dict[str, float]:
     """Tokens per second of a job: without its start, and in all."""
-    from study.inputs import held_data
+    from study.plan.inputs import held_data
     from study.score import execute_on_ray, shards
 
     wanted = shards(held_data(job.data))
@@ -95,7 +95,7 @@ def rate(job: Any, folder: Path, resources: Any) -> dict[str, float]:
 
 def write_texts(folder: Path, count: int) -> Path:
     """Distinct texts of the embedded world's general language."""
-    from study.toygrammar import GrammarConfig, general_corpus, make_language
+    from study.toyworld.grammar import GrammarConfig, general_corpus, make_language
 
     config = dataclasses.replace(GrammarConfig(), texts=2 * count)
     corpus = list(dict.fromkeys(general_corpus(make_language(config, seed=1), config, seed=1)))[: count + 16]

@@ -21,21 +21,21 @@ from typing import Any
 
 import torch
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[depth]) for depth in (2, 1)]  # l3masking, and benchmarks
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # l3masking
 
-from benchmarks.released_step import Micro, ReleasedStepper, Window  # noqa: E402
-from benchmarks.training_stl import stl_seconds  # noqa: E402
-from benchmarks.training_world import World, add_world_arguments, device_words, read_world  # noqa: E402
+from released_step import Micro, ReleasedStepper, Window
+from training_stl import stl_seconds
+from training_world import World, add_world_arguments, device_words, read_world
 
-from l3masking import rng  # noqa: E402
-from l3masking.batches import Chunk, draws  # noqa: E402
-from l3masking.errors import InputError  # noqa: E402
-from l3masking.finetune import FinetuneConfig  # noqa: E402
-from l3masking.heads import ClassificationHead, MultiTaskModel  # noqa: E402
-from l3masking.optim import clip_norms  # noqa: E402
-from l3masking.precision import autocast  # noqa: E402
-from l3masking.steps import Stepper  # noqa: E402
-from l3masking.weighting import WEIGHTINGS, cosine  # noqa: E402
+from l3masking import rng
+from l3masking.errors import InputError
+from l3masking.precision import autocast
+from l3masking.training.batches import Chunk, draws
+from l3masking.training.loop import FinetuneConfig
+from l3masking.training.model import ClassificationHead, MultiTaskModel
+from l3masking.training.optim import clip_norms
+from l3masking.training.steps import Stepper
+from l3masking.training.task_weights import WEIGHTINGS, cosine
 
 PARTS = ("bare", "released", "trainer")
 STEP_SIDES = ("step", "bare", "released")

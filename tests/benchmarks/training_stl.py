@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from l3masking.batches import chunk_of
-from l3masking.optim import adamw, clip_norms, decay_groups, linear_factor
+from l3masking.training.batches import chunk_of
+from l3masking.training.optim import adamw, clip_norms, decay_groups, linear_factor
 
 
 def stl_seconds(bench: Any) -> dict[str, list[float]]:

@@ -17,15 +17,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[depth]) for depth in (2, 1)]  # l3masking, and benchmarks
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # l3masking
 
-from benchmarks.processor import processor_name  # noqa: E402
+from processor import processor_name
 
-from l3masking.encoders import Encoder, load_encoder  # noqa: E402
-from l3masking.errors import InputError  # noqa: E402
-from l3masking.masking import MaskingConfig  # noqa: E402
-from l3masking.steps import Auxiliary, Examples  # noqa: E402
-from l3masking.words import encode_texts  # noqa: E402
+from l3masking.encoders.load import Encoder, load_encoder
+from l3masking.errors import InputError
+from l3masking.masking.collator import MaskingConfig
+from l3masking.scoring.words import encode_texts
+from l3masking.training.steps import Auxiliary, Examples
 
 LONGEST = 128  # ids of a text, specials included
 # Deciles (0, 10, ... 100 %) of the number of ids, specials included, cut to 128: first 1,700 training texts (IMDb: of

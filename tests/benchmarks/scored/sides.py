@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from l3masking import Encoder, score_tokens
-from l3masking.words import encode_texts
+from l3masking.scoring.words import encode_texts
 
 Values = list[np.ndarray]  # log-likelihood of each text's eligible tokens
 

@@ -1,0 +1,194 @@
+"""Where data comes from: a file, a pinned https address, the Hub; and the cache folder that makes it available offline.
+
+A file in the cache is checked against its git blob id whenever it is read, so a torn or changed one is never used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import json
+import os
+import tempfile
+import urllib.request
+import uuid
+from pathlib import Path
+from typing import NamedTuple, cast
+
+from l3masking.data.rows import Rows, check_columns, collect, read_rows
+from l3masking.errors import EnvironmentFault, InputError
+
+PREFETCH = "run `l3study prefetch SPACE` on a machine with a network, with the same L3STUDY_CACHE"
+TIMEOUT_SECONDS = 60.0  # without a byte from the server
+
+
+class HubPart(NamedTuple):
+    """One split of a dataset on the Hub."""
+
+    hub: str
+    revision: str | None
+    subset: str | None
+    split: str
+
+
+def cache_folder() -> Path:
+    """L3STUDY_CACHE, or l3study in the user's cache directory. Not created here."""
+    given = os.environ.get("L3STUDY_CACHE")
+    if given:
+        return Path(given).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "l3study"
+
+
+def blob_id(content: bytes) -> str:
+    """The id git gives this content: SHA-1 over "blob", its length, a NUL and the content. 40 hex digits."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
+def read_file(path: Path, blob: str | None) -> bytes:
+    """A local file; InputError where it is absent, or is not the one that `blob` pins."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"cannot read {path} ({error.strerror}); relative paths start at the space file's folder"
+        ) from None
+    if blob is not None and blob_id(content) != blob:
+        raise InputError(f"{path} has git blob id {blob_id(content)}, not {blob}: restore the file, or mend `blobs`")
+    return content
+
+
+def read_url(url: str, blob: str, cache: Path, offline: bool) -> bytes:
+    """The file at `url` whose git blob id is `blob`, from the cache or else downloaded into it.
+
+    Raises EnvironmentFault where it is in neither, or the server has another file.
+    """
+    path = cache / "data" / f"{blob}{Path(url).suffix}"
+    content = _read_cached(path)
+    if content is not None and blob_id(content) == blob:
+        return content
+    if content is not None:
+        state = f"{path} is damaged (git blob id {blob_id(content)}, not {blob})"
+    else:
+        state = f"{url} is not in the cache {cache}"
+    if offline:
+        raise EnvironmentFault(f"{state} and this run is offline: {PREFETCH}")
+    try:
+        content = download(url)
+    except (OSError, http.client.HTTPException) as error:
+        raise EnvironmentFault(f"{state} and cannot be downloaded ({error}): {PREFETCH}") from None
+    if blob_id(content) != blob:
+        raise EnvironmentFault(f"{url} now has git blob id {blob_id(content)}, not {blob}: nothing of it is used")
+    _write_whole(path, content)
+    return content
+
+
+def download(url: str) -> bytes:
+    """The body of an https address. Raises OSError or HTTPException."""
+    with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:
+        return cast(bytes, response.read())
+
+
+def read_hub(part: HubPart, text: str, label: str, cache: Path, offline: bool) -> tuple[Rows, str]:
+    """(rows, commit) of one Hub split, from our copy or else from the Hub.
+
+    A copy of our own, because `datasets` falls back on the newest version it has cached, of whatever revision, when
+    the Hub does not answer. Where there is a copy the Hub is not asked again: a branch that moves in the middle of a
+    study, or between prefetch and run, changes nothing. To follow it, name the commit, or empty the cache.
+    """
+    identity = json.dumps([*part, text, label])
+    path = cache / "data" / f"hub-{hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()}.jsonl"
+    copy = _read_copy(path)
+    if copy is not None:
+        return copy
+    if offline:
+        raise EnvironmentFault(
+            f"Hub dataset {_shown(part)} has no whole copy in the cache {cache} and this run is offline: {PREFETCH}"
+        )
+    rows, commit = _from_hub(part, text, label)
+    lines = [json.dumps({"text": t, "label": one}) for t, one in zip(*rows, strict=True)]
+    body = "\n".join(lines).encode()
+    header = json.dumps({**part._asdict(), "commit": commit, "blob": blob_id(body)}).encode()
+    _write_whole(path, header + b"\n" + body)
+    return rows, commit
+
+
+def _read_copy(path: Path) -> tuple[Rows, str] | None:
+    header, _, body = (_read_cached(path) or b"").partition(b"\n")
+    try:
+        said = json.loads(header)
+        if said["blob"] != blob_id(body):
+            return None
+        return read_rows(body, str(path), ".jsonl", "text", "label"), str(said["commit"])
+    except (ValueError, KeyError, TypeError):  # a damaged header: as good as absent
+        return None
+
+
+def _from_hub(part: HubPart, text: str, label: str) -> tuple[Rows, str]:
+    # here, not above: two seconds of import that no file needs
+    import datasets
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    # the Hub client changes its HTTP library between versions; that library's base error is a base of this class
+    unreachable = cast(tuple[type[Exception], ...], HfHubHTTPError.__bases__)
+    shown = _shown(part)
+    try:
+        commit = HfApi().dataset_info(part.hub, revision=part.revision).sha
+        # a fresh cache folder: nothing of another revision can be found in it, and nothing stays there
+        with tempfile.TemporaryDirectory() as scratch:
+            # hf://, because a folder of the same name in the working directory would win over a bare id. No code of
+            # the dataset runs: `datasets` 5 knows no loading scripts and has no switch for them
+            table = datasets.load_dataset(
+                f"hf://datasets/{part.hub}", part.subset, split=part.split, revision=commit, cache_dir=scratch
+            )
+            check_columns(table.column_names, f"Hub dataset {shown}", text, label)
+            feature = table.features[label]
+            values: list[object] = list(table[label])
+            if isinstance(feature, datasets.ClassLabel):  # stored as numbers, -1 where the label is withheld
+                values = [None if value in (None, -1) else feature.names[cast(int, value)] for value in values]
+            triples = zip(range(1, len(values) + 1), list(table[text]), values, strict=True)
+            return collect(triples, f"Hub dataset {shown}", "row", text, label), str(commit)
+    except InputError:
+        raise
+    # before ValueError, which some of the Hub's own "not found in the cache" errors also are
+    except (*unreachable, OSError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        reason = f"{type(error).__name__}: {_first_line(error)}"
+        raise EnvironmentFault(
+            f"Hub dataset {shown} cannot be fetched ({reason}): check id and revision, or {PREFETCH}"
+        ) from None
+    except ValueError as error:  # an unknown split or subset; the message lists those that exist
+        raise InputError(f"Hub dataset {shown}: {_first_line(error)}") from None
+
+
+def _shown(part: HubPart) -> str:
+    subset = f" ({part.subset})" if part.subset else ""
+    return f"{part.hub}{subset} at {part.revision or 'its newest revision'}, split {part.split}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _read_cached(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise EnvironmentFault(f"cannot read {path} ({error.strerror}): mend its permissions, or remove it") from None
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """A temporary name, then a rename: readers see the whole file or none. Not tempfile, whose files are private."""
+    part = path.with_name(f".part-{uuid.uuid4().hex}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(content)
+        os.replace(part, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise EnvironmentFault(
+            f"cannot write {path} ({error.strerror}): make room there, or set L3STUDY_CACHE to another folder"
+        ) from None

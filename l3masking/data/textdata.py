@@ -1,0 +1,141 @@
+"""A loaded text-classification dataset: sorted labels, splits, masking texts, content hash, overlap counts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from l3masking.data.splits import Overlap, Parts, count_overlap, drop_overlap, same_text
+from l3masking.errors import InputError
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """n texts and their labels as indices into `TextData.labels`."""
+
+    texts: tuple[str, ...]
+    labels: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextData:
+    """A loaded dataset of C >= 2 classes."""
+
+    name: str
+    labels: tuple[str, ...]  # [C] sorted; of train, so that no evaluation split can add or reorder a class
+    train: Split
+    validation: Split
+    test: Split
+    mlm_texts: tuple[str, ...]  # units of the masking task
+    content_hash: str  # 32 hex digits over labels, splits and mlm_texts, in order; the name is no part of it
+    overlap: dict[str, int]  # counts before anything is dropped (splits.count_overlap), and dropped_<split>
+    notes: tuple[str, ...]  # what a reader of the results must know, one line each
+
+
+def assemble(
+    parts: Parts,
+    *,
+    name: str,
+    mlm_texts: Sequence[str] | None = None,
+    rule: Overlap = "keep",
+    expected: Mapping[str, int] | None = None,
+    notes: Sequence[str] = (),
+) -> TextData:
+    """TextData from three splits in memory: overlap counted and dropped as `rule` says, labels checked, all hashed.
+
+    `mlm_texts` none: the texts of train. Raises InputError for an empty split, for fewer than two classes in train,
+    and for a label of an evaluation split that train lacks.
+    """
+    counts = count_overlap(parts)
+    kept = drop_overlap(parts, rule)
+    for part, before, after in zip(SPLITS, parts, kept, strict=True):
+        counts[f"dropped_{part}"] = len(before.texts) - len(after.texts)
+        if not after.texts:
+            raise InputError(f"dataset {name}: {part} has no row left (overlap: {rule})")
+    labels = classes(name, kept.train.labels)
+    for part in ("validation", "test"):
+        _check_known(name, part, getattr(kept, part).labels, labels, rule)
+    index = {label: number for number, label in enumerate(labels)}
+    splits = [Split(tuple(rows.texts), tuple(index[label] for label in rows.labels)) for rows in kept]
+    units = splits[0].texts if mlm_texts is None else tuple(mlm_texts)
+    if mlm_texts is not None and rule == "drop_from_train":
+        evaluated = {same_text(text) for rows in kept[1:] for text in rows.texts}
+        units = tuple(unit for unit in units if same_text(unit) not in evaluated)
+        counts["dropped_mlm"] = len(mlm_texts) - len(units)
+    return TextData(
+        name=name,
+        labels=labels,
+        train=splits[0],
+        validation=splits[1],
+        test=splits[2],
+        mlm_texts=units,
+        content_hash=_content_hash(labels, splits, units),
+        overlap=counts,
+        notes=(*notes, *_overlap_notes(counts, rule), *_content_notes(splits, labels, expected or {})),
+    )
+
+
+def classes(name: str, labels: Sequence[str]) -> tuple[str, ...]:
+    """The labels, sorted. Raises InputError where there is only one."""
+    found = tuple(sorted(set(labels)))
+    if len(found) < 2:
+        raise InputError(f"dataset {name}: every row of train has the label {found[0]!r}; two classes are needed")
+    return found
+
+
+def _check_known(name: str, part: str, labels: Sequence[str], known: Sequence[str], rule: Overlap) -> None:
+    unknown = {label: count for label, count in sorted(Counter(labels).items()) if label not in set(known)}
+    if unknown:
+        shown = ", ".join(f"{label!r} ({count} rows)" for label, count in list(unknown.items())[:10])
+        cause = " after overlap: drop_from_train" if rule == "drop_from_train" else ""
+        raise InputError(
+            f"dataset {name}: {part} has labels that train lacks{cause}: {shown}; train has {', '.join(known[:30])}"
+        )
+
+
+def _content_hash(labels: Sequence[str], splits: Sequence[Split], units: Sequence[str]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    columns: list[Sequence[str]] = [labels, units]
+    for split in splits:
+        columns += [split.texts, [labels[label] for label in split.labels]]
+    for column in columns:
+        digest.update(b"%d\n" % len(column))
+        for value in column:
+            encoded = value.encode()
+            digest.update(b"%d:" % len(encoded) + encoded)  # the length keeps ("ab", "c") apart from ("a", "bc")
+    return digest.hexdigest()
+
+
+def _overlap_notes(counts: Mapping[str, int], rule: Overlap) -> list[str]:
+    notes = []
+    for part in ("validation", "test"):
+        shared, rows = counts[f"{part}_in_train"], counts[f"{part}_rows"]
+        if shared:
+            notes.append(
+                f"overlap: {shared} of {rows} {part} texts ({shared / rows:.1%}) also occur in train (overlap: {rule})"
+            )
+    if counts["train_repeated"]:
+        repeated, rows, torn = counts["train_repeated"], counts["train_rows"], counts["train_conflicting"]
+        notes.append(f"train: {repeated} of {rows} rows repeat an earlier text; {torn} texts have more than one label")
+    return notes
+
+
+def _content_notes(splits: Sequence[Split], labels: Sequence[str], expected: Mapping[str, int]) -> list[str]:
+    notes = []
+    found = {"classes": len(labels)}
+    for part, split in zip(SPLITS, splits, strict=True):
+        found[part] = len(split)
+        if empty := sum(not text.strip() for text in split.texts):
+            notes.append(f"{part}: {empty} empty texts, kept")
+        there = set(split.labels)
+        if absent := [label for number, label in enumerate(labels) if number not in there]:
+            notes.append(f"{part}: no row of {', '.join(absent[:10])}")
+    wrong = [f"{key} {found[key]} instead of {number}" for key, number in expected.items() if found[key] != number]
+    return notes + ([f"not the expected numbers: {', '.join(wrong)}"] if wrong else [])

@@ -1,0 +1,181 @@
+"""Pseudo-likelihood of every eligible token under the vanilla masked LM, exact.
+
+The score of position i is s_i = log softmax f(x with M(i) masked)_i at x_i (Kimura et al. 2024, Eq. 1, which takes
+M = word_l2r; the metrics are in copies.py). Natural logarithm; no normalisation by length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from l3masking.encoders.load import Encoder
+from l3masking.errors import InputError
+from l3masking.precision import Precision, autocast
+from l3masking.scoring.copies import Metric, Row, cut_within, mask_rows, pack, token_batches
+from l3masking.scoring.forward import MaskedForward
+from l3masking.scoring.words import EncodedText, Whitespace, WordSource, encode_texts
+
+TOKEN_BUDGETS = {"cpu": 4096, "cuda": 32768}  # tokens in a batch: fills the device, and on a CPU stays near its cache
+HEAD_READS = 512  # read positions that go through the LM head at a time, at most
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringConfig:
+    """How texts are encoded and scored. Training reads `max_length` and `whitespace` from here too."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    metric: Metric = "word_l2r"  # mask set of a scored position
+    max_length: int = 128  # ids of a text, special tokens included; at least 3
+    word_source: WordSource = "tokenizer"  # what a word is: a pre-token, or a run between blanks
+    whitespace: Whitespace = "collapse"  # runs of white space become one blank, or stay
+
+    def __post_init__(self) -> None:
+        if self.max_length < 3:
+            raise InputError(f"scoring.max_length is {self.max_length}: at least 3 (two special tokens and one other)")
+
+    def encode(self, encoder: Encoder, texts: Sequence[str]) -> list[EncodedText]:
+        """The texts as this encoder reads them under this setting."""
+        return encode_texts(
+            encoder.tokenizer,
+            texts,
+            max_length=self.max_length,
+            whitespace=self.whitespace,
+            word_source=self.word_source,
+        )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TokenScores:
+    """Scores of one text: T input ids, n eligible positions."""
+
+    input_ids: NDArray[np.int64]  # [T]
+    positions: NDArray[np.int64]  # [n]
+    words: NDArray[np.int64]  # [n]
+    log_likelihood: NDArray[np.float32]  # [n], <= 0
+
+    def spread(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
+        """One value per eligible position [n] -> one per input id [T], 0 at the others."""
+        row = np.zeros(len(self.input_ids))
+        row[self.positions] = values
+        return row
+
+
+def score_tokens(
+    encoder: Encoder,
+    texts: Sequence[str],
+    *,
+    metric: Metric = "word_l2r",
+    max_length: int = 128,
+    word_source: WordSource = "tokenizer",
+    whitespace: Whitespace = "collapse",
+    precision: Precision = "float32",
+    token_budget: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> list[TokenScores]:
+    """Scores of all texts, in order; texts that encode alike are scored once.
+
+    precision: "bf16" takes matrix products in bfloat16; log-softmax stays float32. token_budget: tokens per batch;
+    none: that of the device in TOKEN_BUDGETS; halved where the memory does not hold it. progress: called with the
+    number of tokens scored since the last call. A text without eligible tokens gets an empty score. Raises InputError
+    where max_length exceeds the encoder's positions.
+    """
+    config = ScoringConfig(metric=metric, max_length=max_length, word_source=word_source, whitespace=whitespace)
+    return score_texts(encoder, texts, config, precision=precision, token_budget=token_budget, progress=progress)
+
+
+def score_texts(
+    encoder: Encoder,
+    texts: Sequence[str],
+    config: ScoringConfig,
+    *,
+    precision: Precision = "float32",
+    token_budget: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> list[TokenScores]:
+    """As `score_tokens`, under a ScoringConfig."""
+    if encoder.model.training:
+        raise InputError("the encoder is in training mode, so dropout would change the scores: call model.eval()")
+    encoder.check_length(config.max_length)
+    encoded = config.encode(encoder, texts)
+    first: dict[tuple[bytes, bytes], int] = {}  # same ids and words: scored once
+    source = [first.setdefault((text.input_ids.tobytes(), text.words.tobytes()), i) for i, text in enumerate(encoded)]
+    distinct = sorted(set(source), key=lambda i: len(encoded[i].input_ids))
+    scores = {i: np.zeros(len(encoded[i].positions), dtype=np.float32) for i in distinct}
+    rows = (row for i in distinct for row in mask_rows(encoded[i], i, config.metric))
+    scorer = _Scorer(encoder, encoded, precision, token_budget or TOKEN_BUDGETS[encoder.device.type])
+    with torch.inference_mode():
+        for group in scorer.groups(rows):
+            values, start = group.values.cpu().numpy(), 0
+            for row in group.rows:
+                scores[row.text][row.read] = values[start : start + len(row.read)]
+                start += len(row.read)
+            if progress:
+                progress(start)
+    return [
+        TokenScores(
+            input_ids=text.input_ids, positions=text.positions, words=text.words, log_likelihood=scores[i].copy()
+        )
+        for text, i in zip(encoded, source, strict=True)
+    ]
+
+
+class _Group(NamedTuple):
+    """Rows that went through the LM head together."""
+
+    rows: list[Row]
+    values: Tensor  # [N] log-likelihoods of all that the rows read, one after the other
+
+
+class _Scorer:
+    """The way from rows to log-likelihoods."""
+
+    def __init__(self, encoder: Encoder, encoded: Sequence[EncodedText], precision: Precision, budget: int) -> None:
+        self.encoder, self.encoded, self.precision, self.budget = encoder, encoded, precision, budget
+        self.forward = MaskedForward(encoder, precision)
+
+    def groups(self, rows: Iterable[Row]) -> Iterator[_Group]:
+        """All rows. The next group is begun before one is given out: a GPU works on while its values are fetched."""
+        begun: _Group | None = None
+        cut = token_batches(rows, self.encoded, lambda: self.budget)
+        for batches in cut_within(cut, lambda batch: sum(len(row.read) for row in batch), lambda: HEAD_READS):
+            following = self._score(batches)
+            if begun:
+                yield begun
+            begun = following
+        if begun:
+            yield begun
+
+    def _score(self, batches: Sequence[list[Row]]) -> _Group:
+        parts = [part for batch in batches for part in self._states(batch)]
+        states_NH, truth_N = (torch.cat(both) for both in zip(*parts, strict=True))
+        values = [
+            self._log_likelihood(states, truth)
+            for states, truth in zip(states_NH.split(HEAD_READS), truth_N.split(HEAD_READS), strict=True)
+        ]
+        return _Group([row for batch in batches for row in batch], torch.cat(values))
+
+    def _states(self, batch: list[Row]) -> list[tuple[Tensor, Tensor]]:
+        """[N, H] states at the read positions and the [N] ids that belong there; halves where memory is short."""
+        try:
+            copies = pack(batch, self.encoded, self.encoder.tokenizer.mask_token_id, self.encoder.device)
+            return [(self.forward(copies), copies.truth)]
+        except torch.OutOfMemoryError:
+            if len(batch) == 1:
+                raise
+        self.budget = sum(len(self.encoded[row.text].input_ids) for row in batch) // 2  # of later batches
+        half = len(batch) // 2  # behind the `except`, which would hold the memory of what failed
+        return self._states(batch[:half]) + self._states(batch[half:])
+
+    def _log_likelihood(self, states_NH: Tensor, truth_N: Tensor) -> Tensor:
+        with autocast(self.encoder.device, self.precision):
+            logits_NV = self.encoder.mlm_logits(states_NH)
+        log_softmax_NV = torch.log_softmax(logits_NV.float(), dim=-1)
+        return log_softmax_NV.gather(1, truth_N[:, None])[:, 0].clamp(max=0)

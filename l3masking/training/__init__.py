@@ -1,0 +1,1 @@
+"""Fine-tuning with masked language modelling as an auxiliary task, and masked-LM training alone."""

@@ -1,0 +1,251 @@
+"""One training loop for every method. Plain fine-tuning (STL) is the case without an auxiliary task.
+
+Main stage: windows of micro-steps, evaluation by updates, early stopping, best weights per objective. Final stage, per
+objective: from the best weights, classification only, at a small constant learning rate; kept where it helps.
+Several objectives (accuracy, macro F1) watch one trajectory: each has its own best weights, stop and final stage, and
+each result equals that of a run with this objective alone. The test split is read once, by the finished model.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from l3masking import rng
+from l3masking.encoders.load import Encoder
+from l3masking.errors import InputError
+from l3masking.metrics import METRICS
+from l3masking.precision import Precision
+from l3masking.training.batches import TrainConfig
+from l3masking.training.early_stopping import EvaluateConfig, Selection, StopConfig
+from l3masking.training.evaluation import Measurement, Task, check_finite, measure
+from l3masking.training.final import FinalConfig, final_stage
+from l3masking.training.model import ModelConfig, MultiTaskModel
+from l3masking.training.optim import OptimConfig, adamw, clip_norms, decay_groups, linear_factor
+from l3masking.training.steps import Auxiliary, Examples, Stepper
+from l3masking.training.task_weights import WEIGHTINGS, MetaConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig:
+    """Everything about training that may change a result, one section per component."""
+
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    stop: StopConfig = field(default_factory=StopConfig)
+    final: FinalConfig = field(default_factory=FinalConfig)
+    meta: MetaConfig = field(default_factory=MetaConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    precision: Precision = "float32"
+
+
+# `paper` is Table 2 read literally: one learning rate, batch 64, patience of 3 epochs (counted after warm-up, or a run
+# could end inside it), no final stage. `default` follows the released run script.
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "default": {},
+    "paper": {
+        "optim": {"head_lr": 1e-4},
+        "meta": {"head_lr": 1e-4},
+        "train": {"accumulate": 1},
+        "evaluate": {"every": 1, "unit": "epochs"},
+        "stop": {"patience": 3, "count_warmup": False},
+        "final": {"enabled": False},
+    },
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What one objective leaves. Metric values are fractions; epochs are primary examples seen / |train|."""
+
+    objective: str
+    test: dict[str, float] | None  # None where the task holds no test split
+    validation: dict[str, float]
+    epochs_to_best: float
+    epochs_to_stop: float
+    updates: int
+    primary_examples: int
+    mlm_passes: float
+    empty_mlm_batches: int
+    final_stage: dict[str, Any]
+    curve: list[dict[str, Any]]
+    test_predictions: list[int] | None
+    weights: dict[str, Tensor] = field(repr=False)  # parameters of the MultiTaskModel that was tested, by name
+
+
+def fine_tune(
+    encoder: Encoder,
+    task: Task,
+    config: FinetuneConfig,
+    *,
+    seed: int,
+    objectives: Sequence[str] = ("accuracy", "macro_f1"),
+    auxiliary: Auxiliary | None = None,
+    weighting: str = "static",
+    on_evaluation: Callable[[dict[str, Any]], None] | None = None,
+) -> dict[str, Outcome]:
+    """Fine-tune a copy of `encoder` (which stays vanilla) and return one outcome per objective.
+
+    weighting: a name of WEIGHTINGS; with no auxiliary task the one weight is 1. on_evaluation: called with every
+    point of the curve. Raises NonFiniteLoss where training diverges, InputError for a name that is not known.
+    """
+    if weighting not in WEIGHTINGS:
+        raise InputError(f"weighting is {weighting!r}: choose from {', '.join(WEIGHTINGS)}")
+    for objective in objectives:
+        if objective not in METRICS:
+            raise InputError(f"objective is {objective!r}: choose from {', '.join(METRICS)}")
+    trajectory = Trajectory(encoder, task, config, seed, auxiliary, weighting)
+    selections = [Selection(objective=name, config=config.stop) for name in objectives]
+    trajectory.main_stage(selections, on_evaluation)
+    return {selection.objective: trajectory.finish(selection) for selection in selections}
+
+
+class Trajectory:
+    """The state of one training run."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        task: Task,
+        config: FinetuneConfig,
+        seed: int,
+        auxiliary: Auxiliary | None,
+        weighting: str,
+    ) -> None:
+        self.task, self.config, self.seed, self.auxiliary = task, config, seed, auxiliary
+        own = dataclasses.replace(encoder, model=copy.deepcopy(encoder.model))
+        self.model = MultiTaskModel(own, task.num_classes, config.model, rng.stream(seed, "head"))
+        self.weighting = WEIGHTINGS[weighting](1 if auxiliary is None else 2, config.meta)
+        train = config.train
+        self.stepper = Stepper(
+            self.model,
+            task.train,
+            task.validation,
+            auxiliary,
+            self.weighting,
+            config.meta,
+            model_config=config.model,
+            batch=train.batch,
+            accumulate=train.accumulate,
+            num_chunks=train.length_buckets,
+            precision=config.precision,
+            seed=seed,
+        )
+        driver = task.train.input_ids if auxiliary is None else auxiliary.input_ids
+        self.updates_per_epoch = train.updates_per_epoch(len(driver))
+        self.total = self.updates_per_epoch * train.max_epochs
+        self.warmup = int(config.optim.warmup * self.total)
+        self.curve: list[dict[str, Any]] = []
+
+    def main_stage(
+        self, selections: Sequence[Selection], on_evaluation: Callable[[dict[str, Any]], None] | None
+    ) -> None:
+        """Train until every objective has stopped or the epochs are used up."""
+        optim, evaluate = self.config.optim, self.config.evaluate
+        groups = decay_groups(self.model.language_model, optim.lr, optim.decay)
+        head = {"params": self.stepper.head, "lr": optim.head_lr, "weight_decay": optim.head_decay}
+        optimiser = adamw([*groups, head], optim)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimiser, lambda update: linear_factor(update, self.total, self.warmup)
+        )
+        parts = [self.stepper.body + self.stepper.lm_head, self.stepper.head]
+        every = evaluate.every * (self.updates_per_epoch if evaluate.unit == "epochs" else 1)
+        losses: list[dict[str, Tensor]] = []
+        self.model.train()
+        for update in range(1, self.total + 1):
+            losses.append(self.stepper.window(update))
+            clip_norms(parts, optim.clip)
+            optimiser.step()
+            schedule.step()
+            if self.weighting.learns:
+                self.weighting.update()
+            if update % every and update < self.total:
+                continue
+            point = self.evaluate_at(update, losses)
+            losses = []
+            values = point["validation"]
+            keepers = [s for s in selections if s.see(values[s.objective], update, warming_up=update < self.warmup)]
+            if keepers:
+                weights = self.model.snapshot()  # one copy for all: nobody writes to it
+                for selection in keepers:
+                    selection.weights = weights
+            if on_evaluation:
+                on_evaluation(point)
+            if all(selection.stopped for selection in selections):
+                return
+
+    def evaluate_at(self, update: int, losses: Sequence[dict[str, Tensor]]) -> dict[str, Any]:
+        """A point of the curve: validation metrics and the mean training losses since the last one."""
+        names = {name for window in losses for name in window}
+        train_loss = {
+            name: float(torch.stack([window[name] for window in losses if name in window]).mean())
+            for name in sorted(names)
+        }
+        metrics = self.measure(self.task.validation).metrics
+        tasks = ["primary", "mlm"][: 1 if self.auxiliary is None else 2]
+        point = {
+            "update": update,
+            "epoch": self.epochs_at(update),
+            "validation": metrics,
+            "train_loss": train_loss,
+            "task_weights": dict(zip(tasks, self.weighting.weights(), strict=True)),
+            "empty_mlm_batches": self.stepper.empty_mlm_batches,
+        }
+        check_finite(f"update {update} (peak lr {self.config.optim.lr})", {**train_loss, **metrics})
+        self.curve.append(point)
+        return point
+
+    def epochs_at(self, update: int) -> float:
+        """Primary examples seen after `update` updates, over |train|."""
+        return self.examples_at(update) / len(self.task.train.labels)
+
+    def examples_at(self, update: int) -> int:
+        train = self.config.train
+        return update * train.accumulate * min(train.batch, len(self.task.train.labels))
+
+    def measure(self, examples: Examples) -> Measurement:
+        return measure(self.model, examples, self.task.num_classes, self.config.precision)
+
+    def finish(self, selection: Selection) -> Outcome:
+        """Final stage from the objective's best weights, then the one look at the test split."""
+        self.model.restore(selection.weights)
+        stage = {"enabled": False, "epochs": 0, "kept": False}
+        if self.config.final.enabled:
+            stage = final_stage(
+                self.model,
+                self.task,
+                self.config.final,
+                self.config.train,
+                self.config.optim,
+                precision=self.config.precision,
+                selection=selection,
+                seed=self.seed,
+            )
+        validation = self.measure(self.task.validation).metrics
+        test = None if self.task.test is None else self.measure(self.task.test)
+        stop = selection.stop_update or self.curve[-1]["update"]
+        curve = [point for point in self.curve if point["update"] <= stop]
+        micro_steps = stop * self.config.train.accumulate
+        mlm_size = len(self.auxiliary.input_ids) if self.auxiliary else 0
+        return Outcome(
+            objective=selection.objective,
+            test=None if test is None else {name: test.metrics[name] for name in METRICS},
+            validation={name: validation[name] for name in METRICS},
+            epochs_to_best=self.epochs_at(selection.best_update),
+            epochs_to_stop=self.epochs_at(stop),
+            updates=stop,
+            primary_examples=self.examples_at(stop),
+            mlm_passes=micro_steps * min(self.config.train.batch, mlm_size) / mlm_size if mlm_size else 0.0,
+            empty_mlm_batches=curve[-1]["empty_mlm_batches"],
+            final_stage=stage,
+            curve=curve,
+            test_predictions=None if test is None else test.predictions,
+            weights=self.model.snapshot(),
+        )

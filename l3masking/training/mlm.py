@@ -1,0 +1,99 @@
+"""Masked-LM training of a whole model: AdamW, linear warm-up and decay, batches of texts of like length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from l3masking.encoders.families import FAMILIES
+from l3masking.errors import InputError
+from l3masking.masking.collator import IGNORED
+
+CHUNK = 16  # batches that are sorted by length together, so that texts of like length meet and padding is rare
+
+
+@dataclass(frozen=True, kw_only=True)
+class MlmConfig:
+    """Masked-LM training outside fine-tuning."""
+
+    epochs: int = 3  # passes over the texts, >= 1
+    batch: int = 64  # texts, >= 1
+    lr: float = 1e-4  # peak learning rate, linear up and down, > 0
+    warmup: float = 0.06  # share of the updates in which it rises, in [0, 1]
+    decay: float = 0.01  # weight decay of every parameter, >= 0
+    betas: tuple[float, float] = (0.9, 0.98)  # of AdamW, in [0, 1)
+    eps: float = 1e-6  # of AdamW, > 0
+    clip: float = 1.0  # largest gradient norm, > 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch"):
+            if getattr(self, name) < 1:
+                raise InputError(f"masked-LM training: {name} is {getattr(self, name)}: at least 1")
+        for name in ("lr", "eps", "clip"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"masked-LM training: {name} is {getattr(self, name)}: it must be above 0")
+        if not 0 <= self.warmup <= 1:
+            raise InputError(f"masked-LM training: warmup is {self.warmup}: a share of the updates, in [0, 1]")
+
+
+def train_mlm(
+    model: Any,
+    rows: Sequence[Sequence[int]],
+    collate: Callable[[list[dict[str, Any]]], Mapping[str, Tensor]],
+    config: MlmConfig,
+    *,
+    order: torch.Generator,
+    progress: Callable[[int, int, Sequence[float]], None] | None = None,
+) -> list[float]:
+    """Train a masked LM of one of FAMILIES in place; the model keeps its mode (eval: no dropout).
+
+    rows: input ids of each text. collate: pads, masks and labels a batch, as `MaskingCollator` does.
+    order: draws the order of the batches. progress: called after every update with its number, the number of updates
+    and all losses so far. Returns the loss of each update: nats per selected token, 0 where none was selected.
+    """
+    total = config.epochs * -(-len(rows) // config.batch)
+    rise = max(1, int(config.warmup * total))
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=config.decay, fused=True
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda update: min((update + 1) / rise, (total - update) / max(1, total - rise))
+    )
+    losses: list[float] = []
+    for indices in (part for _ in range(config.epochs) for part in near_batches(rows, config.batch, order)):
+        batch = collate([{"input_ids": rows[index]} for index in indices])
+        loss = mlm_loss(model, batch)
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+        optimiser.step()
+        schedule.step()
+        losses.append(float(loss.detach()))
+        if progress is not None:
+            progress(len(losses), total, losses)
+    return losses
+
+
+def mlm_loss(model: Any, batch: Mapping[str, Tensor]) -> Tensor:
+    """Cross-entropy in nats, mean over the selected positions: the LM head sees these alone."""
+    selected = batch["labels"] != IGNORED
+    hidden = model.base_model(batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
+    logits_NV = FAMILIES[model.config.model_type].mlm_head(model, hidden[selected])
+    # a sum over at least one: a batch without a selected token then has loss 0 instead of NaN
+    loss = F.cross_entropy(logits_NV, batch["labels"][selected], reduction="sum")
+    return loss / max(1, int(selected.sum()))
+
+
+def near_batches(rows: Sequence[Sequence[int]], batch: int, order: torch.Generator) -> Iterator[list[int]]:
+    """Batches of one pass, in random order, each of texts of like length."""
+    permutation = torch.randperm(len(rows), generator=order).tolist()
+    for start in range(0, len(rows), CHUNK * batch):
+        near = sorted(permutation[start : start + CHUNK * batch], key=lambda index: len(rows[index]))
+        parts = [near[at : at + batch] for at in range(0, len(near), batch)]
+        for part in torch.randperm(len(parts), generator=order).tolist():
+            yield parts[part]

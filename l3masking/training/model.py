@@ -1,0 +1,118 @@
+"""The multi-task model: one shared encoder body, its own masked-LM head, and classification heads on top.
+
+Shapes: B texts, T positions, H hidden width, N selected positions, V vocabulary, C classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from l3masking.encoders.load import Encoder
+from l3masking.errors import InputError
+from l3masking.masking.collator import IGNORED
+from l3masking.training.batches import Chunk
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """What is put on top of the encoder."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    dropout: float = 0.1  # of the classification head, in [0, 1); the encoder keeps its own
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"model.dropout is {self.dropout}: it lies in [0, 1)")
+
+
+class ClassificationHead(nn.Module):
+    """Vector of the first token -> dropout -> linear H -> H -> tanh -> dropout -> linear H -> C (as in META-TARTAN)."""
+
+    def __init__(self, hidden: int, num_classes: int, dropout: float, generator: torch.Generator) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.dense = _linear(hidden, hidden, generator)
+        self.out = _linear(hidden, num_classes, generator)
+
+    def forward(self, features_BH: Tensor) -> Tensor:
+        x = F.dropout(features_BH, self.dropout, self.training)
+        x = F.dropout(torch.tanh(self.dense(x)), self.dropout, self.training)
+        return self.out(x)
+
+
+def _linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
+    """torch's default linear layer, U(-1/sqrt(inputs), 1/sqrt(inputs)), drawn from a generator of ours."""
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs)
+    bound = 1 / math.sqrt(inputs)
+    with torch.no_grad():
+        layer.weight.uniform_(-bound, bound, generator=generator)
+        layer.bias.uniform_(-bound, bound, generator=generator)
+    return layer
+
+
+class MultiTaskModel(nn.Module):
+    """Encoder body, masked-LM head (inside `encoder.model`) and the primary task's classification head."""
+
+    def __init__(self, encoder: Encoder, num_classes: int, config: ModelConfig, generator: torch.Generator) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.language_model = encoder.model
+        self.classifier = ClassificationHead(encoder.hidden_size, num_classes, config.dropout, generator).to(
+            encoder.device
+        )
+
+    def body_parameters(self) -> list[nn.Parameter]:
+        """Parameters that all tasks share."""
+        return [p for p in self.encoder.body.parameters() if p.requires_grad]
+
+    def mlm_head_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the LM head alone: the decoder tied to the embeddings belongs to the body."""
+        shared = {id(p) for p in self.encoder.body.parameters()}
+        return [p for p in self.language_model.parameters() if id(p) not in shared and p.requires_grad]
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """A copy of all weights by name; shared ones once."""
+        return {name: parameter.detach().clone() for name, parameter in self.named_parameters()}
+
+    @torch.no_grad()
+    def restore(self, weights: Mapping[str, Tensor]) -> None:
+        """Put the weights of a snapshot back."""
+        for name, parameter in self.named_parameters():
+            parameter.copy_(weights[name])
+
+    def features(self, chunks: Sequence[Chunk]) -> Tensor:
+        """[B, H] first-token states of a whole batch, chunk after chunk."""
+        states = []
+        for chunk in chunks:
+            rows = torch.arange(len(chunk.input_ids), device=chunk.input_ids.device)
+            states.append(self.encoder.states_at(chunk.input_ids, chunk.attention_mask, rows, torch.zeros_like(rows)))
+        return torch.cat(states)
+
+    def classification_loss(self, chunks: Sequence[Chunk], head: ClassificationHead | None = None) -> Tensor:
+        """Mean cross-entropy over the batch (nats), through `head` or the primary head."""
+        logits_BC = (head or self.classifier)(self.features(chunks))
+        return F.cross_entropy(logits_BC.float(), torch.cat([chunk.labels for chunk in chunks]))
+
+    def mlm_loss(self, chunks: Sequence[Chunk]) -> Tensor | None:
+        """Mean cross-entropy over the selected positions of the batch (nats); None where nothing was selected.
+
+        Only selected positions pass through the last feed-forward part and the LM head: [N, H] -> [N, V].
+        """
+        states, truths = [], []
+        for chunk in chunks:
+            rows, positions = torch.nonzero(chunk.labels != IGNORED, as_tuple=True)
+            if len(rows):
+                states.append(self.encoder.states_at(chunk.input_ids, chunk.attention_mask, rows, positions))
+                truths.append(chunk.labels[rows, positions])
+        if not states:
+            return None
+        logits_NV = self.encoder.mlm_logits(torch.cat(states))
+        return F.cross_entropy(logits_NV.float(), torch.cat(truths))

@@ -1,0 +1,200 @@
+"""One optimiser step: the gradients of the tasks, weighed, and what META-TARTAN learns from them.
+
+A window is `accumulate` micro-steps; task weights are constant within it. Every pass has its own random stream, named
+by update, micro-step and pass, so that no pass depends on which others ran.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from l3masking import rng
+from l3masking.masking.collator import MaskingConfig, corrupt
+from l3masking.precision import Precision, autocast
+from l3masking.training.batches import Chunk, by_length, chunk_of, draws, epochs, pad, to_device
+from l3masking.training.model import ClassificationHead, ModelConfig, MultiTaskModel
+from l3masking.training.task_weights import MetaConfig, Weighting, cosine, norm
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Encoded texts of one split: input ids [T] each, and class numbers [n]."""
+
+    input_ids: Sequence[NDArray]
+    labels: Tensor
+
+    def chunks(self, indices: Sequence[int], num_chunks: int, pad_id: int, device: torch.device) -> list[Chunk]:
+        parts = by_length(indices, self.input_ids, num_chunks)
+        return to_device([chunk_of(self.input_ids, part, self.labels[part], pad_id) for part in parts], device)
+
+
+@dataclass(frozen=True, eq=False)
+class Auxiliary:
+    """The texts of the masked-LM task: input ids [T] and mask probability per input id [T] each."""
+
+    input_ids: Sequence[NDArray]
+    probabilities: Sequence[NDArray]
+    masking: MaskingConfig
+
+    def chunks(
+        self, indices: Sequence[int], num_chunks: int, tokenizer: Any, generator: torch.Generator, device: torch.device
+    ) -> list[Chunk]:
+        """A batch with fresh masks. The draws depend on the texts' lengths alone: RTM and L3Masking draw alike.
+
+        They are made for the whole batch before it is cut into chunks, so that `num_chunks` has no part in them.
+        """
+        parts = by_length(indices, self.input_ids, num_chunks)
+        ordered = [index for part in parts for index in part]
+        probabilities_BT = pad([self.probabilities[index] for index in ordered], 0.0, torch.float64)
+        plain = chunk_of(self.input_ids, ordered, torch.empty(0), tokenizer.pad_token_id)
+        masked = corrupt(plain.input_ids, probabilities_BT, tokenizer, generator, self.masking)
+        chunks, start = [], 0
+        for part in parts:
+            rows, longest = slice(start, start + len(part)), len(self.input_ids[part[-1]])
+            whole = (masked.input_ids, plain.attention_mask, masked.labels)
+            chunks.append(Chunk(*(tensor[rows, :longest] for tensor in whole)))
+            start += len(part)
+        return to_device(chunks, device)
+
+
+class Stepper:
+    """Computes the weighed gradient of one window into `param.grad`, and feeds the task weights."""
+
+    def __init__(
+        self,
+        model: MultiTaskModel,
+        train: Examples,
+        validation: Examples,
+        auxiliary: Auxiliary | None,
+        weighting: Weighting,
+        meta: MetaConfig,
+        *,
+        model_config: ModelConfig,
+        batch: int,
+        accumulate: int,
+        num_chunks: int,
+        precision: Precision,
+        seed: int,
+    ) -> None:
+        self.model, self.train, self.validation, self.auxiliary = model, train, validation, auxiliary
+        self.weighting, self.meta, self.model_config = weighting, meta, model_config
+        self.accumulate, self.num_chunks, self.precision, self.seed = accumulate, num_chunks, precision, seed
+        self.device = model.encoder.device
+        self.empty_mlm_batches = 0
+        self.body = model.body_parameters()
+        self.lm_head = model.mlm_head_parameters()
+        self.head = list(model.classifier.parameters())
+        order, sampler = rng.stream(seed, "order", "primary"), epochs if auxiliary is None else draws
+        self._primary: Iterator[list[int]] = sampler(len(train.labels), batch, order)
+        self._dev: Iterator[list[int]] = draws(len(validation.labels), batch, rng.stream(seed, "dev-batch"))
+        if auxiliary is not None:
+            self._mlm: Iterator[list[int]] = epochs(len(auxiliary.input_ids), batch, rng.stream(seed, "order", "mlm"))
+            self._masks = rng.stream(seed, "mask")
+
+    def window(self, update: int) -> dict[str, Tensor]:
+        """Fill `param.grad` for one optimiser step; returns the mean loss of each task (nats, on the device)."""
+        tasks = ["primary"] if self.auxiliary is None else ["primary", "mlm"]
+        weights = dict(zip(tasks, self.weighting.weights(), strict=True))
+        losses: dict[str, list[Tensor]] = {task: [] for task in tasks}
+        for parameter in [*self.body, *self.lm_head, *self.head]:
+            parameter.grad = None
+        dev_head = self.fit_dev_head(update) if self.weighting.learns else None
+        for micro in range(self.accumulate):
+            gradients: dict[str, list[Tensor]] = {}
+            for task in reversed(tasks):
+                parameters = self.body + (self.head if task == "primary" else self.lm_head)
+                loss = self.loss(task, update, micro)
+                if loss is None:  # no position selected in the whole batch: a zero loss that moves nothing
+                    self.empty_mlm_batches += 1
+                    gradients[task] = [torch.zeros_like(p) for p in parameters]
+                    continue
+                losses[task].append(loss.detach())
+                gradients[task] = _gradients(loss, parameters)
+                _accumulate(parameters, gradients[task], weights[task] / self.accumulate)
+            if dev_head is not None:
+                self.weighting.observe(self.cosines(gradients, dev_head, update, micro))
+        return {task: torch.stack(values).mean() for task, values in losses.items() if values}
+
+    def loss(self, task: str, update: int, micro: int) -> Tensor | None:
+        """Loss of the task's next batch, or None where no position of it was selected."""
+        if task == "mlm":
+            assert self.auxiliary is not None
+            tokenizer = self.model.encoder.tokenizer
+            chunks = self.auxiliary.chunks(next(self._mlm), self.num_chunks, tokenizer, self._masks, self.device)
+            with rng.dropout(self.device, self.seed, update, micro, task), autocast(self.device, self.precision):
+                return self.model.mlm_loss(chunks)
+        chunks = self.chunks(self.train, next(self._primary))
+        with rng.dropout(self.device, self.seed, update, micro, task), autocast(self.device, self.precision):
+            return self.model.classification_loss(chunks)
+
+    def chunks(self, examples: Examples, indices: Sequence[int]) -> list[Chunk]:
+        return examples.chunks(indices, self.num_chunks, self.model.encoder.tokenizer.pad_token_id, self.device)
+
+    def fit_dev_head(self, update: int) -> ClassificationHead:
+        """A fresh head on the current body, fitted to one small validation sample.
+
+        The body is frozen meanwhile, so its features are computed once for all iterations.
+        """
+        size = len(self.validation.labels)
+        indices = next(draws(size, self.meta.head_sample, rng.stream(self.seed, "dev-sample", update)))
+        chunks = self.chunks(self.validation, indices)
+        labels = torch.cat([chunk.labels for chunk in chunks])
+        self.model.train(self.meta.dev_mode == "train")
+        num_classes, hidden = self.model.classifier.out.out_features, self.model.encoder.hidden_size
+        generator = rng.stream(self.seed, "dev-head", update)
+        head = ClassificationHead(hidden, num_classes, self.model_config.dropout, generator).to(self.device)
+        head.train(self.meta.dev_mode == "train")
+        optimiser = torch.optim.AdamW(
+            head.parameters(), lr=self.meta.head_lr, betas=(0.9, 0.98), weight_decay=self.meta.head_decay, fused=True
+        )
+        with rng.dropout(self.device, self.seed, update, "dev-head"):
+            with torch.no_grad(), autocast(self.device, self.precision):
+                features = self.model.features(chunks)
+            previous = float("inf")
+            for _ in range(self.meta.head_iterations):
+                with autocast(self.device, self.precision):  # once per step: autocast keeps its copies of the weights
+                    loss = F.cross_entropy(head(features).float(), labels)
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+                if abs(previous - loss.item()) < self.meta.head_tolerance:
+                    break
+                previous = loss.item()
+        self.model.train()
+        return head
+
+    def cosines(
+        self, gradients: dict[str, list[Tensor]], dev_head: ClassificationHead, update: int, micro: int
+    ) -> Tensor:
+        """[K] cosine of each task's gradient with the dev gradient, over the body's parameters, primary first."""
+        chunks = self.chunks(self.validation, next(self._dev))
+        self.model.train(self.meta.dev_mode == "train")
+        with rng.dropout(self.device, self.seed, update, micro, "dev"), autocast(self.device, self.precision):
+            loss = self.model.classification_loss(chunks, dev_head)
+        dev = _gradients(loss, self.body)
+        self.model.train()
+        shared = len(self.body)
+        cosines = [cosine(dev, gradients["primary"][:shared])]
+        if "mlm" in gradients:
+            whole = norm(gradients["mlm"]) if self.meta.cos_scope == "reference" else None
+            cosines.append(cosine(dev, gradients["mlm"][:shared], whole))
+        return torch.stack(cosines)
+
+
+def _gradients(loss: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+    return list(torch.autograd.grad(loss, parameters, materialize_grads=True))
+
+
+def _accumulate(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor], weight: float) -> None:
+    """param.grad += weight * gradient."""
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    torch._foreach_add_([p.grad for p in parameters if p.grad is not None], list(gradients), alpha=weight)

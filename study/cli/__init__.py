@@ -1,0 +1,3 @@
+"""The command line: `l3study VERB`."""
+
+from study.cli.app import main as main

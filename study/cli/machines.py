@@ -1,0 +1,120 @@
+"""The verbs about machines: prefetch, doctor, submit, stop, logs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from study.cli.options import Limit, Only, Sets, Space, Uri, find_space
+
+DASHBOARD = "http://127.0.0.1:8265"  # Ray's own default
+Address = Annotated[
+    str,
+    typer.Option("--address", metavar="URL", envvar="RAY_API_SERVER_ADDRESS", help="The cluster's dashboard."),
+]
+Job = Annotated[str, typer.Argument(help="A job's id, as `submit` printed it.")]
+
+
+def prefetch(space: Space, sets: Sets = None) -> None:
+    """Fetch the encoders and datasets that SPACE needs, so that a machine without a network can run it."""
+    from study.plan.inputs import prefetch as fetch
+    from study.space.reader import read_space
+
+    print("\n".join(fetch(read_space(find_space(space), sets or ()))))
+
+
+def doctor(
+    space: Annotated[str | None, typer.Argument(help="A space that is to run here.")] = None,
+    sets: Sets = None,
+    out: Annotated[str | None, typer.Option("--out", help="Where it is to go: a folder or a URL.")] = None,
+    address: Annotated[str | None, typer.Option("--address", metavar="URL", help="A cluster's dashboard.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="A list of objects.")] = False,
+) -> None:
+    """Look at packages, processor, GPUs, tokens, folders, caches and networks before a run. Works offline."""
+    from study.doctor.checks import describe, examine, place_of
+    from study.doctor.findings import Patient
+    from study.space.reader import read_space
+
+    spec = read_space(find_space(space), sets or ()) if space else None
+    findings = []
+    for finding in examine(Patient(spec=spec, out=place_of(spec, out), address=address)):
+        findings.append(finding)
+        if not as_json:
+            print(describe(finding), flush=True)
+    if as_json:
+        print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1))
+    if any(finding.state == "FAIL" for finding in findings):
+        raise typer.Exit(3)
+
+
+def submit(
+    space: Space,
+    address: Address = DASHBOARD,
+    out: Annotated[str | None, typer.Option("--out", help="An absolute folder that all nodes share, or a URL.")] = None,
+    sets: Sets = None,
+    only: Only = None,
+    limit: Limit = None,
+    tracking_uri: Uri = None,
+    runtime_env: Annotated[Path | None, typer.Option("--runtime-env", help="Default: runtime_env.yaml.")] = None,
+    working_dir: Annotated[Path, typer.Option("--working-dir", help="The folder that travels.")] = Path(),
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not follow the log.")] = False,
+    insecure_cluster: Annotated[
+        bool, typer.Option("--insecure-cluster", help="Accept a cluster that asks for no token.")
+    ] = False,
+) -> None:
+    """Run SPACE on a Ray cluster; follows the log, and ends with the study's own exit code."""
+    from study.cluster.jobs import Submission, submit
+
+    submission = Submission(
+        space=find_space(space),
+        address=address,
+        out=out,
+        sets=sets or (),
+        only=only or (),
+        limit=limit,
+        tracking_uri=tracking_uri,
+        runtime_env=runtime_env,
+        working_dir=working_dir,
+        insecure=insecure_cluster,
+    )
+    job = submit(submission, lambda line: print(f"warning: {line}", file=sys.stderr))
+    print(f"job {job}\nfollow it by  l3study logs {job} --address {address}")
+    print(f"stop it by    l3study stop {job} --address {address}", flush=True)
+    if not no_wait:
+        raise typer.Exit(_follow(job, address))
+
+
+def logs(job: Job, address: Address = DASHBOARD) -> None:
+    """Show a job's log from its beginning, follow it, and end with the study's own exit code."""
+    raise typer.Exit(_follow(job, address))
+
+
+def stop(job: Job, address: Address = DASHBOARD) -> None:
+    """Stop a job: it writes its tables and ends; the same `submit` continues it."""
+    from study.cluster.jobs import stop
+
+    if not stop(job, address, lambda line: print(line, flush=True)):
+        raise typer.Exit(3)
+
+
+def _follow(job: str, address: str) -> int:
+    from study.cluster.jobs import STOPPED, follow
+
+    def write(text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    try:
+        return follow(job, address, write)
+    except KeyboardInterrupt:
+        print(f"\nno longer followed; job {job} goes on", file=sys.stderr)
+        return STOPPED
+    except BrokenPipeError:  # as in `l3study logs JOB | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return STOPPED

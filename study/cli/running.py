@@ -1,0 +1,147 @@
+"""The verbs that compute, and the one that says what would be computed: run, score, plan."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from study.cli.options import Limit, Only, Out, Sets, Space, Uri, find_space
+from study.cli.watching import notice, slots
+
+if TYPE_CHECKING:
+    from study.plan.trials import Identities, Trial
+    from study.space.spec import StudySpec
+
+STOPPED = 75  # the exit code of a run that the same command continues
+
+
+def run(
+    space: Space,
+    sets: Sets = None,
+    out: Out = None,
+    only: Only = None,
+    limit: Limit = None,
+    tracking_uri: Uri = None,
+) -> None:
+    """Score, train, aggregate and export all that SPACE declares. The same command continues after a stop."""
+    _run(space, sets=sets, out=out, only=only, limit=limit, tracking_uri=tracking_uri)
+
+
+def score(
+    space: Space, sets: Sets = None, out: Out = None, only: Only = None, limit: Limit = None, tracking_uri: Uri = None
+) -> None:
+    """Score the texts that SPACE needs scores of, and nothing else."""
+    _run(space, sets=sets, out=out, only=only, limit=limit, tracking_uri=tracking_uri, stages=frozenset())
+
+
+def search(
+    space: Space, sets: Sets = None, out: Out = None, only: Only = None, limit: Limit = None, tracking_uri: Uri = None
+) -> None:
+    """Score, and search what SPACE declares under `search`, on validation data alone; the grid is left for `run`."""
+    _run(space, sets=sets, out=out, only=only, limit=limit, tracking_uri=tracking_uri, stages=frozenset({"search"}))
+
+
+def plan(
+    space: Space,
+    sets: Sets = None,
+    out: Out = None,
+    only: Only = None,
+    limit: Limit = None,
+    calibrate: Annotated[bool, typer.Option("--calibrate", help="Time a few updates of each kind first.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Show cells, trials, what is done and left, time and disk, without computing anything. Works offline."""
+    from study.estimate.sizes import data_sizes
+    from study.estimate.summary import describe, summarize
+    from study.estimate.timing_file import read_calibration
+    from study.plan.grid import left, make_plan, narrow
+    from study.plan.inputs import identify_at_hand
+    from study.plan.resolved import Resolved, changed, identified, pinned, read_resolved
+    from study.plan.searches import searches
+    from study.space.reader import read_space
+    from study.store.briefs import briefs
+    from study.store.places import find_place, opened
+    from study.store.store import Store
+
+    spec = read_space(find_space(space), sets or ())
+    root = opened(find_place(out, spec.name))
+    before = read_resolved(root)
+    spec = pinned(spec, before)
+    identities = identified(identify_at_hand(spec), before)
+    trials = narrow(make_plan(spec, identities), only or (), limit)
+    if calibrate:
+        _calibrate(spec, identities, left(trials, {brief.key for brief in briefs(Store(root))}), root)
+    summary = summarize(
+        spec,
+        trials,
+        briefs(Store(root)),
+        slots=slots(spec.resources),
+        sizes=data_sizes(spec, identities),
+        calibration=read_calibration(root, spec.resources_of),
+        search_trials=sum(search.config.settings for search in searches(spec, identities)),
+    )
+    if as_json:
+        print(json.dumps(summary.as_dict(), indent=1))
+        return
+    print(describe(summary, root=root))
+    changes = changed(Resolved(spec, identities), before) if before else None
+    if changes and changes.cells:
+        print(f"\nchanged since the last run: {', '.join(changes.keys)}; these would run anew:")
+        print("\n".join(f"  {cell}" for cell in changes.cells))
+
+
+def _calibrate(spec: StudySpec, identities: Identities, trials: Sequence[Trial], root: Path) -> None:
+    """Time what is at hand, and keep it for later plans. What is said goes to stderr: stdout may be JSON."""
+    from study.estimate.timing import calibrate
+    from study.estimate.timing_file import write_calibration
+
+    measured = calibrate(spec, identities, trials, lambda line: print(line, file=sys.stderr, flush=True))
+    root.mkdir(parents=True, exist_ok=True)
+    write_calibration(root, measured)
+
+
+def _run(space: str, **options: Any) -> None:
+    """Run a space; `options` are fields of RunOptions, None where the command line does not say."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it stops a run as Ctrl-C does
+    try:
+        code = _run_to_end(space, {name: value for name, value in options.items() if value is not None})
+    except KeyboardInterrupt:
+        print("stopped: the same command continues")
+        code = STOPPED
+    raise typer.Exit(code)
+
+
+def _run_to_end(space: str, given: dict[str, Any]) -> int:
+    """The exit code of a run that came to its tables."""
+    from study.report.tables import terminal_table
+    from study.run import RunOptions, run_study
+    from study.status.console import reporter
+
+    options = RunOptions(space=find_space(space), **given)
+    with reporter() as live:
+        finish = run_study(options, live)
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(terminal_table(finish.cells))
+    tables = ", ".join(file.name for file in finish.files if file.parent.name == "tables")
+    print(f"tables   {finish.root / 'tables'} ({tables})")
+    print(f"figures  {finish.root / 'figures'}")
+    print(f"report   {finish.root / 'report.html'}")
+    print(f"mlflow   {finish.tracking_uri}")
+    print(f"view     {finish.opening}")
+    notice(finish.root)
+    if finish.mirror_behind:
+        print(f"the MLflow mirror is behind ({finish.mirror_behind}); the next run catches up")
+    if finish.stopped:
+        print(f"{finish.stopped}: the same command continues")
+        return STOPPED
+    if finish.failed:
+        print(f"{finish.failed} trials failed: see `l3study status {finish.root}`")
+        return 1
+    return 0

@@ -1,0 +1,85 @@
+"""The verbs about MLflow: ui, sync."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import webbrowser
+from typing import Annotated
+
+import typer
+
+from l3masking.errors import EnvironmentFault
+from study.cli.options import Folder, Uri
+
+
+def ui(
+    folder: Folder,
+    port: Annotated[int, typer.Option("--port", help="Of this machine; the next free one where it is taken.")] = 5000,
+    no_open: Annotated[bool, typer.Option("--no-open", help="Print the links and open no browser.")] = False,
+) -> None:
+    """Show the study in MLflow's UI, for this machine alone, until Ctrl-C."""
+    from study.store.places import opened
+    from study.tracking.feed import STALE
+    from study.tracking.ui import serve
+
+    root = opened(folder)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends the server as Ctrl-C does
+    try:
+        with serve(root, port) as server:
+            if server.port != port:
+                print(f"port {port} is taken: {server.port} it is")
+            if (root / STALE).exists():
+                print(f"the mirror is behind: `l3study sync {folder}` brings it up to date")
+            links = server.links()
+            width = max(map(len, links))
+            print("\n".join(f"{name:<{width}}  {address}" for name, address in links.items()))
+            print("Ctrl-C ends it", flush=True)
+            if not no_open and _has_display():
+                webbrowser.open(next(iter(links.values())))
+            server.wait()
+    except KeyboardInterrupt:
+        print("ended")
+
+
+def sync(folder: Folder, tracking_uri: Uri = None) -> None:
+    """Bring MLflow up to date with the records: the study's own database, or any other store or server."""
+    from study.plan.grid import make_plan
+    from study.results.gather import gather, planned
+    from study.space.search_section import SEARCH_FOLDER
+    from study.store.places import open_store, opened
+    from study.store.store import Store
+    from study.tracking.database import redacted
+    from study.tracking.mirror import sync as rebuild
+    from study.tracking.views import opening
+
+    root = opened(folder)
+    spec, identities = planned(root)
+    store, begin = open_store(folder), time.monotonic()
+    with store.lock():
+        trials = make_plan(spec, identities)
+        found = [root / "space.yaml", root / "resolved.yaml", root / "report.html"]
+        found += [*root.glob("tables/*"), *root.glob("figures/*")]
+        mirror = rebuild(
+            store,
+            tracking_uri,
+            cells=gather(store, spec, trials).cells,
+            name=spec.name,
+            description=spec.description,
+            datasets=spec.datasets,
+            trials=trials,
+            searched=Store(root / SEARCH_FOLDER),
+            findings=identities.found.values(),
+            paths=sorted(path for path in found if path.is_file()),
+        )
+    if mirror.reason is not None:
+        raise EnvironmentFault(f"{redacted(mirror.uri)}: {mirror.reason}; try again when it is there, nothing is lost")
+    print(f"{redacted(mirror.uri)} is up to date ({time.monotonic() - begin:.0f} s)")
+    print(opening(root, mirror.uri, mirror.page))
+
+
+def _has_display() -> bool:
+    """Whether a browser would come up in a window: in a terminal it would take the place of what is printed."""
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -1,0 +1,1 @@
+"""Studies as jobs on a Ray cluster."""

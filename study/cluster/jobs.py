@@ -1,0 +1,236 @@
+"""A study as a job on a Ray cluster: submitted, followed, looked at and stopped through the Jobs API.
+
+A job is one `python -m study run ...` on the head node. Ray calls it SUCCEEDED, FAILED or STOPPED; here it ends with
+the study's own exit code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import logging
+import os
+import secrets
+import shlex
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from l3masking.errors import EnvironmentFault, InputError
+from study.cluster.access import Access, reach
+from study.cluster.job_files import check_files, files_of, lasting, read_environment, space_in
+from study.store.whole_files import content_key
+from study.version import COMMIT, program_commit
+
+STOPPED = 75  # exit code of a study that the same command continues
+NOT_STARTED = ("SETUP_FAILURE", "START_TIMEOUT", "START_FAILURE", "START_ERROR", "UNSCHEDULABLE")  # ends of error types
+LOST = 120.0  # seconds that a cluster may be out of reach while a job is followed
+POLL = 1.0  # seconds between two questions how a job is
+GRACE = 30.0  # seconds that a stop may take beyond the job's own wait time
+RAY_WAITS = 3  # seconds that Ray waits for a job to stop where its environment does not say
+NO_TOKEN = "make a token there by `ray get-auth-token --generate` and start Ray anew with RAY_AUTH_MODE=token"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """What is to be run, and where."""
+
+    space: Path  # in the working directory
+    address: str  # of the cluster's dashboard
+    out: str | None  # an absolute folder that all nodes share, or a URL; there is no default
+    sets: Sequence[str] = ()
+    only: Sequence[str] = ()
+    limit: int | None = None
+    tracking_uri: str | None = None
+    runtime_env: Path | None = None  # none: runtime_env.yaml of the working directory
+    working_dir: Path = Path()  # travels to the cluster
+    insecure: bool = False  # whether a cluster that asks for no token will do
+
+
+def submit(submission: Submission, warn: Callable[[str], None]) -> str:
+    """Hand a study to a cluster; returns the id of the job. `warn` is told what a user should know.
+
+    InputError for a space, a folder or an environment that cannot work there; EnvironmentFault for a cluster that
+    cannot be reached, or that runs the code of anybody.
+    """
+    from study.space.reader import read_space
+
+    folder = submission.working_dir.resolve()
+    out, space = lasting(submission.out), space_in(folder, submission.space)
+    spec = read_space(submission.space, submission.sets)
+    environment = read_environment(submission.runtime_env, folder)
+    check_files(folder, submission.space, files_of(spec.resolved()), warn)
+    access = reach(submission.address)
+    _check_guarded(access, submission.insecure, warn)
+    now, commit = datetime.datetime.now(datetime.UTC), program_commit() or ""
+    with _client(access) as client:
+        job: str = client.submit_job(
+            entrypoint=shlex.join(["python", "-m", "study", "run", space, "--out", out, *_options(submission)]),
+            submission_id=f"{spec.name}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
+            runtime_env={
+                **environment,
+                "working_dir": str(folder),
+                "env_vars": {**(environment.get("env_vars") or {}), COMMIT: commit},
+            },
+            metadata={
+                "study": spec.name,
+                "space": content_key({"file": submission.space.read_text(), "sets": list(submission.sets)}),
+                "commit": commit,
+                "out": out,
+            },
+        )
+    return job
+
+
+def _check_guarded(access: Access, insecure: bool, warn: Callable[[str], None]) -> None:
+    if access.guarded:
+        return
+    if not access.local and not insecure:
+        raise EnvironmentFault(
+            f"{access.address} asks for no token and runs the code of anybody who reaches it; {NO_TOKEN}, or say "
+            "--insecure-cluster"
+        )
+    warn(f"{access.address} asks for no token: anybody who reaches it may run code there; {NO_TOKEN}")
+
+
+def _options(submission: Submission) -> Iterator[str]:
+    for name, values in (("--set", submission.sets), ("--only", submission.only)):
+        for value in values:
+            yield from (name, value)
+    if submission.limit is not None:
+        yield from ("--limit", str(submission.limit))
+    if submission.tracking_uri is not None:
+        yield from ("--tracking-uri", submission.tracking_uri)
+
+
+def follow(job: str, address: str, write: Callable[[str], object]) -> int:
+    """Give a job's log to `write` as it grows, from its beginning, until the job has ended; returns its exit code.
+
+    A connection that breaks is made anew; EnvironmentFault where the cluster stays away.
+    """
+    access, shown, heard = reach(address), 0, time.monotonic()
+    with _client(access) as client:
+        while True:
+            try:
+                shown = asyncio.run(_tail(client, job, shown, write))
+                info = client.get_job_info(job)
+                heard = time.monotonic()
+                if info.status.is_terminal():
+                    write(client.get_job_logs(job)[shown:])
+                    return exit_code(info)
+            except OSError:  # of requests and sockets alike
+                if time.monotonic() - heard > LOST:
+                    raise
+            time.sleep(POLL)
+
+
+async def _tail(client: Any, job: str, shown: int, write: Callable[[str], object]) -> int:
+    """Write what comes behind the first `shown` characters of a log; how many there are when the connection ends."""
+    import aiohttp
+
+    seen = 0
+    try:
+        async for text in client.tail_job_logs(job):
+            seen += len(text)
+            if seen > shown:
+                write(text[-(seen - shown) :])
+                shown = seen
+    except (aiohttp.ClientError, RuntimeError):  # the job itself is asked about next
+        return shown
+    return shown
+
+
+def exit_code(info: Any) -> int:
+    """The exit code of an ended job as `l3study run` would have given it.
+
+    75 where it was stopped, killed, or lost with its node: the same command continues. 3 where it could not start.
+    """
+    status, kind, code = str(info.status), str(info.error_type or ""), info.driver_exit_code
+    if status == "SUCCEEDED":
+        return 0
+    if status == "STOPPED" or kind.endswith("DIED") or (code is not None and (code < 0 or code > 128)):
+        return STOPPED
+    if kind.endswith(NOT_STARTED):
+        return 3
+    return code if code in (1, 2, 3, STOPPED) else 1
+
+
+def stop(job: str, address: str, say: Callable[[str], None]) -> bool:
+    """Ask a job to stop, and wait until it has: trials in flight are given up, tables written. Whether it has ended."""
+    with _client(reach(address)) as client:
+        info = client.get_job_info(job)
+        if info.status.is_terminal():
+            say(f"job {job} had ended before: {info.status}")
+            return True
+        client.stop_job(job)
+        variables = (info.runtime_env or {}).get("env_vars") or {}
+        wait = float(variables.get("RAY_JOB_STOP_WAIT_TIME_S", RAY_WAITS)) + GRACE
+        say(f"stopping job {job}: it has {wait - GRACE:.0f} s to write its tables")
+        until = time.monotonic() + wait
+        while not (info := client.get_job_info(job)).status.is_terminal():
+            if time.monotonic() > until:
+                say(f"job {job} is {info.status} still; look again by `l3study status {job} --address {address}`")
+                return False
+            time.sleep(POLL)
+    say(f"job {job}: {info.status}")
+    return True
+
+
+def describe_job(job: str, address: str) -> str:
+    """A few lines about a job: how it is, since when, what its log says last, and with which code it ended."""
+    with _client(reach(address)) as client:
+        info = client.get_job_info(job)
+        said = [line for line in client.get_job_logs(job).splitlines() if line.strip()]
+    metadata = info.metadata or {}
+    lines = [f"job {job}: {info.status}{_times(info)}"]
+    lines += [f"{name} {metadata[name]}" for name in ("study", "out", "commit") if metadata.get(name)]
+    if str(info.status) == "FAILED" and info.driver_exit_code is None and info.message:
+        lines.append(f"message: {info.message.strip().splitlines()[-1]}")
+    if said:
+        lines.append(f"last: {said[-1].strip()}")
+    if info.status.is_terminal():
+        lines.append(f"exit code {exit_code(info)}")
+    return "\n".join(lines)
+
+
+def _times(info: Any) -> str:
+    if not info.start_time:
+        return ""
+    since = datetime.datetime.fromtimestamp(info.start_time / 1000, datetime.UTC)
+    end = info.end_time or time.time() * 1000
+    return f", begun {since:%Y-%m-%d %H:%M:%S} UTC, {(end - info.start_time) / 60000:.1f} min"
+
+
+@contextlib.contextmanager
+def _client(access: Access) -> Iterator[Any]:
+    """Ray's client for this very address, its faults in our words. Needs the package ray[default]."""
+    import requests
+    from ray.exceptions import AuthenticationError
+    from ray.job_submission import JobSubmissionClient
+
+    for name in ("dashboard.modules.job.sdk", "dashboard.modules.dashboard_sdk", "_private.runtime_env.packaging"):
+        logging.getLogger(f"ray.{name}").setLevel(logging.WARNING)  # else five lines on what it uploads and ignores
+    kept = {name: os.environ.pop(name, None) for name in ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")}  # go before ours
+    try:
+        client = JobSubmissionClient(access.address, headers=dict(access.headers))
+    except (OSError, RuntimeError) as error:
+        raise EnvironmentFault(f"{access.address}: {_first(error)}") from error
+    finally:
+        os.environ.update({name: value for name, value in kept.items() if value is not None})
+    try:
+        yield client
+    except requests.exceptions.RequestException as error:
+        raise EnvironmentFault(f"{access.address}: {_first(error)}") from error
+    except (AuthenticationError, RuntimeError) as error:
+        if isinstance(error, EnvironmentFault):
+            raise
+        if "404" in str(error):
+            raise InputError(f"{access.address} has no such job; `ray job list` names those that it has") from error
+        raise EnvironmentFault(f"{access.address}: {_first(error)}") from error
+
+
+def _first(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,1 +1,0 @@
-"""Rows against rows; `study.compare` is its core."""

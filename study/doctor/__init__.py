@@ -1,0 +1,1 @@
+"""What a run will meet on this machine or cluster."""

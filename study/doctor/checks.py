@@ -1,0 +1,61 @@
+"""What a run will meet on this machine, and on a cluster, looked at beforehand: one line per thing, with its mend.
+
+Nothing is downloaded, nothing is left behind, and no question takes longer than a few seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from l3masking.errors import EnvironmentFault, InputError
+from study.doctor.findings import Finding, Patient
+from study.space.spec import StudySpec
+from study.store.whole_files import Place
+
+Check = Callable[[Patient], Iterator[Finding]]
+
+
+def examine(patient: Patient, checks: Sequence[Check] | None = None) -> Iterator[Finding]:
+    """The findings of all checks, each as soon as it is there. A check that cannot be made is a finding itself."""
+    for check in checks or all_checks():
+        try:
+            yield from check(patient)
+        except (InputError, EnvironmentFault, OSError, ImportError) as error:
+            yield Finding(name=check.__name__, state="FAIL", text=str(error) or type(error).__name__)
+
+
+def all_checks() -> tuple[Check, ...]:
+    """In the order in which they are told."""
+    from study.doctor import machine
+    from study.doctor import ray_cluster as ray
+    from study.doctor import storage as places
+
+    return (
+        machine.packages,
+        machine.processor,
+        machine.bf16,
+        machine.gpus,
+        ray.token,
+        ray.cluster,
+        places.folder,
+        places.clock,
+        places.cache,
+        places.scratch,
+        places.hub,
+        places.inputs,
+        places.database,
+    )
+
+
+def describe(finding: Finding) -> str:
+    """One line."""
+    mend = f"; {finding.mend}" if finding.mend else ""
+    return f"{finding.state:4}  {finding.name}: {finding.text}{mend}"
+
+
+def place_of(spec: StudySpec | None, out: Place | None) -> Place:
+    """Where a study goes; without one, the folder of all studies."""
+    from study.store.places import find_place
+
+    return Path("studies").absolute() if spec is None and out is None else find_place(out, spec.name if spec else "")

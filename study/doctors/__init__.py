@@ -1,1 +1,0 @@
-"""What `study.doctor` looks at."""

@@ -1,0 +1,1 @@
+"""How large, how long and how much room: before a run, and beside it."""

@@ -1,0 +1,80 @@
+"""What the driver does with each trial that ends: mirror its records, count it, and say so."""
+
+from __future__ import annotations
+
+from study.search.stage import Attempt, Stage
+from study.status.console import Reporter
+from study.status.progress import Progress
+from study.store.store import Store
+from study.tracking.mirror import Mirror
+from study.trial import Assignment
+
+
+class GridTeller:
+    """Hears of the trials of the grid."""
+
+    def __init__(self, store: Store, reporter: Reporter, mirror: Mirror, progress: Progress, total: int) -> None:
+        self.store, self.reporter, self.mirror, self.progress = store, reporter, mirror, progress
+        self.total = total
+        self.ends = 0
+        self.failed = 0
+        if total:
+            reporter.step("trainings", 0, total)
+
+    def started(self, assignment: Assignment) -> None:
+        """A trial has begun, perhaps not for the first time."""
+        self.progress.started(assignment.trial)
+
+    def ended(self, assignment: Assignment, reason: str | None) -> None:
+        """A trial has ended, with its records or with the reason of its failure."""
+        self.ends += 1
+        trial = assignment.trial
+        name = " / ".join(part for part in (*trial.cell, f"seed {trial.seed}") if part)
+        records = [record for key in trial.keys.values() if (record := self.store.read(key)) is not None]
+        for record in records:
+            self.mirror.add(record)
+        if len(records) < len(trial.keys):
+            self.failed += 1
+            reason = reason or "its record is damaged"
+            self.reporter.say(f"FAILED {name}: {reason}")
+        else:
+            tests = ", ".join(f"{r['objective']} {100 * r['test'][r['objective']]:.1f} %" for r in records)
+            self.reporter.say(f"done   {name}: test {tests} ({records[0]['run']['seconds']:.0f} s)")
+        self.progress.ended(trial, reason if len(records) < len(trial.keys) else None)
+        self.reporter.step("trainings", self.ends, self.total)
+
+
+class SearchTeller:
+    """Hears of the settings that searches try."""
+
+    def __init__(self, stage: Stage, reporter: Reporter, mirror: Mirror) -> None:
+        self.stage, self.reporter, self.mirror = stage, reporter, mirror
+        self.total = stage.explorer.total
+        self.ends = 0
+        self.failed = 0
+        if self.total:
+            reporter.say(f"{self.total} settings of {len(stage.searches)} searches left to try")
+            reporter.step("search", 0, self.total)
+
+    def tried(self, attempt: Attempt) -> None:
+        """A setting has its mean, has been given up early, or has failed."""
+        self.ends += 1
+        search = attempt.search
+        values = ", ".join(f"{name} {shown(value)}" for name, value in attempt.values.items())
+        name = f"{search.encoder} / {search.dataset} / {search.method} / {values}"
+        if attempt.mean is None:
+            self.failed += 1
+            self.reporter.say(f"FAILED {name}: {attempt.reason}")
+            for failure in self.stage.failures(attempt):
+                self.mirror.add_search_failure(failure)
+        else:
+            for record in self.stage.records(attempt):
+                self.mirror.add_search(record)
+            given_up = "" if attempt.seeds == search.config.seeds else f", given up after {attempt.seeds}"
+            self.reporter.say(f"tried  {name}: validation {search.objective} {100 * attempt.mean:.1f} %{given_up}")
+        self.reporter.step("search", self.ends, self.total)
+
+
+def shown(value: object) -> str:
+    """A value of a parameter, without the digits that floating-point steps leave."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,1 +1,0 @@
-"""MLflow as a mirror of the records; `study.tracking` is its front."""

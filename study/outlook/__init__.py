@@ -1,1 +1,0 @@
-"""How large, how long, how much room: before a run, and beside it."""

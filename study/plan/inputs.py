@@ -1,0 +1,152 @@
+"""What the names of a space stand for: the one place where encoders and datasets are found and loaded.
+
+A source is pinned by the driver (Hub commit, content hash) and loaded by any process: it is small, frozen and plain.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+
+from l3masking.data.table import DataSpec, TextData, load_data
+from l3masking.encoders.load import (
+    Encoder,
+    EncoderSpec,
+    check_length,
+    load_encoder,
+    read_position_limit,
+    resolve_revision,
+)
+from l3masking.errors import EnvironmentFault, InputError
+from study.plan.trials import Identities
+from study.space.spec import Generated, StudySpec
+from study.toyworld.world import build_world, find_world
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSource:
+    """An encoder by name, pinned to a revision."""
+
+    name: str
+    spec: EncoderSpec | Generated
+    revision: str  # Hub commit, or hash of a folder
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.revision))
+
+    def load(self, device: str) -> Encoder:
+        """The vanilla encoder in float32. InputError where a folder has changed since it was pinned."""
+        spec = concrete_encoder(self.spec)
+        if spec.hub is not None:
+            spec = dataclasses.replace(spec, revision=self.revision)
+        encoder = load_encoder(spec, device=device, dtype=torch.float32)
+        if encoder.revision != self.revision:
+            raise InputError(f"encoder {self.name}: {spec.place} has changed since the study was planned; run it again")
+        return encoder
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSource:
+    """A dataset by name, pinned to its content."""
+
+    name: str
+    spec: DataSpec | Generated
+    data_hash: str
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.data_hash))
+
+    def load(self) -> TextData:
+        """The dataset. InputError where its content has changed since it was pinned."""
+        data = load_data(concrete_data(self.spec), name=self.name)
+        if data.content_hash != self.data_hash:
+            raise InputError(f"dataset {self.name}: its content has changed since the study was planned; run it again")
+        return data
+
+
+@lru_cache(maxsize=1)
+def held_encoder(source: EncoderSource, device: str) -> Encoder:
+    """As `load`; the last one stays in memory, for the next trial of this process. Nobody may change it."""
+    return source.load(device)
+
+
+@lru_cache(maxsize=1)
+def held_data(source: DataSource) -> TextData:
+    """As `load`; the last one stays in memory."""
+    return source.load()
+
+
+def concrete_encoder(spec: EncoderSpec | Generated) -> EncoderSpec:
+    """A generated encoder is made here, once per machine."""
+    return EncoderSpec(path=str(build_world().encoder_folder)) if isinstance(spec, Generated) else spec
+
+
+def concrete_data(spec: DataSpec | Generated) -> DataSpec:
+    """A generated dataset is made here, once per machine."""
+    if isinstance(spec, Generated):
+        files = build_world().data_files
+        return DataSpec(train=str(files["train"]), validation=str(files["validation"]), test=str(files["test"]))
+    return spec
+
+
+def identify(spec: StudySpec, say: Callable[[str], None]) -> Identities:
+    """Pin everything that the pairs of a study name. Fetches what is missing; EnvironmentFault where it can't.
+
+    `say` is told what a reader of the results must know of the data: overlap, empty texts, what is not pinned.
+    """
+    encoders = {}
+    longest = max(spec.variant(variant).scoring.max_length for variant in (None, *spec.variants))
+    for name in dict.fromkeys(pair.encoder for pair in spec.pairs):
+        encoder = concrete_encoder(spec.encoders[name])
+        encoders[name] = resolve_revision(encoder)
+        check_length(longest, read_position_limit(encoder, encoders[name]), f"encoder {name}")
+    datasets = {}
+    for name in dict.fromkeys(pair.dataset for pair in spec.pairs):
+        data = load_data(concrete_data(spec.datasets[name]), name=name)
+        datasets[name] = data.content_hash
+        for note in data.notes:
+            say(f"dataset {name}: {note}")
+    return Identities(encoders=encoders, datasets=datasets)
+
+
+def identify_at_hand(spec: StudySpec) -> Identities:
+    """As `identify`, without a network and without making anything; what is not at hand is left out."""
+    encoders: dict[str, str] = {}
+    datasets: dict[str, str] = {}
+    for pair in spec.pairs:
+        encoder, data = spec.encoders[pair.encoder], spec.datasets[pair.dataset]
+        if pair.encoder not in encoders and _is_made(encoder):
+            with suppress(EnvironmentFault):
+                encoders[pair.encoder] = resolve_revision(concrete_encoder(encoder), offline=True)
+        if pair.dataset not in datasets and _is_made(data):
+            with suppress(EnvironmentFault):
+                datasets[pair.dataset] = load_data(concrete_data(data), name=pair.dataset, offline=True).content_hash
+    return Identities(encoders=encoders, datasets=datasets)
+
+
+def _is_made(spec: EncoderSpec | DataSpec | Generated) -> bool:
+    """False for a generated thing that would have to be made first."""
+    return not isinstance(spec, Generated) or find_world() is not None
+
+
+def sources(spec: StudySpec, identities: Identities, encoder: str, dataset: str) -> tuple[EncoderSource, DataSource]:
+    """The pinned sources of one pair."""
+    return (
+        EncoderSource(name=encoder, spec=spec.encoders[encoder], revision=identities.encoders[encoder]),
+        DataSource(name=dataset, spec=spec.datasets[dataset], data_hash=identities.datasets[dataset]),
+    )
+
+
+def prefetch(spec: StudySpec) -> list[str]:
+    """Fetch all that a run of this study needs and load it once; a line for each thing. For offline machines."""
+    lines: list[str] = []
+    identities = identify(spec, lines.append)
+    for name, revision in identities.encoders.items():
+        EncoderSource(name=name, spec=spec.encoders[name], revision=revision).load("cpu")
+        lines.append(f"encoder {name}: {revision}")
+    return lines + [f"dataset {name}: {content}" for name, content in identities.datasets.items()]

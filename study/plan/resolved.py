@@ -1,0 +1,111 @@
+"""resolved.yaml: a study with every default and every identity written out, and what has changed since it was."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from l3masking.encoders.load import EncoderSpec
+from l3masking.errors import InputError
+from study.plan.grid import make_plan
+from study.plan.trials import Identities
+from study.space.reader import make_space
+from study.space.spec import SECTIONS, StudySpec, plain
+from study.space.yaml import dump_yaml, read_yaml
+from study.store.store import write_atomic
+
+FILE = "resolved.yaml"
+
+
+class Resolved(NamedTuple):
+    """A study, and what its encoders and datasets are."""
+
+    spec: StudySpec
+    identities: Identities
+
+
+class Changes(NamedTuple):
+    """What differs from an earlier plan, as far as it may change results."""
+
+    keys: list[str]  # dotted
+    cells: list[str]  # whose trainings get new keys, in the order of the plan
+
+
+def write_resolved(root: Path, resolved: Resolved) -> None:
+    """Write `root`/resolved.yaml."""
+    write_atomic(root / FILE, dump_yaml(_plain(resolved)).encode())
+
+
+def read_resolved(root: Path) -> Resolved | None:
+    """What `write_resolved` wrote, or None where there is nothing; InputError where it cannot be read any more."""
+    path = root / FILE
+    if not path.exists():
+        return None
+    value, problems = read_yaml(path)
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: expected keys and values; remove the file and run the study again")
+    known = value.pop("identities", None) or {}
+    if not isinstance(known, dict):
+        raise InputError(f"{path}: identities: expected encoders and datasets; remove the file and run the study again")
+    spec = make_space(value, source=str(path), folder=root, problems=problems)
+    names = [item.name for item in dataclasses.fields(Identities)]
+    return Resolved(spec, Identities(**{name: known.get(name) or {} for name in names}))
+
+
+def pinned(spec: StudySpec, before: Resolved | None) -> StudySpec:
+    """The study with its Hub encoders held at the commits of an earlier run: a branch that moves changes nothing.
+
+    A revision that the space file names, or another Hub id, goes its own way.
+    """
+    if before is None:
+        return spec
+    encoders = dict(spec.encoders)
+    for name, entry in spec.encoders.items():
+        earlier, commit = before.spec.encoders.get(name), before.identities.encoders.get(name)
+        if isinstance(entry, EncoderSpec) and isinstance(earlier, EncoderSpec) and entry.hub and commit:
+            same = earlier.hub == entry.hub and entry.revision in (None, earlier.revision)
+            encoders[name] = dataclasses.replace(entry, revision=commit) if same else entry
+    return dataclasses.replace(spec, encoders=encoders)
+
+
+def identified(identities: Identities, before: Resolved | None) -> Identities:
+    """What encoders and datasets are now, with what earlier searches found: a search is named by all that steers it."""
+    return identities if before is None else dataclasses.replace(identities, found=before.identities.found)
+
+
+def changed(now: Resolved, before: Resolved) -> Changes:
+    """The settings and identities that differ, and the cells of both plans whose trainings have other keys now.
+
+    What only one of the two has (a further encoder, more seeds) has not changed. What is not at hand is not compared.
+    """
+    new, old = _relevant(now), _relevant(before)
+    keys = [key for key in old if key in new and new[key] != old[key]]
+    fresh, stale = _trajectories(now), _trajectories(before)
+    moved = [place[:4] for place in fresh if stale.get(place, fresh[place]) != fresh[place]]
+    return Changes(keys, [" / ".join(part for part in cell if part) for cell in dict.fromkeys(moved)])
+
+
+def _trajectories(resolved: Resolved) -> dict[tuple[str, str, str, str | None, int], str]:
+    trials = make_plan(resolved.spec, resolved.identities)
+    known = (t for t in trials if t.revision is not None and t.data_hash is not None and not t.pending)
+    return {(*t.cell, t.seed): t.trajectory for t in known}
+
+
+def _plain(resolved: Resolved) -> dict[str, Any]:
+    return resolved.spec.resolved() | {"identities": plain(resolved.identities)}
+
+
+def _relevant(resolved: Resolved) -> dict[str, Any]:
+    """Dotted key -> value of all that may change results. Where things lie does not: what they are does."""
+    whole = _plain(resolved)
+    return _flat({key: whole[key] for key in (*SECTIONS, "precision", "variants", "identities")}, "")
+
+
+def _flat(value: Mapping[str, Any], path: str) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        place = f"{path}.{key}" if path else key
+        flat |= _flat(inner, place) if isinstance(inner, Mapping) else {place: inner}
+    return flat

@@ -1,0 +1,92 @@
+"""The searches of a study: one for each encoder, dataset and method, named by everything that steers it."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from l3masking.methods import METHODS
+from study.plan.trials import Identities, Trial, identity_of, new_trial, relevant
+from study.space.search_section import SearchConfig
+from study.space.spec import StudySpec, plain
+from study.store.store import content_key
+
+VARIANT = "search"  # of the trials of a search, which are no rows of any table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """Looks for the best setting of one method, encoder and dataset."""
+
+    encoder: str
+    dataset: str
+    method: str
+    config: SearchConfig
+    objective: str  # validation metric to maximise
+    settings: Mapping[str, Any]  # of the plain row; the searched parameters are put over them
+    key: str  # everything that may change what is tried and found, except how many settings
+
+    @property
+    def name(self) -> str:
+        """Of its Optuna study."""
+        return f"{self.encoder}/{self.dataset}/{self.method}/{self.key[:12]}"
+
+    def with_values(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings under `values` (dotted key -> value) of the parameters that the method reads."""
+        settings = copy.deepcopy(dict(self.settings))
+        for key, value in values.items():
+            section, _, name = key.partition(".")
+            if name in settings.get(section, {}):
+                settings[section][name] = value
+        return relevant(settings, METHODS[self.method])
+
+    def scoring_values(self) -> list[dict[str, Any]]:
+        """Every combination of searched `scoring` settings: texts are scored under each of them before the search."""
+        names = [name for name in self.config.parameters if name.startswith("scoring.")]
+        choices = [self.config.parameters[name].choice or () for name in names]
+        return [dict(zip(names, values, strict=True)) for values in itertools.product(*choices)]
+
+    def trial(self, identities: Identities, values: Mapping[str, Any], seed: int) -> Trial:
+        """The training of one setting with one of the search's seeds."""
+        cell = (self.encoder, self.dataset, self.method, VARIANT)
+        return new_trial(identities, cell, seed, self.with_values(values), (self.objective,))
+
+
+def searches(spec: StudySpec, identities: Identities) -> list[Search]:
+    """All searches of a study, in the order of its pairs and methods."""
+    if spec.search is None:
+        return []
+    made = []
+    how = {name: value for name, value in plain(spec.search).items() if name not in ("trials", "methods")}
+    for pair in spec.pairs:
+        for method in spec.search_methods:
+            settings = relevant(spec.settings(), METHODS[method])
+            given = copy.deepcopy(settings)
+            for key in spec.search.parameters:
+                section, _, name = key.partition(".")
+                given.get(section, {}).pop(name, None)  # its declared value steers nothing
+            identity = identity_of(identities, pair.encoder, pair.dataset, method, given)
+            key = content_key({"search": how, "objective": spec.search_objective, **identity})
+            made.append(
+                Search(
+                    encoder=pair.encoder,
+                    dataset=pair.dataset,
+                    method=method,
+                    config=spec.search,
+                    objective=spec.search_objective,
+                    settings=settings,
+                    key=key,
+                )
+            )
+    return made
+
+
+def found_setting(search: Search, identities: Identities) -> dict[str, Any] | None:
+    """The settings that a search has found, or None while it has not tried as many as it is asked to."""
+    found = identities.found.get(search.key)
+    if found is None or found["trials"] < search.config.settings:
+        return None
+    return search.with_values(found["values"])

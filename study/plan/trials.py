@@ -1,0 +1,117 @@
+"""One training, named by the content of everything that may change its result.
+
+What cannot move a method's numbers is no part of its key: STL does not read mask settings, random masking does not
+read scores, nothing reads `resources`. So changing such a setting recomputes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from l3masking.methods import METHODS, Method
+from study.store.store import SCHEMA, content_key
+
+OF_SCORES = {"scoring": ("metric", "word_source"), "masking": ("weighting", "redistribute", "floor")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identities:
+    """What encoders and datasets are, by their names in the space; what is not at hand is left out."""
+
+    encoders: Mapping[str, str] = field(default_factory=dict)  # Hub commit, or hash of a folder
+    datasets: Mapping[str, str] = field(default_factory=dict)  # content hash
+    found: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # search key -> a Finding, as plain values
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One training: a cell and a seed. It yields one record per objective."""
+
+    encoder: str
+    dataset: str
+    method: str
+    variant: str | None  # None: the plain row
+    seed: int
+    mask_mean: float | None  # None for a method that masks nothing
+    settings: Mapping[str, Any]  # nested; those alone that may change this trial's results
+    pending: bool = False  # its settings are still to be found by a search; those here are the plain row's
+    revision: str | None  # of the encoder; None where it is not at hand, and then nothing of this trial can be done
+    data_hash: str | None  # the same, of the dataset
+    trajectory: str  # key of the training
+    keys: Mapping[str, str]  # objective -> key of its record
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """Those that are wanted of this training."""
+        return tuple(self.keys)
+
+    @property
+    def cell(self) -> tuple[str, str, str, str | None]:
+        """Encoder, dataset, method and variant: what the seeds are averaged over."""
+        return self.encoder, self.dataset, self.method, self.variant
+
+
+def relevant(settings: Mapping[str, Any], method: Method) -> dict[str, Any]:
+    """Of a study's settings those that may change the results of `method`."""
+    dropped: dict[str, tuple[str, ...]] = {} if method.needs_scores else OF_SCORES
+    kept = {
+        section: {name: value for name, value in values.items() if name not in dropped.get(section, ())}
+        if isinstance(values, Mapping)
+        else values
+        for section, values in settings.items()
+    }
+    if not method.masks:
+        del kept["masking"]
+    if not method.learns_weights:
+        del kept["meta"]
+    if not kept["final"]["enabled"]:
+        kept["final"] = {"enabled": False}
+    return kept
+
+
+def identity_of(
+    identities: Identities, encoder: str, dataset: str, method: str, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """All but the seed that may change what a training gives."""
+    return {
+        "schema": SCHEMA,
+        "encoder": encoder,
+        "revision": identities.encoders.get(encoder),
+        "dataset": dataset,
+        "data_hash": identities.datasets.get(dataset),
+        "method": method,
+        "policy": METHODS[method].finetune.policy,
+        "weighting": METHODS[method].finetune.weighting,
+        "settings": settings,
+    }
+
+
+def new_trial(
+    identities: Identities,
+    cell: tuple[str, str, str, str | None],
+    seed: int,
+    settings: Mapping[str, Any],
+    objectives: Sequence[str],
+    *,
+    awaits: str | None = None,
+) -> Trial:
+    """The trial of one cell and seed. `awaits`: the key of the search that is still to find its settings."""
+    encoder, dataset, method, variant = cell
+    identity = identity_of(identities, encoder, dataset, method, settings) | {"seed": seed}
+    trajectory = content_key(identity if awaits is None else identity | {"awaits": awaits})
+    return Trial(
+        encoder=encoder,
+        dataset=dataset,
+        method=method,
+        variant=variant,
+        seed=seed,
+        mask_mean=settings["masking"]["mean"] if "masking" in settings and awaits is None else None,
+        settings=settings,
+        pending=awaits is not None,
+        revision=identities.encoders.get(encoder),
+        data_hash=identities.datasets.get(dataset),
+        trajectory=trajectory,
+        keys={o: content_key({"trajectory": trajectory, "objective": o}) for o in objectives},
+    )

@@ -1,0 +1,70 @@
+"""What report.html says of a study beside its results: settings in words, identities, failures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from study.plan.resolved import Resolved
+from study.report.layout import OBJECTIVES, row_label
+from study.report.page import About, Failure
+from study.results.compare import Arm
+from study.space.spec import StudySpec, plain
+
+
+def about_study(resolved: Resolved, failures: Iterable[Mapping[str, Any]]) -> About:
+    """`failures`: those of the plan that have no record."""
+    spec, identities = resolved
+    encoders = dict.fromkeys(pair.encoder for pair in spec.pairs)
+    datasets = dict.fromkeys(pair.dataset for pair in spec.pairs)
+    return About(
+        name=spec.name,
+        description=spec.description,
+        settings=settings_in_words(spec),
+        encoders=[(name, identities.encoders.get(name) or "not at hand") for name in encoders],
+        datasets=[(name, identities.datasets.get(name) or "not at hand") for name in datasets],
+        failures=[_failure(failure) for failure in failures],
+    )
+
+
+def settings_in_words(spec: StudySpec) -> list[tuple[str, str]]:
+    """Everything that may change a result, a line for each section; nothing about speed or place."""
+    rows = [
+        ("methods", ", ".join(row_label(method, None, []) for method in spec.methods)),
+        ("objectives", ", ".join(OBJECTIVES.get(objective, objective) for objective in spec.objectives)),
+        ("seeds", _seeds(spec.seeds)),
+        ("preset", spec.preset),
+    ]
+    rows += [(name, _words(value)) for name, value in spec.settings().items()]
+    rows += [(f"variant {name}", _words(overrides)) for name, overrides in spec.variants.items()]
+    if spec.search is not None:
+        rows.append(("search", _words(plain(spec.search))))
+    return rows
+
+
+def _seeds(seeds: tuple[int, ...]) -> str:
+    whole = len(seeds) > 2 and seeds == tuple(range(seeds[0], seeds[-1] + 1))
+    return f"{seeds[0]} to {seeds[-1]}" if whole else ", ".join(map(str, seeds))
+
+
+def _words(value: Any) -> str:
+    """A setting as a text: "mean 0.15, floor 0"; what is not set is left out."""
+    if isinstance(value, Mapping):
+        parts = {name: _words(inner) for name, inner in value.items() if inner is not None}
+        return ", ".join(f"{name} {text}" for name, text in parts.items())
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_words, value))}]"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _failure(failure: Mapping[str, Any]) -> Failure:
+    row = str(Arm(failure["method"], failure["variant"]))
+    return Failure(
+        trial=f"{failure['encoder']} / {failure['dataset']} / {row}",
+        objective=str(failure["objective"]),
+        seed=int(failure["seed"]),
+        attempts=int(failure["attempts"]),
+        reason=str(failure["reason"]),
+    )

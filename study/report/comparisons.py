@@ -1,0 +1,165 @@
+"""Comparisons as text for a terminal, Markdown, CSV and JSON. Equal comparisons give equal bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, fields
+from typing import NamedTuple
+
+from study.report.escape import csv_text, markdown_table, markdown_text
+from study.report.layout import plain
+from study.report.wording import (
+    HOW,
+    NONE,
+    families,
+    interval_text,
+    p_text,
+    points,
+    remarks,
+    seeds_text,
+    sentence,
+    sides,
+    title,
+)
+from study.results.aggregate import CONFIDENCE
+from study.results.compare import LEVEL, Comparison, Side
+
+NOTHING = "Nothing to compare: nothing stands on both sides for the same encoder, dataset and objective."
+BOTH = "Seeds, texts"
+SIDES = ("first", "second")
+CSV_FIELDS = (
+    *("question", "encoder", "dataset", "objective"),
+    *(f"{name}_{field.name}" for name in SIDES for field in fields(Side)),
+    *(
+        field.name
+        for field in fields(Comparison)
+        if field.name not in ("question", "encoder", "dataset", "objective", *SIDES)
+    ),
+    "sentence",
+)
+
+
+class Table(NamedTuple):
+    """One question and objective: the columns that say something, and an entry per comparison in each."""
+
+    header: list[str]
+    rows: list[list[str]]
+
+
+def comparisons_json(
+    comparisons: Sequence[Comparison],
+    *,
+    study: str | None = None,
+    against: str | None = None,
+    notes: Sequence[str] = (),
+) -> str:
+    """One object: study, against (null within a study), confidence, level, notes, and the list `comparisons`.
+
+    An entry holds the fields of `Comparison`, with `first` and `second` as objects, and its `sentence`.
+    Values are fractions; null where something cannot be said.
+    """
+    entries = [asdict(comparison) | {"sentence": sentence(comparison)} for comparison in comparisons]
+    head = {"study": study, "against": against, "confidence": CONFIDENCE, "level": LEVEL, "notes": list(notes)}
+    return json.dumps(head | {"comparisons": entries}, indent=1, allow_nan=False) + "\n"
+
+
+def comparisons_csv(comparisons: Sequence[Comparison]) -> str:
+    """One line per comparison; the fields of a side carry its name in front, several notes stand in one entry."""
+
+    def value(comparison: Comparison, field: str) -> object:
+        if field == "sentence":
+            return sentence(comparison)
+        if field == "notes":
+            return " ".join(comparison.notes)
+        name, _, part = field.partition("_")
+        return getattr(getattr(comparison, name), part) if name in SIDES else getattr(comparison, field)
+
+    return csv_text(CSV_FIELDS, ([value(comparison, field) for field in CSV_FIELDS] for comparison in comparisons))
+
+
+def comparisons_markdown(comparisons: Sequence[Comparison]) -> str:
+    """A table per question and objective, and a sentence for each difference."""
+    parts = ["# Comparisons", f"{HOW} {legend(comparisons)}" if comparisons else NOTHING]
+    for family in families(comparisons):
+        header, rows = table(family)
+        lines = [f"- {markdown_text(line)}" for line in said(family)]
+        entries = [list(map(markdown_text, line)) for line in rows]
+        drawn = markdown_table(list(map(markdown_text, header)), "l" + "r" * (len(header) - 1), entries)
+        parts += [f"## {markdown_text(title(family[0]))}", drawn, "\n".join(lines)]
+        parts.append(markdown_text(" ".join(remarks(family))))
+    return "\n\n".join(parts) + "\n"
+
+
+def comparisons_text(comparisons: Sequence[Comparison], notes: Sequence[str] = ()) -> str:
+    """For a terminal or a log: plain lines, columns aligned within a question and objective."""
+    parts = [f"{HOW}\n{legend(comparisons)}" if comparisons else NOTHING]
+    for family in families(comparisons):
+        header, rows = table(family)
+        lines = [header, *rows]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        entries = [
+            [entry.rjust(width) if place else entry.ljust(width) for place, (entry, width) in enumerate(pairs)]
+            for pairs in (zip(line, widths, strict=True) for line in lines)
+        ]
+        drawn = [f"  {'  '.join(line).rstrip()}" for line in entries]
+        told = [f"  - {plain(line)}" for line in said(family)]
+        parts.append("\n".join([plain(title(family[0])), *drawn, *told, f"  {' '.join(remarks(family))}"]))
+    return "\n\n".join([*parts, *(["\n".join(map(plain, notes))] if notes else [])])
+
+
+def table(family: Sequence[Comparison]) -> Table:
+    """The numbers of a family, plain text; a column without any entry is left out."""
+    there = family[0].second.study is not None
+    first, second = ("Here", "There") if there else sides(family[0])
+    header = ["Encoder, data", "Seeds", first, second, *("Difference", "95 % interval", BOTH), "d_z", "p", "Holm", "SE"]
+    rows = [_row(comparison) for comparison in family]
+    used = [column for column in range(len(header)) if any(row[column] != NONE for row in rows)]
+    return Table([plain(header[c]) for c in used], [[plain(row[c]) for c in used] for row in rows])
+
+
+def legend(comparisons: Sequence[Comparison]) -> str:
+    """What the columns of the tables are."""
+    parts = {
+        "Under the names of the rows: mean ± sample standard deviation over the compared seeds, percent.": True,
+        f"{BOTH}: 95 % interval of the difference when both seeds and test texts are resampled.": any(
+            comparison.bootstrap_low is not None for comparison in comparisons
+        ),
+        "d_z: Cohen's effect size of the paired differences.": any(
+            comparison.effect_size is not None for comparison in comparisons
+        ),
+        "SE: binomial standard error of one accuracy on that test set, points; more seeds do not lower it.": any(
+            comparison.standard_error is not None for comparison in comparisons
+        ),
+    }
+    return " ".join(text for text, applies in parts.items() if applies)
+
+
+def _row(comparison: Comparison) -> list[str]:
+    plus = "+" if (comparison.difference or 0) > 0 and points(comparison.difference) != "0.00" else ""
+    return [
+        f"{comparison.encoder} / {comparison.dataset}",
+        seeds_text(comparison),
+        _mean(comparison.first),
+        _mean(comparison.second),
+        plus + points(comparison.difference),
+        interval_text(comparison.ci_low, comparison.ci_high),
+        interval_text(comparison.bootstrap_low, comparison.bootstrap_high),
+        NONE if comparison.effect_size is None else f"{comparison.effect_size:.2f}",
+        NONE if comparison.p is None else p_text(comparison.p),
+        NONE if comparison.p_holm is None else p_text(comparison.p_holm),
+        points(comparison.standard_error),
+    ]
+
+
+def said(family: Sequence[Comparison]) -> Iterator[str]:
+    """A sentence for each comparison, under its encoder and dataset; what is noted of several is said once."""
+    for comparison in family:
+        yield f"{comparison.encoder} / {comparison.dataset}: {sentence(comparison)}"
+    for note in dict.fromkeys(note for comparison in family for note in comparison.notes):
+        places = [f"{entry.encoder} / {entry.dataset}" for entry in family if note in entry.notes]
+        yield f"Note on {', '.join(places)}: {note}"
+
+
+def _mean(side: Side) -> str:
+    return points(side.mean) + (f" ± {points(side.std)}" if side.std is not None else "")

@@ -1,0 +1,218 @@
+"""Cells into files: Markdown, LaTeX, CSV, JSON, one figure, and the table that ends a run.
+
+Equal cells give equal bytes; wall times appear in timing.csv alone. Names come from users, so each format escapes them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from l3masking.errors import InputError
+from study.report.comparisons import comparisons_csv, comparisons_json, comparisons_markdown
+from study.report.escape import csv_text, latex_text, markdown_table, markdown_text
+from study.report.figures import panels, png, strips
+from study.report.layout import (
+    EPOCHS,
+    MARK,
+    MARKED,
+    OBJECTIVES,
+    best,
+    caption,
+    epochs,
+    grid,
+    notes,
+    plain,
+    seeds,
+    shown,
+)
+from study.report.page import About, Figure, figures_of, page
+from study.results.aggregate import Cell, CellKey, TimingRow
+from study.results.compare import Comparison, better_than_random
+from study.store.store import write_atomic
+
+FORMATS = ("md", "tex", "csv", "json")
+CSV_FIELDS = (*(field.name for field in fields(Cell) if field.name != "values"), "definition")
+PAGE = "report.html"
+DEFINITION = (
+    "test fractions; std sample (n-1); ci 95% t interval over seeds; epochs are primary passes of the main stage"
+)
+
+
+def export(
+    root: Path,
+    cells: Sequence[Cell],
+    timing: Sequence[TimingRow],
+    formats: Sequence[str] = FORMATS,
+    *,
+    comparisons: Sequence[Comparison] | None = None,
+    about: About | None = None,
+    others: Sequence[Path] = (),
+) -> list[Path]:
+    """Write `root`/tables/results.<format>, tables/timing.csv (with csv) and figures/results.png; return their paths.
+
+    With `comparisons`, tables/comparisons.<format> too, for all formats but tex; with `about`, report.html, which shows
+    the PNG files among `others` as well. `cells` and `timing` come from study.results.aggregate in the order to show.
+    InputError for a format outside FORMATS.
+    """
+    for name in formats:
+        if name not in FORMATS:
+            raise InputError(f"--format {name}: choose from {', '.join(FORMATS)}")
+    marked = better_than_random(comparisons or ())
+    makers: dict[str, Callable[[], str]] = {
+        "md": lambda: markdown(cells, marked),
+        "tex": lambda: latex(cells, marked),
+        "csv": lambda: results_csv(cells),
+        "json": lambda: results_json(cells),
+    }
+    files = {f"tables/results.{name}": makers[name]().encode() for name in FORMATS if name in formats}
+    if "csv" in formats:
+        files["tables/timing.csv"] = csv_text(TimingRow._fields, timing).encode()
+    if comparisons is not None:
+        tables = {"md": comparisons_markdown, "csv": comparisons_csv, "json": comparisons_json}
+        wanted = [name for name in tables if name in formats]
+        files |= {f"tables/comparisons.{name}": tables[name](comparisons).encode() for name in wanted}
+    shown_panels = panels(cells)
+    image = files["figures/results.png"] = png(shown_panels)
+    for name, data in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(root / name, data)
+    if about is not None:
+        figures = [Figure("results", strips(shown_panels, image)), *figures_of(others)]
+        write_atomic(root / PAGE, page(about, cells, comparisons or (), figures, marked).encode())
+    return [root / name for name in (*files, *([PAGE] if about else []))]
+
+
+def results_json(cells: Sequence[Cell]) -> str:
+    """A list of cells, fractions at full precision, null where there is no number."""
+    return json.dumps([asdict(cell) for cell in cells], indent=1, allow_nan=False) + "\n"
+
+
+def results_csv(cells: Sequence[Cell]) -> str:
+    """One line per cell with the fields of results.json that are single values, and what the statistics mean."""
+    rows = ([DEFINITION if field == "definition" else getattr(cell, field) for field in CSV_FIELDS] for cell in cells)
+    return csv_text(CSV_FIELDS, rows)
+
+
+def markdown(cells: Sequence[Cell], marked: Collection[CellKey] = ()) -> str:
+    """Results and epochs as two Markdown tables; the cells in `marked` carry MARK."""
+    bold = best(cells)
+
+    def result(cell: Cell) -> str:
+        mean, std, note = shown(cell)
+        value = (f"**{mean}**" if cell.key in bold else mean) + (MARK if cell.key in marked else "")
+        value += f" ± {std}" if std else ""
+        return f"{value} ({note})" if mean and note else value or note
+
+    remarks = "\n".join(f"- {markdown_text(line)}" for line in [*notes(cells), *([MARKED] if marked else [])])
+    results = f"# Results\n\n{caption(cells)}\n\n{_md_table(cells, result)}\n\n{remarks}\n\n"
+    return f"{results}## Epochs\n\n{EPOCHS}\n\n{_md_table(cells, epochs)}\n"
+
+
+def latex(cells: Sequence[Cell], marked: Collection[CellKey] = ()) -> str:
+    """Results and epochs as two LaTeX tables with booktabs; the cells in `marked` carry MARK."""
+    bold = best(cells)
+
+    def result(cell: Cell) -> str:
+        mean, std, note = shown(cell)
+        value = (rf"\textbf{{{mean}}}" if cell.key in bold else mean) + (r"\dag{}" if cell.key in marked else "")
+        value += rf" $\pm$ {std}" if std else ""
+        return f"{value} ({latex_text(note)})" if mean and note else value or latex_text(note)
+
+    text = " ".join([caption(cells), *notes(cells), *([MARKED] if marked else [])])
+    tables = [_tex_table(cells, result, text), _tex_table(cells, lambda cell: latex_text(epochs(cell)), EPOCHS)]
+    return "\n".join(["% needs \\usepackage{booktabs}", *tables])
+
+
+def terminal_table(cells: Sequence[Cell]) -> Table:
+    """The result for the end of a run: a block per encoder and dataset, fits 80 columns with two objectives."""
+    bold = best(cells)
+    layout = grid(cells, ["encoder", "dataset"], ["objective"])
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        caption=f"Test, percent: mean ± sample standard deviation over {seeds(cells)}, best in bold.\n"
+        "Epochs: passes over the primary training data to best / to stop.\n" + notes(cells)[0],
+        caption_justify="left",
+    )
+    table.add_column("Encoder, data", overflow="fold")
+    table.add_column("Method", overflow="fold")
+    for (objective,) in layout.columns:
+        table.add_column(Text(plain(OBJECTIVES.get(objective, objective))), justify="right", no_wrap=True)
+        table.add_column("epochs", justify="right", no_wrap=True, style="dim")
+    for heading, rows in layout.blocks:
+        for position, row in enumerate(rows):
+            here = heading[position:] if position == len(rows) - 1 else heading[position : position + 1]
+            line = [Text("\n".join(map(plain, here)), style="bold"), Text(plain(row.label))]
+            for entry in row.entries:
+                line += _terminal_entry(entry, entry is not None and entry.key in bold)
+            table.add_row(*line, end_section=position == len(rows) - 1)
+    return table
+
+
+def _terminal_entry(cell: Cell | None, is_best: bool) -> list[Text]:
+    if cell is None:
+        return [Text(""), Text("")]
+    mean, std, note = shown(cell)
+    value = Text(f"{mean} ± {std}" if std else mean, style="bold green" if is_best else "")
+    if note:  # below the number, so that the column stays narrow
+        value.append(("\n" if mean else "") + note, style="not bold yellow" if mean else "bold red")
+    return [value, Text(epochs(cell))]
+
+
+def _md_table(cells: Sequence[Cell], write: Callable[[Cell], str]) -> str:
+    layout = grid(cells, ["encoder"], ["dataset", "objective"])
+    goals = [f"{dataset} {OBJECTIVES.get(objective, objective)}" for dataset, objective in layout.columns]
+    lines = [
+        [
+            "" if position else markdown_text(heading[0]),
+            markdown_text(row.label),
+            *(write(entry) if entry else "" for entry in row.entries),
+        ]
+        for heading, rows in layout.blocks
+        for position, row in enumerate(rows)
+    ]
+    return markdown_table(["Encoder", "Method", *map(markdown_text, goals)], "ll" + "r" * len(goals), lines)
+
+
+def _tex_table(cells: Sequence[Cell], write: Callable[[Cell], str], text: str) -> str:
+    layout = grid(cells, ["encoder"], ["dataset", "objective"])
+    datasets = [dataset for dataset, _ in layout.columns]
+    spans, rules, start = [], [], 3
+    for dataset in dict.fromkeys(datasets):
+        width = datasets.count(dataset)
+        spans.append(rf"\multicolumn{{{width}}}{{c}}{{{latex_text(dataset)}}}")
+        rules.append(rf"\cmidrule(lr){{{start}-{start + width - 1}}}")
+        start += width
+    body = []
+    for heading, rows in layout.blocks:
+        body.append(r"\midrule")
+        for position, row in enumerate(rows):
+            first = "" if position else latex_text(heading[0])
+            entries = (write(entry) if entry else "" for entry in row.entries)
+            body.append(" & ".join([first, latex_text(row.label), *entries]) + r" \\")
+    goals = [latex_text(OBJECTIVES.get(objective, objective)) for _, objective in layout.columns]
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"\centering\small",
+            rf"\caption{{{latex_text(text)}}}",
+            rf"\begin{{tabular}}{{ll{'r' * len(goals)}}}",
+            r"\toprule",
+            " & ".join(["", "", *spans]) + r" \\",
+            " ".join(rules),
+            " & ".join(["Encoder", "Method", *goals]) + r" \\",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )

@@ -1,0 +1,150 @@
+"""A comparison in plain words, for readers who take one sentence away. Percent points here.
+
+A difference is called decisive only where the adjusted p is below the level and the interval leaves zero out; every
+other sentence says what stands in the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from study.report.layout import OBJECTIVES, row_label
+from study.results.compare import LEVEL, Comparison, leaves_zero_out
+from study.results.paired import EXACT_PAIRS, FLIPS, TIE
+
+NONE = "–"  # where there is no number
+TESTS = {
+    "sign_flip": "exact sign-flip test over all flips of the paired differences",
+    "sign_flip_sampled": f"sign-flip test over {FLIPS:,} flips from a named generator (more than {EXACT_PAIRS} pairs)",
+    "welch": "Welch's test, unpaired",
+}
+PAIRINGS = {
+    "batches": "Paired by seed: the same head, splits, order of batches and stream of masks on both sides.",
+    "head": "Paired by seed: the same head and splits on both sides; not the same order of batches.",
+}
+HOW = (
+    "Differences are first minus second, in percent points; paired ones over the seeds that both sides finished. "
+    "Intervals are 95 %. p is two-sided; Holm's adjustment is over the encoder and dataset pairs of one question and "
+    "one objective. "
+    f"Decisive: adjusted p below {LEVEL:g}, and the interval excludes zero."
+)
+
+
+def sentence(comparison: Comparison) -> str:
+    """What to take away."""
+    first, second = _with_means(comparison)
+    if comparison.difference is None:
+        if comparison.pairing is None:
+            return f"{first if comparison.first.n == 0 else second} has no finished seed: nothing to compare."
+        return f"{first} and {second} have no finished seed in common: nothing to compare."
+    return f"{_what(comparison, first, second)} {_how_sure(comparison)}{_other_texts(comparison)}"
+
+
+def sides(comparison: Comparison) -> tuple[str, str]:
+    """The two rows as tables call them."""
+    first, second = (row_label(entry.method, entry.variant, []) for entry in (comparison.first, comparison.second))
+    return first, second
+
+
+def title(comparison: Comparison) -> str:
+    """Of its family: "L3Masking against RTM, macro F1"."""
+    first, second = sides(comparison)
+    objective = OBJECTIVES.get(comparison.objective, comparison.objective)
+    return f"{first} against {comparison.second.study or second}, {objective}"
+
+
+def families(comparisons: Iterable[Comparison]) -> list[list[Comparison]]:
+    """Those of one question and objective together, in the order in which they came."""
+    found: dict[tuple[str, str], list[Comparison]] = {}
+    for comparison in comparisons:
+        found.setdefault((comparison.question, comparison.objective), []).append(comparison)
+    return list(found.values())
+
+
+def remarks(family: Sequence[Comparison]) -> list[str]:
+    """What holds for a whole family: how it is paired and tested, and what it can show at most."""
+    lines = [PAIRINGS[name] for name in ("batches", "head") if any(entry.pairing == name for entry in family)]
+    if any(entry.pairing is None for entry in family):
+        lines.append("Not paired: means and standard deviations alone are compared.")
+    tests = [name for name in TESTS if any(entry.test == name for entry in family)]
+    if tests:
+        lines.append(f"Test: {'; '.join(TESTS[name] for name in tests)}.")
+    floors = sorted({(c.n, c.floor, c.floor_holm) for c in family if c.floor is not None and c.floor_holm is not None})
+    for n, floor, least in floors:
+        line = f"Least p that n={n} can give: {p_text(floor)}"
+        line += f"; after Holm over {family[0].family} tests: {p_text(least)}." if family[0].family > 1 else "."
+        lines.append(line + ("" if least < LEVEL else " No result could be significant."))
+    return lines
+
+
+def p_text(p: float) -> str:
+    """.00391, .25, 1: three digits, and none is printed as zero."""
+    return "1" if p >= 1 else f"{p:.3g}".removeprefix("0") if p >= 1e-4 else f"{p:.0e}"
+
+
+def points(value: float | None) -> str:
+    """A fraction as percent points with two decimals; a dash where there is none."""
+    return NONE if value is None else f"{100 * value:.2f}".replace("-0.00", "0.00")
+
+
+def interval_text(low: float | None, high: float | None) -> str:
+    """-0.40 to 2.00; an end beside zero keeps its sign: -0.69 to -0.003."""
+    return NONE if low is None or high is None else f"{_end(low)} to {_end(high)}"
+
+
+def _end(value: float) -> str:
+    beside_zero = points(value) == "0.00" and abs(value) > TIE
+    return f"{100 * value:.1g}" if beside_zero else points(value)
+
+
+def seeds_text(comparison: Comparison) -> str:
+    """n=10, n=9/10; for means of different seeds both counts."""
+    if comparison.pairing is None:
+        return f"n={comparison.first.n} and {comparison.second.n}"
+    short = comparison.n < comparison.wanted
+    return f"n={comparison.n}/{comparison.wanted}" if short else f"n={comparison.n}"
+
+
+def _with_means(comparison: Comparison) -> tuple[str, str]:
+    """The rows with their average mask probabilities where these differ, and with the study where that is another."""
+    first, second = comparison.first, comparison.second
+    if second.study is not None:
+        name, other = sides(comparison)
+        return name, f"the {other} of {second.study}"
+    differ = None not in (first.mask_mean, second.mask_mean) and first.mask_mean != second.mask_mean
+    names = (row_label(entry.method, entry.variant, [entry.mask_mean] if differ else []) for entry in (first, second))
+    return next(names), next(names)
+
+
+def _what(comparison: Comparison, first: str, second: str) -> str:
+    difference = comparison.difference or 0.0
+    if comparison.n > 1 and comparison.ci_low == comparison.ci_high == 0:
+        return f"{first} and {second} have the same value under every seed"
+    size = points(abs(difference))
+    if size == "0.00":
+        return f"{first} and {second} are equal to two decimals"
+    return f"{first} is {size} points {'above' if difference > 0 else 'below'} {second}"
+
+
+def _how_sure(comparison: Comparison) -> str:
+    if comparison.ci_low is None:
+        return "(one seed: no interval and no test)."
+    interval = f"interval {interval_text(comparison.ci_low, comparison.ci_high)}"
+    if comparison.p is None or comparison.p_holm is None:
+        return f"({interval}; neither side varies: no test)."
+    adjusted = f"adjusted p = {p_text(comparison.p_holm)}"
+    if comparison.decisive:
+        return f"({interval} excludes zero, {adjusted}: decisive)."
+    if not leaves_zero_out(comparison):
+        return f"({interval} includes zero: not decisive)."
+    few = comparison.floor_holm is not None and comparison.floor_holm >= LEVEL
+    why = f", and so few seeds cannot give less than {p_text(comparison.floor_holm or 1)}" if few else ""
+    return f"({interval} excludes zero, but {adjusted}{why}: not decisive)."
+
+
+def _other_texts(comparison: Comparison) -> str:
+    """Where other test texts could turn around what the seeds agree on."""
+    low, high = comparison.bootstrap_low, comparison.bootstrap_high
+    if low is None or high is None or low > 0 or high < 0 or not leaves_zero_out(comparison):
+        return ""
+    return f" Over seeds and test texts together the interval, {interval_text(low, high)}, includes zero."

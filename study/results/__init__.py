@@ -1,0 +1,1 @@
+"""From records to cells, comparisons and the answers of `compare`. Fractions only."""

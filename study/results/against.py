@@ -1,0 +1,111 @@
+"""A study's cells against other numbers for the same cells: the paper's printed table, or another study's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from study.results.aggregate import Cell
+from study.results.compare import Arm, Comparison, Side, adjusted, one_test_set, paired, side
+from study.results.paired import welch
+from study.results.published import PAPER, TRIALS, oddities, table3
+
+
+class Origin(NamedTuple):
+    """What a cell's trainings started from. Seeds pair two studies only where both parts are known and equal."""
+
+    revision: str | None  # of the encoder
+    data_hash: str | None
+
+
+Origins = Mapping[tuple[str, str], Origin]  # (encoder, dataset) -> where from
+
+
+def against_paper(cells: Sequence[Cell]) -> list[Comparison]:
+    """Each cell that Table 3 of Kimura et al. 2024 prints, minus the printed mean; unpaired (Welch), with its oddities.
+
+    Encoders and datasets are matched by name, so a study that gives other things these names compares other things.
+    A variant is held against the cell of its method.
+    """
+    printed = table3()
+    families: dict[tuple[Arm, str], list[Comparison]] = {}
+    for cell in cells:
+        entry = printed.get((cell.encoder, cell.dataset, cell.method, cell.objective))
+        if entry is not None:
+            other = Side(
+                study=PAPER,
+                method=cell.method,
+                variant=None,
+                mask_mean=None,
+                n=TRIALS,
+                mean=entry.mean,
+                std=entry.std,
+            )
+            arm = Arm(cell.method, cell.variant)
+            made = unpaired(cell, other, f"{arm} vs {PAPER}", notes=oddities(entry))
+            families.setdefault((arm, cell.objective), []).append(made)
+    return [comparison for family in families.values() for comparison in adjusted(family)]
+
+
+def against_study(
+    cells: Sequence[Cell], others: Sequence[Cell], name: str, origins: Origins, other_origins: Origins
+) -> list[Comparison]:
+    """Each cell minus the cell of the same encoder, dataset, method, variant and objective of the study `name`.
+
+    Paired by seed where encoder revision and data are the same and two seeds or more are shared, else by Welch.
+    """
+    known = {_place(cell): cell for cell in others}
+    families: dict[tuple[Arm, str], list[Comparison]] = {}
+    for cell in cells:
+        other = known.get(_place(cell))
+        if other is None:
+            continue
+        arm, where = Arm(cell.method, cell.variant), (cell.encoder, cell.dataset)
+        question = f"{arm} vs {name}"
+        here, there = origins.get(where), other_origins.get(where)
+        alike = here is not None and here == there and None not in here
+        if alike and len(cell.values.keys() & other.values.keys()) > 1:
+            # the order of batches may differ: the two studies may train with other settings
+            made = paired(cell, other, question, "head", other=name)
+        else:
+            made = unpaired(cell, side(other, list(other.values), study=name), question)
+        families.setdefault((arm, cell.objective), []).append(made)
+    return [comparison for family in families.values() for comparison in adjusted(family)]
+
+
+def unpaired(cell: Cell, other: Side, question: str, *, notes: tuple[str, ...] = ()) -> Comparison:
+    """A cell minus other numbers that no seed ties to it. Holm's part is left to `adjusted`."""
+    mine = side(cell, list(cell.values))
+    difference = None if mine.mean is None or other.mean is None else mine.mean - other.mean
+    test = None
+    if mine.mean is not None and mine.std is not None and other.mean is not None and other.std is not None:
+        test = welch(mine.mean, mine.std, mine.n, other.mean, other.std, other.n)
+    return Comparison(
+        question=question,
+        encoder=cell.encoder,
+        dataset=cell.dataset,
+        objective=cell.objective,
+        first=mine,
+        second=other,
+        n=0,
+        wanted=cell.wanted,
+        pairing=None,
+        test=None if test is None else "welch",
+        difference=difference,
+        ci_low=None if test is None else test.low,
+        ci_high=None if test is None else test.high,
+        effect_size=None,
+        p=None if test is None else test.p,
+        p_holm=None,
+        family=0,
+        floor=None,
+        floor_holm=None,
+        decisive=False,
+        test_texts=cell.test_texts,
+        standard_error=one_test_set(cell),
+        notes=notes,
+    )
+
+
+def _place(cell: Cell) -> tuple[str, str, str, str | None, str]:
+    return cell.encoder, cell.dataset, cell.method, cell.variant, cell.objective

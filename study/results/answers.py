@@ -1,0 +1,76 @@
+"""What `compare` answers: a study's rows against each other, against the paper, or against another study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from l3masking.errors import InputError
+from study.plan.grid import make_plan
+from study.plan.resolved import Resolved
+from study.results.against import Origin, Origins, against_paper, against_study
+from study.results.compare import Comparison, compare, questions
+from study.results.gather import Results, gather, planned, reordered
+from study.results.published import PAPER, REMARKS, table3
+from study.results.texts import resample_texts
+from study.results.truth import true_labels
+from study.store.store import Store
+
+THE_PAPER = "paper"
+
+
+class Answer(NamedTuple):
+    """Comparisons with what to know about all of them."""
+
+    study: str
+    against: str | None
+    comparisons: list[Comparison]
+    notes: list[str]
+
+
+def answer(root: Path, against: str | None = None, baseline: str | None = None) -> Answer:
+    """Compare the study in `root` as the verb's arguments say. InputError where these do not fit."""
+    resolved = planned(root)
+    results = _gathered(root, resolved)
+    if against is not None and baseline is not None:
+        raise InputError("--baseline chooses a row of this study: it does not go with --against")
+    if against is None:
+        return _within(resolved, results, baseline)
+    if against == THE_PAPER:
+        comparisons = against_paper(results.cells)
+        return Answer(resolved.spec.name, PAPER, comparisons, [*REMARKS] if comparisons else [_printed_names()])
+    other = planned(Path(against))
+    others = _gathered(Path(against), other)
+    name = other.spec.name if other.spec.name != resolved.spec.name else against
+    comparisons = against_study(results.cells, others.cells, name, _origins(resolved), _origins(other))
+    return Answer(resolved.spec.name, name, comparisons, [])
+
+
+def _within(resolved: Resolved, results: Results, baseline: str | None) -> Answer:
+    asked = questions(results.cells, baseline)
+    comparisons = compare(results.cells, asked, reordered=reordered(resolved.spec))
+    used = dict.fromkeys(entry.dataset for entry in comparisons if entry.n)
+    truths, missing = true_labels(resolved, used)
+    resampled = resample_texts(comparisons, results.cells, results.predictions, truths)
+    notes = [f"{name}: no interval over test texts: {reason}" for name, reason in missing.items()]
+    return Answer(resolved.spec.name, None, resampled.comparisons, notes + resampled.notes)
+
+
+def _printed_names() -> str:
+    """What a study's encoders and datasets must be called to be found in the paper's table."""
+    encoders, datasets, methods, _ = (dict.fromkeys(names) for names in zip(*table3(), strict=True))
+    return f"{PAPER} has {', '.join(methods)} for {', '.join(encoders)} on {', '.join(datasets)}."
+
+
+def _gathered(root: Path, resolved: Resolved) -> Results:
+    return gather(Store(root), resolved.spec, make_plan(*resolved))
+
+
+def _origins(resolved: Resolved) -> Origins:
+    spec, identities = resolved
+    return {
+        (pair.encoder, pair.dataset): Origin(
+            identities.encoders.get(pair.encoder), identities.datasets.get(pair.dataset)
+        )
+        for pair in spec.pairs
+    }

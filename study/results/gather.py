@@ -1,0 +1,136 @@
+"""From a study's folder to its tables: the plan says which records count, the records say the rest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l3masking.errors import InputError
+from study.plan.grid import make_plan, of_plan
+from study.plan.resolved import Resolved, read_resolved
+from study.plan.trials import Trial
+from study.report.about import about_study
+from study.report.searches import export_searches
+from study.report.tables import FORMATS, export
+from study.results.aggregate import Cell, CellKey, Order, TimingRow, cell_key, cells, timing_rows
+from study.results.compare import Comparison, compare
+from study.results.texts import Predictions
+from study.space.search_section import BEST
+from study.space.spec import StudySpec
+from study.store.store import Store
+
+KEPT = (  # of a record in memory: curves are many times larger than all the rest
+    *("key", "trajectory", *CellKey._fields, "seed", "test", "validation", "epochs_to_best", "epochs_to_stop"),
+    *("test_predictions", "run"),
+)
+
+
+class Results(NamedTuple):
+    """What the records of a study say."""
+
+    cells: list[Cell]
+    timing: list[TimingRow]
+    comparisons: list[Comparison]
+    """The default questions, without the resampling of test texts."""
+    failures: list[dict[str, Any]]
+    """Trials and objectives that failed and have no record."""
+    predictions: Predictions
+    """Of every record, on its test set."""
+
+
+def planned(root: Path) -> Resolved:
+    """The study as it was last resolved in `root`; InputError where there is none."""
+    resolved = read_resolved(root)
+    if resolved is None:
+        raise InputError(f"{root}: no study here (resolved.yaml is missing); give the folder that `l3study run` made")
+    return resolved
+
+
+def gather(store: Store, spec: StudySpec, trials: Sequence[Trial]) -> Results:
+    """Aggregate and compare the records of `trials`, in the order of the space."""
+    keys = {key for trial in trials for key in trial.keys.values()}
+    records = of_plan(_read(store, keys), trials)
+    failures = of_plan(store.failures(), trials)
+    wanted = Counter(
+        CellKey(trial.encoder, trial.dataset, trial.method, trial.variant, trial.mask_mean, objective)
+        for trial in trials
+        for objective in trial.keys
+    )
+    order = Order(
+        encoder=list(dict.fromkeys(pair.encoder for pair in spec.pairs)),
+        dataset=list(dict.fromkeys(pair.dataset for pair in spec.pairs)),
+        method=spec.methods,
+        variant=list(spec.variants),
+        objective=spec.objectives,
+    )
+    predictions: dict[CellKey, dict[int, Any]] = {}
+    for record in records:
+        if "test_predictions" in record:
+            predictions.setdefault(cell_key(record), {})[record["seed"]] = record["test_predictions"]
+    found = cells(records, failures, wanted, keys=keys, order=order)
+    return Results(
+        cells=found,
+        timing=timing_rows(records, keys=keys, order=order),
+        comparisons=compare(found, reordered=reordered(spec)),
+        failures=failures,
+        predictions=predictions,
+    )
+
+
+def publish(
+    store: Store, resolved: Resolved, trials: Sequence[Trial], formats: Sequence[str] = FORMATS
+) -> tuple[Results, list[Path]]:
+    """Tables, figures and the page of a study, from its records alone."""
+    results = gather(store, resolved.spec, trials)
+    about = about_study(resolved, results.failures)
+    searched = export_searches(store.root, resolved, formats)
+    files = export(
+        store.root,
+        results.cells,
+        results.timing,
+        formats,
+        comparisons=results.comparisons,
+        about=about,
+        others=searched,
+    )
+    return results, [*files, *searched]
+
+
+def write_tables(root: Path, formats: Sequence[str] = FORMATS) -> tuple[Results, list[Path]]:
+    """The same for a study folder."""
+    resolved = planned(root)
+    return publish(Store(root), resolved, make_plan(*resolved), formats)
+
+
+def reordered(spec: StudySpec) -> frozenset[str]:
+    """The variants under which batches are made otherwise, so that a seed gives another order of them."""
+    changed: dict[str, Collection[str]] = {**spec.variants}
+    if spec.search is not None:
+        changed[BEST] = spec.search.parameters
+    return frozenset(name for name, keys in changed.items() if any(key.startswith("train.") for key in keys))
+
+
+def _read(store: Store, keys: Collection[str]) -> list[dict[str, Any]]:
+    """What is needed of the records that are there, one file in memory at a time."""
+    found = []
+    for key in sorted(keys):
+        record = store.read(key)
+        if record is not None:
+            slim = {name: record[name] for name in KEPT if name in record}
+            if "test_predictions" in slim:
+                slim["test_predictions"] = _small(slim["test_predictions"])
+            found.append(slim)
+    return found
+
+
+def _small(predictions: list[int]) -> NDArray[np.integer]:
+    """Classes as bytes where they fit, which is several times quicker and smaller."""
+    try:
+        return np.frombuffer(bytes(predictions), dtype=np.uint8)
+    except ValueError:  # more than 256 classes
+        return np.asarray(predictions, dtype=np.int32)

@@ -1,0 +1,1 @@
+"""Optuna searches on validation data before the grid."""

@@ -1,0 +1,89 @@
+"""All searches of a study in one Ray Tune run: Optuna suggests, workers train, weak settings are given up."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+from l3masking.errors import EnvironmentFault
+from study.ray_tune import ROUNDS, Watch, fit, run_config, sized, stop_on_sigterm
+from study.schedule import Stopped, most_slots
+from study.space.spec import Resources
+
+if TYPE_CHECKING:
+    from study.search.stage import Stage, Tried
+
+
+class Screen(FIFOScheduler):
+    """Runs settings as they come and stops those that the searcher calls weak."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__()
+        self._stage = stage
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict) -> str:
+        """Stop or go on, after one more training of a setting."""
+        weak = self._stage.explorer.judge(trial.trial_id, result)
+        return TrialScheduler.STOP if weak else TrialScheduler.CONTINUE
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FIFOScheduler, ()  # Tune pickles it for a restore that never happens
+
+
+def tune_searches(stage: Stage, resources: Sequence[Resources], tried: Tried) -> None:
+    """Try what is left of all searches, as many settings at a time as fit.
+
+    `resources`: what a trial of each search takes. Where a death ends the whole of Ray Tune or leaves a setting
+    behind, the journal says what is left, ROUNDS times in all. Raises Stopped on SIGTERM or Ctrl-C, EnvironmentFault
+    after the last round.
+    """
+    broken: str | None = None
+    for _ in range(ROUNDS):
+        broken = _round(stage, resources, tried)
+        if broken is None:
+            return
+        stage.reopen()
+    raise EnvironmentFault(f"the search: Ray Tune ended {ROUNDS} times ({broken}); the same command goes on with it")
+
+
+def _round(stage: Stage, resources: Sequence[Resources], tried: Tried) -> str | None:
+    """One Tuner over what is left; why another is to go on, or None where all settings have ended."""
+    total = stage.explorer.total
+    if not total:
+        return None
+    watch = Watch(
+        total,
+        returned=lambda trial: tried(stage.attempt(trial.config, trial.last_result)),
+        failed=lambda trial, reason: tried(stage.attempt(trial.config, trial.last_result or {}, reason)),
+    )
+    searches, assign = stage.searches, stage.assign
+    trainable = sized(tune.with_parameters(_trainable, searches=searches, assign=assign), resources, "search")
+    with tempfile.TemporaryDirectory(prefix="l3study-search-") as scratch, stop_on_sigterm():
+        broken = fit(
+            tune.Tuner(
+                trainable,
+                tune_config=tune.TuneConfig(
+                    search_alg=stage.explorer,
+                    scheduler=Screen(stage),
+                    num_samples=total,
+                    max_concurrent_trials=most_slots(resources),
+                    reuse_actors=True,
+                ),
+                run_config=run_config("search", scratch, watch),
+            ),
+            watch,
+        )
+    if broken is None and len(watch.ended) < total:
+        raise Stopped(f"stopped with {total - len(watch.ended)} settings of searches left")
+    return broken
+
+
+def _trainable(config: dict[str, Any], searches: Sequence[Any], assign: Any) -> None:
+    from study.search.stage import trainings
+
+    for result in trainings(searches[config["search"]], config["values"], assign):
+        tune.report({"failed": "", **result})

@@ -1,1 +1,0 @@
-"""From the text of a settings file to checked values."""

@@ -1,0 +1,1 @@
+"""Space files: YAML, overrides, validation, and the study that they describe."""

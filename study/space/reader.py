@@ -1,0 +1,298 @@
+"""A space file (YAML) -> a validated `StudySpec`. Everything that is wrong is said at once, one line each.
+
+A line names the file (or --set), the key path, the value, what is allowed and the nearest name that exists.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from l3masking.data.table import DATASETS, DataSpec
+from l3masking.encoders.load import ENCODERS, EncoderSpec
+from l3masking.errors import InputError
+from l3masking.methods import METHODS
+from l3masking.metrics import METRICS
+from l3masking.precision import Precision
+from l3masking.training.loop import PRESETS
+from study.space.overrides import apply_sets
+from study.space.search_checks import read_search
+from study.space.spec import SECTIONS, SEED_LIMIT, Generated, Pair, Resources, StudySpec, overridden, plain
+from study.space.validation import HUB_TOKEN, build, nearest, shown
+from study.space.yaml import Problem, read_yaml
+
+__all__ = ["Generated", "Pair", "Resources", "StudySpec", "read_space"]
+
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+SECRET = re.compile(r"(^|[_-])(tokens?|secrets?|passw(or)?d|credentials?|auth|(api|access|private)[_-]?key)$", re.I)
+KEYS = [item.name for item in dataclasses.fields(StudySpec)]
+DATA_FILES = ("train", "validation", "test", "mlm")
+
+
+def read_space(path: Path | str, sets: Sequence[str] = ()) -> StudySpec:
+    """Read a space file, with `--set` overrides such as "optim.lr=1e-5" on top.
+
+    InputError holds one line per problem. Relative paths in the file start at the file's own folder.
+    """
+    value, problems = read_yaml(Path(path))
+    return make_space(value, source=str(path), folder=Path(path).parent, sets=sets, problems=problems)
+
+
+def make_space(
+    value: Any, *, source: str, folder: Path, sets: Sequence[str] = (), problems: Iterable[Problem] = ()
+) -> StudySpec:
+    """As `read_space`, from the value of a file; `problems` are those that reading it has shown already."""
+    found = list(problems)
+    if not isinstance(value, dict):
+        raise InputError(f"{source}: expected keys and values, such as `name: my-study`, not {shown(value)}")
+    raw = copy.deepcopy(value)
+    registries = {"encoders": _written_out(ENCODERS), "datasets": _written_out(DATASETS)}
+    changed = apply_sets(raw, sets, registries, found)
+    reader = _Reader(raw, folder, Path(source).stem)
+    spec = reader.spec()
+    unreadable = {problem.path for problem in found}  # what stands there now is nobody's value
+    found += [problem for problem in reader.problems if problem.path not in unreadable]
+    if found or spec is None:
+        raise InputError("\n".join(dict.fromkeys(_line(problem, source, changed) for problem in found)))
+    return spec
+
+
+def _written_out(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: {key: part for key, part in plain(entry).items() if part} for name, entry in table.items()}
+
+
+def _line(problem: Problem, source: str, changed: Sequence[str]) -> str:
+    path, text = problem
+    by_set = any(path == name or path.startswith((f"{name}.", f"{name}[")) for name in changed)
+    place = f"{path} " if text.startswith("is ") else f"{path}: " if path else ""
+    return f"{'--set' if by_set else source}: {place}{text}".replace("\n", "\\n")
+
+
+class _Reader:
+    """One pass over a raw space; what is wrong is collected, and the parts that are right go on being checked."""
+
+    def __init__(self, raw: dict[str, Any], folder: Path, stem: str) -> None:
+        self.raw, self.folder, self.stem = raw, folder, stem
+        self.problems: list[Problem] = []
+
+    def spec(self) -> StudySpec | None:
+        """The study, or None after a problem."""
+        self._refuse_secrets(self.raw, "")
+        self._refuse_unknown_keys()
+        preset = self._one_of("preset", "default", PRESETS)
+        name = self.raw.get("name", self.stem)
+        self._check_name(name, "name")
+        description = self.raw.get("description") or ""
+        if not isinstance(description, str):
+            self._say("description", f"{shown(description)} is not allowed; expected text")
+        encoders = self._named("encoders", EncoderSpec, self._encoder_here)
+        datasets = self._named("datasets", DataSpec, self._dataset_here)
+        pairs = self._pairs(encoders, datasets)
+        parts: dict[str, Any] = {
+            **{key: self._section(key, cls, preset) for key, cls in SECTIONS.items()},
+            "precision": self._one_of("precision", "float32", get_args(Precision)),
+            "resources": build(Resources, self._given("resources", {}), "resources", self.problems),
+            "methods": self._list_of("methods", METHODS),
+            "objectives": self._list_of("objectives", METRICS),
+            "seeds": self._seeds(),
+        }
+        parts = {key: part for key, part in parts.items() if part is not None}
+        settings = {key: plain(parts.get(key, {})) for key in SECTIONS} | {"precision": parts["precision"]}
+        variants = self._variants(settings)
+        search = read_search(
+            self.raw.get("search"),
+            methods=parts.get("methods", StudySpec.methods),
+            objectives=parts.get("objectives", StudySpec.objectives),
+            variants=variants,
+            settings=settings,
+            problems=self.problems,
+        )
+        if self.problems:
+            return None
+        return StudySpec(
+            name=name,
+            description=description,
+            encoders=encoders | {p.encoder: ENCODERS[p.encoder] for p in pairs if p.encoder not in encoders},
+            datasets=datasets | {p.dataset: DATASETS[p.dataset] for p in pairs if p.dataset not in datasets},
+            pairs=pairs,
+            preset=preset,
+            variants=variants,
+            search=search,
+            **parts,
+        )
+
+    def _say(self, path: str, text: str) -> None:
+        self.problems.append(Problem(path, text))
+
+    def _given(self, key: str, default: Any) -> Any:
+        """The value of a key; an empty one (`optim:` with nothing after it) is as good as none."""
+        value = self.raw.get(key)
+        return default if value is None else value
+
+    def _refuse_secrets(self, value: Any, path: str) -> None:
+        if isinstance(value, list):
+            for index, inner in enumerate(value):
+                self._refuse_secrets(inner, f"{path}[{index}]")
+        elif isinstance(value, dict):
+            for key in list(value):
+                place = f"{path}.{key}" if path else key
+                if SECRET.search(key):
+                    self._say(place, "looks like a secret, which has no place in a study; set it in the environment")
+                    del value[key]  # its value is to appear nowhere, other messages included
+                else:
+                    self._refuse_secrets(value[key], place)
+        elif isinstance(value, str) and HUB_TOKEN.search(value):
+            self._say(path, "holds what looks like a Hub token; set it in the environment (HF_TOKEN)")
+
+    def _refuse_unknown_keys(self) -> None:
+        inner = {item.name: key for key, cls in SECTIONS.items() for item in dataclasses.fields(cls)}
+        for key in self.raw:
+            if key in KEYS:
+                continue
+            homes = [f"{section}.{key}" for section, cls in SECTIONS.items() if key in _fields(cls)]
+            hint = f"it belongs into {' or '.join(homes)}" if key in inner else nearest(key, KEYS)
+            self._say(key, f"unknown key (its value: {shown(self.raw[key])}); {hint}")
+
+    def _check_name(self, name: Any, path: str) -> bool:
+        if isinstance(name, str) and NAME.fullmatch(name):
+            return True
+        self._say(path, f"{shown(name)} is no name; expected 1 to 64 of A-Z a-z 0-9 . _ - without a dot in front")
+        return False
+
+    def _one_of(self, key: str, default: str, known: Iterable[str]) -> str:
+        value = self._given(key, default)
+        if isinstance(value, str) and value in known:
+            return value
+        self._say(key, f"{shown(value)} is not known; {nearest(str(value), known)}")
+        return default
+
+    def _section(self, key: str, cls: type, preset: str) -> Any:
+        given = self._given(key, {})
+        if isinstance(given, dict):
+            given = PRESETS[preset].get(key, {}) | given
+        return build(cls, given, key, self.problems)
+
+    def _named(self, key: str, cls: type, here: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+        """The entries of `encoders` or `datasets`: a `cls` each, or `{generated: ...}`."""
+        given = self._given(key, {})
+        if not isinstance(given, dict):
+            self._say(key, f"{shown(given)} is not allowed; expected names, each with keys and values")
+            return {}
+        made: dict[str, Any] = {}
+        for name, entry in given.items():
+            path = f"{key}.{name}"
+            if self._check_name(name, path):
+                generated = isinstance(entry, dict) and "generated" in entry
+                value = here(entry) if isinstance(entry, dict) else entry
+                # an entry that is wrong still counts as declared, or each pair that names it would be wrong too
+                made[name] = build(Generated if generated else cls, value, path, self.problems)
+        return made
+
+    def _encoder_here(self, entry: dict[str, Any]) -> dict[str, Any]:
+        path = entry.get("path")
+        return entry | {"path": self._absolute(path)} if isinstance(path, str) else entry
+
+    def _dataset_here(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """File names made absolute; the names of Hub splits, addresses and `mlm: instance` are none."""
+        files = {key: entry[key] for key in DATA_FILES if isinstance(entry.get(key), str)}
+        for key, value in files.items():
+            if value.startswith(("http://", "https://")) or (value == "instance" and key == "mlm"):
+                continue
+            if key == "mlm" or entry.get("hub") is None:
+                entry = entry | {key: self._absolute(value)}
+        return entry
+
+    def _absolute(self, path: str) -> str:
+        return os.path.abspath(self.folder / Path(path).expanduser())
+
+    def _pairs(self, encoders: Mapping[str, Any], datasets: Mapping[str, Any]) -> tuple[Pair, ...]:
+        given = self._given("pairs", [{"encoder": e, "dataset": d} for e in encoders for d in datasets])
+        if not isinstance(given, list) or not given:
+            self._say("pairs", "at least one is needed, such as {encoder: bert-base, dataset: acl-arc}")
+            return ()
+        pairs: list[Pair] = []
+        for index, entry in enumerate(given):
+            path = f"pairs[{index}]"
+            pair = build(Pair, entry, path, self.problems)
+            if pair is None:
+                continue
+            for kind, name, known in (
+                ("encoder", pair.encoder, dict.fromkeys([*encoders, *ENCODERS])),
+                ("dataset", pair.dataset, dict.fromkeys([*datasets, *DATASETS])),
+            ):
+                if name not in known:
+                    self._say(f"{path}.{kind}", f"{shown(name)} is no {kind}; {nearest(name, known)}")
+            if (pair.encoder, pair.dataset) in [(other.encoder, other.dataset) for other in pairs]:
+                self._say(path, f"{pair.encoder} with {pair.dataset} is there already; keep one")
+            own = {name: value for name in ("gpu", "cpu") if (value := getattr(pair, name)) is not None}
+            build(Resources, own, path, self.problems)
+            pairs.append(pair)
+        return tuple(pairs)
+
+    def _list_of(self, key: str, known: Mapping[str, Any]) -> tuple[str, ...] | None:
+        given = self.raw.get(key)
+        if given is None:
+            return None
+        if not isinstance(given, list) or not given:
+            self._say(key, f"{shown(given)} is not allowed; expected a list with some of {', '.join(known)}")
+            return None
+        for index, name in enumerate(given):
+            if not isinstance(name, str) or name not in known:
+                self._say(f"{key}[{index}]", f"{shown(name)} is not known; {nearest(str(name), known)}")
+            elif name in given[:index]:
+                self._say(f"{key}[{index}]", f"{name} is there already; keep one")
+        return tuple(map(str, given))
+
+    def _seeds(self) -> tuple[int, ...] | None:
+        given = self.raw.get("seeds")
+        if given is None:
+            return None
+        if isinstance(given, int) and not isinstance(given, bool) and 1 <= given <= SEED_LIMIT:
+            return tuple(range(given))
+        if not isinstance(given, list) or not given:
+            wanted = f"how many (from 1 to {SEED_LIMIT}), or a list such as [0, 1, 2]"
+            self._say("seeds", f"{shown(given)} is not allowed; expected {wanted}")
+            return None
+        for index, seed in enumerate(given):
+            if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < SEED_LIMIT:
+                wanted = f"a whole number from 0 to {SEED_LIMIT - 1}"
+                self._say(f"seeds[{index}]", f"{shown(seed)} is not allowed; expected {wanted}")
+            elif seed in given[:index]:
+                self._say(f"seeds[{index}]", f"{seed} is there already; keep one")
+        return tuple(given)
+
+    def _variants(self, settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """Dotted overrides by name, each tried on the study's own settings."""
+        given = self._given("variants", {})
+        if not isinstance(given, dict):
+            self._say("variants", f"{shown(given)} is not allowed; expected names, each with dotted keys and values")
+            return {}
+        made = {}
+        for name, overrides in given.items():
+            path = f"variants.{name}"
+            if not self._check_name(name, path):
+                continue
+            if not isinstance(overrides, dict) or not overrides:
+                wanted = "dotted keys and values, such as masking.weighting: surprisal"
+                self._say(path, f"{shown(overrides)} is not allowed; expected {wanted}")
+                continue
+            made[name] = _dotted(overrides)
+            overridden(settings, made[name], path, self.problems)
+        return made
+
+
+def _fields(cls: type) -> list[str]:
+    return [item.name for item in dataclasses.fields(cls)]
+
+
+def _dotted(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """{masking: {mean: 0.3}} and {masking.mean: 0.3} mean the same."""
+    flat: dict[str, Any] = {}
+    for key, value in overrides.items():
+        flat |= {f"{key}.{name}": inner for name, inner in value.items()} if isinstance(value, dict) else {key: value}
+    return flat

@@ -1,0 +1,169 @@
+"""What a run says while it works: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
+from rich.table import Column, Table
+
+from study.status.progress import Cell, Counts, Progress
+
+EVERY = 30.0  # seconds between two summaries where there is no terminal
+PER_SECOND = 2  # times that a terminal is drawn anew
+NUMBER = 4  # columns of a number of trials
+NARROW = 60  # columns of a terminal below which bars and times are left out
+
+
+class Reporter(Protocol):
+    """Takes events; never fails and never prints a carriage return into a log."""
+
+    def say(self, line: str) -> None:
+        """One event, one line."""
+        ...
+
+    def step(self, stage: str, done: int, total: int) -> None:
+        """`done` of `total` parts of a stage are finished."""
+        ...
+
+    def follow(self, progress: Progress) -> None:
+        """Tell `progress` of the stages from now on, and show its cells where there is room for them."""
+        ...
+
+
+class PlainReporter:
+    """Lines. Steps of a stage are summed up at most every EVERY seconds, and when the stage ends."""
+
+    def __init__(self) -> None:
+        self._started: dict[str, float] = {}
+        self._last = -EVERY
+        self._progress: Progress | None = None
+
+    def say(self, line: str) -> None:
+        print(line, flush=True)
+
+    def step(self, stage: str, done: int, total: int) -> None:
+        if self._progress is not None:
+            self._progress.stage(stage, done, total)
+        now = time.monotonic()
+        started = self._started.setdefault(stage, now)
+        if done == total or now - self._last >= EVERY:
+            self._last = now
+            spent = now - started
+            rest = f", about {spent / done * (total - done):.0f} s left" if 0 < done < total and spent else ""
+            print(f"{stage}: {done}/{total}{rest}", flush=True)
+
+    def follow(self, progress: Progress) -> None:
+        self._progress = progress
+
+
+class LiveReporter:
+    """A bar per stage and a row per cell, under the lines of the events."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars = Bars(*_columns(console.width), console=console)
+        self._stages: dict[str, TaskID] = {}
+        self._progress: Progress | None = None
+
+    def say(self, line: str) -> None:
+        self._console.print(line, highlight=False, markup=False)
+
+    def step(self, stage: str, done: int, total: int) -> None:
+        if self._progress is not None:
+            self._progress.stage(stage, done, total)
+        if stage not in self._stages:
+            self._stages[stage] = self._bars.add_task(stage, total=total)
+        self._bars.update(self._stages[stage], completed=done, total=total)
+
+    def follow(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def picture(self) -> RenderableType:
+        """What stands under the lines now."""
+        counts = self._progress.counts() if self._progress is not None else {}
+        room = self._console.height - len(self._stages) - 4  # two lines of the table's own, one of text, one free
+        return Group(self._bars, cell_table(counts, self._console.width, room)) if counts else self._bars
+
+
+def _columns(width: int) -> list[ProgressColumn]:
+    """Of a stage's bar; a narrow terminal has room for the numbers alone."""
+    name = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
+    if width < NARROW:
+        return [name, MofNCompleteColumn(), TimeElapsedColumn()]
+    return [SpinnerColumn(), name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
+
+
+def cell_table(counts: Mapping[Cell, Counts], width: int, room: int) -> Table:
+    """A row per cell. Where there is no room for all: those at work first, then those with something left.
+
+    `width`, `room`: columns and rows that it may take, its header apart. Long names lose their beginning: the method
+    is at the end.
+    """
+    rank = {
+        cell: (not count.running, not count.left, not count.failed, place)
+        for place, (cell, count) in enumerate(counts.items())
+    }
+    shown = set(sorted(counts, key=rank.__getitem__)[: max(1, room)])
+    table = Table(box=None, padding=(0, 1), pad_edge=False)
+    hidden = len(counts) - len(shown)
+    head = f"cell ({hidden} more)" if hidden else "cell"
+    states = ("done", "now", "fail", "left")
+    rest = max(8, width - len(states) * (NUMBER + 2) - 1)  # two blanks before each number
+    table.add_column(head, no_wrap=True, overflow="ellipsis", max_width=rest)
+    for name in states:
+        table.add_column(name, justify="right", no_wrap=True, min_width=NUMBER)
+    for cell, count in counts.items():
+        if cell in shown:
+            style = "bold" if count.running else "dim" if not count.left else ""
+            table.add_row(
+                _shortened(cell, rest), *map(str, (count.done, count.running, count.failed, count.left)), style=style
+            )
+    return table
+
+
+def _shortened(cell: Cell, width: int) -> str:
+    """The name of a cell in so many columns."""
+    parts = [part for part in cell if part]
+    whole, close = " / ".join(parts), "/".join(parts)
+    return whole if len(whole) <= width else close if len(close) <= width else "…" + close[1 - width :]
+
+
+@contextmanager
+def reporter() -> Iterator[Reporter]:
+    """The reporter that suits where the output goes."""
+    if not sys.stdout.isatty():
+        yield PlainReporter()
+        return
+    console = Console()
+    live = LiveReporter(console)
+    with Live(get_renderable=live.picture, console=console, refresh_per_second=PER_SECOND):
+        yield live
+
+
+@contextmanager
+def followed(root: Path, reporter: Reporter) -> Iterator[Progress]:
+    """The progress of one run, shown by its reporter; its last word is an error unless `close` has said another."""
+    progress = Progress(root)
+    try:
+        reporter.follow(progress)
+        yield progress
+    finally:
+        progress.close("ended by an error")

@@ -1,0 +1,100 @@
+"""The command that runs one trial of a study alone, and nothing else. It is tried on the plan before it is told."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from l3masking.errors import InputError
+from study.plan.grid import make_plan, narrow
+from study.plan.resolved import Resolved, pinned
+from study.space.reader import read_space
+from study.space.spec import SECTIONS, StudySpec, plain
+from study.space.yaml import parse_yaml
+
+NAMED = ("encoders", "datasets", "variants")  # whose entries may be set one by one
+WHOLE = ("search", "pairs")  # whose keys hold dots, or which are lists
+
+
+def repeat_command(
+    root: Path, resolved: Resolved, who: Mapping[str, Any], trajectory: str, settings: Mapping[str, Any], out: Path
+) -> str | None:
+    """`l3study run ...` for the training with this key, into the folder `out`; None where none does it any more.
+
+    `who`: encoder, dataset, method, variant and seed. What the copied space file does not say (--set of the run,
+    relative paths, pinned commits) is said by --set.
+    """
+    space = root / "space.yaml"
+    try:
+        given = read_space(space)
+    except InputError:
+        return None  # a path that was relative elsewhere, or a key of an earlier version
+    sets = differences(given, resolved.spec)
+    for more in ([], _own(resolved.spec, who, settings)):
+        variant = None if more else who["variant"]
+        only = f"encoder={who['encoder']},dataset={who['dataset']},method={who['method']}"
+        only += f",variant={variant or 'plain'},seed={who['seed']}"
+        if _runs(space, [*sets, *more], only, resolved, trajectory):
+            words = ["l3study", "run", str(space), "--out", str(out)]
+            words += [word for text in (*sets, *more) for word in ("--set", text)]
+            return shlex.join([*words, "--only", only])
+    return None
+
+
+def _runs(space: Path, sets: list[str], only: str, resolved: Resolved, trajectory: str) -> bool:
+    """Whether a run under these words trains what is wanted, and nothing else."""
+    try:
+        spec = pinned(read_space(space, sets), resolved)
+        chosen = narrow(make_plan(spec, resolved.identities), [only])
+    except InputError:
+        return False
+    return [trial.trajectory for trial in chosen] == [trajectory]
+
+
+def _own(spec: StudySpec, who: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    """--set texts that make the plain row what the training was: for one of earlier settings."""
+    now = {name: plain(getattr(spec, name)) for name in SECTIONS} | {"precision": spec.precision}
+    texts = [f"seeds=[{who['seed']}]", "variants={}", "search=null"]
+    for section, values in settings.items():
+        if not isinstance(values, Mapping):
+            texts += [f"{section}={written(values)}"] if values != now.get(section) else []
+            continue
+        for name, value in values.items():
+            if value != now.get(section, {}).get(name):
+                texts.append(f"{section}.{name}={written(value)}")
+    return texts
+
+
+def differences(given: StudySpec, wanted: StudySpec) -> list[str]:
+    """--set texts that make the one study the other."""
+    before, after = given.resolved(), wanted.resolved()
+    texts: list[str] = []
+    for key, value in after.items():
+        if value == before[key]:
+            continue
+        if key in NAMED and value.keys() == before[key].keys() and all(_alike(value[n], before[key][n]) for n in value):
+            for name, entry in value.items():
+                texts += [f"{key}.{name}.{k}={written(v)}" for k, v in entry.items() if v != before[key][name][k]]
+        elif isinstance(value, dict) and key not in (*NAMED, *WHOLE):
+            texts += [f"{key}.{k}={written(v)}" for k, v in value.items() if v != before[key][k]]
+        else:
+            texts.append(f"{key}={written(value)}")
+    return texts
+
+
+def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return one.keys() == other.keys()
+
+
+def written(value: Any) -> str:
+    """A value as YAML on one line; texts without quotes where that is the same."""
+    if isinstance(value, str):
+        try:
+            read, problems = parse_yaml(value, "")
+        except InputError:
+            return json.dumps(value)
+        return value if read == value and not problems else json.dumps(value)
+    return json.dumps(value)

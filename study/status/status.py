@@ -1,0 +1,181 @@
+"""How far a study is: trials by state, what runs now, when it may be done, and why trials failed."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from study.estimate.sizes import data_sizes
+from study.estimate.summary import Summary, describe, summarize
+from study.estimate.times import Estimate, Times, duration, estimate, local_slots
+from study.estimate.timing_file import read_calibration
+from study.plan.grid import left, make_plan
+from study.plan.trials import Trial
+from study.results.gather import planned
+from study.status.console import cell_table
+from study.status.progress import Cell, Counts, View, read_view
+from study.store.briefs import briefs
+from study.store.store import Store
+
+REDRAW = 5.0  # seconds between two looks at a study that is watched
+PLAIN = 30.0  # the same where there is no terminal
+SHARE = 10  # a look that takes longer than a tenth of that makes the pause so many times as long
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """A study's state at one moment."""
+
+    summary: Summary
+    view: View | None  # of the last run; None where none has said anything
+    alive: bool  # whether its driver is at work
+    now: float  # seconds since the epoch
+    counts: Mapping[Cell, Counts]  # trials by state
+    estimate: Estimate  # of what is left, what runs now considered
+    running: Sequence[tuple[Trial, float, float | None]]  # with seconds since the start, and seconds it may take
+    failures: Sequence[Mapping[str, Any]]  # of what is planned, not running and not done
+
+    @property
+    def totals(self) -> Counts:
+        """Of all cells."""
+        return Counts(*(sum(part) for part in zip(*self.counts.values(), strict=True))) if self.counts else NOTHING
+
+
+NOTHING = Counts(0, 0, 0, 0)
+
+
+def look(root: Path, now: float | None = None) -> Standing:
+    """Read a study's folder; InputError where it holds no study. `now`: seconds since the epoch."""
+    now = time.time() if now is None else now
+    spec, identities = planned(root)
+    store, trials = Store(root), make_plan(spec, identities)
+    records = briefs(store)
+    open_trials = left(trials, {record.key for record in records})
+    view = read_view(root)
+    alive = view is not None and view.alive(now)
+    since = {entry.key: max(0.0, now - entry.since) for entry in view.running} if view and alive else {}
+    sizes, calibration = data_sizes(spec), read_calibration(root, spec.resources_of)
+    # a driver on a cluster has more places than this machine
+    places = view.most if view and alive and view.most else local_slots(spec.resources)
+    times = Times(trials, records, calibration=calibration, sizes=sizes)
+    keys = {key: trial.trajectory for trial in open_trials for key in trial.keys.values()}
+    failures = [f for f in store.failures() if f["key"] in keys and keys[f["key"]] not in since]
+    running = [trial for trial in open_trials if trial.trajectory in since]
+    return Standing(
+        summary=summarize(spec, trials, records, slots=places, sizes=sizes, calibration=calibration),
+        view=view,
+        alive=alive,
+        now=now,
+        counts=_counts(trials, open_trials, since, {keys[failure["key"]] for failure in failures}),
+        estimate=estimate(open_trials, times, slots=places, running=since),
+        running=[(trial, since[trial.trajectory], times.of(trial).seconds) for trial in running],
+        failures=failures,
+    )
+
+
+def _counts(
+    trials: Sequence[Trial], open_trials: Iterable[Trial], running: Mapping[str, float], failed: set[str]
+) -> dict[Cell, Counts]:
+    """Each trial in one state: a failed one that is tried again is running."""
+    unfinished = {trial.trajectory for trial in open_trials}
+    found: dict[Cell, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    for trial in trials:
+        key = trial.trajectory
+        state = 0 if key not in unfinished else 1 if key in running else 2 if key in failed else 3
+        found[trial.cell][state] += 1
+    return {cell: Counts(*numbers) for cell, numbers in found.items()}
+
+
+def status_lines(standing: Standing, root: Path) -> list[str]:
+    """All there is to say, cells and failures included."""
+    lines = [describe(standing.summary, root=root), "", *work_lines(standing)]
+    for failure in standing.failures:
+        cell = [str(failure[name]) for name in ("encoder", "dataset", "method", "variant") if failure[name]]
+        place = f"{' / '.join(cell)} / seed {failure['seed']} / {failure['objective']}"
+        attempts = failure.get("attempts", 1)
+        lines.append(f"FAILED {place}: {failure['reason']} ({attempts} attempt{'s' * (attempts != 1)})")
+    if standing.failures:
+        lines.append("the same `l3study run` tries them again")
+    return lines
+
+
+def work_lines(standing: Standing) -> list[str]:
+    """Who is at work, how many trials are in which state, what runs and when it may be over."""
+    lines = [driver_line(standing), totals_line(standing)]
+    for trial, elapsed, seconds in standing.running:
+        name = " / ".join(part for part in (*trial.cell, f"seed {trial.seed}") if part)
+        of = f" of about {duration(seconds)}" if seconds is not None else ""
+        lines.append(f"running {name}: {duration(elapsed)}{of} ({trial.trajectory[:12]})")
+    return lines
+
+
+def driver_line(standing: Standing) -> str:
+    """Whether somebody works on the study, and since when nothing was heard of it."""
+    view = standing.view
+    if view is None:
+        return "not running, and no run has left a word here"
+    who = f"process {view.pid} on {view.host}"
+    heard = f"last word {duration(max(0.0, standing.now - view.updated))} ago"
+    if standing.alive:
+        stage = f", {view.stage['name']} {view.stage['done']}/{view.stage['total']}" if view.stage else ""
+        return f"running for {duration(max(0.0, standing.now - view.started))} ({who}){stage}, {heard}"
+    if view.state == "running":
+        return f"not running: {who} ended without a word ({heard}); the same `l3study run` continues"
+    return f"not running: the last run ({who}) {view.state}, {heard}"
+
+
+def totals_line(standing: Standing) -> str:
+    """ "trials: 5 done, 1 failed, 2 running, 4 waiting; about 12 min left, until 15:42"."""
+    done, running, failed, waiting = standing.totals
+    line = f"trials: {done} done, {failed} failed, {running} running, {waiting} waiting"
+    seconds = standing.estimate.seconds
+    if not standing.alive or not done + running + failed + waiting > done:
+        return line
+    if seconds is None:
+        return f"{line}; time left unknown"
+    return f"{line}; about {duration(seconds)} left, until {datetime.fromtimestamp(standing.now + seconds):%H:%M}"
+
+
+def watch(root: Path, console: Console, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Show a study until nobody works on it any more: drawn anew on a terminal, a line now and then elsewhere."""
+    standing = look(root)
+    if console.is_terminal:
+        with Live(console=console, auto_refresh=False) as live:
+            while True:
+                live.update(picture(standing, console), refresh=True)
+                if not standing.alive:
+                    break
+                standing = _again(root, REDRAW, sleep)
+        return
+    while standing.alive:
+        print(f"{datetime.fromtimestamp(standing.now):%H:%M:%S} {totals_line(standing)}", flush=True)
+        standing = _again(root, PLAIN, sleep)
+    print("\n".join(status_lines(standing, root)), flush=True)
+
+
+def _again(root: Path, pause: float, sleep: Callable[[float], None]) -> Standing:
+    """The next look. Reading thousands of records takes a while, and is then done less often."""
+    sleep(pause)
+    started = time.monotonic()
+    standing = look(root)
+    sleep(max(0.0, SHARE * (time.monotonic() - started) - pause))
+    return standing
+
+
+def picture(standing: Standing, console: Console) -> RenderableType:
+    """What a terminal shows of a study: as much of it as there is room for."""
+    lines = work_lines(standing)
+    reasons = dict.fromkeys(str(failure["reason"]) for failure in standing.failures)
+    lines += [f"failed: {reason}" for reason in list(reasons)[:3]]
+    room = console.height - len(lines) - 3  # two lines of the table's own, and one that stays free
+    text = [Text(line, no_wrap=True, overflow="ellipsis") for line in lines]
+    return Group(cell_table(standing.counts, console.width, room), *text)

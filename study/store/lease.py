@@ -1,0 +1,91 @@
+"""Who works at a URL: one small file there that its holder writes again and again.
+
+No clocks are compared. A newcomer who finds a lease waits a while and reads it again: a holder that lives has changed
+it in the meantime, a dead one has not, and its lease is taken over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from l3masking.errors import EnvironmentFault, InputError
+from study.store.remote import Remote
+from study.store.whole_files import canonical
+
+NAME = ".lease"
+BEAT = 10.0  # seconds between two writes of the holder
+PATIENCE = 3.5  # beats that a newcomer waits for a sign of life
+
+
+@contextlib.contextmanager
+def lease(remote: Remote) -> Iterator[None]:
+    """Hold the lease of a URL. InputError where somebody else holds it and lives.
+
+    A convenience, no proof: two newcomers within the same moment may both get it. Records come out right even then.
+    """
+    _wait_for_holder(remote)
+    mine = {"id": uuid.uuid4().hex, "host": socket.gethostname(), "pid": os.getpid(), "beat": 0}
+    remote.write(NAME, canonical(mine))
+    over = threading.Event()
+    thread = threading.Thread(target=_beat, args=(remote, mine, over), name="lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        with contextlib.suppress(EnvironmentFault):  # left there, it is seen to be dead by the next run
+            if _read(remote).get("id") == mine["id"]:
+                remote.remove(NAME)
+
+
+def _beat(remote: Remote, mine: dict[str, Any], over: threading.Event) -> None:
+    while not over.wait(BEAT):
+        mine["beat"] += 1
+        with contextlib.suppress(EnvironmentFault):  # a URL that is away for a while stops no study
+            remote.write(NAME, canonical(mine))
+
+
+def _wait_for_holder(remote: Remote) -> None:
+    found = _read(remote)
+    if not found or _dead_here(found):
+        return
+    holder = f"process {found.get('pid')} on {found.get('host')}"
+    warnings.warn(f"{remote.url}: {holder} works there, or did; looking for {PATIENCE * BEAT:.0f} s", stacklevel=3)
+    time.sleep(PATIENCE * BEAT)
+    again = _read(remote)
+    if again and again != found:
+        raise InputError(
+            f"{remote.url}: another run works on this study ({holder}); wait for it, or choose another --out"
+        )
+
+
+def _dead_here(found: dict[str, Any]) -> bool:
+    """Whether the holder was a process of this machine that is gone."""
+    pid = found.get("pid")
+    if found.get("host") != socket.gethostname() or not isinstance(pid, int):
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        pass  # somebody else's, but alive
+    return False
+
+
+def _read(remote: Remote) -> dict[str, Any]:
+    try:
+        value = json.loads(remote.read(NAME) or b"{}")
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

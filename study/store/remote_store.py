@@ -1,0 +1,246 @@
+"""A study that is kept at a URL and worked on in a copy on this machine.
+
+The URL is what lasts; every process that works on the study has a copy of the parts it needs, and so no two machines
+need to share a folder. A record, a failure and a part of the scores are put at the URL by the process that made them,
+before the trial counts as done; tables, figures and the MLflow database follow at the end of a run.
+
+What somebody else has put at the URL wins over the copy. What is in the copy alone, or was changed here since it was
+last equal (a run was killed, or could not reach the URL), is put there by the next run on this machine. A file that
+had been put there and is gone was removed there on purpose: the copy of it is moved aside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import urllib.parse
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from l3masking.data.sources import cache_folder
+from l3masking.errors import EnvironmentFault
+from study.store.lease import lease
+from study.store.remote import Remote, check_url
+from study.store.seal import DamagedError, Record, unseal
+from study.store.store import Store
+from study.store.whole_files import check_key, write_atomic
+
+# written once and named by key or content, so that what is there already need not be fetched again
+ONCE = re.compile(r"(.*/)?(records|conflicts|models)/.+|(.*/)?scores/.+\.parquet")
+RESULTS = re.compile(r"(.*/)?(records|failures|conflicts)/[^/]+")  # what other machines finish while a run goes on
+ON_DEMAND = re.compile(r"(.*/)?(scores/.+\.parquet|models/.+)")  # large; fetched where they are needed
+NEVER = re.compile(r"(.*/)?(\.|quarantine/).*|.+\.(lock|db-journal|db-wal|db-shm)")  # of one machine alone; hidden
+HALF = ("-journal", "-wal", "-shm")  # behind the name of an SQLite file: what its next reader takes back or adds
+PUT = ".put"  # what copy and URL had in common last: "<digest> <name>" per line, later lines over earlier ones
+GONE = ".gone"  # copies of what was removed there
+
+
+def copy_of(url: str) -> Path:
+    """Where this machine keeps its copy of a URL: below the cache directory, one folder per part of the URL."""
+    protocol, _, rest = check_url(url).partition("://")
+    return cache_folder().joinpath(
+        "copies", protocol, *(urllib.parse.quote(part, safe="@=+") for part in rest.split("/") if part)
+    )
+
+
+class RemoteStore(Store):
+    """As a Store, for a study at a URL. EnvironmentFault where the URL cannot be read or written."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(copy_of(url))
+        self.remote = Remote(url)
+        self._equal: dict[
+            str, tuple[int, int] | None
+        ] = {}  # name -> size and time of the copy when it was last as at the URL
+
+    @property
+    def place(self) -> str:
+        """The URL."""
+        return self.remote.url
+
+    def score_place(self, key: str) -> str:
+        """URL of the score shards of `key`."""
+        return f"{self.place}/scores/{check_key(key)}"
+
+    def read(self, key: str) -> Record | None:
+        """As Store.read; a record that the copy lacks is asked for at the URL."""
+        found = super().read(key)
+        return super().read(key) if found is None and self._fetch_record(key) else found
+
+    def failure(self, key: str) -> Record | None:
+        """As Store.failure; the URL is asked first."""
+        content = self.remote.read(f"failures/{check_key(key)}.json")
+        if content is not None:
+            write_atomic(self._path("failures", key), content)
+        return super().failure(key)
+
+    def commit(self, record: Record) -> None:
+        """As Store.commit; durable at the URL when this returns. A record that is there already came first."""
+        key = check_key(record.get("key"))
+        there = self._fetch_record(key)
+        super().commit(record)
+        if not there:
+            self._put(f"records/{key}.json")
+
+    def fail(self, failure: Record) -> None:
+        """As Store.fail, at the URL as well."""
+        key = check_key(failure.get("key"))
+        if not self._fetch_record(key):
+            super().fail(failure)
+            self.push(f"failures/{key}.json")
+
+    def clear_failure(self, key: str) -> None:
+        """As Store.clear_failure, at the URL as well."""
+        super().clear_failure(key)
+        self.remote.remove(f"failures/{check_key(key)}.json")
+
+    def pull(self) -> None:
+        """Fetch records, failures and conflicts that other machines have put at the URL since."""
+        there = self.remote.names()
+        self._fetch([name for name in there if RESULTS.fullmatch(name) and not self._has(name)])
+
+    def push(self, under: str = "") -> None:
+        """Put every file at `under`, or below it, at the URL that is not known to be there as it is here."""
+        start = self.root / under
+        for path in [start] if start.is_file() else sorted(start.rglob("*")):
+            name = path.relative_to(self.root).as_posix()
+            known = _apart(path, name) or self._equal.get(name) == _stamp(path)
+            if not known and path.is_file() and not path.is_symlink():
+                self._put(name)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """As Store.lock, here and by a lease at the URL. The copy is brought up to date, and put there at the end.
+
+        The lease is as good as the backend: two runs that begin within the same second may both get it. As with the
+        lock, that costs double work and no record.
+        """
+        with super().lock(), lease(self.remote):
+            self.refresh()
+            self.push()  # what could not be put there by an earlier run
+            ended = False
+            try:
+                yield
+                ended = True
+            finally:
+                self._put_all(ended)
+
+    def refresh(self) -> None:
+        """Bring the copy up to date; no run may work on it meanwhile. What only the copy has stays."""
+        there, common = self.remote.names(), self._common()
+        self._equal.clear()
+        gone = [name for name in sorted(common.keys() - there.keys()) if self._has(name)]
+        for name in gone:
+            self._set_aside(name)
+        if any(ONCE.fullmatch(name) for name in gone):  # the rest is made anew, and a failure goes with its success
+            warnings.warn(f"files of {self.place} were removed there; copies are in {self.root / GONE}", stacklevel=2)
+        known = "".join(f"{common[name]} {name}\n" for name in there if name in common)
+        write_atomic(self.root / PUT, known.encode())
+        for name in [name for name in there if ONCE.fullmatch(name) and self._has(name)]:
+            if name not in common and name.startswith("records/"):  # made on two machines
+                self._fetch_record(Path(name).stem)
+            self._equal[name] = _stamp(self.root / name)
+        self._fetch([name for name in there if name not in self._equal and not ON_DEMAND.fullmatch(name)], common)
+
+    def _put_all(self, ended: bool) -> None:
+        try:
+            self.push()
+        except EnvironmentFault as fault:
+            message = f"{fault}; all of the study is in {self.root}, and the next run on this machine puts it there"
+            if ended:
+                raise EnvironmentFault(message) from fault
+            warnings.warn(message, stacklevel=3)  # what ended the run is on its way to the user
+
+    def _fetch_record(self, key: str) -> bool:
+        """Bring the record of `key` from the URL into the copy; whether there is one that verifies.
+
+        Where both have one and they differ, that of the URL came first: the copy's goes to conflicts/.
+        """
+        name, path = f"records/{key}.json", self._path("records", key)
+        content = self.remote.read(name)
+        if content is None:
+            if self._has(name) and name in self._common():
+                self._set_aside(name)
+            return False
+        try:
+            there = unseal(content, key)
+        except DamagedError:
+            return False  # a whole one takes its place as soon as there is one
+        here = super().read(key)
+        if here is not None and here["checksum"] != there["checksum"]:
+            self._keep_conflict(there, here)
+        if here is None or here["checksum"] != there["checksum"]:
+            write_atomic(path, content)
+        self._agree(name, _digest(content), _stamp(path))
+        return True
+
+    def _keep_conflict(self, present: Record, newcomer: Record) -> None:
+        super()._keep_conflict(present, newcomer)
+        self.push("conflicts")
+
+    def _fetch(self, names: list[str], common: Mapping[str, str] | None = None) -> None:
+        """Bring files into the copy, but for those that only this machine has changed since they were `common`."""
+        for name, content in self.remote.read_all(names):
+            path, digest = self.root / name, _digest(content)
+            if path.is_file() and (common or {}).get(name) == digest:
+                if _digest(path.read_bytes()) == digest:
+                    self._equal[name] = _stamp(path)
+                continue
+            for suffix in HALF:  # it belongs to the file that is replaced now
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+            write_atomic(path, content)
+            self._agree(name, digest, _stamp(path))
+
+    def _put(self, name: str) -> None:
+        path = self.root / name
+        stamp = _stamp(path)  # before: a change in between is put again
+        try:
+            digest = _digest(path.read_bytes())
+            self.remote.write_file(name, path)
+        except (FileNotFoundError, EnvironmentFault):
+            if path.is_file():
+                raise
+            return  # removed in the meantime
+        self._agree(name, digest, stamp)
+
+    def _agree(self, name: str, digest: str, stamp: tuple[int, int] | None) -> None:
+        """Note that a file of the copy is as at the URL."""
+        self._equal[name] = stamp
+        self.root.mkdir(parents=True, exist_ok=True)
+        with open(self.root / PUT, "ab") as stream:
+            stream.write(f"{digest} {name}\n".encode())
+
+    def _common(self) -> dict[str, str]:
+        """Name -> digest, when the copy of a file was last as at the URL."""
+        with contextlib.suppress(FileNotFoundError):
+            lines = (self.root / PUT).read_text().splitlines()
+            return {name: digest for digest, _, name in (line.partition(" ") for line in lines)}
+        return {}
+
+    def _set_aside(self, name: str) -> None:
+        target = self.root / GONE / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(self.root / name, target)
+
+    def _has(self, name: str) -> bool:
+        return (self.root / name).is_file()
+
+
+def _apart(path: Path, name: str) -> bool:
+    """Whether a file is of this machine alone, or a database in the middle of a change."""
+    return bool(NEVER.fullmatch(name)) or path.with_name(path.name + HALF[0]).exists()
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    with contextlib.suppress(FileNotFoundError):
+        status = path.stat()
+        return status.st_size, status.st_mtime_ns
+    return None

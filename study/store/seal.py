@@ -1,0 +1,80 @@
+"""A record as bytes with its checksum, and back only where they agree.
+
+The deterministic part comes first, in canonical form, and `checksum` and `run` come last. So the checksum of a file
+that `seal` made is that of its first bytes, and reading thousands of records costs one parse each. A file that was
+laid out otherwise (indented by hand, say) is brought into canonical form again before its checksum is judged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from study.store.whole_files import canonical
+
+SCHEMA = 1  # of a record; part of every trial's key
+APART = ("checksum", "run")  # all the rest is deterministic
+SEAM = b',"checksum":"'
+Record = dict[str, Any]
+
+
+class DamagedError(Exception):
+    """Why a file is not what its name promises."""
+
+
+def checksum(record: Record) -> str:
+    """32 hexadecimal digits over everything but `run` and `checksum`; ValueError where it holds a NaN or infinity."""
+    return _digest(canonical({name: value for name, value in record.items() if name not in APART}))
+
+
+def seal(record: Record) -> bytes:
+    """The bytes of `record` with its checksum; ValueError where it holds a NaN or an infinity."""
+    body = canonical({name: value for name, value in record.items() if name not in APART})
+    end = {"checksum": _digest(body)} | ({"run": record["run"]} if "run" in record else {})
+    return body[:-1] + b"," + canonical(end)[1:]
+
+
+def unseal(raw: bytes, key: str) -> Record:
+    """The record in `raw`; DamagedError where it is torn, changed, of another schema, or not the record of `key`."""
+    record = _as_sealed(raw, key)
+    if record is None:
+        record = parse(raw, key)
+        try:
+            if record.get("checksum") != checksum(record):
+                raise DamagedError("its checksum does not match its content")
+        except (ValueError, RecursionError) as error:
+            raise DamagedError("holds a number that is not finite") from error
+    if record.get("schema") != SCHEMA:
+        raise DamagedError(f"schema {record.get('schema')!r}, this program reads {SCHEMA}")
+    return record
+
+
+def parse(raw: bytes, key: str) -> Record:
+    """The JSON object in `raw`, whose `key` must be `key`, else DamagedError; nothing else is checked."""
+    try:
+        value = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise DamagedError("not whole JSON") from error
+    if not isinstance(value, dict):
+        raise DamagedError("not a JSON object")
+    if value.get("key") != key:
+        raise DamagedError(f"holds the key {value.get('key')!r}")
+    return value
+
+
+def _as_sealed(raw: bytes, key: str) -> Record | None:
+    """The record where `raw` is laid out as `seal` does it and its checksum is right, else None."""
+    body, seam, _ = raw.rpartition(SEAM)
+    body += b"}"
+    try:
+        end = json.loads(b"{" + raw[len(body) :])
+    except (ValueError, RecursionError):
+        return None
+    if not seam or not end.keys() <= set(APART) or end["checksum"] != _digest(body):
+        return None
+    return {**parse(body, key), **end}
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()

@@ -1,0 +1,218 @@
+"""The records of a study on disk: one checksummed file per trial and objective, written once and never changed.
+
+A record that is present is complete; a trial without one is still to be done. Nothing else (a scheduler's state, the
+tracker) decides what is finished. Everything in a record but `run` is deterministic and stands under its checksum, so
+two writers of one key must agree: the first one's file stays, and a twin that differs is kept apart and reported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import filelock
+
+from l3masking.errors import EnvironmentFault, InputError
+from study.store.seal import APART, SCHEMA, DamagedError, Record, checksum, parse, seal, unseal
+from study.store.whole_files import Place, canonical, check_key, content_key, sweep, write_atomic, write_new
+
+__all__ = ["SCHEMA", "NondeterminismWarning", "QuarantineWarning", "Store", "check_key", "content_key", "write_atomic"]
+
+
+class QuarantineWarning(UserWarning):
+    """A file of the store could not be trusted and was moved to quarantine/."""
+
+
+class NondeterminismWarning(UserWarning):
+    """The same key was computed twice with different results."""
+
+
+class Store:
+    """The folder of one study. Reading creates nothing; writers create the folders that they need.
+
+    Every read verifies. A file that fails is moved to quarantine/ and named in a `QuarantineWarning`, and its trial
+    counts as not done.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+
+    @property
+    def place(self) -> Place:
+        """What opens this study again, in any process (study.store.remote.open_store): here its folder."""
+        return self.root
+
+    def records(self) -> list[Record]:
+        """All records that verify, sorted by key."""
+        return [record for key in self._keys("records") if (record := self.read(key)) is not None]
+
+    def read(self, key: str) -> Record | None:
+        """The record of `key`, or None where there is none that verifies."""
+        return self._load(self._path("records", key), unseal)
+
+    def has(self, key: str) -> bool:
+        """Whether the trial and objective of `key` are done."""
+        return self.read(key) is not None
+
+    def failure(self, key: str) -> Record | None:
+        """Why `key` failed last, or None."""
+        return self._load(self._path("failures", key), parse)
+
+    def failures(self) -> list[Record]:
+        """What failed and has not succeeded since, sorted by key."""
+        keys = [key for key in self._keys("failures") if not self._path("records", key).is_file()]
+        return [failure for key in keys if (failure := self._load(self._path("failures", key), parse)) is not None]
+
+    def commit(self, record: Record) -> None:
+        """Add the checksum and write the record, durably when this returns; a failure of the same key is cleared.
+
+        An equal record that is there already is left alone. A different one stays too: the newcomer goes to
+        conflicts/ with a `NondeterminismWarning`. ValueError where the record holds a NaN or an infinity.
+        """
+        key = check_key(record.get("key"))
+        if record.get("schema") != SCHEMA:
+            raise ValueError(f"record {key}: schema {record.get('schema')!r}, expected {SCHEMA}")
+        sealed = seal(record)
+        path = self._path("records", key)
+        try:
+            write_new(path, sealed)
+        except FileExistsError:
+            present = self.read(key)
+            if present is None:  # what was in the way did not verify; the reading has moved it aside
+                write_atomic(path, sealed)
+            elif present["checksum"] != checksum(record):
+                self._keep_conflict(present, record)
+        self.clear_failure(key)
+
+    def fail(self, failure: Record) -> None:
+        """Write down why a trial failed, over an earlier failure of it; nothing happens where a record exists."""
+        key = check_key(failure.get("key"))
+        if not self._path("records", key).is_file():
+            write_atomic(self._path("failures", key), canonical(failure))
+
+    def clear_failure(self, key: str) -> None:
+        """Forget that `key` failed, because it is to be tried again or has succeeded."""
+        self._path("failures", key).unlink(missing_ok=True)
+
+    def score_dir(self, key: str) -> Path:
+        """Where the score shards of `key` lie; not created here."""
+        return self.root / "scores" / check_key(key)
+
+    def score_place(self, key: str) -> Place:
+        """The same as a place, for other processes."""
+        return self.score_dir(key)
+
+    def pull(self) -> None:
+        """Take in what other machines have finished. Nothing to do for a folder, which they write to themselves."""
+
+    def push(self, under: str = "") -> None:
+        """Make the files below `under` last that were not written by this class. In a folder they do already."""
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the study for one run and remove what killed writers left; InputError where another run holds it.
+
+        The lock saves double work and nothing more: some network file systems grant it to everybody, and the records
+        come out right even then.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(self.root / ".lock", timeout=0)
+            lock.acquire()
+        except filelock.Timeout:
+            raise InputError(
+                f"{self.place}: another run works on this study ({self._holder()}); wait for it, or choose another "
+                "--out"
+            ) from None
+        except OSError as error:
+            raise EnvironmentFault(
+                f"{self.root}: cannot write here ({error.strerror}); choose another --out"
+            ) from error
+        holder = self.root / ".lock.holder"
+        try:
+            write_atomic(holder, canonical({"host": socket.gethostname(), "pid": os.getpid()}))
+            for folder in (self.root, *self.root.glob("*/"), *self.root.glob("scores/*/")):
+                sweep(folder)
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
+            lock.release()
+
+    def _holder(self) -> str:
+        try:
+            holder = json.loads((self.root / ".lock.holder").read_bytes())
+            return f"process {holder['pid']} on {holder['host']}"
+        except (OSError, ValueError, KeyError, TypeError):
+            return "its process is not known yet"
+
+    def _path(self, folder: str, key: str) -> Path:
+        return self.root / folder / f"{check_key(key)}.json"
+
+    def _keys(self, folder: str) -> list[str]:
+        """The keys of the files in `folder`; a file whose name is none is foreign and moved aside."""
+        keys = []
+        for path in sorted((self.root / folder).glob("[!.]*.json")):
+            try:
+                keys.append(check_key(path.stem))
+            except InputError:
+                self._quarantine(path, "its name is no key")
+        return keys
+
+    def _load(self, path: Path, verified: Callable[[bytes, str], Record]) -> Record | None:
+        try:
+            return verified(_bytes_of(path), path.stem)
+        except FileNotFoundError:
+            return None
+        except DamagedError as damage:
+            self._quarantine(path, str(damage))
+            return None
+
+    def _quarantine(self, path: Path, reason: str) -> None:
+        folder = self.root / "quarantine"
+        target, copies = folder / path.name, 0
+        while target.exists() or target.is_symlink():
+            copies += 1
+            target = folder / f"{path.name}.{copies}"
+        try:
+            folder.mkdir(exist_ok=True)
+            path.rename(target)
+            fate = f"moved to {target}"
+        except FileNotFoundError:
+            return  # another reader was quicker, and has said so
+        except OSError as error:
+            fate = f"cannot be moved to {folder} ({error.strerror})"
+        message = f"{path}: {reason}; {fate}, not used, and to be computed again"
+        warnings.warn(message, QuarantineWarning, stacklevel=2)
+
+    def _keep_conflict(self, present: Record, newcomer: Record) -> None:
+        key = newcomer["key"]
+        path = self.root / "conflicts" / f"{key}.{checksum(newcomer)}.json"
+        write_atomic(path, seal(newcomer))
+        names = sorted(present.keys() | newcomer.keys())
+        differ = [n for n in names if n not in APART and present.get(n) != newcomer.get(n)]
+        warnings.warn(
+            f"record {key} was computed twice and differs in {', '.join(differ)}; the first stays, the other is {path}",
+            NondeterminismWarning,
+            stacklevel=3,
+        )
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        with open(path, "rb", opener=_open_here) as stream:
+            return stream.read()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if path.is_symlink() or path.is_dir():
+            raise DamagedError("not a plain file") from error
+        raise EnvironmentFault(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _open_here(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)  # a link may lead out of the study, a pipe never ends

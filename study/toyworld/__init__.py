@@ -1,0 +1,1 @@
+"""The embedded default world: a generated language, a tiny encoder and a task whose truth is known."""

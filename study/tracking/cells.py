@@ -1,0 +1,176 @@
+"""What MLflow shows of the cells: their runs, the same as a table, and how they stand while the study goes on.
+
+Nothing here imports mlflow.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from l3masking.errors import InputError
+from study.results.aggregate import Cell, CellKey, Order, cell_key, cells
+from study.tracking.runs import (
+    CURRENT,
+    IDENTITY,
+    Entry,
+    Record,
+    RunView,
+    cell_name,
+    cell_tags,
+    finite,
+    flatten,
+    identity_params,
+)
+from study.tracking.views import Page
+
+if TYPE_CHECKING:
+    from study.plan.trials import Trial
+
+STATISTICS = ("mean", "std", "n", "failed", "wanted", "ci_low", "ci_high")
+"""Of the test metric; fractions and counts."""
+COLUMNS = (*IDENTITY, "objective", *STATISTICS, "epochs_to_best_mean", "epochs_to_stop_mean")
+"""Of the table."""
+BARE = (*IDENTITY, "key", "objective", "seed")
+"""Of a failure, for the tally."""
+KEPT = (*BARE, "test", "validation", "epochs_to_best", "epochs_to_stop")
+"""Of a record, for the tally: no predictions, no curves."""
+
+
+def cell_views(found: Iterable[Cell]) -> list[RunView]:
+    """One view per encoder × dataset × method × variant × mean; the objectives of a cell share its run.
+
+    Metrics: `test_<objective>_mean|_std|_n|_failed|_wanted|_ci_low|_ci_high` (fractions; sample standard deviation;
+    95 % interval) and `<objective>_epochs_to_best_mean|_epochs_to_stop_mean`. The bare `epochs_to_best_mean`,
+    `epochs_to_stop_mean` and `epochs_mean` (epochs trained: to the stop) are those of the first objective given.
+    """
+    grouped: dict[str, list[Cell]] = {}
+    for cell in found:
+        grouped.setdefault(cell_name(_identity(cell)), []).append(cell)
+    return [_cell_view(name, group) for name, group in grouped.items()]
+
+
+def table(found: Iterable[Cell]) -> str:
+    """The cells as JSON of the shape that MLflow's table viewer reads: `columns` and `data`."""
+    data = [[getattr(cell, name) for name in COLUMNS] for cell in found]
+    return json.dumps({"columns": list(COLUMNS), "data": data})
+
+
+class Places:
+    """Where the records of a plan belong: record key -> its cells (a found setting may be the declared one)."""
+
+    def __init__(self, trials: Iterable[Trial]) -> None:
+        self.homes: dict[str, list[CellKey]] = {}
+        for trial in trials:
+            for objective, key in trial.keys.items():
+                home = CellKey(**{name: getattr(trial, name) for name in IDENTITY}, objective=objective)
+                self.homes.setdefault(key, []).append(home)
+        self.wanted = Counter(home for homes in self.homes.values() for home in homes)
+
+    def placed(self, record: Record) -> Record:
+        """The record under a variant that the plan has it under; as it is where the plan does not know it."""
+        homes = self.homes.get(record["key"], [])
+        if not homes or cell_key(record) in homes:
+            return record
+        return {**record, **homes[0]._asdict()}
+
+
+class Tally:
+    """The records so far, as far as cells and the page need them: what the UI shows while the study goes on."""
+
+    def __init__(self, description: str = "", *, live: bool = True) -> None:
+        """`description`: of the study, Markdown. `live`: cells are to follow the records as they come."""
+        self._live = live
+        self.places: Places | None = None
+        self.changed = False  # since the last `views`
+        self._shown: list[CellKey] = []
+        self._description = description
+        self._records: dict[str, dict[str, Any]] = {}
+        self._failures: dict[str, dict[str, Any]] = {}
+        self._tried: dict[str, set[str]] = {}  # param of a search -> values, two at most
+
+    def plan(self, places: Places) -> None:
+        """Count the records of this plan from now on."""
+        self.places, self._shown, self.changed = places, list(places.wanted), self._live
+
+    def shown(self, found: Iterable[Cell]) -> None:
+        """What the tables show, in their order."""
+        self._shown = [cell.key for cell in found]
+
+    def add(self, entry: Entry) -> None:
+        """Take in a record or a failure."""
+        record = entry.record
+        if entry.role == "search":
+            for name, value in flatten(record.get("settings", {})).items():
+                values = self._tried.setdefault(name, set())
+                if len(values) < 2:
+                    values.add(value)
+            return
+        target, names = (self._failures, BARE) if "reason" in record else (self._records, KEPT)
+        target[record["key"]] = {name: record[name] for name in names}
+        self.changed = self._live
+
+    def page(self) -> Page:
+        """What the page of the study is made from."""
+
+        def names(part: str) -> tuple[Any, ...]:
+            return tuple(dict.fromkeys(getattr(cell, part) for cell in self._shown))
+
+        return Page(
+            description=self._description,
+            objectives=names("objective"),
+            methods=names("method"),
+            variants=names("variant") not in ((), (None,)),
+            searched=tuple(name for name, values in self._tried.items() if len(values) > 1),
+        )
+
+    def views(self) -> list[RunView]:
+        """The cells as they stand; none without a plan. What is not complete is RUNNING."""
+        self.changed = False
+        if self.places is None:
+            return []
+        records = list(self._of_plan(self._records))
+        order = Order(objective=list(dict.fromkeys(home.objective for home in self.places.wanted)))
+        try:
+            found = cells(records, self._of_plan(self._failures), self.places.wanted, order=order)
+        except InputError:
+            return []  # a record that cannot be averaged: the end of the run says which
+        return [replace(view, status="RUNNING") if view.status == "KILLED" else view for view in cell_views(found)]
+
+    def _of_plan(self, entries: Mapping[str, dict[str, Any]]) -> Iterable[dict[str, Any]]:
+        homes = self.places.homes if self.places else {}
+        return ({**entry, **home._asdict()} for key, entry in entries.items() for home in homes.get(key, ()))
+
+
+def _cell_view(name: str, group: Sequence[Cell]) -> RunView:
+    """Of one or more objectives of the same cell."""
+    metrics: dict[str, float | None] = {}
+    for cell in group:
+        for stat in STATISTICS:
+            metrics[f"test_{cell.objective}_{stat}"] = getattr(cell, stat)
+        metrics[f"{cell.objective}_epochs_to_best_mean"] = cell.epochs_to_best_mean
+        metrics[f"{cell.objective}_epochs_to_stop_mean"] = cell.epochs_to_stop_mean
+    first = group[0]
+    metrics |= {"epochs_to_best_mean": first.epochs_to_best_mean, "epochs_to_stop_mean": first.epochs_to_stop_mean}
+    metrics["epochs_mean"] = first.epochs_to_stop_mean
+    if any(cell.n + cell.failed < cell.wanted for cell in group):
+        status = "KILLED"  # stopped before the end; the next start goes on
+    else:
+        status = "FAILED" if any(cell.failed for cell in group) else "FINISHED"
+    identity = _identity(first)
+    return RunView(
+        role="cell",
+        key=name,
+        name=name,
+        tags={"role": "cell", CURRENT: "yes", **cell_tags(identity)},
+        status=status,
+        params=identity_params(identity),
+        metrics=finite(metrics),
+    )
+
+
+def _identity(cell: Cell) -> dict[str, Any]:
+    return {name: getattr(cell, name) for name in IDENTITY}

@@ -1,0 +1,46 @@
+"""How MLflow lists the data of a run: name, our own digest and where it came from. Nothing here imports mlflow."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from l3masking.data.table import DataSpec
+    from study.space.spec import Generated
+
+DIGEST = 12
+"""Characters of our content hash that are a dataset's digest; MLflow takes 36 at most, and shows them all."""
+SCHEMA = json.dumps({"mlflow_colspec": [{"name": name, "type": "string"} for name in ("text", "label")]})
+"""Of every dataset, as MLflow writes it: texts and labels."""
+CONTEXT = ("mlflow.data.context", "training")
+"""Tag of the link between a dataset and a run."""
+
+
+class DatasetView(NamedTuple):
+    """A dataset by what makes it this one."""
+
+    name: str
+    digest: str  # the start of our content hash, so that MLflow need not hash anything
+
+
+class Source(NamedTuple):
+    """Where a dataset came from, in MLflow's words."""
+
+    kind: str  # hugging_face | http | local | code
+    place: str  # JSON
+
+
+UNKNOWN = Source("code", json.dumps({"tags": {"mlflow.source.name": "l3study"}}))
+"""Made by the project, or nobody said where from."""
+
+
+def source_of(spec: DataSpec | Generated) -> Source:
+    """The source of a dataset of a space file: a Hub dataset, an address, or a file, by its training part."""
+    train, hub = getattr(spec, "train", None), getattr(spec, "hub", None)
+    if hub is not None:
+        place = {"path": hub, "config_name": getattr(spec, "subset", None), "revision": getattr(spec, "revision", None)}
+        return Source("hugging_face", json.dumps(place | {"split": train}))
+    if train is None:
+        return UNKNOWN
+    return Source("http", json.dumps({"url": train})) if "://" in train else Source("local", json.dumps({"uri": train}))

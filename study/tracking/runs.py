@@ -1,0 +1,240 @@
+"""What MLflow shows of the records: one `RunView` per record. Pure mapping: nothing here imports mlflow.
+
+Levels: study run (role `study`) -> cell runs (role `cell`, key `cell_name`) -> seed runs (role `seed`, record key), and
+beside the cells, for the searches: role `search-study` (key `search_name`) -> role `search`, one run per training of a
+search, which no cell ever averages. A trajectory gives one record per objective, and each record its own seed run with
+the objective as a tag: the two stop, and are read, at different points, so that one run could not hold both.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from study.tracking.datasets import DIGEST, DatasetView
+
+Record = Mapping[str, Any]
+
+MAX_PARAM = 6000
+"""Characters MLflow keeps of a param value; what is longer is cut here, so that a server's setting does not decide."""
+MAX_REASON = 1000
+"""Characters of a failure's reason that go into its tag (MLflow takes 8000)."""
+NONE = "none"
+"""Tag value of a null: MLflow groups by tags that exist, and an absent tag would hide the plain rows."""
+CURRENT = "current"
+"""Tag of cell and seed runs: `yes`, or `no` for what belongs to earlier settings and no longer to the plan."""
+IDENTITY = ("encoder", "dataset", "method", "variant", "mask_mean")
+
+
+class Point(NamedTuple):
+    """One value of a curve."""
+
+    key: str
+    value: float
+    step: int  # optimizer update of the evaluation
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunView:
+    """One MLflow run, as it should stand when whole."""
+
+    role: str
+    """seed | cell | search | search-study."""
+    key: str
+    """Identity within its role: the record key, `cell_name` or `search_name`."""
+    name: str
+    """Run name shown in the table."""
+    tags: dict[str, str]
+    """Plain names to filter and group by; `role`, `cell` and, for a record, `trial_key` are among them."""
+    status: str
+    """RUNNING | FINISHED | FAILED | KILLED."""
+    params: dict[str, str] = field(default_factory=dict)
+    """Identity and flattened settings; write-once in MLflow. Its parallel coordinates take params and no tags."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Finite values without a step. Empty for a failed trial."""
+    curve: tuple[Point, ...] = ()
+    """Per-evaluation values, in the order of the record."""
+    dataset: DatasetView | None = None
+    start: int | None = None
+    """Milliseconds since the epoch; None: now."""
+    end: int | None = None
+    """Milliseconds since the epoch; None: now. Metrics carry it as timestamp: MLflow drops a value logged twice only
+    when the timestamps agree, so a clock reading would double the points of a batch that is sent again."""
+
+
+class Entry(NamedTuple):
+    """Something to be mirrored: a record or a failure, not yet mapped."""
+
+    role: str  # seed | search
+    record: Record
+    make: Callable[[Record], RunView]
+
+
+def seed_view(record: Record) -> RunView:
+    """The seed run of one record: test values once, validation values by update."""
+    once = {f"test_{name}": value for name, value in record["test"].items()}
+    once["validation_best"] = record["validation"][record["objective"]]
+    return _finished("seed", record, once, "")
+
+
+def search_view(record: Record) -> RunView:
+    """The run of one training of a search: validation values at the chosen weights, once; its curves as `curve_...`."""
+    once = {f"validation_{name}": value for name, value in record["validation"].items()}
+    return _finished("search", record, once, "curve_")
+
+
+def failure_view(failure: Record, role: str = "seed") -> RunView:
+    """The run of a failed trial: a status and a reason, never a number."""
+    reason = " ".join(str(failure["reason"]).split())[:MAX_REASON]
+    tags = {**_trial_tags(role, failure), "reason": reason, "attempts": _text(failure.get("attempts"))}
+    return RunView(role=role, key=failure["key"], name=_trial_name(role, failure), tags=tags, status="FAILED")
+
+
+def failed_search_view(failure: Record) -> RunView:
+    """The run of a training of a search that failed."""
+    return failure_view(failure, "search")
+
+
+def parent_view(view: RunView) -> RunView:
+    """The run that a seed or search run hangs under, as it is when it is made: no values yet."""
+    identity = {name: view.tags[name] for name in IDENTITY}
+    if view.role == "search":
+        return search_study_view(identity)
+    tags = {"role": "cell", "cell": view.tags["cell"], CURRENT: view.tags.get(CURRENT, "yes"), **identity}
+    name = view.tags["cell"]
+    return RunView(
+        role="cell", key=name, name=name, tags=tags, status="RUNNING", params=identity_params(_of_tags(identity))
+    )
+
+
+def search_study_view(identity: Record) -> RunView:
+    """The run that the trainings of one search hang under."""
+    name = search_name(identity)
+    shared = {part: str(identity[part]) for part in ("encoder", "dataset", "method")}
+    return RunView(
+        role="search-study",
+        key=name,
+        name=name,
+        tags={"role": "search-study", "cell": name, **shared},
+        status="RUNNING",
+        params=shared,
+    )
+
+
+def finding_view(finding: Record) -> RunView:
+    """The same run once the search has found something, as a `study.search.stage.Finding` has it."""
+    view = search_study_view(finding)
+    best = {f"best_{_legal(name)}": v for name, v in finding["values"].items() if isinstance(v, int | float)}
+    values = {"validation_best": finding["validation"], "settings_tried": finding["trials"], **best}
+    found = ", ".join(f"{name}={_text(value)}" for name, value in finding["values"].items())
+    return replace(view, tags={**view.tags, "found": found}, metrics=finite(values), status="FINISHED")
+
+
+def cell_name(identity: Record) -> str:
+    """`encoder/dataset/method[/variant][/mean=0.15]`: the tag `cell` of a cell run and of its seed runs."""
+    parts = [identity["encoder"], identity["dataset"], identity["method"], identity.get("variant")]
+    mean = identity.get("mask_mean")
+    parts.append(None if mean is None else f"mean={float(mean)!r}")
+    return "/".join(part for part in parts if part is not None)
+
+
+def search_name(identity: Record) -> str:
+    """`search/encoder/dataset/method`: the tag `cell` of the runs of a search."""
+    return "/".join(("search", identity["encoder"], identity["dataset"], identity["method"]))
+
+
+def cell_tags(identity: Record) -> dict[str, str]:
+    """Tags that a cell run shares with its seed runs; a null becomes `none`."""
+    return {"cell": cell_name(identity), **{name: _text(identity.get(name)) for name in IDENTITY}}
+
+
+def identity_params(identity: Record) -> dict[str, str]:
+    """The identity as params, for charts; `mask_mean` is a number there, 0 for a method that masks nothing."""
+    params = {name: _text(identity.get(name)) for name in IDENTITY}
+    return {**params, "mask_mean": repr(float(identity.get("mask_mean") or 0.0))}
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested settings -> dotted names and stable text: strings as they are, everything else as JSON."""
+    flat: dict[str, str] = {}
+    for key, value in settings.items():
+        name = f"{prefix}{_legal(str(key))}"
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{name}.")
+        else:
+            flat[name] = (value if isinstance(value, str) else json.dumps(value, sort_keys=True))[:MAX_PARAM]
+    return flat
+
+
+def finite(values: Mapping[str, float | None]) -> dict[str, float]:
+    """Without nulls and non-finite values: MLflow stores inf as 1.8e308, which poisons every mean it then takes."""
+    return {name: float(value) for name, value in values.items() if value is not None and math.isfinite(value)}
+
+
+def _finished(role: str, record: Record, once: dict[str, Any], prefix: str) -> RunView:
+    """The run of a record; `prefix` stands before the names of its curves."""
+    run = record["run"]
+    start = _milliseconds(run["started"])
+    for name in ("epochs_to_best", "epochs_to_stop", "updates", "primary_examples", "mlm_passes"):
+        once[name] = record.get(name)
+    once["seconds"] = run["seconds"]
+    identity = identity_params(record) | {"objective": record["objective"], "seed": str(record["seed"])}
+    kind = {"revision": record["revision"], "data_hash": record["data_hash"]}
+    tags = {**_trial_tags(role, record), "commit": _text(run.get("commit")), "device": _text(run.get("device"))}
+    return RunView(
+        role=role,
+        key=record["key"],
+        name=_trial_name(role, record),
+        tags=tags | {"host": _text(run.get("host")), "attempts": _text(run.get("attempts"))},
+        status="FINISHED",
+        params=flatten(record["settings"]) | identity | kind,
+        metrics=finite(once),
+        curve=tuple(_points(record["curve"], prefix)),
+        dataset=DatasetView(record["dataset"], record["data_hash"][:DIGEST]),
+        start=start,
+        end=start + round(1000 * run["seconds"]),
+    )
+
+
+def _of_tags(tags: Mapping[str, str]) -> dict[str, str | None]:
+    return {name: None if value == NONE else value for name, value in tags.items()}
+
+
+def _trial_tags(role: str, trial: Record) -> dict[str, str]:
+    tags = {"role": role, "trial_key": trial["key"], "trajectory": _text(trial.get("trajectory"))}
+    tags |= {"objective": trial["objective"], "seed": str(trial["seed"]), **cell_tags(trial)}
+    return tags if role == "seed" else {**tags, "cell": search_name(trial)}
+
+
+def _trial_name(role: str, trial: Record) -> str:
+    """What tells neighbours apart stands first: the UI cuts names at the end."""
+    if role == "seed":
+        return f"seed {trial['seed']} {trial['objective']} {cell_name(trial)}"
+    mean = "" if trial["mask_mean"] is None else f"mean={float(trial['mask_mean'])!r} "
+    return f"{mean}seed {trial['seed']} {search_name(trial).removeprefix('search/')}"
+
+
+def _points(curve: Iterable[Mapping[str, Any]], prefix: str) -> Iterable[Point]:
+    """`validation_<metric>`, `train_loss_<task>`, `task_weight_<task>` and `epoch` of every evaluation."""
+    parts = (("validation", "validation"), ("train_loss", "train_loss"), ("task_weights", "task_weight"))
+    for evaluation in curve:
+        values = {f"{prefix}epoch": evaluation.get("epoch")}
+        for part, start in parts:
+            values |= {f"{prefix}{start}_{_legal(name)}": value for name, value in (evaluation.get(part) or {}).items()}
+        yield from (Point(name, value, int(evaluation["update"])) for name, value in finite(values).items())
+
+
+def _legal(name: str) -> str:
+    """`name` with each character MLflow refuses in a key turned into `_`."""
+    return re.sub(r"[^\w\-.:/ ]", "_", name, flags=re.ASCII)
+
+
+def _text(value: object) -> str:
+    return NONE if value is None else str(value)
+
+
+def _milliseconds(moment: str) -> int:
+    return round(1000 * datetime.fromisoformat(moment).timestamp())

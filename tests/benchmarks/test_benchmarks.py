@@ -1,0 +1,38 @@
+"""The benchmarks run and measure what they say; their goals are for a quiet machine, and are not asked for here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+BENCHMARKS = Path(__file__).parent
+
+
+def test_a_large_plan_is_measured(tmp_path: Path) -> None:
+    words = [sys.executable, BENCHMARKS / "large_plan.py", "--trials", "50", "--json", tmp_path / "found.json"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["trials"] == 72, "whole seeds of 24 trials"
+    assert found["records"] == 72, "two of every second trial"
+    assert done.stdout.startswith("72 trials: plan ")
+    parts = found["make_plan_seconds"] + found["summarize_seconds"] + found["describe_seconds"]
+    assert abs(found["work_seconds"] - parts) < 1e-9
+    assert found["verb_seconds"] > found["work_seconds"] > 0
+    assert 10 < found["mib"] < 4096
+
+
+def test_every_benchmark_says_what_it_measures() -> None:
+    def ask(path: Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, path, "--help"], capture_output=True, text=True, timeout=120, check=False
+        )
+
+    paths = sorted(path for path in BENCHMARKS.glob("*.py") if not path.name.startswith("test_"))
+    with ThreadPoolExecutor(2) as pool:
+        for path, done in zip(paths, pool.map(ask, paths), strict=True):
+            assert done.returncode == 0, f"{path.name}: {done.stderr}"
+            assert "usage: " in done.stdout

@@ -1,0 +1,99 @@
+"""The scoring benchmark runs, its sides agree, and its count of operations is that of pencil and paper."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from small_encoders import FEED, HEADS, HIDDEN, LAYERS, save_bert
+
+from l3masking import load_encoder
+from l3masking.scoring.copies import mask_rows
+from l3masking.scoring.words import encode_texts
+
+BENCHMARKS = Path(__file__).parent
+TEXTS = ["The hooligan wrecked the vehicle.", "the parser   reads the words", "an unlikely token's low-frequency words"]
+
+
+def run(*words: object) -> str:
+    done = subprocess.run(
+        [sys.executable, *map(str, words)], capture_output=True, text=True, timeout=300, check=False, cwd=BENCHMARKS
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def operations(folder: Path, texts: list[str]) -> int:
+    """Matrix products of scoring in one batch, from the shapes: two operations for each entry of each product."""
+    encoder = load_encoder(str(folder))
+    encoded = encode_texts(encoder.tokenizer, texts, max_length=48)
+    sizes = [(len(list(mask_rows(text, 0, "word_l2r"))), len(text.input_ids)) for text in encoded]
+    reads, tokens = sum(n for n, _ in sizes), sum(n * length for n, length in sizes)
+    pairs = sum(length for _, length in sizes) + max(length for _, length in sizes)
+    square = sum(n * length**2 for n, length in sizes)
+    rest = HIDDEN**2 + 2 * HIDDEN * FEED  # a token's way from one attention to the next projection
+    early = 3 * pairs * HIDDEN**2 + 3 * (LAYERS - 2) * tokens * HIDDEN**2
+    early += (LAYERS - 1) * (2 * square * HIDDEN + tokens * rest)
+    last = reads * (3 * HIDDEN**2 + rest) + 2 * tokens * HEADS * HIDDEN  # one read position in each copy
+    return 2 * (early + last + reads * (HIDDEN**2 + HIDDEN * len(encoder.tokenizer)))
+
+
+def test_the_sides_agree_and_the_operations_are_counted(tmp_path: Path) -> None:
+    folder = save_bert(tmp_path / "bert")
+    given = tmp_path / "texts.jsonl"
+    given.write_text("".join(json.dumps({"text": text}) + "\n" for text in [*TEXTS, TEXTS[0]]))
+    words = ["--encoder", folder, "--texts", given, "--max-length", 48, "--runs", 2, "--json", tmp_path / "found.json"]
+    said = run("scoring.py", *words, "--against", "minicons,plain", "--profile")
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["setting"]["texts"] == len(TEXTS), "distinct texts"
+    sides, missing = found["sides"], found["missing"]
+    fast = sides["float32"]
+    assert fast["operations"] == operations(folder, TEXTS)
+    assert len(fast["seconds"]) == 2
+    assert fast["share"] > 0
+    assert fast["times"].keys() == sides.keys() - {"float32", "bf16"}
+    assert sides["plain"]["operations"] > fast["operations"], "logits of every position"
+    assert {"minicons", "bf16", "plain"} <= sides.keys() | missing.keys()
+    for name, row in found["differences"].items():
+        assert row["tokens"] == found["setting"]["tokens"]
+        assert name == "bf16" or row["log_likelihood_max"] < 5e-5, name
+    assert abs(sum(row["share"] for row in found["profile"])) <= 1
+    assert all(line in said for line in ("minicons", "plain", "bf16"))
+
+
+def test_the_memory_of_a_child_is_measured(tmp_path: Path) -> None:
+    words = ["--encoder", save_bert(tmp_path / "bert"), "--max-length", 40]
+    assert 0 <= json.loads(run("scoring.py", *words, "--child", "256,2,12"))["mib"] < 1024
+
+
+def test_made_texts_and_words(tmp_path: Path) -> None:
+    """Without files: the made vocabulary knows the made texts' words, and joined words are cut."""
+    program = (
+        "import json, pathlib, statistics; from scored import made; from transformers import BertTokenizerFast;"
+        "made.LAYERS, made.WIDTH, made.HEADS, made.VOCABULARY = 1, 16, 2, 4000;"
+        f"folder = made.write_encoder(pathlib.Path({str(tmp_path)!r}));"
+        "tokenizer = BertTokenizerFast.from_pretrained(folder); texts = made.made_texts(200);"
+        "cut = [tokenizer.tokenize(text) for text in texts];"
+        "print(json.dumps([len(tokenizer), len(set(texts)), statistics.median(len(t.split()) for t in texts),"
+        "sum(map(len, cut)) / sum(len(t.split()) for t in texts), sum(t.count('[UNK]') for t in cut)]))"
+    )
+    vocabulary, distinct, middle, pieces, unknown = json.loads(run("-c", program))
+    assert vocabulary == 4000
+    assert distinct == 200
+    assert 30 < middle < 45, "words, ACL-ARC: 37"
+    assert 1.1 < pieces < 3
+    assert unknown == 0
+
+
+@pytest.mark.parametrize("packed", [(), ("--packed",)] if torch.backends.mkldnn.is_available() else [()])
+def test_the_matrix_rate_is_measured(packed: tuple[str, ...], tmp_path: Path) -> None:
+    run("matmul_rate.py", "--rows", 64, "--width", 32, *packed, "--json", tmp_path / "rates.json")
+    rates = json.loads((tmp_path / "rates.json").read_text())
+    assert [row["shape"] for row in rates][-3:] == [[64, 32, 32], [64, 32, 128], [64, 128, 32]]
+    assert all(1e6 < row["operations_per_second"] < 1e16 for row in rates)
+    large = max(row["operations_per_second"] for row in rates if row["shape"][0] >= 1024)
+    assert large > 1e9, "a large square on any processor of today"

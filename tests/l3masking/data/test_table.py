@@ -1,0 +1,300 @@
+"""What `load_data` makes of files: cuts, labels, overlap, hash, checks against what was said of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from l3masking.data import sources
+from l3masking.data.sources import blob_id
+from l3masking.data.table import CUT_SHARE, DATASETS, DataSpec, load_data
+from l3masking.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[3]
+Pairs = Sequence[tuple[str, str | int]]
+THREE: dict[str, Pairs] = {
+    "train": [("one", "b"), ("two", "a"), ("NA", "b"), ("", "a")],
+    "validation": [("five", "a"), ("six", "b")],
+    "test": [("seven", "b"), ('é, "quoted"\nline', "a")],
+}
+
+
+def write(path: Path, pairs: Pairs) -> None:
+    """One split in the format that the suffix names, each by a writer that is not ours."""
+    texts, labels = [text for text, _ in pairs], [label for _, label in pairs]
+    if path.suffix == ".parquet":
+        pq.write_table(pa.table({"text": texts, "label": labels}), path)
+    elif path.suffix == ".csv":
+        quoted = ['"' + text.replace('"', '""') + '"' for text in texts]
+        path.write_bytes("\n".join(["label,text", *(f"{b},{a}" for a, b in zip(quoted, labels, strict=True))]).encode())
+    else:
+        path.write_text("".join(json.dumps({"text": a, "label": b}) + "\n" for a, b in pairs), encoding="utf-8")
+
+
+def three(folder: Path, suffix: str = ".jsonl", **splits: Pairs) -> DataSpec:
+    for part, pairs in {**THREE, **splits}.items():
+        write(folder / f"{part}{suffix}", pairs)
+    return DataSpec(**{part: f"{part}{suffix}" for part in THREE})
+
+
+def many(num_rows: int, classes: str = "abc") -> Pairs:
+    return [(f"text {n}", classes[n % len(classes)]) for n in range(num_rows)]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".parquet"])
+def test_all_formats_load_alike(tmp_path: Path, suffix: str) -> None:
+    data = load_data(three(tmp_path, suffix), name="mine", folder=tmp_path)
+    assert data.labels == ("a", "b")
+    assert data.train.texts == ("one", "two", "NA", "")
+    assert data.train.labels == (1, 0, 1, 0)
+    assert (data.validation.labels, data.test.labels) == ((0, 1), (1, 0))
+    assert data.test.texts[1] == 'é, "quoted"\nline'
+    assert data.mlm_texts == data.train.texts
+    assert len(data.train) == 4
+    assert data.notes == ("train: 1 empty texts, kept",)
+    # one value for every format; written down so that a change of the hash, which voids all keys, cannot pass unseen
+    assert data.content_hash == "e6695bd556726bbd8b6139781fa96d7f"
+
+
+def test_whole_number_labels_become_strings_in_string_order(tmp_path: Path) -> None:
+    train = [("a", 10), ("b", 9), ("c", 2)]
+    spec = three(tmp_path, train=train, validation=[("d", 9)], test=[("e", 10)])
+    numbers = load_data(spec, name="mine", folder=tmp_path)
+    assert numbers.labels == ("10", "2", "9")
+    assert numbers.train.labels == (0, 2, 1)
+    spec = three(tmp_path, ".csv", train=train, validation=[("d", 9)], test=[("e", 10)])
+    assert load_data(spec, name="mine", folder=tmp_path).content_hash == numbers.content_hash
+
+
+CHANGES: list[dict[str, Pairs]] = [
+    {"train": [("two", "a"), ("one", "b"), ("NA", "b"), ("", "a")]},
+    {"train": [("one", "a"), ("two", "b"), ("NA", "b"), ("", "a")]},
+    {"train": [("one", "b"), ("two", "a"), ("NA", "b"), (" ", "a")]},
+    {"train": [("onet", "b"), ("wo", "a"), ("NA", "b"), ("", "a")]},
+    {"train": [("one", "b"), ("two", "a"), ("NA", "b"), ("", "a"), ("five", "a")], "validation": [("six", "b")]},
+    {"validation": [("six", "b"), ("five", "a")]},
+    {"validation": THREE["test"], "test": THREE["validation"]},
+    {"test": [("seven", "a"), THREE["test"][1]]},
+    {part: [(text, {"a": "x", "b": "y"}[str(label)]) for text, label in pairs] for part, pairs in THREE.items()},
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_hash_sees_every_text_label_split_and_their_order(tmp_path: Path, change: dict[str, Pairs]) -> None:
+    before = load_data(three(tmp_path), name="mine", folder=tmp_path).content_hash
+    assert load_data(three(tmp_path), name="other", folder=tmp_path).content_hash == before
+    assert load_data(three(tmp_path, **change), name="mine", folder=tmp_path).content_hash != before
+
+
+def test_mlm_file_has_one_unit_per_line(tmp_path: Path) -> None:
+    spec = three(tmp_path)
+    before = load_data(spec, name="mine", folder=tmp_path).content_hash
+    (tmp_path / "units.txt").write_bytes("first unit\r\n\n second \u2028 unit\n   \nthird".encode())
+    with_units = DataSpec(train=spec.train, validation=spec.validation, test=spec.test, mlm="units.txt")
+    data = load_data(with_units, name="mine", folder=tmp_path)
+    assert data.mlm_texts == ("first unit", " second \u2028 unit", "third")
+    assert data.content_hash != before
+    for content, words in ((b"\n \n", "no line of text"), (b"a\n\xff\n", "line 2: byte 0xff is not UTF-8")):
+        (tmp_path / "units.txt").write_bytes(content)
+        with pytest.raises(InputError, match=rf"units\.txt.*{words}"):
+            load_data(with_units, name="mine", folder=tmp_path)
+
+
+def test_missing_splits_are_cut_from_train(tmp_path: Path) -> None:
+    write(tmp_path / "all.jsonl", [*many(99), ("rare text", "rare")])
+    data = load_data(DataSpec(train="all.jsonl"), name="mine", folder=tmp_path)
+    assert CUT_SHARE == 0.1
+    assert [len(split) for split in (data.train, data.validation, data.test)] == [80, 10, 10]
+    assert data.labels == ("a", "b", "c", "rare")
+    assert 3 in data.train.labels
+    together = data.train.texts + data.validation.texts + data.test.texts
+    assert len(set(together)) == len(together) == 100
+    for split in (data.validation, data.test):
+        assert all(3 <= count <= 4 for count in Counter(split.labels).values())
+    assert [note for note in data.notes if "split_seed 0" in note] == [
+        "test: 10 of the 100 rows of train, stratified, split_seed 0",
+        "validation: 10 of the 100 rows of train, stratified, split_seed 0",
+    ]
+    assert "validation: no row of rare" in data.notes
+    sized = DataSpec(train="all.jsonl", validation_rows=7, test_share=0.25)
+    other = load_data(sized, name="mine", folder=tmp_path)
+    assert [len(split) for split in (other.train, other.validation, other.test)] == [68, 7, 25]
+
+
+def test_cut_of_test_does_not_move_with_the_size_of_validation(tmp_path: Path) -> None:
+    write(tmp_path / "all.csv", many(90))
+    first, second = (
+        load_data(DataSpec(train="all.csv", validation_rows=rows), name="mine", folder=tmp_path) for rows in (5, 20)
+    )
+    assert first.test == second.test
+    seeded = load_data(DataSpec(train="all.csv", validation_rows=5, split_seed=1), name="mine", folder=tmp_path)
+    assert seeded.test != first.test
+
+
+CUT_SCRIPT = """
+import sys
+from pathlib import Path
+from l3masking.data.table import DataSpec, load_data
+data = load_data(DataSpec(train="all.jsonl", split_seed=3), name="mine", folder=Path(sys.argv[1]))
+print(data.content_hash, hash("mine"), sorted({"ray", "mlflow", "optuna", "study", "datasets"} & set(sys.modules)))
+"""
+
+
+def test_cut_is_the_same_in_another_process_and_nothing_heavy_is_imported(tmp_path: Path) -> None:
+    write(tmp_path / "all.jsonl", many(120, "abcd"))
+    here = load_data(DataSpec(train="all.jsonl", split_seed=3), name="mine", folder=tmp_path).content_hash
+    hash_seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", CUT_SCRIPT, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, timeout=120)
+    there, their_hash, imported = done.stdout.strip().split(maxsplit=2)
+    assert int(their_hash) != hash("mine")  # the two processes do hash differently
+    assert there == here
+    assert imported == "[]"
+
+
+def test_overlap_is_counted_noted_and_dropped_on_request(tmp_path: Path) -> None:
+    spec = three(
+        tmp_path,
+        train=[("One", "a"), ("one ", "b"), ("two", "b"), ("three", "a")],
+        validation=[("ONE", "a"), ("four", "b")],
+        test=[("two", "a"), ("five", "b"), ("four", "b")],
+    )
+    splits = {part: getattr(spec, part) for part in THREE}
+    data = load_data(spec, name="mine", folder=tmp_path)
+    dropped = {f"dropped_{part}": 0 for part in THREE}
+    rows = {"train_rows": 4, "validation_rows": 2, "test_rows": 3, "train_distinct": 3}
+    ones = ("train_repeated", "train_conflicting", "validation_in_train", "test_in_train", "test_in_validation")
+    assert data.overlap == {**rows, **dict.fromkeys(ones, 1), **dropped}
+    assert "overlap: 1 of 3 test texts (33.3%) also occur in train (overlap: keep)" in data.notes
+    evaluation = load_data(DataSpec(**splits, overlap="drop_from_eval"), name="mine", folder=tmp_path)
+    assert (evaluation.validation.texts, evaluation.test.texts) == (("four",), ("five", "four"))
+    assert evaluation.overlap == {**data.overlap, "dropped_validation": 1, "dropped_test": 1}
+    assert evaluation.content_hash != data.content_hash
+    write(tmp_path / "train.jsonl", [("One", "a"), ("two", "b"), ("three", "a"), ("six", "b")])
+    train = load_data(DataSpec(**splits, overlap="drop_from_train"), name="mine", folder=tmp_path)
+    assert train.train.texts == train.mlm_texts == ("three", "six")
+    assert train.overlap["dropped_train"] == 2
+    (tmp_path / "units.txt").write_text("new\nFOUR\nfive\nthree\n")
+    units = load_data(DataSpec(**splits, overlap="drop_from_train", mlm="units.txt"), name="mine", folder=tmp_path)
+    assert units.mlm_texts == ("new", "three"), "no evaluation text comes back through the masking task"
+    assert units.overlap["dropped_mlm"] == 2
+
+
+# (what, splits that differ from THREE, further settings, words of the message)
+REFUSED: list[tuple[str, dict[str, Pairs], dict[str, object], list[str]]] = [
+    ("single class", {"train": [("a", "x"), ("b", "x")]}, {}, ["dataset mine", "'x'", "two classes"]),
+    ("unknown in test", {"test": [("p", "c"), ("q", "c"), ("r", "d")]}, {}, ["test", "'c' (2 rows)", "'d' (1 rows)"]),
+    ("unknown in validation", {"validation": [("p", "B")]}, {}, ["validation", "'B' (1 rows)", "train has a, b"]),
+    ("row count", {}, {"rows": {"test": 3}}, ["test has 2 rows, not the 3"]),
+    ("blob id", {}, {"blobs": {"test": "0" * 40}}, ["test.jsonl", "git blob id", "0" * 40]),
+    ("all of test dropped", {"test": [("one", "a")]}, {"overlap": "drop_from_eval"}, ["test has no row left"]),
+    (
+        "class dropped from train",
+        {"train": [("p", "a"), ("q", "b"), ("r", "c")], "validation": [("s", "a")], "test": [("q", "b")]},
+        {"overlap": "drop_from_train"},
+        ["test", "'b' (1 rows)", "drop_from_train"],
+    ),
+    ("cut too large", {}, {"test": None, "test_rows": 3}, ["no test file", "3 rows cannot be cut from 4", "2 at most"]),
+    (
+        "nothing left for the second cut",
+        {"train": [("p", "a"), ("q", "b"), ("r", "b")]},
+        {"validation": None, "test": None},
+        ["no validation file", "1 rows cannot be cut from 2", "0 at most"],
+    ),
+    ("absent file", {}, {"validation": "elsewhere.csv"}, ["elsewhere.csv", "No such file", "space file's folder"]),
+]
+
+
+@pytest.mark.parametrize(("splits", "settings", "words"), [case[1:] for case in REFUSED], ids=[c[0] for c in REFUSED])
+def test_data_is_refused(
+    tmp_path: Path, splits: dict[str, Pairs], settings: dict[str, object], words: list[str]
+) -> None:
+    three(tmp_path, **splits)
+    spec = DataSpec(**{**{part: f"{part}.jsonl" for part in THREE}, **settings})  # type: ignore[arg-type]
+    with pytest.raises(InputError) as caught:
+        load_data(spec, name="mine", folder=tmp_path)
+    assert [word for word in words if word not in str(caught.value)] == []
+    assert "\n" not in str(caught.value)
+
+
+def test_hub_spec_reads_each_split_and_notes_the_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def answer(part: sources.HubPart, *_: object) -> tuple[sources.Rows, str]:
+        asked.append(part)
+        return sources.Rows([f"{part.split} {n}" for n in range(20)], ["a", "b"] * 10), "c" * 40
+
+    monkeypatch.setattr(sources, "_from_hub", answer)
+    spec = DataSpec(hub="owner/name", subset="plain", train="train", test="test[:5]")
+    data = load_data(spec, name="mine", cache=tmp_path)
+    assert [(part.hub, part.subset, part.split) for part in asked] == [
+        ("owner/name", "plain", "train"),
+        ("owner/name", "plain", "test[:5]"),
+    ]
+    assert [len(split) for split in (data.train, data.validation, data.test)] == [18, 2, 20]
+    assert data.notes[0] == f"Hub dataset owner/name is not pinned; it was read with revision: {'c' * 40}"
+    assert load_data(spec, name="mine", cache=tmp_path, offline=True) == data
+
+
+def test_downloaded_dataset_is_checked_against_what_is_expected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "train.jsonl", many(30))
+    content = (tmp_path / "train.jsonl").read_bytes()
+    monkeypatch.setattr(sources, "download", lambda _: content)
+    expected = {"train": 24, "validation": 3, "test": 4, "classes": 3}
+    spec = DataSpec(
+        train="https://example.org/train.jsonl",
+        blobs={"train": blob_id(content)},
+        rows={"train": 30},
+        expected=expected,
+    )
+    data = load_data(spec, name="mine", cache=tmp_path / "cache")
+    assert data.notes[-1] == "not the expected numbers: test 3 instead of 4"
+    assert load_data(spec, name="mine", cache=tmp_path / "cache", offline=True) == data
+
+
+def acl_arc_folder() -> Path:
+    looked = [Path(os.environ["L3STUDY_SHARED"])] if "L3STUDY_SHARED" in os.environ else []
+    looked.append(ROOT.parent / "shared")
+    for shared in looked:
+        if (shared / "data" / "acl-arc" / "train.jsonl").is_file():
+            return shared / "data" / "acl-arc"
+    pytest.skip(f"no data/acl-arc/train.jsonl under L3STUDY_SHARED or ../shared; looked in {[str(p) for p in looked]}")
+
+
+def test_real_acl_arc() -> None:
+    registry = DATASETS["acl-arc"]
+    spec = DataSpec(
+        train="train.jsonl",
+        validation="dev.jsonl",
+        test="test.jsonl",
+        blobs=registry.blobs,
+        rows=registry.rows,
+        expected=registry.expected,
+    )
+    data = load_data(spec, name="acl-arc", folder=acl_arc_folder())
+    assert not [note for note in data.notes if note.startswith("not the expected")]
+    assert Counter(data.labels[label] for label in data.train.labels) == {
+        "Background": 867,
+        "Uses": 317,
+        "CompareOrContrast": 305,
+        "Motivation": 76,
+        "Extends": 63,
+        "Future": 60,
+    }
+    assert sorted(Counter(data.test.labels).values(), reverse=True) == [71, 26, 25, 7, 5, 5]
+    counts = data.overlap
+    assert (counts["train_repeated"], counts["train_distinct"], counts["train_conflicting"]) == (418, 1270, 20)
+    assert (counts["test_in_train"], counts["validation_in_train"]) == (52, 43)
+    assert data.mlm_texts == data.train.texts

@@ -1,0 +1,192 @@
+"""Loading masked LMs: what is accepted, what is refused, what a revision is."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import huggingface_hub.constants
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from small_encoders import POSITIONS, TYPES
+
+from l3masking.encoders.load import (
+    ENCODERS,
+    EncoderSpec,
+    check_tokenizer,
+    find_encoder,
+    folder_hash,
+    load_encoder,
+    resolve_revision,
+)
+from l3masking.errors import EnvironmentFault, InputError
+
+COMMIT = "b" * 40
+
+
+def set_json(file: Path, **values) -> None:
+    file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
+
+
+def change_weights(folder: Path, change: Callable[[dict], dict]) -> None:
+    file = folder / "model.safetensors"
+    save_file(change(load_file(file)), file, metadata={"format": "pt"})
+
+
+@pytest.fixture
+def folder(encoder_folders: dict, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(encoder_folders["bert"], tmp_path / "encoder"))
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_a_folder_loads_in_eval_mode_and_float32(encoders: dict, kind: str) -> None:
+    encoder = encoders[kind]
+    assert not encoder.model.training
+    assert {parameter.dtype for parameter in encoder.model.parameters()} == {torch.float32}
+    assert encoder.hidden_size == 16
+    assert encoder.device.type == "cpu"
+    assert encoder.max_positions == POSITIONS - 2 * (kind == "roberta")
+    assert encoder.body is encoder.model.base_model
+
+
+def test_half_precision_checkpoints_load_in_float32(folder: Path) -> None:
+    change_weights(folder, lambda weights: {name: value.half() for name, value in weights.items()})
+    set_json(folder / "config.json", dtype="float16")
+    assert {parameter.dtype for parameter in load_encoder(str(folder)).model.parameters()} == {torch.float32}
+
+
+def test_left_truncation_of_a_tokenizer_is_overruled(folder: Path) -> None:
+    set_json(folder / "tokenizer_config.json", truncation_side="left")
+    assert load_encoder(str(folder)).tokenizer.truncation_side == "right"
+
+
+def test_the_revision_of_a_folder_is_its_content(folder: Path, tmp_path: Path) -> None:
+    first = folder_hash(folder)
+    assert load_encoder(str(folder)).revision == resolve_revision(EncoderSpec(path=str(folder))) == first
+    (folder / "README.md").write_text("words")
+    (folder / ".cache").mkdir()
+    assert folder_hash(folder) == first
+    assert folder_hash(Path(shutil.copytree(folder, tmp_path / "copy"))) == first
+    (folder / "vocab.txt").rename(folder / "vocab2.txt")
+    assert folder_hash(folder) != first
+    (folder / "vocab2.txt").rename(folder / "vocab.txt")
+    change_weights(folder, lambda weights: {name: value * 1.5 for name, value in weights.items()})
+    assert folder_hash(folder) != first
+
+
+def add_tokens(folder: Path) -> None:
+    tokenizer = load_encoder(str(folder)).tokenizer
+    tokenizer.add_tokens(["foo", "bar"])
+    tokenizer.save_pretrained(folder)
+
+
+def tear(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-50])
+
+
+def no_head(weights: dict) -> dict:
+    return {name: value for name, value in weights.items() if not name.startswith("cls.")}
+
+
+DEFECTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no head": (lambda f: change_weights(f, no_head), "lacks cls.predictions"),
+    "other shape": (lambda f: set_json(f / "config.json", vocab_size=200), "word_embeddings.*another shape"),
+    "gpt2": (lambda f: set_json(f / "config.json", model_type="gpt2"), "type 'gpt2' is not a known masked LM"),
+    "no such type": (lambda f: set_json(f / "config.json", model_type="zzz"), "zzz"),
+    "no mask token": (lambda f: set_json(f / "tokenizer_config.json", mask_token=None), "no mask_token"),
+    "no padding token": (lambda f: set_json(f / "tokenizer_config.json", pad_token=None), "no pad_token"),
+    "more tokens than embeddings": (add_tokens, "112 tokens in the tokenizer, 110 embeddings"),
+    "no tokenizer": (lambda f: [(f / n).unlink() for n in ("tokenizer.json", "vocab.txt")], "no vocabulary"),
+    "torn tokenizer": (lambda f: tear(f / "tokenizer.json"), "encoder"),
+    "no weights": (lambda f: (f / "model.safetensors").unlink(), "no file named model.safetensors"),
+    "torn weights": (lambda f: tear(f / "model.safetensors"), "deserializing"),
+    "torn configuration": (lambda f: tear(f / "config.json"), "config.json"),
+    "no configuration": (lambda f: (f / "config.json").unlink(), "model_type"),
+}
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_a_defective_folder_gets_one_line_that_names_it(folder: Path, defect: str) -> None:
+    damage, words = DEFECTS[defect]
+    damage(folder)
+    with pytest.raises(InputError, match=words) as caught:
+        load_encoder(str(folder))
+    assert str(folder) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_slow_tokenizer_is_refused() -> None:
+    class Slow:
+        is_fast = False
+
+    with pytest.raises(InputError, match=r"encoder here: its tokenizer is slow"):
+        check_tokenizer(Slow(), 10, "here")
+
+
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    missing = str(tmp_path / "none")
+    for encoder in (missing, EncoderSpec(path=missing)):
+        with pytest.raises(InputError, match="none"):
+            load_encoder(encoder)
+
+
+def test_a_spec_names_one_place() -> None:
+    with pytest.raises(InputError, match="either `hub`"):
+        EncoderSpec(hub="a/b", path="c")
+    with pytest.raises(InputError, match="either `hub`"):
+        EncoderSpec()
+    with pytest.raises(InputError, match="revision"):
+        EncoderSpec(path="c", revision="main")
+
+
+def test_names_folders_and_hub_ids_are_told_apart(folder: Path) -> None:
+    assert find_encoder("bert-base") is ENCODERS["bert-base"]
+    assert find_encoder(str(folder)) == EncoderSpec(path=str(folder))
+    assert find_encoder("owner/name") == EncoderSpec(hub="owner/name")
+    assert set(ENCODERS) == {"bert-base", "roberta-base", "scibert", "clinicalbert"}
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty Hub cache, and a Hub whose port is closed."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+@pytest.mark.parametrize("revision", [None, "main", "a" * 40])
+@pytest.mark.parametrize("way", ["offline", "hub offline", "closed port"])
+def test_neither_cached_nor_reachable(hub: Path, monkeypatch: pytest.MonkeyPatch, way: str, revision: str) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", way == "hub offline")
+    start = time.monotonic()
+    with pytest.raises(EnvironmentFault, match=r"owner/tiny.*run `l3study prefetch") as caught:
+        load_encoder(EncoderSpec(hub="owner/tiny", revision=revision), offline=way == "offline")
+    assert "\n" not in str(caught.value)
+    assert time.monotonic() - start < 4  # the loaders alone would try again for more than 20 s
+
+
+@pytest.mark.parametrize("offline", [True, False])
+@pytest.mark.parametrize("revision", [None, "main", COMMIT])
+def test_a_cached_snapshot_loads_without_a_network(folder: Path, hub: Path, revision: str, offline: bool) -> None:
+    repository = hub / "models--owner--tiny"
+    shutil.copytree(folder, repository / "snapshots" / COMMIT)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(COMMIT)
+    spec = EncoderSpec(hub="owner/tiny", revision=revision)
+    assert resolve_revision(spec, offline=offline) == COMMIT
+    encoder = load_encoder(spec, offline=offline)
+    assert encoder.revision == COMMIT
+    for name, value in load_encoder(str(folder)).model.state_dict().items():
+        assert torch.equal(value, encoder.model.state_dict()[name])
+
+
+def test_the_hub_answers_with_a_commit(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Info:
+        sha = COMMIT
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: Info)
+    assert resolve_revision(EncoderSpec(hub="owner/tiny", revision="v1")) == COMMIT
+    assert resolve_revision(EncoderSpec(hub="owner/tiny", revision="a" * 40)) == "a" * 40

@@ -1,0 +1,160 @@
+"""The arms: their masks, what they refuse, and what they share."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from small_task import SCORING, data, encoder, one_thread, scores, settings
+
+from l3masking.errors import InputError
+from l3masking.masking.collator import POLICIES, MaskingConfig
+from l3masking.masking.probabilities import mask_probabilities
+from l3masking.methods import METHODS
+from l3masking.regimes import Inputs, Training, encode_task, prepare, run_method, summarise
+from l3masking.scoring.scoring import ScoringConfig
+from l3masking.training.task_weights import WEIGHTINGS, MetaConfig
+
+# name -> policy, weighting, needs scores: one line per entry of METHODS
+ARMS = {
+    "stl": (None, "static", False),
+    "rtm": ("uniform", "meta", False),
+    "l3masking": ("l3", "meta", True),
+    "mtl_static": ("l3", "static", True),
+    "l3_shuffled": ("l3_shuffled", "meta", True),
+}
+MASKED = sorted(name for name, (policy, _, _) in ARMS.items() if policy)
+TEXTS = [*data().mlm_texts[:20], "", "red"]
+
+
+def masks(name: str, masking: MaskingConfig, *, seed: int = 0, texts: list[str] = TEXTS, given=None) -> Training:
+    if given is None and METHODS[name].needs_scores:
+        given = scores(texts)
+    return prepared(name, texts, given, SCORING, masking, seed=seed)
+
+
+def prepared(name: str, texts: list[str], given, scoring: ScoringConfig, masking: MaskingConfig, *, seed: int = 0):
+    made = encoder()
+    inputs = Inputs(task=encode_task(made, data(), scoring), mlm=scoring.encode(made, texts))
+    return prepare(METHODS[name], made, inputs, masking=masking, config=settings(), seed=seed, scores=given)
+
+
+def test_every_method_has_its_line_here() -> None:
+    assert {name: (m.finetune.policy, m.finetune.weighting, m.needs_scores) for name, m in METHODS.items()} == ARMS
+
+
+@pytest.mark.parametrize("name", sorted(ARMS))
+def test_a_method_names_what_exists(name: str) -> None:
+    method, stage = METHODS[name], METHODS[name].finetune
+    assert stage.policy is None or stage.policy in POLICIES
+    assert stage.weighting in WEIGHTINGS
+    assert method.learns_weights == (method.masks and WEIGHTINGS[stage.weighting](2, MetaConfig()).learns)
+    assert method.masks == (stage.policy is not None)
+    assert set(method.controls) <= METHODS.keys() - {name}
+
+
+def test_labels_tell_methods_apart() -> None:
+    assert len({method.label for method in METHODS.values()}) == len(METHODS)
+
+
+@pytest.mark.parametrize("mean", [0.15, 0.6, 0.0, 1.0])
+@pytest.mark.parametrize("name", MASKED)
+def test_the_mean_of_every_text_is_the_wanted_one(name: str, mean: float) -> None:
+    made = masks(name, MaskingConfig(mean=mean))
+    special = {0, 2, 3}  # [PAD], [CLS], [SEP]
+    for ids, row in zip(made.auxiliary.input_ids, made.auxiliary.probabilities, strict=True):
+        assert len(ids) == len(row)
+        eligible = ~np.isin(ids, list(special))
+        assert (row[~eligible] == 0).all()
+        assert ((row >= 0) & (row <= 1)).all()
+        if eligible.any():
+            assert abs(row[eligible].mean() - mean) < 1e-6
+    assert abs(made.masks["mean"] - mean) < 1e-6
+    assert made.masks["largest_deviation"] < 1e-6
+    assert not any(made.auxiliary.probabilities[-2])  # the empty text
+
+
+def test_the_probabilities_are_those_of_the_text_s_own_scores() -> None:
+    made, given = masks("l3masking", MaskingConfig(mean=0.2)), scores(TEXTS)
+    for row, score in zip(made.auxiliary.probabilities, given, strict=True):
+        expected = mask_probabilities(np.exp(score.log_likelihood.astype(float)), mean=0.2)
+        assert row[score.positions].tolist() == expected.tolist()
+
+
+def test_shuffling_keeps_each_text_s_probabilities_and_moves_them() -> None:
+    plain, shuffled = (masks(name, MaskingConfig()).auxiliary.probabilities for name in ("l3masking", "l3_shuffled"))
+    assert all(sorted(a) == sorted(b) for a, b in zip(plain, shuffled, strict=True))
+    assert sum(not np.array_equal(a, b) for a, b in zip(plain, shuffled, strict=True)) >= 18
+    again, other = (masks("l3_shuffled", MaskingConfig(), seed=s).auxiliary.probabilities for s in (0, 1))
+    assert all(np.array_equal(a, b) for a, b in zip(shuffled, again, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(shuffled, other, strict=True))
+
+
+def test_the_seed_moves_no_unshuffled_probability() -> None:
+    for name in ("rtm", "l3masking", "mtl_static"):
+        a, b = (masks(name, MaskingConfig(), seed=seed).auxiliary.probabilities for seed in (0, 1))
+        assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize("name", [name for name in MASKED if ARMS[name][2]])
+def test_missing_scores_are_refused(name: str) -> None:
+    with pytest.raises(InputError, match="score the texts first"):
+        prepared(name, TEXTS, None, SCORING, MaskingConfig())
+
+
+@pytest.mark.parametrize("given", [scores(TEXTS)[:-1], scores([*TEXTS, "red"])], ids=["fewer", "more"])
+def test_another_number_of_scores_is_refused(given: list) -> None:
+    with pytest.raises(InputError, match=r"\d+ scores for 22 masked-LM texts"):
+        masks("l3masking", MaskingConfig(), given=given)
+
+
+def test_scores_of_other_ids_are_refused_with_the_text_s_number() -> None:
+    given = scores(TEXTS)
+    given[3], given[4] = given[4], given[3]
+    with pytest.raises(InputError, match="the scores of text 3 belong to other token ids"):
+        masks("l3masking", MaskingConfig(), given=given)
+
+
+def test_scores_under_another_length_are_refused() -> None:
+    short = dataclasses.replace(SCORING, max_length=6)
+    with pytest.raises(InputError, match="belong to other token ids"):
+        prepared("l3masking", TEXTS, scores(TEXTS), short, MaskingConfig())
+
+
+def test_the_task_is_encoded_and_cut_as_the_scores_are() -> None:
+    short = ScoringConfig(max_length=6)
+    task = encode_task(encoder(), data(), short)
+    assert task.num_classes == 3
+    for split, part in ((task.train, data().train), (task.validation, data().validation), (task.test, data().test)):
+        assert split.labels.tolist() == list(part.labels)
+        assert max(map(len, split.input_ids)) == 6
+        assert all((row[0], row[-1]) == (2, 3) for row in split.input_ids)  # [CLS] ... [SEP], also where cut
+
+
+def test_a_length_beyond_the_encoder_is_refused() -> None:
+    with pytest.raises(InputError, match="this encoder has 24 positions"):
+        encode_task(encoder(), data(), ScoringConfig(max_length=25))
+
+
+def test_a_summary_by_hand() -> None:
+    summary = summarise([np.array([1.0, 0.2]), np.zeros(0), np.array([0.3])], 0.5)
+    assert summary == pytest.approx({"mean": 0.5, "largest_deviation": 0.2, "max": 1.0, "share_capped": 1 / 3})
+    assert summarise([np.zeros(0)], 0.5) == {"mean": 0.0, "largest_deviation": 0.0, "max": 0.0, "share_capped": 0.0}
+
+
+def test_plain_fine_tuning_has_no_masks() -> None:
+    with one_thread():
+        outcomes, summary = run_method(
+            "stl",
+            encoder(),
+            data(),
+            scoring=SCORING,
+            masking=MaskingConfig(),
+            config=settings(max_epochs=1),
+            seed=0,
+            objectives=["accuracy"],
+        )
+    assert summary is None
+    assert set(outcomes["accuracy"].curve[0]["task_weights"]) == {"primary"}
+    assert outcomes["accuracy"].mlm_passes == 0.0

@@ -1,0 +1,123 @@
+"""Fractions of a GPU: what is refused, and with which mend. The GPU here is a made-up one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from plans import KNOWN, space
+
+from l3masking.errors import InputError
+from study.estimate import fit
+from study.estimate.fit import FILE, check_fits, heaviest, misfit
+from study.gpu import CONTEXT, GIB, Device
+from study.plan.grid import make_plan
+
+DEVICE = Device(name="made-up GPU", total=80 * GIB)
+
+
+def assignments(encoder: str = "bert-base", **given: Any) -> list[Any]:
+    """As much of assignments as is looked at where nothing is measured."""
+    pairs = [{"encoder": encoder, "dataset": "imdb"}]
+    spec = space(**{"pairs": pairs, "seeds": 2, "resources": {"gpu": 0.25}, **given})
+    trials = make_plan(spec, KNOWN)
+    return [SimpleNamespace(trial=t, resources=spec.resources_of(t.encoder, t.dataset)) for t in trials]
+
+
+def test_of_many_trainings_the_heaviest_stands_for_its_pair() -> None:
+    given = assignments(variants={"more": {"masking.mean": 0.4}, "long": {"scoring.max_length": 256}})
+    found = [(a.trial.method, a.trial.variant) for a in heaviest(given)]
+    assert found == [("rtm", "more"), ("rtm", "long")], "three gradients and the most masks; another length apart"
+    assert [a.trial.method for a in heaviest(assignments(methods=["stl", "mtl_static"]))] == ["mtl_static"]
+
+
+# What is refused ------------------------------------------------------------------------------------------------------
+
+
+def test_a_share_that_is_too_small_is_refused_with_its_mend() -> None:
+    (one,) = heaviest(assignments())
+    assert misfit(one, int(20 * GIB - CONTEXT), DEVICE) is None, "to the last byte"
+    line = misfit(one, int(20 * GIB - CONTEXT) + 1, DEVICE)
+    assert line.startswith("resources.gpu 0.25 holds 20.0 GiB of a made-up GPU, bert-base on imdb (rtm) needs 20.0 GiB")
+    assert misfit(one, int(26.25 * GIB), DEVICE).endswith("needs 27.0 GiB: use 0.34 or more, i.e. 1/2")
+    assert misfit(one, int(25 * GIB), DEVICE).endswith("needs 25.8 GiB: use 0.33 or more, i.e. 1/3")
+    assert misfit(one, int(60 * GIB), DEVICE).endswith("use 0.76 or more, the whole GPU")
+    assert "more than the whole GPU: lower train.batch" in misfit(one, 80 * GIB, DEVICE)
+
+
+@pytest.mark.parametrize("needed", [21.0, 25.9, 27.0, 39.0, 41.0, 79.9])
+def test_the_mend_mends(needed: float) -> None:
+    (one,) = heaviest(assignments())
+    most = int(needed * GIB - CONTEXT)
+    words = misfit(one, most, DEVICE).split(": use ")[1]
+    least, even = float(words.split()[0]), words.split("i.e. ")[-1]
+    parts = 1 if "whole" in words else int(even.removeprefix("1/"))
+    assert 1 / parts >= least - 0.005
+    for share in (least, 1 / parts):
+        given = SimpleNamespace(trial=one.trial, resources=dataclasses.replace(one.resources, gpu=share))
+        assert misfit(given, most, DEVICE) is None
+    tighter = SimpleNamespace(trial=one.trial, resources=dataclasses.replace(one.resources, gpu=1 / (parts + 1)))
+    assert misfit(tighter, most, DEVICE) is not None, "one more at a time does not fit"
+
+
+def test_all_pairs_are_measured_once_and_named_together(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def measure(assignment) -> int:
+        asked.append(assignment.trial.encoder)
+        return (30 if assignment.trial.encoder == "bert-base" else 40) * GIB
+
+    given = [*assignments(), *assignments("scibert")]
+    with pytest.raises(InputError) as error:
+        check_fits(tmp_path, given, DEVICE, measure)
+    lines = str(error.value).splitlines()
+    assert len(lines) == 2
+    assert "bert-base on imdb" in lines[0]
+    assert "scibert on imdb" in lines[1]
+    assert asked == ["bert-base", "scibert"]
+    half = [*assignments(resources={"gpu": 0.5}), *assignments(methods=["stl"], resources={"gpu": 0.5})]
+    check_fits(tmp_path, half, DEVICE, measure)
+    assert asked == ["bert-base", "scibert"], "fits.json remembers, whatever the share"
+    check_fits(tmp_path, half, Device(name="another GPU", total=80 * GIB), measure)
+    check_fits(tmp_path, assignments(train={"batch": 32}, resources={"gpu": 0.5}), DEVICE, measure)
+    check_fits(tmp_path, assignments(methods=["stl"], resources={"gpu": 0.5}), DEVICE, measure)
+    assert asked == ["bert-base", "scibert", *["bert-base"] * 3]
+    (tmp_path / FILE).write_text('{"schema": 1, "peaks": [3]}')
+    check_fits(tmp_path, half, DEVICE, measure)
+    assert len(asked) == 6, "a file that cannot be read is as good as none"
+    assert list(json.loads((tmp_path / FILE).read_text())["peaks"].values()) == [30 * GIB]
+
+
+def test_whole_gpus_and_none_are_left_alone(tmp_path: Path) -> None:
+    for gpu in (0, 1, 2):
+        check_fits(tmp_path, assignments(resources={"gpu": gpu}), DEVICE, lambda a: pytest.fail("measured"))
+    assert not (tmp_path / FILE).exists()
+
+
+def test_on_ray_each_measurement_has_a_gpu_and_a_process_for_itself(tmp_path: Path, monkeypatch) -> None:
+    import ray
+
+    asked: list[tuple[dict, str]] = []
+
+    def remote(**options: Any) -> Any:
+        def wrap(function: Any) -> Any:
+            def submit(*arguments: Any) -> Any:
+                asked.append((options, function.__name__))
+                return DEVICE if function.__name__ == "_describe" else 30 * GIB
+
+            return SimpleNamespace(remote=submit)
+
+        return wrap
+
+    monkeypatch.setattr(ray, "remote", remote)
+    monkeypatch.setattr(ray, "get", lambda found: found)
+    fit.check_on_ray(tmp_path, assignments(resources={"gpu": 1}))
+    assert asked == []
+    with pytest.raises(InputError, match=r"needs 30\.8 GiB: use 0\.39 or more, i\.e\. 1/2"):
+        fit.check_on_ray(tmp_path, assignments())
+    alone = {"num_gpus": 1, "num_cpus": 1, "max_calls": 1}
+    assert asked == [(alone, "_describe"), (alone, "measure_peak")]

@@ -1,0 +1,50 @@
+"""What the page says of a study: settings in words, identities, failures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from small_study import write_study
+
+from study.plan.resolved import Resolved
+from study.plan.trials import Identities
+from study.report.about import about_study, settings_in_words
+from study.report.page import Failure
+from study.space.reader import read_space
+from study.space.spec import SECTIONS
+
+
+def test_every_setting_that_may_change_a_result_is_there_and_no_other(tmp_path: Path):
+    variants = {"w": {"masking.weighting": "surprisal"}}
+    search = {"parameters": {"masking.mean": {"uniform": [0.05, 0.6]}}, "trials": 4}
+    spec = read_space(write_study(tmp_path, variants=variants, search=search, seeds=[0, 1, 2, 5]))
+    rows = dict(settings_in_words(spec))
+    assert list(rows) == ["methods", "objectives", "seeds", "preset", *SECTIONS, "precision", "variant w", "search"]
+    assert (rows["methods"], rows["seeds"]) == ("STL, RTM, L3Masking", "0, 1, 2, 5")
+    assert rows["masking"].startswith("mean 0.15, weighting complement")
+    assert "enabled yes" in rows["final"]
+    assert "betas [0.9, 0.98]" in rows["optim"]
+    assert rows["variant w"] == "masking.weighting surprisal"
+    assert "uniform [0.05, 0.6]" in rows["search"]
+    assert dict(settings_in_words(read_space(write_study(tmp_path, seeds=10))))["seeds"] == "0 to 9"
+
+
+def test_identities_and_failures(tmp_path: Path):
+    resolved = Resolved(read_space(write_study(tmp_path)), Identities(encoders={"tiny": "a-commit"}))
+    failure = {
+        "encoder": "tiny",
+        "dataset": "words",
+        "method": "rtm",
+        "variant": "best",
+        "objective": "accuracy",
+        "seed": 3,
+        "attempts": 2,
+        "reason": "no room",
+        "traceback": "long",
+    }
+    about = about_study(resolved, [failure])
+    assert (about.name, about.encoders, about.datasets) == (
+        *("small", [("tiny", "a-commit")]),
+        [("words", "not at hand")],
+    )
+    assert about.failures == [Failure("tiny / words / rtm @ best", "accuracy", 3, 2, "no room")]

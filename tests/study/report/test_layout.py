@@ -1,0 +1,86 @@
+"""How cells are worded and arranged: what is shown, best, missing, and said about the numbers."""
+
+from __future__ import annotations
+
+from result_cells import cell
+
+from study.report.layout import best, caption, grid, notes, row_label, shown
+
+
+def test_a_cell_in_words():
+    assert shown(cell(mean=0.71307)) == ("71.31", "1.23", "")
+    assert shown(cell(n=2, wanted=3)) == ("75.00", "1.23", "n=2/3")
+    assert shown(cell(n=1, wanted=1, std=None)) == ("75.00", "", "")
+    assert shown(cell(mean=None, n=0, failed=3)) == ("", "", "failed (0/3)")
+    assert shown(cell(mean=None, n=0, failed=0)) == ("", "", "not run (0/3)")
+    assert shown(cell(mean=None, n=0, failed=1)) == ("", "", "not run (0/3, 1 failed)")
+
+
+def test_best_is_per_encoder_and_column_and_ties_on_what_is_printed():
+    tie = [cell("stl", 0.70), cell("rtm", 0.75002), cell("l3masking", 0.75004)]  # 75.00 twice
+    other = [cell("stl", 0.9, dataset="imdb"), cell("rtm", 0.8, dataset="imdb"), cell("rtm", None, dataset="ohs")]
+    alone = [cell("stl", 0.99, encoder="roberta"), cell("rtm", None, encoder="roberta")]
+    won = best([*tie, *other, *alone])
+    assert won == {tie[1].key, tie[2].key, other[0].key}
+
+
+def test_grid_keeps_the_order_and_puts_the_columns_of_a_dataset_together():
+    given = [
+        cell("stl", dataset="b"),
+        cell("rtm", dataset="b"),
+        cell("rtm", dataset="a"),
+        cell("rtm", dataset="b", objective="macro_f1"),
+    ]
+    layout = grid([*given, cell("stl", encoder="albert", dataset="a")], ["encoder"], ["dataset", "objective"])
+    assert layout.columns == (("b", "accuracy"), ("b", "macro_f1"), ("a", "accuracy"))
+    assert [(block.heading, [row.label for row in block.rows]) for block in layout.blocks] == [
+        (("bert",), ["STL", "RTM"]),
+        (("albert",), ["STL"]),
+    ]
+    assert layout.blocks[0].rows[1].entries == (given[1], given[3], given[2])
+    assert layout.blocks[1].rows[0].entries[:2] == (None, None)
+
+
+def labels(*cells) -> list[str]:
+    return [row.label for block in grid(cells, ["encoder"], ["dataset", "objective"]).blocks for row in block.rows]
+
+
+def test_labels_name_the_variant_and_the_mask_mean_only_where_there_are_several():
+    assert labels(cell("stl"), cell("l3masking"), cell("l3masking", variant="w"), cell("mine")) == [
+        *("STL", "L3Masking", "L3Masking (w)", "mine")
+    ]
+    assert labels(cell("stl"), cell("rtm"), cell("rtm", variant="best", mask_mean=0.23)) == [
+        *("STL", "RTM (mean 0.15)", "RTM (best, mean 0.23)")
+    ]
+    assert row_label("l3masking", None, [None, 0.2, 0.2]) == "L3Masking (mean 0.2)"
+
+
+def test_what_a_search_found_for_each_dataset_is_one_row():
+    found = [cell("rtm", variant="best", dataset=name, mask_mean=mean) for name, mean in (("a", 0.23), ("b", 0.4))]
+    pending = cell("rtm", None, variant="best", dataset="c", mask_mean=None)
+    same = cell("rtm", variant="best", dataset="d", mask_mean=0.23)
+    layout = grid([*found, pending, same], ["encoder"], ["dataset", "objective"])
+    [row] = layout.blocks[0].rows
+    assert row == ("RTM (best, mean 0.23 / 0.4)", (*found, pending, same))
+    by_dataset = grid(found, ["encoder", "dataset"], ["objective"])
+    assert [block.rows[0].label for block in by_dataset.blocks] == ["RTM (best, mean 0.23)", "RTM (best, mean 0.4)"]
+
+
+def test_two_means_in_one_column_are_two_rows():
+    cells = [cell("rtm", mask_mean=0.15), cell("rtm", mask_mean=0.3), cell("rtm", mask_mean=0.3, dataset="imdb")]
+    rows = grid(cells, ["encoder"], ["dataset", "objective"]).blocks[0].rows
+    assert [(row.label, row.entries) for row in rows] == [
+        ("RTM (mean 0.15)", (cells[0], None)),
+        ("RTM (mean 0.3)", (cells[1], cells[2])),
+    ]
+
+
+def test_caption_and_notes_say_what_the_numbers_are():
+    text = caption([cell("stl"), cell("rtm")])
+    for part in ("percent", "mean ± sample standard deviation", "over 3 seeds", "Average mask probability 0.15"):
+        assert part in text
+    assert "over 3 to 10 seeds" in caption([cell(), cell("stl", wanted=10)])
+    first, *others = notes([cell("stl"), cell("mtl_static"), cell("rtm", n=1, failed=1)])
+    assert first == "Records: 7 of 9; 1 failed, 1 not run."
+    assert "STL and MTL static" in others[1]
+    assert notes([cell("rtm")]) == ["Records: 3 of 3; 0 failed, 0 not run."]

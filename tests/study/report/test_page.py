@@ -1,0 +1,208 @@
+"""report.html: what it shows, that it needs nothing from elsewhere, and names that attack."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html.parser
+import io
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from compared_cells import better, seeded
+from hostile_names import PAYLOADS
+from PIL import Image
+from result_cells import cell
+
+from study.report.figures import panels, png, strips
+from study.report.page import About, Failure, Figure, figures_of, page
+from study.results.aggregate import Cell
+from study.results.compare import better_than_random, compare
+
+TEN = [0.70, 0.72, 0.71, 0.69, 0.73, 0.70, 0.74, 0.72, 0.71, 0.70]
+UP = [0.021, 0.019, 0.024, 0.017, 0.022, 0.018, 0.023, 0.02, 0.025, 0.016]
+FAILURE = Failure("bert / arc / rtm @ best", "accuracy", 4, 2, "OutOfMemoryError: no room")
+ABOUT = About(
+    name="mine",
+    description="what it is about",
+    settings=[("masking", "mean 0.15, floor 0")],
+    encoders=[("bert", "a-commit")],
+    datasets=[("arc", "a-hash")],
+    failures=[],
+)
+VOID = {"meta", "img", "br", "link", "input"}
+
+
+class Reader(html.parser.HTMLParser):
+    """Tags with their attributes, texts by enclosing tag, and whether every tag is closed in its turn."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[tuple[str, str]] = []
+        self.open: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data) -> None:
+        if data.strip():
+            self.texts.append((self.open[-1] if self.open else "", " ".join(data.split())))
+
+    def of(self, *tags: str) -> list[str]:
+        return [text for tag, text in self.texts if tag in tags]
+
+
+def made(cells: list[Cell], about: About = ABOUT, figures: list[Figure] | None = None) -> str:
+    comparisons = compare(cells)
+    return page(about, cells, comparisons, figures or [], better_than_random(comparisons))
+
+
+def test_results_have_the_layout_of_the_paper():
+    cells = [
+        *(seeded("stl", TEN), *better(UP, TEN), seeded("rtm", TEN[:9], objective="macro_f1")),
+        *(cell("stl", None, dataset="imdb"), cell("rtm", 0.6, encoder="other", dataset="imdb")),
+    ]
+    text = made(cells)
+    grid = re.search(r"<table>.*?</table>", text, re.DOTALL).group()
+    heads = re.findall(r'<th class="over" colspan="(\d)" scope="colgroup">(\w+)</th>', grid)
+    assert heads == [("2", "arc"), ("1", "imdb")]
+    rows = [re.sub(r"<[^>]*>", " ", row).split() for row in re.findall(r"<tr>(.*?)</tr>", grid, re.DOTALL)]
+    assert rows[2:] == [
+        ["bert", "STL", "71.20", "±", "1.55", "failed", "(0/3)"],
+        ["RTM", "71.20", "±", "1.55", "71.33", "±", "1.58", "n=9/10"],
+        ["L3Masking", "73.25†", "±", "1.73"],
+        ["other", "RTM", "60.00", "±", "1.23"],
+    ]
+    assert "<b>73.25†</b>" in grid
+    assert '<span class="gap">failed (0/3)</span>' in grid
+    assert re.search(r'rowspan="3">bert</th>', grid)
+    assert "†: decisively above RTM" in text
+    assert "†" not in made([seeded("stl", TEN), seeded("rtm", TEN)])
+
+
+def test_everything_a_reader_needs_is_there():
+    about = ABOUT.__class__(**vars(ABOUT) | {"failures": [FAILURE]})
+    reader = Reader(made([*better(UP, TEN), cell("stl", None)], about))
+    said = " ".join(text for _, text in reader.texts)
+    for part in (
+        *("mine", "what it is about", "Records: 20 of 23; 3 failed, 0 not run.", "L3Masking against RTM, accuracy"),
+        *("bert / arc: L3Masking is 2.05 points above RTM (interval 1.83 to 2.27 excludes zero, adjusted p = .00195",),
+        *("Least p that n=10 can give: .00195.", "OutOfMemoryError: no room", "bert / arc / rtm @ best"),
+        *("mean 0.15, floor 0", "a-commit", "a-hash", "l3study run SPACE", "Epochs are passes", "3.2 / 6.0"),
+    ):
+        assert part in said
+    assert 'class="decisive"' in made(better(UP, TEN))
+    links = [attributes["href"] for tag, attributes in reader.tags if tag == "a"]
+    ids = {f"#{attributes['id']}" for _, attributes in reader.tags if "id" in attributes}
+    assert len(links) == 6
+    assert set(links) <= ids
+
+
+@pytest.mark.parametrize("cells", [[], [cell("stl", None)], [seeded("rtm", [0.7]), seeded("l3masking", [])]])
+def test_a_study_with_next_to_nothing_has_a_page(cells: list[Cell]):
+    reader = Reader(made(cells))
+    assert any("Records: " in text for text in reader.of("p"))
+    assert "None" not in " ".join(text for _, text in reader.texts)
+
+
+def test_nothing_is_fetched_and_nothing_runs():
+    text = made(better(UP, TEN), figures=[Figure("results", [png(panels(better(UP, TEN)))])])
+    reader = Reader(text)
+    policy = next(a["content"] for tag, a in reader.tags if a.get("http-equiv") == "Content-Security-Policy") or ""
+    parts = dict(part.split(" ", 1) for part in policy.split("; "))
+    assert parts["default-src"] == parts["base-uri"] == parts["form-action"] == "'none'"
+    assert parts["img-src"] == "data:"
+    style = re.search(r"<style>(.*?)</style>", text, re.DOTALL).group(1)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert parts["style-src"] == f"'sha256-{digest}'"  # of exactly that style: no other applies
+    for tag, attributes in reader.tags:
+        assert tag not in {"script", "link", "iframe", "object", "form", "base"}
+        assert not any(name.startswith("on") or name == "style" for name in attributes)
+        for name in ("src", "href"):
+            assert (attributes.get(name) or "#").startswith(("#", "data:image/png;base64,"))
+    assert "http://" not in text
+    assert "https://" not in text
+
+
+@pytest.mark.parametrize("text", PAYLOADS)
+def test_names_stay_text(text: str):
+    failures = [Failure(text, text, 1, 1, text)]
+    about = About(
+        name=text,
+        description=text,
+        settings=[(text, text)],
+        encoders=[(text, text)],
+        datasets=[(text, text)],
+        failures=failures,
+    )
+    plain = made([cell("stl", 0.7), cell("rtm", 0.8), cell("l3masking", 0.8)], ABOUT)
+    cells = [cell(name, value, encoder=text, dataset=text) for name, value in (("stl", 0.7), ("rtm", 0.8), (text, 0.8))]
+    hostile = made(cells, about, [Figure(text, [b""])])
+    tags = {tag for tag, _ in Reader(hostile).tags}
+    assert tags - {tag for tag, _ in Reader(plain).tags} <= {"figure", "img", "figcaption"}
+    assert not set("\x1b\r\u202e") & set(hostile)
+
+
+def test_equal_results_give_equal_bytes():
+    assert made(better(UP, TEN)) == made(better(UP, TEN))
+
+
+def test_the_figure_is_cut_between_its_panels_and_loses_no_pixel():
+    cells = [c for number in range(3) for c in better(UP, TEN, dataset=f"d{number}")]
+    whole = png(panels(cells))
+    parts = strips(panels(cells), whole)
+    assert len(parts) == 3
+    pictures = [Image.open(io.BytesIO(part)).convert("RGB") for part in parts]
+    joined = Image.new("RGB", (pictures[0].width, sum(picture.height for picture in pictures)))
+    top = 0
+    for picture in pictures:
+        joined.paste(picture, (0, top))
+        top += picture.height
+        if picture is not pictures[-1]:  # the cut goes through white
+            edge = picture.crop((0, picture.height - 2, picture.width, picture.height))
+            assert edge.getcolors() == [(2 * picture.width, (255, 255, 255))]
+    assert joined.tobytes() == Image.open(io.BytesIO(whole)).convert("RGB").tobytes()
+    assert len(strips([], png([]))) == 1
+
+
+def test_other_figures_follow_in_their_order(tmp_path: Path):
+    files = [tmp_path / name for name in ("z_curve.png", "notes.txt", "a.png")]
+    for file in files:
+        file.write_bytes(file.name.encode())
+    assert figures_of(files) == [Figure("z_curve", [b"z_curve.png"]), Figure("a", [b"a.png"])]
+    text = made([], figures=figures_of(files))
+    assert "<figcaption>z curve</figcaption>" in text
+    assert base64.b64encode(b"a.png").decode() in text
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no browser here")
+def test_a_browser_shows_it_without_a_complaint(tmp_path: Path):
+    cells = better(UP, TEN)
+    file = tmp_path / "report.html"
+    file.write_text(made(cells, figures=[Figure("results", [png(panels(cells))])]), encoding="utf-8")
+    done = subprocess.run(
+        [
+            *("chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0"),
+            *("--disable-dev-shm-usage", "--window-size=1200,1600"),
+            *(f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={tmp_path / 'page.png'}", file.as_uri()),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert "Content Security Policy" not in done.stderr
+    picture = Image.open(tmp_path / "page.png").convert("RGB")
+    # the style and the picture got through the policy: the data of the figure has the colour of L3Masking
+    assert (0xD5, 0x5E, 0x00) in {color for _, color in picture.getcolors(maxcolors=2**24)}

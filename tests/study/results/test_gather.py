@@ -1,0 +1,218 @@
+"""From records in a folder to every file of a study, and to the answers of `compare`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_study import command, marks, records, write_rows, write_study
+from typer.testing import CliRunner
+
+from l3masking.errors import InputError
+from study.cli import app as cli
+from study.plan.grid import make_plan
+from study.results.answers import answer
+from study.results.gather import _small, gather, planned, reordered, write_tables
+from study.results.published import PAPER
+from study.space.reader import read_space
+from study.store.store import Store
+
+FILES = [
+    *(f"tables/results.{name}" for name in ("md", "tex", "csv", "json")),
+    *("tables/timing.csv", "tables/comparisons.md", "tables/comparisons.csv", "tables/comparisons.json"),
+    *("figures/results.png", "report.html"),
+]
+
+
+@pytest.fixture
+def here(finished_study: Path, tmp_path: Path) -> Path:
+    """A copy of the finished study's folder: three methods, two objectives, two seeds."""
+    shutil.copytree(finished_study / "out", tmp_path / "out")
+    return tmp_path / "out"
+
+
+def lose(root: Path, **which: object) -> dict:
+    """Turn one record into a failure; returns it."""
+    key, record = next((k, r) for k, r in records(root).items() if which.items() <= r.items())
+    (root / "records" / f"{key}.json").unlink()
+    Store(root).fail(record | {"reason": "OutOfMemoryError: no room", "traceback": "", "attempts": 2})
+    return record
+
+
+# ---- files
+
+
+def test_every_file_is_written_and_again_with_equal_bytes(here: Path, tmp_path: Path):
+    results, files = write_tables(here)
+    assert [str(file.relative_to(here)) for file in files] == FILES
+    assert len(results.cells) == 6
+    assert len(results.comparisons) == 6
+    shutil.copytree(here, tmp_path / "elsewhere")
+    write_tables(tmp_path / "elsewhere")
+    for name in FILES:
+        assert (here / name).read_bytes() == (tmp_path / "elsewhere" / name).read_bytes()
+    assert str(tmp_path) not in (here / "report.html").read_text()
+
+
+def test_records_are_left_as_they_are(here: Path):
+    before = marks(here)
+    write_tables(here)
+    assert marks(here) == before
+
+
+def test_a_failure_is_shown_everywhere_and_averaged_nowhere(here: Path):
+    lost = lose(here, method="rtm", objective="accuracy", seed=1)
+    results, _ = write_tables(here)
+    cell = next(c for c in results.cells if (c.method, c.objective) == ("rtm", "accuracy"))
+    assert (cell.n, cell.failed, cell.wanted, list(cell.values)) == (1, 1, 2, [0])
+    entry = results.comparisons[0]
+    assert (entry.question, entry.n, entry.p) == ("l3masking vs rtm", 1, None)
+    assert [failure["key"] for failure in results.failures] == [lost["key"]]
+    page = (here / "report.html").read_text()
+    assert "OutOfMemoryError: no room" in page
+    assert "n=1/2" in page
+    assert "(n=1/2)" in (here / "tables/results.md").read_text()
+
+
+def test_a_study_without_any_record_has_all_its_files(here: Path):
+    shutil.rmtree(here / "records")
+    results, files = write_tables(here)
+    assert all(cell.mean is None for cell in results.cells)
+    assert [file.is_file() for file in files] == [True] * len(FILES)
+    assert "Records: 0 of 12; 0 failed, 12 not run." in (here / "report.html").read_text()
+    text = (here / "tables/comparisons.md").read_text()
+    assert "L3Masking and RTM have no finished seed in common: nothing to compare." in text
+
+
+def test_one_row_alone_has_nothing_to_compare(here: Path, tmp_path: Path):
+    text = (here / "resolved.yaml").read_text()
+    (here / "resolved.yaml").write_text(text.replace("methods: [stl, rtm, l3masking]", "methods: [rtm]"))
+    write_tables(here)
+    assert "Nothing to compare" in (here / "report.html").read_text()
+    assert json.loads((here / "tables/comparisons.json").read_text())["comparisons"] == []
+    assert answer(here).comparisons == []
+
+
+def test_predictions_are_those_of_the_records(here: Path):
+    resolved = planned(here)
+    results = gather(Store(here), resolved.spec, make_plan(*resolved))
+    for record in records(here).values():
+        found = [p[record["seed"]] for key, p in results.predictions.items() if key.method == record["method"]]
+        assert any(np.array_equal(row, record["test_predictions"]) for row in found)
+    assert {cell.test_texts for cell in results.cells} == {12}
+
+
+def test_variants_that_make_other_batches_are_known(tmp_path: Path):
+    variants = {"wide": {"masking.mean": 0.3}, "large": {"train.batch": 4}}
+    spec = read_space(write_study(tmp_path, variants=variants))
+    assert reordered(spec) == {"large"}
+    search = {"parameters": {"train.batch": {"choice": [4, 8]}}}
+    assert reordered(read_space(write_study(tmp_path, variants={}, search=search))) == {"best"}
+
+
+# ---- compare
+
+
+def test_compare_pairs_by_seed_and_resamples_the_test_texts(here: Path):
+    found = answer(here)
+    assert (found.study, found.against, found.notes) == ("small", None, [])
+    assert [entry.question for entry in found.comparisons[::2]] == [
+        *("l3masking vs rtm", "l3masking vs stl", "rtm vs stl")
+    ]
+    for entry in found.comparisons:
+        assert (entry.n, entry.test, entry.floor) == (2, "sign_flip", 0.5)
+        low, high = entry.bootstrap_low, entry.bootstrap_high
+        assert low is not None
+        assert high is not None
+        assert low <= (entry.difference or 0) <= high
+    assert answer(here) == found
+
+
+def test_without_its_data_a_study_is_compared_all_the_same(here: Path, finished_study: Path, tmp_path: Path):
+    """The spec holds absolute paths: this copy of the folder reads a copy of the data."""
+    text = (here / "resolved.yaml").read_text()
+    data = tmp_path / "data"
+    shutil.copytree(finished_study, data, ignore=shutil.ignore_patterns("out"))
+    (here / "resolved.yaml").write_text(text.replace(str(finished_study), str(data)))
+    assert answer(here).notes == []
+    write_rows(data / "test.jsonl", ["red", "cat"], ["first", "second"])
+    found = answer(here)
+    assert found.notes == ["words: no interval over test texts: its content has changed since the study ran"]
+    (data / "test.jsonl").unlink()
+    [note] = answer(here).notes
+    assert note.startswith("words: no interval over test texts: ")
+    assert "test.jsonl" in note
+    assert {entry.bootstrap_low for entry in found.comparisons} == {None}
+    assert len(found.comparisons) == 6
+
+
+def test_a_baseline_and_another_study(here: Path, tmp_path: Path):
+    found = answer(here, baseline="stl")
+    assert [entry.question for entry in found.comparisons[::2]] == ["rtm vs stl", "l3masking vs stl"]
+    shutil.copytree(here, tmp_path / "twin")
+    twins = answer(here, against=str(tmp_path / "twin"))
+    assert {entry.pairing for entry in twins.comparisons} == {"head"}  # same revision, data and seeds
+    assert {(entry.difference, entry.p) for entry in twins.comparisons} == {(0, 1.0)}
+    assert twins.against == str(tmp_path / "twin")
+    with pytest.raises(InputError, match="--baseline chooses a row of this study"):
+        answer(here, against="paper", baseline="stl")
+    with pytest.raises(InputError, match="no study here"):
+        answer(here, against=str(tmp_path))
+
+
+def test_a_study_that_the_paper_knows_nothing_of(here: Path):
+    found = answer(here, against="paper")
+    assert (found.comparisons, found.against) == ([], PAPER)
+    assert found.notes == [
+        f"{PAPER} has stl, rtm, l3masking for bert-base, roberta-base, scibert, clinicalbert on acl-arc, ohsumed, imdb."
+    ]
+
+
+def test_a_study_of_the_papers_names_meets_its_table(here: Path):
+    names = {"encoder": "roberta-base", "dataset": "acl-arc"}
+    text = (here / "resolved.yaml").read_text()
+    text = text.replace("tiny", names["encoder"]).replace("  words:", "  acl-arc:").replace(": words", ": acl-arc")
+    (here / "resolved.yaml").write_text(text.replace("{words:", "{acl-arc:"))
+    keys = {(t.method, t.seed, o): (t, t.keys[o]) for t in make_plan(*planned(here)) for o in t.keys}
+    for old in records(here).values():  # other names are other trials: give them records
+        trial, key = keys[old["method"], old["seed"], old["objective"]]
+        Store(here).commit(old | names | {"key": key, "trajectory": trial.trajectory})
+    found = answer(here, against="paper")
+    assert [(entry.first.n, entry.second.n, entry.test) for entry in found.comparisons] == [(2, 10, "welch")] * 6
+    assert found.comparisons[0].second.mean == 0.7173
+    assert len(found.notes) == 4
+
+
+def test_the_verbs_say_it(here: Path):
+    said = command("compare", here)
+    assert said.code == 0
+    assert "L3Masking against RTM, accuracy" in said.out
+    assert "Least p that n=2 can give: .5. No result could be significant." in said.out
+    assert "not the same order of batches" in said.out
+    said = command("compare", here, "--format", "json", "--baseline", "rtm")
+    found = json.loads(said.out)
+    assert (found["study"], found["against"], len(found["comparisons"])) == ("small", None, 4)
+    for wrong, words in {
+        "--format xml": "--format xml: choose from text, json",
+        "--baseline l4": "--baseline 'l4': no row of this name; there are stl, rtm, l3masking",
+        f"--against {here.parent}": "no study here",
+    }.items():
+        said = command("compare", here, *wrong.split())
+        assert (said.code, said.err.count("\n"), said.out) == (2, 1, "")
+        assert words in said.err
+    said = command("export", here, "--format", "md")
+    assert said.out.split() == [str(here / name) for name in FILES if Path(name).suffix in (".md", ".png", ".html")]
+
+
+def test_the_help_has_an_example():
+    said = CliRunner().invoke(cli.app, ["compare", "--help"])
+    assert "Example: l3study compare studies/quickstart" in said.stdout
+
+
+def test_many_classes_are_read_too():
+    assert _small([0, 255, 3]).tolist() == [0, 255, 3]
+    assert _small([0, 256, 3]).tolist() == [0, 256, 3]
+    assert _small([0, 256]).dtype == np.int32

@@ -1,0 +1,35 @@
+"""The labels of test texts: as the trials saw them, or a reason why there are none."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import study.results.truth
+from l3masking.data.table import DataSpec, load_data
+from study.results.gather import planned
+from study.results.truth import true_labels
+from study.space.spec import Generated
+
+
+def test_labels_are_those_of_the_dataset(finished_study: Path):
+    resolved = planned(finished_study / "out")
+    found, missing = true_labels(resolved, ["words"])
+    spec = resolved.spec.datasets["words"]
+    assert isinstance(spec, DataSpec)
+    data = load_data(spec, name="words")
+    assert missing == {}
+    assert np.array_equal(found["words"].labels, data.test.labels)
+    assert found["words"].num_classes == len(data.labels) == 3
+
+
+def test_a_generated_world_is_not_made_for_it(finished_study: Path, monkeypatch: pytest.MonkeyPatch):
+    resolved = planned(finished_study / "out")
+    spec = dataclasses.replace(resolved.spec, datasets={"words": Generated(generated="toyworld")})
+    monkeypatch.setattr(study.results.truth, "find_world", lambda: None)
+    monkeypatch.setattr(study.results.truth, "concrete_data", lambda spec: pytest.fail("it would be made"))
+    found, missing = true_labels(resolved._replace(spec=spec), ["words"])
+    assert (found, missing) == ({}, {"words": "its generated texts are not on this machine"})

@@ -1,0 +1,189 @@
+"""Space files: what is right resolves, and `--set` changes one key of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from space_files import GOOD, refusal, write
+
+from l3masking.data.table import DATASETS
+from l3masking.encoders.load import ENCODERS, EncoderSpec
+from l3masking.errors import InputError
+from l3masking.training.loop import PRESETS, FinetuneConfig
+from study.space.reader import Generated, Pair, Resources, StudySpec, read_space
+from study.space.spec import SECTIONS, configs
+from study.space.yaml import dump_yaml
+
+SPACES = Path(__file__).parents[3] / "search_spaces"
+
+
+def test_defaults(tmp_path):
+    spec = read_space(write(tmp_path, GOOD))
+    assert spec.name == "small"
+    assert spec.pairs == (Pair(encoder="mine", dataset="local"), Pair(encoder="mine", dataset="hub"))
+    assert spec.methods == ("stl", "rtm", "l3masking")
+    assert spec.objectives == ("accuracy", "macro_f1")
+    assert spec.seeds == tuple(range(10))
+    assert spec.finetune == FinetuneConfig()
+    assert spec.resources == Resources()
+    for name, cls in SECTIONS.items():
+        assert getattr(spec, name) == cls()
+    assert read_space(write(tmp_path, GOOD.replace("name: small", ""), "from-file.yaml")).name == "from-file"
+
+
+def test_paths_start_at_the_file_and_nothing_else_is_taken_for_one(tmp_path, monkeypatch):
+    folder = tmp_path / "sub"
+    folder.mkdir()
+    path = write(folder, GOOD)
+    monkeypatch.chdir(tmp_path)
+    for given in (path, Path("sub/space.yaml"), "sub/space.yaml"):
+        spec = read_space(given)
+        assert spec.encoders["mine"] == EncoderSpec(path=str(folder / "enc"))
+        local, hub = spec.datasets["local"], spec.datasets["hub"]
+        assert (local.train, local.test) == (str(folder / "a.jsonl"), "/data/c.csv")
+        assert (local.mlm, local.validation) == (str(folder / "units.txt"), None)
+        assert (hub.train, hub.test, hub.mlm) == ("train", "test", "instance")
+    monkeypatch.setenv("HOME", "/home/somebody")
+    spec = read_space(write(folder, GOOD.replace("path: enc", "path: ~/enc")))
+    assert spec.encoders["mine"].path == "/home/somebody/enc"
+
+
+def test_everything_said(tmp_path):
+    spec = read_space(
+        write(
+            tmp_path,
+            """
+            name: full
+            description: Überblick
+            encoders: {toy: {generated: toyworld}}
+            datasets: {toyworld: {generated: toyworld}}
+            pairs: [{encoder: toy, dataset: toyworld}, {encoder: roberta-base, dataset: imdb}]
+            methods: [l3_shuffled, stl]
+            objectives: [macro_f1]
+            seeds: [7, 0]
+            preset: paper
+            optim: {lr: 1e-5, betas: [0, 0.5]}
+            train: {batch: 8}
+            stop: {patience: 5}
+            precision: bf16
+            meta:
+            variants:
+              surprisal: {masking.weighting: surprisal, masking: {mean: 0.3}}
+            resources: {gpu: 0.25, cpu: 2, workers: 3, executor: serial}
+            """,
+        )
+    )
+    assert spec.encoders == {"toy": Generated(generated="toyworld"), "roberta-base": ENCODERS["roberta-base"]}
+    assert spec.datasets == {"toyworld": Generated(generated="toyworld"), "imdb": DATASETS["imdb"]}
+    assert spec.methods == ("l3_shuffled", "stl")
+    assert (spec.objectives, spec.seeds) == (("macro_f1",), (7, 0))
+    paper = PRESETS["paper"]
+    assert spec.optim.lr == 1e-5
+    assert spec.optim.betas == (0, 0.5)
+    assert spec.optim.head_lr == paper["optim"]["head_lr"], "the preset fills what the file leaves open"
+    assert spec.stop.patience == 5, "what the file says wins over the preset"
+    assert spec.stop.count_warmup is paper["stop"]["count_warmup"]
+    assert spec.finetune.train.accumulate == paper["train"]["accumulate"]
+    assert spec.finetune.precision == "bf16"
+    assert spec.resources == Resources(gpu=0.25, cpu=2, workers=3, executor="serial")
+    variant = spec.variant("surprisal")
+    assert (variant.masking.weighting, variant.masking.mean) == ("surprisal", 0.3)
+    assert dataclasses.replace(variant, masking=spec.masking) == spec
+    assert spec.variant(None) is spec
+    with pytest.raises(InputError, match="nearest: surprisal"):
+        spec.variant("suprisal")
+
+
+def test_resolved_is_read_back_as_the_same_study(tmp_path):
+    text = GOOD + "preset: paper\nmasking: {floor: 1e-3}\nvariants: {v: {optim.betas: [0.1, 0.2], optim.lr: 1e-6}}\n"
+    spec = read_space(write(tmp_path, text), ["pairs=[{encoder: scibert, dataset: local}]"])
+    (tmp_path / "elsewhere").mkdir()
+    resolved = spec.resolved()
+    assert read_space(write(tmp_path / "elsewhere", dump_yaml(resolved))) == spec
+    assert set(resolved) == {field.name for field in dataclasses.fields(StudySpec)}
+    for name, cls in SECTIONS.items():
+        assert set(resolved[name]) == {field.name for field in dataclasses.fields(cls)}
+
+
+def test_configs_from_settings(tmp_path):
+    spec = read_space(write(tmp_path, GOOD + "optim: {betas: [0, 0.1]}\nprecision: bf16"))
+    assert configs(spec.settings()) == (spec.scoring, spec.masking, spec.finetune)
+    partial = {"scoring": {"max_length": 32}, "final": {"enabled": False}, "precision": "float32"}
+    scoring, masking, finetune = configs(partial)
+    assert (scoring.max_length, masking.mean, finetune.final.enabled) == (32, 0.15, False)
+    with pytest.raises(InputError, match=r"optim\.lrr: unknown key"):
+        configs({"optim": {"lrr": 1}})
+
+
+def test_sets(tmp_path):
+    path = write(tmp_path, GOOD + "variants: {v: {masking.mean: 0.3}}\npairs: [{encoder: mine, dataset: hub}]")
+    sets = [
+        "optim.lr=1e-5",
+        "masking.mean = 0.4",
+        "seeds=[3, 4]",
+        "name=other",
+        "encoders.mine.path=enc2",
+        "encoders.bert-base.revision=abc",
+        "datasets.local.validation=b.csv",
+        "variants.v.masking.mean=0.5",
+        "variants.v.optim.clip=2",
+        "pairs.0.dataset=local",
+        "resources={threads: 2}",
+    ]
+    spec = read_space(path, sets)
+    assert (spec.optim.lr, spec.masking.mean, spec.seeds, spec.name) == (1e-5, 0.4, (3, 4), "other")
+    assert spec.encoders["mine"].path == str(tmp_path / "enc2")
+    assert spec.encoders["bert-base"] == dataclasses.replace(ENCODERS["bert-base"], revision="abc")
+    assert spec.datasets["local"].validation == str(tmp_path / "b.csv")
+    assert spec.variants["v"] == {"masking.mean": 0.5, "optim.clip": 2}
+    assert spec.pairs == (Pair(encoder="mine", dataset="local"),)
+    assert spec.resources.threads == 2
+    assert read_space(path).optim.lr == 1e-4, "a set changes no file"
+
+
+def test_a_name_with_dots_is_one_name(tmp_path):
+    path = write(tmp_path, "encoders: {a: {path: x}, a.b: {path: y}}\ndatasets: {local: {train: t.csv}}")
+    assert read_space(path, ["encoders.a.b.path=z"]).encoders["a.b"].path == str(tmp_path / "z")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("optim.lrr=1", ["--set: optim.lrr", "unknown key", "nearest: lr"]),
+        ("optm.lr=1", ["--set: optm", "nearest: optim"]),
+        ("optim.lr=fast", ["--set: optim.lr", '"fast" is not allowed', "a number"]),
+        ("masking.mean=7", ["--set: masking.mean is 7", "[0, 1]"]),
+        ("optim.lr=[1", ["--set optim.lr line 1: not YAML"]),
+        ("optim.lr=.nan", ["--set: optim.lr", "not a finite number"]),
+        ("optim.lr", ["--set 'optim.lr': expected key=value"]),
+        ("=3", ["expected key=value"]),
+        ("name.x=1", ["--set: name.x", "cannot be set"]),
+        ("pairs.9.dataset=imdb", ["--set: pairs.9.dataset", "a list of 1 entries"]),
+        ("datasets.locl.train=b.csv", ["--set: datasets.locl.train", "nearest: local"]),
+        ("encoders.bert-bse.revision=x", ["--set: encoders.bert-bse.revision", "nearest: bert-base"]),
+        ("variants.w.masking.mean=0.5", ["--set: variants.w.masking.mean", "no variants of this name"]),
+        ("hf_token=abc", ["--set: hf_token", "looks like a secret"]),
+    ],
+)
+def test_wrong_sets(tmp_path, given, words):
+    text = GOOD + "pairs: [{encoder: mine, dataset: hub}]"
+    lines = refusal(tmp_path, text, (given,))
+    assert len(lines) == 1, lines
+    for word in words:
+        assert word in lines[0]
+
+
+@pytest.mark.parametrize("path", sorted(SPACES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_space_is_right(path: Path) -> None:
+    spec = read_space(path)
+    assert set(spec.methods) >= {"stl", "rtm", "l3masking"}
+    assert spec.description
+
+
+def test_the_quickstart_compares_three_methods_over_three_seeds() -> None:
+    spec = read_space(SPACES / "quickstart.yaml")
+    assert spec.methods == ("stl", "rtm", "l3masking")
+    assert len(spec.seeds) >= 3
+    assert {type(source) for source in (*spec.encoders.values(), *spec.datasets.values())} == {Generated}

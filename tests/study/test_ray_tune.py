@@ -1,0 +1,146 @@
+"""What is common to all runs of Ray Tune: which trials have ended, and how a run is stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ray import tune
+from ray.exceptions import ActorDiedError, RayTaskError
+
+from study import schedule
+from study.ray_tune import EARLY, Watch, fit, stop_on_sigterm
+from study.space.spec import Resources
+
+
+class Heard:
+    """A Watch over some trials, and what it tells."""
+
+    def __init__(self, total: int) -> None:
+        self.told: list[tuple[str, str | None]] = []
+        self.begun: list[str] = []
+        self.watch = Watch(
+            total,
+            returned=lambda trial: self.told.append((trial.trial_id, None)),
+            failed=lambda trial, reason: self.told.append((trial.trial_id, reason)),
+            begun=lambda trial: self.begun.append(trial.trial_id),
+        )
+
+
+def trial(name: str, error: Exception | None = None) -> Any:
+    return SimpleNamespace(trial_id=name, get_pickled_error=lambda: error)
+
+
+DEAD = ActorDiedError(), "its process died (out of memory, or killed), 3 times"
+UNFIT = RayTaskError("f", "...", ImportError("no\nstudy"), "t", 1, "h"), "ImportError('no\\nstudy'), 3 times"
+
+
+@pytest.mark.parametrize(("error", "reason"), [DEAD, UNFIT])
+def test_each_trial_is_told_of_once(error: Exception, reason: str) -> None:
+    heard = Heard(2)
+    heard.watch.on_trial_start(0, [], trial("a"))
+    heard.watch.on_trial_complete(1, [], trial("a"))
+    heard.watch.on_trial_complete(2, [], trial("a"))
+    heard.watch.on_trial_recover(3, [], trial("b"))
+    heard.watch.on_trial_error(4, [], trial("b", error))
+    assert heard.begun == ["a"]
+    assert heard.told == [("a", None), ("b", reason)]
+    assert heard.watch.ended == {"a", "b"}
+    assert not heard.watch.early
+
+
+def test_one_death_that_is_counted_twice_is_no_end() -> None:
+    heard = Heard(1)
+    heard.watch.on_trial_recover(7, [], trial("a"))
+    heard.watch.on_trial_error(7, [], trial("a", ActorDiedError()))
+    assert heard.told == []
+    assert (heard.watch.ended, heard.watch.early) == (set(), {"a"})
+
+
+class Tuner:
+    """In the place of Ray's."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+
+    def fit(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+def test_another_tuner_follows_one_that_broke_or_left_a_trial_behind_and_none_after_a_stop() -> None:
+    watch = Heard(2).watch
+    assert fit(Tuner(RuntimeError("out of memory\nand more")), watch) == "out of memory"
+    trace = "Traceback (most recent call last):\n  File ...\nOSError: disk full\n"
+    assert fit(Tuner(tune.TuneError(trace)), watch) == "OSError: disk full"
+    assert fit(Tuner(RuntimeError()), watch) == "RuntimeError"
+    watch.early.add("a")
+    assert fit(Tuner(), watch) is None, "the other one has no end: Tune was asked to stop"
+    watch.ended.add("b")
+    assert fit(Tuner(), watch) == EARLY
+    watch.early.clear()
+    watch.ended.add("a")
+    assert fit(Tuner(), watch) is None
+
+
+def dies_when_it_is_used_again(config: dict[str, Any], assignments: Any) -> None:
+    """In the place of schedule._trainable, in the workers: the first trial returns, then its process waits to die."""
+    from ray.train._internal.session import _TrainSession
+
+    given = assignments[config["index"]]
+    with open(given.notes, "a") as notes:
+        notes.write(f"{given.name} {os.getpid()}\n")
+    if Path(given.notes).read_text().count("\n") == 1:
+        _TrainSession.reset = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+    tune.report({"reason": ""})
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_between_two_trials_costs_none(tmp_path: Path, monkeypatch) -> None:
+    import ray.cloudpickle
+
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers cannot import a test
+    monkeypatch.setattr(schedule, "_trainable", dies_when_it_is_used_again)
+    told: list[Any] = []
+    monkeypatch.setattr(schedule, "died", lambda given, *why: told.append((given.name, *why)))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    notes = tmp_path / "notes"
+    given = [SimpleNamespace(name=name, resources=Resources(workers=1), notes=notes) for name in "abc"]
+    listener = SimpleNamespace(
+        started=lambda given: None, ended=lambda given, reason: told.append((given.name, reason))
+    )
+    with schedule.ray_session():
+        schedule.run_on_ray(given, listener)  # type: ignore[arg-type]
+    assert sorted(told) == [("a", None), ("b", None), ("c", None)]
+    tries = [line.split() for line in notes.read_text().splitlines()]
+    assert sorted(name for name, _ in tries) == ["a", "b", "c"], "each ran once"
+    assert len({pid for _, pid in tries}) >= 2, "the first process did die"
+
+
+def handlers() -> list[Any]:
+    return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
+
+
+def test_sigterm_reaches_tune_once_and_the_second_stops_at_once() -> None:
+    before, seen = handlers(), []
+    with stop_on_sigterm():
+        signal.signal(signal.SIGUSR1, lambda *_: seen.append("usr1"))  # as Tune does
+        signal.signal(signal.SIGINT, lambda *_: seen.append("int"))
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert seen == ["usr1"]
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert seen == ["usr1"]
+    assert handlers() == before
+
+
+def test_sigterm_before_tune_listens_stops_at_once() -> None:
+    before = handlers()
+    with pytest.raises(KeyboardInterrupt), stop_on_sigterm():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert handlers() == before

@@ -1,0 +1,267 @@
+"""One trial: whole records with all their fields, the same anywhere; a failure costs itself alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_study import assignments, results
+from small_task import one_thread
+
+from l3masking.encoders.export import load_tuned
+from l3masking.training.evaluation import NonFiniteLoss
+from study import trial as trials
+from study.store.store import Store, content_key
+from study.trial import Assignment, died, execute, run_trial
+
+CONTRACT = {  # field of a record -> type
+    "schema": int,
+    "key": str,
+    "trajectory": str,
+    "study": str,
+    "encoder": str,
+    "dataset": str,
+    "method": str,
+    "variant": (str, type(None)),
+    "mask_mean": (float, type(None)),
+    "objective": str,
+    "seed": int,
+    "revision": str,
+    "data_hash": str,
+    "settings": dict,
+    "labels": list,
+    "overlap": dict,
+    "test": dict,
+    "validation": dict,
+    "epochs_to_best": float,
+    "epochs_to_stop": float,
+    "updates": int,
+    "primary_examples": int,
+    "mlm_passes": float,
+    "empty_mlm_batches": int,
+    "final_stage": dict,
+    "curve": list,
+    "mask_probability": (dict, type(None)),
+    "test_predictions": list,
+    "run": dict,
+}
+RUN = {"seconds", "host", "device", "threads", "versions", "commit", "attempts", "started"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    with one_thread():
+        yield
+
+
+@pytest.fixture(scope="module")
+def given(finished_study: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Assignment]:
+    """Method -> assignment of seed 0."""
+    root = tmp_path_factory.mktemp("trials") / "out"
+    made = assignments(finished_study / "small.yaml", root)
+    return {a.trial.method: a for a in made if a.trial.seed == 0}
+
+
+@pytest.fixture(scope="module")
+def recorded(given: dict[str, Assignment]) -> dict[str, list[dict]]:
+    return {method: run_trial(assignment) for method, assignment in given.items()}
+
+
+def at(assignment: Assignment, root: Path) -> Assignment:
+    return dataclasses.replace(assignment, root=root)
+
+
+@pytest.mark.parametrize("method", ["stl", "rtm", "l3masking"])
+def test_a_record_holds_all_its_fields_and_no_others(given, recorded, method: str) -> None:
+    trial = given[method].trial
+    assert [record["objective"] for record in recorded[method]] == ["accuracy", "macro_f1"]
+    for record in recorded[method]:
+        assert record.keys() == CONTRACT.keys()
+        wrong = {name: record[name] for name, kind in CONTRACT.items() if not isinstance(record[name], kind)}
+        assert not wrong
+        assert record["run"].keys() == RUN
+        assert record["key"] == trial.keys[record["objective"]]
+        assert record["key"] == content_key({"trajectory": trial.trajectory, "objective": record["objective"]})
+        assert record["test"].keys() == record["validation"].keys() == {"accuracy", "macro_f1"}
+        assert record["final_stage"].keys() == {"enabled", "epochs", "kept"}
+        assert json.loads(json.dumps(record, allow_nan=False)) == record
+
+
+def test_what_a_record_counts_agrees_with_the_data(recorded) -> None:
+    for method, pair in recorded.items():
+        for record in pair:
+            labels, predictions = record["labels"], record["test_predictions"]
+            assert labels == ["first", "second", "third"]
+            assert len(predictions) == 12
+            truth = [index % 3 for index in range(12)]
+            hits = sum(p == t for p, t in zip(predictions, truth, strict=True))
+            assert record["test"]["accuracy"] == pytest.approx(hits / 12)
+            assert record["primary_examples"] == 24 * record["epochs_to_stop"]
+            assert record["updates"] == 3 * record["epochs_to_stop"]
+            assert 0 < record["epochs_to_best"] <= record["epochs_to_stop"] == 2
+            assert record["overlap"]["train_rows"] == 24
+            assert record["run"]["threads"] == 1
+            assert record["run"]["attempts"] == 1
+            assert (record["mlm_passes"] > 0) == (method != "stl")
+
+
+def test_methods_differ_in_what_they_mask(recorded) -> None:
+    stl, rtm, l3 = (recorded[method][0] for method in ("stl", "rtm", "l3masking"))
+    assert stl["mask_mean"] is stl["mask_probability"] is None
+    assert all(set(point["train_loss"]) == set(point["task_weights"]) == {"primary"} for point in stl["curve"])
+    for record in (rtm, l3):
+        assert record["mask_mean"] == 0.15
+        assert record["mask_probability"]["largest_deviation"] < 1e-6
+        assert all(set(point["train_loss"]) == {"primary", "mlm"} for point in record["curve"])
+        for point in record["curve"]:
+            assert point.keys() >= {"update", "epoch", "validation", "train_loss", "task_weights"}
+            assert point["validation"].keys() == {"accuracy", "macro_f1", "loss"}
+    assert rtm["mask_probability"]["max"] == pytest.approx(0.15)
+    assert l3["mask_probability"]["max"] > 0.15
+    assert rtm["curve"] != l3["curve"]
+
+
+def test_settings_of_a_record_are_those_that_its_method_reads(recorded) -> None:
+    assert not {"masking", "meta"} & recorded["stl"][0]["settings"].keys()
+    assert "weighting" not in recorded["rtm"][0]["settings"]["masking"]
+    assert recorded["l3masking"][0]["settings"]["masking"]["weighting"] == "complement"
+    assert all(record[0]["settings"]["train"]["max_epochs"] == 2 for record in recorded.values())
+
+
+def test_evaluations_are_reported_as_they_come(given, recorded) -> None:
+    seen: list[dict] = []
+    again = run_trial(given["stl"], on_evaluation=seen.append)
+    assert seen == again[0]["curve"] == recorded["stl"][0]["curve"]
+
+
+def test_the_same_seed_in_another_process_is_equal(given, recorded, tmp_path: Path) -> None:
+    """Which also shows that an assignment is all that a process needs."""
+    (tmp_path / "given").write_bytes(pickle.dumps(list(given.values())))
+    code = (
+        "import json, pickle, sys; from pathlib import Path; from study.trial import run_trial\n"
+        "given = pickle.loads(Path(sys.argv[1]).read_bytes())\n"
+        "print(json.dumps([run_trial(a) for a in reversed(given)]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "given"],
+        env={**os.environ, "PYTHONHASHSEED": "77", "OMP_NUM_THREADS": "2"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    theirs = json.loads(done.stdout)[::-1]
+    assert [[results(record) for record in pair] for pair in theirs] == [
+        [results(record) for record in pair] for pair in recorded.values()
+    ]
+
+
+def test_models_are_kept_where_asked_for_and_change_no_result(given, recorded, tmp_path) -> None:
+    resources = dataclasses.replace(given["stl"].resources, save_models=True)
+    again = run_trial(dataclasses.replace(given["stl"], root=tmp_path, resources=resources))
+    assert [results(record) for record in again] == [results(record) for record in recorded["stl"]]
+    for record in again:
+        assert load_tuned(tmp_path / "models" / record["key"]).labels == tuple(record["labels"])
+    assert not list((tmp_path / "models").glob(".*"))
+
+
+def test_a_solo_objective_equals_the_shared_trajectory_and_the_other_record_stays(given, recorded, tmp_path) -> None:
+    whole = at(given["l3masking"], tmp_path)
+    store = Store(tmp_path)
+    store.commit(recorded["l3masking"][0])
+    key = whole.trial.keys["macro_f1"]
+    half = dataclasses.replace(whole, trial=dataclasses.replace(whole.trial, keys={"macro_f1": key}))
+    assert execute(half) is None
+    found = store.read(key)
+    assert found is not None
+    found.pop("checksum")
+    assert results(found) == results(recorded["l3masking"][1])
+    assert len(store.records()) == 2
+
+
+def test_a_trial_that_raises_leaves_a_failure_and_no_record(finished_study: Path, tmp_path: Path) -> None:
+    made = assignments(finished_study / "small.yaml", tmp_path, "optim.lr=1e30", "optim.head_lr=1e30")[0]
+    for attempt in (1, 2, 3):
+        reason = execute(made)
+        assert reason is not None
+        assert reason.startswith("NonFiniteLoss: not finite at")
+        store = Store(tmp_path)
+        assert store.records() == []
+        failures = store.failures()
+        assert {failure["objective"] for failure in failures} == {"accuracy", "macro_f1"}
+        for failure in failures:
+            assert failure["reason"] == reason
+            assert "\n" not in reason
+            assert "Traceback" in failure["traceback"]
+            assert "NonFiniteLoss" in failure["traceback"]
+            assert failure["attempts"] == attempt
+            wanted = ("encoder", "dataset", "method", "variant", "mask_mean", "objective", "seed")
+            assert failure.keys() == {"key", *wanted, "reason", "traceback", "attempts"}
+
+
+def test_a_success_clears_the_failure_and_says_how_many_attempts_it_took(given, tmp_path, monkeypatch) -> None:
+    made = at(given["stl"], tmp_path)
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("\n the disk\nwas full")
+
+    monkeypatch.setattr(trials, "run_method", broken)
+    assert execute(made) == "RuntimeError: the disk"
+    died(made, "its process died", 2)
+    store = Store(tmp_path)
+    assert [(f["reason"], f["attempts"]) for f in store.failures()] == [("its process died", 3)] * 2
+    monkeypatch.undo()
+    assert execute(made) is None
+    assert store.failures() == []
+    assert [record["run"]["attempts"] for record in store.records()] == [4, 4]
+
+
+def test_an_objective_that_diverges_leaves_the_other_its_result(given, recorded, tmp_path, monkeypatch) -> None:
+    real = trials.run_method
+
+    def diverges(*args: Any, objectives: Sequence[str], **more: Any) -> Any:
+        if "accuracy" in objectives:
+            raise NonFiniteLoss("not finite at update 3")
+        return real(*args, objectives=objectives, **more)
+
+    monkeypatch.setattr(trials, "run_method", diverges)
+    assert execute(at(given["rtm"], tmp_path)) == "NonFiniteLoss: not finite at update 3"
+    store = Store(tmp_path)
+    assert [(failure["objective"], failure["attempts"]) for failure in store.failures()] == [("accuracy", 1)]
+    (found,) = store.records()
+    found.pop("checksum")
+    assert results(found) == results(recorded["rtm"][1])
+
+
+def test_a_message_without_text_is_still_a_reason(given, tmp_path, monkeypatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(trials, "run_method", broken)
+    assert execute(at(given["stl"], tmp_path)) == "MemoryError: no message"
+
+
+def test_an_interrupt_is_no_failure(given, tmp_path, monkeypatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trials, "run_method", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        execute(at(given["stl"], tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_scores_that_are_not_there_fail_the_trial_with_advice(given, tmp_path: Path) -> None:
+    made = dataclasses.replace(given["l3masking"], root=tmp_path, scores=tmp_path / "scores" / "none")
+    reason = execute(made)
+    assert reason is not None
+    assert reason.startswith("FileNotFoundError:")
+    assert "run the study again" in reason

@@ -1,0 +1,56 @@
+"""Golden losses: 20 updates of L3Masking with META-TARTAN on the small task, one thread, at full precision.
+
+`python tests/support/golden.py` writes golden_losses_cpu.txt again; do it only where a change of the numbers is meant,
+and say so in the commit.
+"""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import torch
+import transformers
+from small_task import data, one_thread, run, settings
+
+from l3masking.training.final import FinalConfig
+
+FILE = Path(__file__).with_name("golden_losses_cpu.txt")
+COLUMNS = "update loss_primary loss_mlm weight_primary weight_mlm"
+
+
+def header() -> list[str]:
+    """The platform, as comment lines; bits may differ between any two that differ here."""
+    return [
+        f"# torch {torch.__version__}, transformers {transformers.__version__}",
+        f"# {platform.system()} {platform.machine()}, {processor()}, {torch.backends.cpu.get_cpu_capability()}",
+        f"# {COLUMNS}",
+    ]
+
+
+def processor() -> str:
+    """Model of the processor: the matrix library picks its kernels by it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def losses() -> list[str]:
+    """A line per update."""
+    config = settings(batch=4, max_epochs=4, lr=1e-3, every=1, final=FinalConfig(enabled=False))
+    with one_thread():
+        curve = run("l3masking", config, source=data(40), objectives=["accuracy"])["accuracy"].curve
+    return [
+        " ".join(
+            [
+                str(point["update"]),
+                *(repr(point["train_loss"][task]) for task in ("primary", "mlm")),
+                *(repr(point["task_weights"][task]) for task in ("primary", "mlm")),
+            ]
+        )
+        for point in curve
+    ]
+
+
+if __name__ == "__main__":
+    FILE.write_text("\n".join([*header(), *losses(), ""]))
