@@ -262,7 +262,7 @@ class _Run:
 
     def finish(self, stopped: str | None) -> Finish:
         """Aggregate, export and drain the mirror: also after a stop, so that what is there can be seen."""
-        from study.results.gather import write_tables  # after the trials: it draws
+        from study.report.publish import write_tables  # after the trials: it draws
 
         self.store.pull()  # of a URL: what failed on other machines
         results, files = write_tables(self.store.root)

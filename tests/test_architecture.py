@@ -31,6 +31,21 @@ LAYERS = (NOUNS, INPUTS, PARTS, TOP)
 PACKAGES = {"data", "encoders", "masking", "scoring", "training"}  # their __init__ only names what is inside
 
 
+STUDY_LAYERS = (  # of top-level units, from the bottom up; a unit imports from lower layers alone
+    {"gpu", "space", "store", "version"},
+    {"cluster", "ray_tune", "toyworld"},
+    {"plan"},
+    {"doctor", "results", "score"},
+    {"report", "trial"},
+    {"assign", "estimate", "schedule", "tracking"},
+    {"search", "status"},
+    {"events"},
+    {"run"},
+    {"cli"},
+    {"__main__"},
+)
+
+
 def imported(node: ast.AST) -> set[str]:
     """Modules of one import statement; `from package import name` counts as package.name where that is a module."""
     if isinstance(node, ast.Import):
@@ -86,6 +101,46 @@ def test_layers_import_downwards(layer: int) -> None:
     for module in LAYERS[layer]:
         ours = {name for name in imports(f"l3masking.{module}") if name.split(".")[0] == "l3masking"}
         assert {name.removeprefix("l3masking.") for name in ours} <= allowed, f"l3masking.{module} imports upwards"
+
+
+def unit_of(name: str) -> str:
+    """The top-level unit of a module of the study: study.store.seal -> store."""
+    return name.split(".")[1]
+
+
+UNITS: dict[str, set[str]] = {}  # unit -> the other units that it imports
+for _name in MODULES:
+    if _name.startswith("study."):
+        _needs = {unit_of(module) for module in imports(_name) if module.startswith("study.")}
+        UNITS.setdefault(unit_of(_name), set()).update(_needs - {unit_of(_name)})
+
+
+def test_every_unit_of_the_study_has_a_layer() -> None:
+    assert UNITS.keys() == set().union(*STUDY_LAYERS), "give a new unit its place in STUDY_LAYERS"
+    assert sum(map(len, STUDY_LAYERS)) == len(UNITS)
+
+
+@pytest.mark.parametrize("unit", sorted(UNITS))
+def test_units_of_the_study_import_downwards(unit: str) -> None:
+    layer = next(number for number, layer in enumerate(STUDY_LAYERS) if unit in layer)
+    assert UNITS[unit] <= set().union(*STUDY_LAYERS[:layer]), f"study.{unit} imports from its own layer or above"
+
+
+def test_no_two_units_of_the_study_depend_on_each_other_in_a_circle() -> None:
+    done: set[str] = set()
+    while ready := [unit for unit in UNITS if unit not in done and UNITS[unit] <= done]:
+        done.update(ready)
+    assert done == UNITS.keys(), f"a circle among {sorted(UNITS.keys() - done)}"
+
+
+def test_no_two_modules_of_the_study_have_the_same_name() -> None:
+    """A module may be called as its own package (store/store.py); nothing else is named twice."""
+    stems: dict[str, list[str]] = {}
+    for name in MODULES:
+        parts = name.split(".")
+        if parts[0] == "study" and len(parts) > 1 and parts[-1] != parts[-2]:
+            stems.setdefault(parts[-1], []).append(name)
+    assert not [names for names in stems.values() if len(names) > 1]
 
 
 def test_no_cycles_at_module_level() -> None:

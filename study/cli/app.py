@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from l3masking.errors import EnvironmentFault, InputError
-from study.cli import machines, results, running, tracking, watching
+from study.cli import exporting, machines, mirroring, running, watching
 
 app = typer.Typer(
     add_completion=False,
@@ -32,10 +32,10 @@ EXAMPLES: dict[Callable[..., None], str] = {  # verb -> an example that runs; to
     running.plan: "l3study plan quickstart --json",
     watching.status: "l3study status studies/quickstart",
     watching.explain: "l3study explain studies/quickstart 3f2a",
-    results.export: "l3study export studies/quickstart --format md,tex",
-    results.compare: "l3study compare studies/quickstart --baseline rtm",
-    tracking.ui: "l3study ui studies/quickstart",
-    tracking.sync: "l3study sync studies/quickstart --tracking-uri http://127.0.0.1:5000",
+    exporting.export: "l3study export studies/quickstart --format md,tex",
+    exporting.compare: "l3study compare studies/quickstart --baseline rtm",
+    mirroring.ui: "l3study ui studies/quickstart",
+    mirroring.sync: "l3study sync studies/quickstart --tracking-uri http://127.0.0.1:5000",
     machines.prefetch: "l3study prefetch local_files",
     machines.doctor: "l3study doctor quickstart",
     machines.submit: "l3study submit quickstart --address http://127.0.0.1:8265 --out s3://bucket/quickstart",

@@ -12,7 +12,8 @@ from typing import Any
 from l3masking.errors import InputError
 from l3masking.methods import METHODS
 from study.plan.searches import found_setting, searches
-from study.plan.trials import Identities, Trial, new_trial, relevant
+from study.plan.trials import Identities, Trial, new_trial
+from study.space.relevant import relevant
 from study.space.search_section import BEST
 from study.space.spec import StudySpec
 from study.space.validation import nearest

@@ -54,6 +54,14 @@ def read_resolved(root: Path) -> Resolved | None:
     return Resolved(spec, Identities(**{name: known.get(name) or {} for name in names}))
 
 
+def planned(root: Path) -> Resolved:
+    """The study as it was last resolved in `root`; InputError where there is none."""
+    resolved = read_resolved(root)
+    if resolved is None:
+        raise InputError(f"{root}: no study here (resolved.yaml is missing); give the folder that `l3study run` made")
+    return resolved
+
+
 def pinned(spec: StudySpec, before: Resolved | None) -> StudySpec:
     """The study with its Hub encoders held at the commits of an earlier run: a branch that moves changes nothing.
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from l3masking.methods import METHODS
-from study.plan.trials import Identities, Trial, identity_of, new_trial, relevant
+from study.plan.trials import Identities, Trial, identity_of, new_trial
+from study.space.relevant import relevant
 from study.space.search_section import SearchConfig
 from study.space.spec import StudySpec, plain
 from study.store.store import content_key

@@ -10,10 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from l3masking.methods import METHODS, Method
+from l3masking.methods import METHODS
 from study.store.store import SCHEMA, content_key
-
-OF_SCORES = {"scoring": ("metric", "word_source"), "masking": ("weighting", "redistribute", "floor")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,24 +49,6 @@ class Trial:
     def cell(self) -> tuple[str, str, str, str | None]:
         """Encoder, dataset, method and variant: what the seeds are averaged over."""
         return self.encoder, self.dataset, self.method, self.variant
-
-
-def relevant(settings: Mapping[str, Any], method: Method) -> dict[str, Any]:
-    """Of a study's settings those that may change the results of `method`."""
-    dropped: dict[str, tuple[str, ...]] = {} if method.needs_scores else OF_SCORES
-    kept = {
-        section: {name: value for name, value in values.items() if name not in dropped.get(section, ())}
-        if isinstance(values, Mapping)
-        else values
-        for section, values in settings.items()
-    }
-    if not method.masks:
-        del kept["masking"]
-    if not method.learns_weights:
-        del kept["meta"]
-    if not kept["final"]["enabled"]:
-        kept["final"] = {"enabled": False}
-    return kept
 
 
 def identity_of(

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from l3masking.errors import InputError
 from study.plan.grid import make_plan
-from study.plan.resolved import Resolved
+from study.plan.resolved import Resolved, planned
 from study.results.against import Origin, Origins, against_paper, against_study
 from study.results.compare import Comparison, compare, questions
-from study.results.gather import Results, gather, planned, reordered
+from study.results.gather import Results, gather, reordered
 from study.results.published import PAPER, REMARKS, table3
 from study.results.texts import resample_texts
 from study.results.truth import true_labels

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from l3masking.errors import InputError
-from study.plan.grid import make_plan, of_plan
-from study.plan.resolved import Resolved, read_resolved
+from study.plan.grid import of_plan
 from study.plan.trials import Trial
-from study.report.about import about_study
-from study.report.searches import export_searches
-from study.report.tables import FORMATS, export
 from study.results.aggregate import Cell, CellKey, Order, TimingRow, cell_key, cells, timing_rows
 from study.results.compare import Comparison, compare
 from study.results.texts import Predictions
@@ -41,14 +35,6 @@ class Results(NamedTuple):
     """Trials and objectives that failed and have no record."""
     predictions: Predictions
     """Of every record, on its test set."""
-
-
-def planned(root: Path) -> Resolved:
-    """The study as it was last resolved in `root`; InputError where there is none."""
-    resolved = read_resolved(root)
-    if resolved is None:
-        raise InputError(f"{root}: no study here (resolved.yaml is missing); give the folder that `l3study run` made")
-    return resolved
 
 
 def gather(store: Store, spec: StudySpec, trials: Sequence[Trial]) -> Results:
@@ -80,31 +66,6 @@ def gather(store: Store, spec: StudySpec, trials: Sequence[Trial]) -> Results:
         failures=failures,
         predictions=predictions,
     )
-
-
-def publish(
-    store: Store, resolved: Resolved, trials: Sequence[Trial], formats: Sequence[str] = FORMATS
-) -> tuple[Results, list[Path]]:
-    """Tables, figures and the page of a study, from its records alone."""
-    results = gather(store, resolved.spec, trials)
-    about = about_study(resolved, results.failures)
-    searched = export_searches(store.root, resolved, formats)
-    files = export(
-        store.root,
-        results.cells,
-        results.timing,
-        formats,
-        comparisons=results.comparisons,
-        about=about,
-        others=searched,
-    )
-    return results, [*files, *searched]
-
-
-def write_tables(root: Path, formats: Sequence[str] = FORMATS) -> tuple[Results, list[Path]]:
-    """The same for a study folder."""
-    resolved = planned(root)
-    return publish(Store(root), resolved, make_plan(*resolved), formats)
 
 
 def reordered(spec: StudySpec) -> frozenset[str]:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from l3masking.methods import METHODS
-from study.plan.trials import relevant
+from study.space.relevant import relevant
 from study.space.search_section import BEST, Distribution, SearchConfig
 from study.space.spec import overridden
 from study.space.validation import build, nearest, shown

@@ -14,8 +14,7 @@ from typing import Any
 from l3masking.errors import InputError
 from study.estimate.times import duration
 from study.plan.grid import make_plan
-from study.plan.resolved import Resolved
-from study.results.gather import planned
+from study.plan.resolved import Resolved, planned
 from study.space.search_section import SEARCH_FOLDER
 from study.space.spec import SECTIONS, plain
 from study.status.progress import read_view

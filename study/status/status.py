@@ -19,8 +19,8 @@ from study.estimate.summary import Summary, describe, summarize
 from study.estimate.times import Estimate, Times, duration, estimate, local_slots
 from study.estimate.timing_file import read_calibration
 from study.plan.grid import left, make_plan
+from study.plan.resolved import planned
 from study.plan.trials import Trial
-from study.results.gather import planned
 from study.status.console import cell_table
 from study.status.progress import Cell, Counts, View, read_view
 from study.store.briefs import briefs

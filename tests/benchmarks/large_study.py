@@ -23,7 +23,7 @@ from study.estimate.summary import summarize
 from study.plan.grid import make_plan
 from study.plan.resolved import Resolved, write_resolved
 from study.plan.trials import Identities, Trial
-from study.results.gather import write_tables
+from study.report.publish import write_tables
 from study.space.reader import make_space
 from study.space.spec import StudySpec
 from study.store.store import SCHEMA, Store

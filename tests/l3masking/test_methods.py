@@ -17,8 +17,8 @@ from study.plan.grid import make_plan
 from study.plan.trials import Identities
 from study.report.figures import panels
 from study.report.layout import row_label
+from study.report.publish import write_tables
 from study.results.compare import compare
-from study.results.gather import write_tables
 from study.run import RunOptions, run_study
 from study.space.reader import read_space
 from study.status.console import PlainReporter

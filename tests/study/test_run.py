@@ -240,7 +240,7 @@ def test_an_interrupt_while_training_still_writes_tables(fresh: Path, mirror, mo
     said = run(fresh)
     assert said.code == 75
     assert (fresh / "out" / "tables" / "results.md").is_file()
-    monkeypatch.setattr("study.results.gather.gather", interrupted)
+    monkeypatch.setattr("study.report.publish.gather", interrupted)
     said = run(fresh)
     assert (said.code, said.out.splitlines()[-1]) == (75, "stopped: the same command continues")
     assert said.err == ""

@@ -302,7 +302,7 @@ def test_a_fault_of_the_file_system_is_one_line(tmp_path: Path, monkeypatch, cap
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device", "tables")
 
-    monkeypatch.setattr("study.results.gather.write_tables", full)
+    monkeypatch.setattr("study.report.publish.write_tables", full)
     monkeypatch.setattr("sys.argv", ["l3study", "export", str(tmp_path)])
     monkeypatch.setenv("L3STUDY_DEBUG", "")
     with pytest.raises(SystemExit) as stop:

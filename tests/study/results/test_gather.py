@@ -14,8 +14,10 @@ from typer.testing import CliRunner
 from l3masking.errors import InputError
 from study.cli import app as cli
 from study.plan.grid import make_plan
+from study.plan.resolved import planned
+from study.report.publish import write_tables
 from study.results.answers import answer
-from study.results.gather import _small, gather, planned, reordered, write_tables
+from study.results.gather import _small, gather, reordered
 from study.results.published import PAPER
 from study.space.reader import read_space
 from study.store.store import Store

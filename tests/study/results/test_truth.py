@@ -10,7 +10,7 @@ import pytest
 
 import study.results.truth
 from l3masking.data.table import DataSpec, load_data
-from study.results.gather import planned
+from study.plan.resolved import planned
 from study.results.truth import true_labels
 from study.space.spec import Generated
 

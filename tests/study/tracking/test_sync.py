@@ -8,7 +8,7 @@ from small_study import command
 from tracked_study import trial_records, write_study
 
 from study.plan.grid import make_plan
-from study.results.gather import planned
+from study.plan.resolved import planned
 from study.store.store import Store
 from study.tracking import database as mlflow_database
 from study.tracking.mirror import STALE

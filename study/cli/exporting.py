@@ -14,7 +14,7 @@ def export(
     formats: Annotated[str, typer.Option("--format", help="Comma separated: md, tex, csv, json.")] = "md,tex,csv,json",
 ) -> None:
     """Write tables, figures and report.html again from the records."""
-    from study.results.gather import write_tables
+    from study.report.publish import write_tables
     from study.store.places import opened
 
     _, files = write_tables(opened(folder), [name.strip() for name in formats.split(",")])

@@ -47,7 +47,8 @@ def ui(
 def sync(folder: Folder, tracking_uri: Uri = None) -> None:
     """Bring MLflow up to date with the records: the study's own database, or any other store or server."""
     from study.plan.grid import make_plan
-    from study.results.gather import gather, planned
+    from study.plan.resolved import planned
+    from study.results.gather import gather
     from study.space.search_section import SEARCH_FOLDER
     from study.store.places import open_store, opened
     from study.store.store import Store
