@@ -48,7 +48,8 @@ class Selection:
     objective: str
     config: StopConfig
     best: float = float("-inf")
-    best_update: int = 0
+    best_update: int = 0  # of equal values the latest, whose weights are kept
+    first_best_update: int = 0  # of equal values the first
     stop_update: int | None = None
     weights: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
     _counted: list[float] = field(default_factory=list)
@@ -58,6 +59,8 @@ class Selection:
         if self.stop_update is not None:
             return False
         keep = value >= self.best
+        if value > self.best:
+            self.first_best_update = update
         if keep:
             self.best, self.best_update = value, update
         if self.config.count_warmup or not warming_up:

@@ -68,7 +68,8 @@ class Outcome:
     objective: str
     test: dict[str, float] | None  # None where the task holds no test split
     validation: dict[str, float]
-    epochs_to_best: float
+    epochs_to_best: float  # where validation ties, to the latest of the ties, whose weights are kept
+    epochs_to_first_best: float  # to the first of them
     epochs_to_stop: float
     updates: int
     primary_examples: int
@@ -239,6 +240,7 @@ class Trajectory:
             test=None if test is None else {name: test.metrics[name] for name in METRICS},
             validation={name: validation[name] for name in METRICS},
             epochs_to_best=self.epochs_at(selection.best_update),
+            epochs_to_first_best=self.epochs_at(selection.first_best_update),
             epochs_to_stop=self.epochs_at(stop),
             updates=stop,
             primary_examples=self.examples_at(stop),

@@ -16,7 +16,7 @@ from study.results.aggregate import Cell, CellKey
 OBJECTIVES = {"accuracy": "accuracy", "macro_f1": "macro F1"}
 EPOCHS = (
     "Epochs are passes over the training texts of the primary task (primary examples seen / training texts, main "
-    "stage): until the best validation value / until the stop, mean over the seeds."
+    "stage): until the best validation value (the first of equal ones) / until the stop, mean over the seeds."
 )
 MARK = "†"
 MARKED = (
@@ -110,9 +110,10 @@ def shown(cell: Cell) -> Shown:
 
 def epochs(cell: Cell) -> str:
     """Epochs to the best validation value and to the stop, as "3.2 / 6.0"; a dash where no seed finished."""
-    if cell.epochs_to_best_mean is None or cell.epochs_to_stop_mean is None:
+    first = cell.epochs_to_best_mean if cell.epochs_to_first_best_mean is None else cell.epochs_to_first_best_mean
+    if first is None or cell.epochs_to_stop_mean is None:
         return "–"
-    return f"{cell.epochs_to_best_mean:.1f} / {cell.epochs_to_stop_mean:.1f}"
+    return f"{first:.1f} / {cell.epochs_to_stop_mean:.1f}"
 
 
 def best(cells: Iterable[Cell]) -> frozenset[CellKey]:
@@ -157,10 +158,28 @@ def caption(cells: Sequence[Cell]) -> str:
     )
 
 
+def convergence(cells: Sequence[Cell]) -> list[str]:
+    """Which arms had not converged, a line each; one line where all had; nothing where no record tells."""
+    known = [cell for cell in cells if cell.converged is not None]
+    short: dict[tuple[str, str, str], tuple[int, int]] = {}
+    for cell in known:
+        done = cell.converged or 0
+        place = cell.encoder, cell.dataset, row_label(cell.method, cell.variant, [])
+        if done < cell.n and (place not in short or done < short[place][0]):
+            short[place] = done, cell.n
+    if known and not short:
+        return ["Every training had converged: best epoch in the first 90 % of those allowed, flat training loss."]
+    return [
+        f"Not converged: {label} on {encoder} / {dataset} ({done} of {n} seeds had). Raise train.max_epochs before "
+        "comparing it."
+        for (encoder, dataset, label), (done, n) in short.items()
+    ]
+
+
 def notes(cells: Sequence[Cell]) -> list[str]:
     """How complete the study is, and in what respects its methods are not alike."""
     done, failed, wanted = (sum(getattr(cell, name) for cell in cells) for name in ("n", "failed", "wanted"))
-    lines = [f"Records: {done} of {wanted}; {failed} failed, {wanted - done - failed} not run."]
+    lines = [f"Records: {done} of {wanted}; {failed} failed, {wanted - done - failed} not run.", *convergence(cells)]
     methods = {cell.method for cell in cells} & METHODS.keys()
     alone = {name for name in methods if not METHODS[name].masks}
     if alone and methods - alone:

@@ -25,6 +25,7 @@ from study.report.layout import (
     OBJECTIVES,
     best,
     caption,
+    convergence,
     epochs,
     grid,
     notes,
@@ -138,8 +139,14 @@ def terminal_table(cells: Sequence[Cell]) -> Table:
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         padding=(0, 1, 0, 0),
-        caption=f"Test, percent: mean ± sample standard deviation over {seeds(cells)}, best in bold.\n"
-        "Epochs: passes over the primary training data to best / to stop.\n" + notes(cells)[0],
+        caption="\n".join(
+            [
+                f"Test, percent: mean ± sample standard deviation over {seeds(cells)}, best in bold.",
+                "Epochs: passes over the primary training data to best / to stop.",
+                notes(cells)[0],
+                *convergence(cells),
+            ]
+        ),
         caption_justify="left",
     )
     table.add_column("Encoder, data", overflow="fold")

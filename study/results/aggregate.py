@@ -59,9 +59,15 @@ class Cell:
     validation_mean: float | None
     """Mean of the validation values at the chosen weights, fraction; for display, since they steered the selection."""
     epochs_to_best_mean: float | None
-    """Passes over the primary training data until the best validation value, main stage, mean over seeds."""
+    """Passes over the primary training data until the best validation value (of equal ones the latest, whose weights
+    are tested), main stage, mean over seeds."""
     epochs_to_stop_mean: float | None
     """The same until early stopping ended the main stage."""
+    epochs_to_first_best_mean: float | None = None
+    """The same until the first of equal best values, which tables and figures show; records made before 2026-11-27 hold
+    no such number, and then it is that of the latest."""
+    converged: int | None = None
+    """Seeds whose training had converged (study.results.convergence), 0 to n; None where no record tells."""
     values: Mapping[int, float]
     """Test value by seed, in the order of the seeds, fractions."""
     test_texts: int | None = None
@@ -200,6 +206,8 @@ def _cell(key: CellKey, by_seed: Mapping[int, Record], failed: set[int], wanted:
         ci_high=high,
         validation_mean=_mean(_finite(row, row["validation"][key.objective]) for row in rows),
         epochs_to_best_mean=_mean(_finite(row, row["epochs_to_best"]) for row in rows),
+        epochs_to_first_best_mean=_mean(_finite(row, first_best(row)) for row in rows),
+        converged=sum(row["converged"] for row in rows) if rows and all("converged" in row for row in rows) else None,
         epochs_to_stop_mean=_mean(_finite(row, row["epochs_to_stop"]) for row in rows),
         values=values,
         test_texts=next((len(row["test_predictions"]) for row in rows if "test_predictions" in row), None),
@@ -209,6 +217,11 @@ def _cell(key: CellKey, by_seed: Mapping[int, Record], failed: set[int], wanted:
 def _mean(values: Iterable[float]) -> float | None:
     taken = list(values)
     return statistics.mean(taken) if taken else None  # exact rationals inside: equal values have exactly that mean
+
+
+def first_best(record: Record) -> float:
+    """Epochs to the first of equal best values; to the latest where the record is older than that field."""
+    return float(record.get("epochs_to_first_best", record["epochs_to_best"]))
 
 
 def _finite(record: Record, value: float) -> float:

@@ -13,6 +13,7 @@ from study.plan.grid import of_plan
 from study.plan.trials import Trial
 from study.results.aggregate import Cell, CellKey, Order, TimingRow, cell_key, cells, timing_rows
 from study.results.compare import Comparison, compare
+from study.results.convergence import converged
 from study.results.texts import Predictions
 from study.space.search_section import BEST
 from study.space.spec import StudySpec
@@ -20,6 +21,7 @@ from study.store.store import Store
 
 KEPT = (  # of a record in memory: curves are many times larger than all the rest
     *("key", "trajectory", *CellKey._fields, "seed", "test", "validation", "epochs_to_best", "epochs_to_stop"),
+    "epochs_to_first_best",
     *("test_predictions", "run"),
 )
 
@@ -83,6 +85,9 @@ def _read(store: Store, keys: Collection[str]) -> list[dict[str, Any]]:
         record = store.read(key)
         if record is not None:
             slim = {name: record[name] for name in KEPT if name in record}
+            verdict = converged(record)
+            if verdict is not None:
+                slim["converged"] = verdict
             if "test_predictions" in slim:
                 slim["test_predictions"] = _small(slim["test_predictions"])
             found.append(slim)

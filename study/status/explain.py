@@ -15,6 +15,7 @@ from l3masking.errors import InputError
 from study.estimate.times import duration
 from study.plan.grid import make_plan
 from study.plan.resolved import Resolved, planned
+from study.results.aggregate import first_best
 from study.space.search_section import SEARCH_FOLDER
 from study.space.spec import SECTIONS, plain
 from study.status.progress import read_view
@@ -157,7 +158,7 @@ def _of_record(record: Mapping[str, Any], path: Path) -> list[str]:
     lines = [
         f"  test        {values or 'not looked at: it belongs to a search'}",
         f"  validation  {objective} {100 * record['validation'][objective]:.2f} %",
-        f"  epochs      {record['epochs_to_best']:.2f} to best, {record['epochs_to_stop']:.2f} to stop "
+        f"  epochs      {first_best(record):.2f} to best, {record['epochs_to_stop']:.2f} to stop "
         f"({record['updates']} updates)",
         *_curve(record["curve"], objective),
     ]

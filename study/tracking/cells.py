@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 STATISTICS = ("mean", "std", "n", "failed", "wanted", "ci_low", "ci_high")
 """Of the test metric; fractions and counts."""
-COLUMNS = (*IDENTITY, "objective", *STATISTICS, "epochs_to_best_mean", "epochs_to_stop_mean")
+COLUMNS = (*IDENTITY, "objective", *STATISTICS, "epochs_to_first_best_mean", "epochs_to_stop_mean")
 """Of the table."""
 BARE = (*IDENTITY, "key", "objective", "seed")
 """Of a failure, for the tally."""
-KEPT = (*BARE, "test", "validation", "epochs_to_best", "epochs_to_stop")
+KEPT = (*BARE, "test", "validation", "epochs_to_best", "epochs_to_first_best", "epochs_to_stop")
 """Of a record, for the tally: no predictions, no curves."""
 
 
@@ -44,8 +44,8 @@ def cell_views(found: Iterable[Cell]) -> list[RunView]:
     """One view per encoder × dataset × method × variant × mean; the objectives of a cell share its run.
 
     Metrics: `test_<objective>_mean|_std|_n|_failed|_wanted|_ci_low|_ci_high` (fractions; sample standard deviation;
-    95 % interval) and `<objective>_epochs_to_best_mean|_epochs_to_stop_mean`. The bare `epochs_to_best_mean`,
-    `epochs_to_stop_mean` and `epochs_mean` (epochs trained: to the stop) are those of the first objective given.
+    95 % interval) and `<objective>_epochs_to_best_mean|_epochs_to_first_best_mean|_epochs_to_stop_mean`. The same names
+    without an objective, and `epochs_mean` (epochs trained: to the stop), are those of the first objective given.
     """
     grouped: dict[str, list[Cell]] = {}
     for cell in found:
@@ -110,7 +110,7 @@ class Tally:
                     values.add(value)
             return
         target, names = (self._failures, BARE) if "reason" in record else (self._records, KEPT)
-        target[record["key"]] = {name: record[name] for name in names}
+        target[record["key"]] = {name: record[name] for name in names if name in record}
         self.changed = self._live
 
     def page(self) -> Page:
@@ -152,9 +152,11 @@ def _cell_view(name: str, group: Sequence[Cell]) -> RunView:
         for stat in STATISTICS:
             metrics[f"test_{cell.objective}_{stat}"] = getattr(cell, stat)
         metrics[f"{cell.objective}_epochs_to_best_mean"] = cell.epochs_to_best_mean
+        metrics[f"{cell.objective}_epochs_to_first_best_mean"] = cell.epochs_to_first_best_mean
         metrics[f"{cell.objective}_epochs_to_stop_mean"] = cell.epochs_to_stop_mean
     first = group[0]
-    metrics |= {"epochs_to_best_mean": first.epochs_to_best_mean, "epochs_to_stop_mean": first.epochs_to_stop_mean}
+    for stat in ("epochs_to_best_mean", "epochs_to_first_best_mean", "epochs_to_stop_mean"):
+        metrics[stat] = getattr(first, stat)
     metrics["epochs_mean"] = first.epochs_to_stop_mean
     if any(cell.n + cell.failed < cell.wanted for cell in group):
         status = "KILLED"  # stopped before the end; the next start goes on

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from study.results.aggregate import first_best
 from study.tracking.datasets import DIGEST, DatasetView
 
 Record = Mapping[str, Any]
@@ -180,6 +181,7 @@ def _finished(role: str, record: Record, once: dict[str, Any], prefix: str) -> R
     start = _milliseconds(run["started"])
     for name in ("epochs_to_best", "epochs_to_stop", "updates", "primary_examples", "mlm_passes"):
         once[name] = record.get(name)
+    once["epochs_to_first_best"] = first_best(record)
     once["seconds"] = run["seconds"]
     identity = identity_params(record) | {"objective": record["objective"], "seed": str(record["seed"])}
     kind = {"revision": record["revision"], "data_hash": record["data_hash"]}

@@ -95,7 +95,7 @@ class Page:
             for objective in self.objectives
             for stat in ("mean", "std", "n", "failed", "ci_low", "ci_high")
         ]
-        metrics += ["epochs_to_best_mean", "epochs_mean"]
+        metrics += ["epochs_to_first_best_mean", "epochs_mean"]
         shown = (*means, *(f"test_{objective}_std" for objective in self.objectives), "epochs_mean")
         return state(
             searchFilter=f"tags.role = 'cell' and tags.{CURRENT} = 'yes'",
@@ -107,7 +107,7 @@ class Page:
 
     def _seeds(self, objective: str) -> dict[str, Any]:
         metrics = [f"test_{name}" for name in (objective, *(o for o in self.objectives if o != objective))]
-        metrics += ["validation_best", "epochs_to_best", "epochs_to_stop"]
+        metrics += ["validation_best", "epochs_to_first_best", "epochs_to_stop"]
         curves = [f"validation_{objective}", "validation_loss", "train_loss_primary", "train_loss_mlm"]
         return state(
             searchFilter=f"tags.role = 'seed' and tags.objective = '{objective}' and tags.{CURRENT} = 'yes'",
@@ -123,7 +123,7 @@ class Page:
         return state(
             searchFilter="tags.role = 'search'",
             orderByKey=f"metrics.`{best}`",
-            columns=columns(params=params, metrics=[best, "epochs_to_best", "epochs_to_stop"]),
+            columns=columns(params=params, metrics=[best, "epochs_to_first_best", "epochs_to_stop"]),
             wide=[parallel("search", [*params[:3], *self.searched], [best])],
             charts=[scatter(name, best) for name in self.searched],
         )

@@ -42,6 +42,7 @@ CONTRACT = {  # field of a record -> type
     "test": dict,
     "validation": dict,
     "epochs_to_best": float,
+    "epochs_to_first_best": float,
     "epochs_to_stop": float,
     "updates": int,
     "primary_examples": int,

@@ -84,3 +84,10 @@ def test_nothing_below_one(make) -> None:
 def test_an_unknown_unit_is_refused() -> None:
     with pytest.raises(InputError, match=r"evaluate\.unit is 'epoch'"):
         EvaluateConfig(unit="epoch")
+
+
+def test_the_first_of_equal_best_values_is_known_beside_the_latest() -> None:
+    selection = Selection(objective="accuracy", config=StopConfig(patience=10))
+    for update, value in enumerate([0.5, 0.7, 0.6, 0.7, 0.7, 0.4], 1):
+        selection.see(value, update, warming_up=False)
+    assert (selection.first_best_update, selection.best_update) == (2, 5)

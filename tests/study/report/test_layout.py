@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from result_cells import cell
 
-from study.report.layout import best, caption, grid, notes, row_label, shown
+from study.report.layout import best, caption, convergence, grid, notes, row_label, shown
 
 
 def test_a_cell_in_words():
@@ -84,3 +84,15 @@ def test_caption_and_notes_say_what_the_numbers_are():
     assert first == "Records: 7 of 9; 1 failed, 1 not run."
     assert "STL and MTL static" in others[1]
     assert notes([cell("rtm")]) == ["Records: 3 of 3; 0 failed, 0 not run."]
+
+
+def test_arms_that_had_not_converged_are_named_and_the_rest_is_not():
+    done, short = cell("stl", converged=3), cell("rtm", converged=1)
+    assert convergence([done]) == [
+        "Every training had converged: best epoch in the first 90 % of those allowed, flat training loss."
+    ]
+    (line,) = convergence([done, short, cell("rtm", objective="macro_f1", converged=2)])
+    assert line.startswith("Not converged: RTM on ")
+    assert "(1 of 3 seeds had). Raise train.max_epochs" in line
+    assert line in notes([done, short])
+    assert convergence([cell("stl")]) == [], "old records hold no curve that was judged"

@@ -34,7 +34,8 @@ def known(part):
     """The names that runs of every kind really have, as columns and charts name them: metrics or params."""
     values = {"encoder": "b", "dataset": "a", "method": "rtm", "variant": None, "mask_mean": 0.15, "n": 2, "failed": 0}
     values |= {"wanted": 2, "mean": 0.5, "std": 0.1, "ci_low": 0.2, "ci_high": 0.7, "validation_mean": 0.5}
-    values |= {"epochs_to_best_mean": 1.0, "epochs_to_stop_mean": 3.0, "values": {0: 0.5}}
+    values |= {"epochs_to_best_mean": 1.0, "epochs_to_first_best_mean": 1.0, "epochs_to_stop_mean": 3.0}
+    values["values"] = {0: 0.5}
     cells = cell_views(Cell(objective=objective, **values) for objective in ("accuracy", "macro_f1"))
     seed, search = seed_view(make_record()), search_view(make_search_record())
     curve = {point.key for point in seed.curve} if part == "metrics" else set()

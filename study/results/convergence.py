@@ -1,0 +1,40 @@
+"""Whether a training had converged, from its record: undertrained arms say nothing about each other.
+
+Two signs are asked for. The best validation value came before the last tenth of the epochs that were allowed. And the
+training loss of the primary task had become flat: at the slope of the last quarter of its curve, a tenth more training
+would lower it by less than FLAT.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from study.results.aggregate import first_best
+
+LATEST_BEST = 0.9  # share of the epochs allowed before which the best validation value must lie
+FLAT = 0.05  # nats by which a tenth more training may lower the training loss
+QUARTER = 4  # the slope is that of the last 1/QUARTER of the curve, two points or more
+
+
+def converged(record: Mapping[str, Any]) -> bool | None:
+    """Whether the training of a record had converged; None where its curve is too short to tell."""
+    curve, stop = record.get("curve") or [], record.get("epochs_to_stop")
+    if len(curve) < 2 or not stop:
+        return None
+    passes = stop if record.get("mask_mean") is None else record["mlm_passes"]  # over the texts that drive the loop
+    early = first_best(record) / stop * passes < LATEST_BEST * record["settings"]["train"]["max_epochs"]
+    return early and longer_gains(curve) < FLAT
+
+
+def longer_gains(curve: Sequence[Mapping[str, Any]]) -> float:
+    """Nats by which a tenth more training would lower the primary training loss, at the slope of the end of `curve`."""
+    points = [(point["epoch"], point["train_loss"]["primary"]) for point in curve if "primary" in point["train_loss"]]
+    last = points[-max(2, math.ceil(len(points) / QUARTER)) :]
+    if len(last) < 2:
+        return math.inf
+    epoch, loss = (sum(values) / len(last) for values in zip(*last, strict=True))
+    spread = sum((x - epoch) ** 2 for x, _ in last)
+    slope = sum((x - epoch) * (y - loss) for x, y in last) / spread
+    return -slope * points[-1][0] / 10
