@@ -19,7 +19,8 @@ from l3masking.methods import METHODS, Method
 from l3masking.scoring.scoring import ScoringConfig, TokenScores
 from l3masking.scoring.words import EncodedText, encode_texts
 from l3masking.training.evaluation import Task
-from l3masking.training.loop import FinetuneConfig, Outcome, Trajectory, fine_tune
+from l3masking.training.loop import Outcome, Trajectory, fine_tune
+from l3masking.training.settings import FinetuneConfig
 from l3masking.training.steps import Auxiliary, Examples
 
 

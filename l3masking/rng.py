@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:  # a seed needs no torch
+    import torch
 
 Name = str | int
 
@@ -23,6 +25,8 @@ def stream_seed(seed: int, *names: Name) -> int:
 
 def stream(seed: int, *names: Name) -> torch.Generator:
     """A fresh CPU generator for one purpose, e.g. `stream(3, "mask")`."""
+    import torch
+
     generator = torch.Generator()
     generator.manual_seed(stream_seed(seed, *names))
     return generator
@@ -34,6 +38,8 @@ def dropout(device: torch.device, seed: int, *names: Name) -> Iterator[None]:
 
     `torch.manual_seed` is not called: it reseeds every GPU, or files a note for later wherever none is in use.
     """
+    import torch
+
     if device.type == "cuda":
         generator = torch.cuda.default_generators[device.index or torch.cuda.current_device()]
     else:

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
 
 from l3masking.errors import EnvironmentFault, InputError
 from study.assign import Assigner
 from study.cluster.job_files import vanishes
-from study.cluster.nodes import check_shared
-from study.estimate.fit import check_on_ray
 from study.estimate.forecast import Forecast
 from study.estimate.sizes import passes
 from study.events import GridTeller, SearchTeller
+from study.executor import make_executor
 from study.plan.grid import left, make_plan, narrow
 from study.plan.inputs import identify
-from study.plan.resolved import FILE, Resolved, changed, identified, pinned, read_resolved, write_resolved
+from study.plan.resolved import FILE, Resolved, changed, pinned, read_resolved, write_resolved
 from study.plan.searches import Search, searches
-from study.plan.trials import Identities, Trial
+from study.plan.trials import Trial
 from study.results.aggregate import Cell
-from study.schedule import Stopped, most_slots, ray_session, run_on_ray, run_serially
-from study.score import Done, ScoreJob, Shard, execute_on_ray, execute_serially, score_job
+from study.schedule import Stopped
+from study.score import score_job
 from study.space.reader import read_space
 from study.space.search_section import FIRST_SEED, SEARCH_FOLDER
-from study.space.spec import Resources, StudySpec, plain
+from study.space.spec import StudySpec, plain
 from study.status.console import Reporter, followed
 from study.status.progress import Progress
 from study.store.briefs import briefs
@@ -78,19 +73,19 @@ def run_study(options: RunOptions, reporter: Reporter) -> Finish:
         reporter.say(f"study {spec.name} in {place}")
         if vanishes(options.out):
             reporter.say("warning: this is the job's own folder, which vanishes with it: give --out a lasting one")
-        spec, identities = settle(store.root, options.space, spec, reporter)
+        resolved = settle(store.root, options.space, spec, reporter)
         store.push()  # to a URL, before hours of work
-        narrow(make_plan(spec, identities), options.only, options.limit)  # a wrong filter is told before any work
+        narrow(make_plan(*resolved), options.only, options.limit)  # a wrong filter is refused before any work
         mirror = Mirror(
             store.root,
             spec.name,
             description=spec.description,
             uri=options.tracking_uri,
-            datasets=spec.datasets,
+            datasets=resolved.spec.datasets,
             records=store.records(),
             searched=Store(store.root / SEARCH_FOLDER).records(),
         )
-        run = _Run(place, store, spec, identities, reporter, mirror, progress, options)
+        run = _Run(place, store, resolved, reporter, mirror, progress, options)
         try:
             stopped = run.everything()
         except (InputError, EnvironmentFault, OSError):
@@ -106,7 +101,7 @@ def settle(root: Path, space: Path, spec: StudySpec, reporter: Reporter) -> Reso
     reporter.say("finding encoders and datasets")
     before = read_resolved(root)
     spec = pinned(spec, before)
-    resolved = Resolved(spec, identified(identify(spec, reporter.say), before))
+    resolved = Resolved(spec, identify(spec, reporter.say), before.findings if before else {})
     if before is not None:
         changes = changed(resolved, before)
         if changes.cells:
@@ -125,84 +120,62 @@ class _Run:
         self,
         place: Place,
         store: Store,
-        spec: StudySpec,
-        identities: Identities,
+        resolved: Resolved,
         reporter: Reporter,
         mirror: Mirror,
         progress: Progress,
         options: RunOptions,
     ) -> None:
-        self.place, self.store, self.spec, self.identities = place, store, spec, identities
+        self.place, self.store, self.resolved = place, store, resolved
         self.reporter, self.mirror, self.progress, self.options = reporter, mirror, progress, options
-        self.serial = spec.resources.executor == "serial"
         self.done = {brief.key for brief in briefs(store)}  # records before the grid, which alone makes new ones
         self.failed = 0
-        self.session = ExitStack()
-        self.connected = False
+        self.replan()
+
+    def replan(self) -> None:
+        """The plan as the findings are now: computed at the start, and once more after a search."""
+        spec, identities, _ = self.resolved
+        self.plan = make_plan(*self.resolved)
+        self.chosen = narrow(self.plan, self.options.only, self.options.limit)
+        self.assigner = Assigner(spec=spec, identities=identities, root=self.place, commit=program_commit())
+        self.mirror.plan(self.plan)
+        self.progress.expect(self.chosen, self.done)
 
     def everything(self) -> str | None:
         """Score, search and train; returns why it ended early, or None."""
-        if self.serial and self.spec.resources.gpu and not torch.cuda.is_available():
-            raise EnvironmentFault(
-                f"resources.gpu is {self.spec.resources.gpu:g}: torch finds no GPU here; leave it out"
-            )
-        plan = make_plan(self.spec, self.identities)
-        self.progress.expect(self.chosen(), self.done)
-        self.mirror.plan(plan)
-        with self.session:
-            try:
-                self.score()
-                if "search" in self.options.stages:
-                    self.search()
-                if "grid" in self.options.stages:
-                    self.grid()
-            except (Stopped, KeyboardInterrupt) as stop:
-                return str(stop) or "stopped"
+        self.executor = make_executor(self.resolved.spec.resources, self.store, self.place)
+        try:
+            self.score()
+            if "search" in self.options.stages:
+                self.search()
+            if "grid" in self.options.stages:
+                self.grid()
+        except (Stopped, KeyboardInterrupt) as stop:
+            return str(stop) or "stopped"
+        finally:
+            self.executor.close()
         return None
 
-    def chosen(self) -> list[Trial]:
-        """The trials that the command line asks for, as the plan is now."""
-        return narrow(make_plan(self.spec, self.identities), self.options.only, self.options.limit)
-
     def open_trials(self) -> list[Trial]:
-        """Of those the ones without a record, each training once: a found setting may be the declared one."""
-        return list({trial.trajectory: trial for trial in left(self.chosen(), self.done)}.values())
+        """The chosen trials without a record, each training once: a found setting may be the declared one."""
+        return list({trial.trajectory: trial for trial in left(self.chosen, self.done)}.values())
 
     def open_searches(self) -> list[Search]:
         """The searches that a chosen trial waits for."""
-        waiting = {(t.encoder, t.dataset, t.method) for t in self.chosen() if t.pending}
-        found = searches(self.spec, self.identities)
+        waiting = {(t.encoder, t.dataset, t.method) for t in self.chosen if t.pending}
+        found = searches(self.resolved.spec, self.resolved.identities)
         return [search for search in found if (search.encoder, search.dataset, search.method) in waiting]
-
-    @property
-    def assigner(self) -> Assigner:
-        return Assigner(spec=self.spec, identities=self.identities, root=self.place, commit=program_commit())
-
-    def connect(self) -> None:
-        """Join Ray, with the first thing that needs it."""
-        if not self.connected:
-            self.session.enter_context(ray_session())
-            check_shared(self.place)
-            self.connected = True
 
     def score(self) -> None:
         """All scores that chosen trials and their searches need."""
         wanted = [trial for trial in self.open_trials() if not trial.pending]
         for search in self.open_searches():
-            wanted += [search.trial(self.identities, values, FIRST_SEED) for values in search.scoring_values()]
+            values = search.scoring_values()
+            wanted += [search.trial(self.resolved.identities, value, FIRST_SEED) for value in values]
         jobs = [job for trial in wanted if (job := self.assigner.job(trial)) is not None]
         for job in {job.key: job for job in jobs}.values():
-            resources = self.spec.resources_of(job.encoder.name, job.data.name)
-            score_job(job, self.store.score_place(job.key), resources, self.execute_scoring, self.scored)
-
-    def execute_scoring(
-        self, job: ScoreJob, place: Place, resources: Resources, missing: Sequence[Shard]
-    ) -> Iterable[Done]:
-        if self.serial:
-            return execute_serially(job, place, resources, missing)
-        if missing:
-            self.connect()
-        return execute_on_ray(job, place, resources, missing)
+            resources = self.resolved.spec.resources_of(job.encoder.name, job.data.name)
+            score_job(job, self.store.score_place(job.key), resources, self.executor.score, self.scored)
 
     def scored(self, name: str, done: int, total: int) -> None:
         self.reporter.step(f"scoring {name}", done, total)
@@ -212,48 +185,34 @@ class _Run:
         wanted = self.open_searches()
         if not wanted:
             return
-        from study.search.stage import Stage
-        from study.search.tune import tune_searches  # Optuna and Ray Tune, which only a search needs
+        from study.search.stage import Stage  # Optuna, which only a search needs
 
         stage = Stage(self.place, wanted, self.assigner.of_search)
         teller = SearchTeller(stage, self.reporter, self.mirror)
         try:
-            if self.serial:
-                stage.serially(teller.tried)
-            elif stage.explorer.total:
-                self.connect()
-                check_on_ray(self.store.root, [stage.sample(search) for search in wanted])
-                takes = [self.spec.resources_of(search.encoder, search.dataset) for search in wanted]
-                tune_searches(stage, takes, teller.tried)
+            self.executor.search(stage, teller.tried)
         finally:
             self.failed += teller.failed
             found = {key: plain(finding) for key, finding in stage.findings().items()}
-            self.identities = dataclasses.replace(self.identities, found={**self.identities.found, **found})
-            write_resolved(self.store.root, Resolved(self.spec, self.identities))
+            self.resolved = self.resolved._replace(findings={**self.resolved.findings, **found})
+            write_resolved(self.store.root, self.resolved)
             self.store.push(FILE)
-            self.mirror.findings(self.identities.found.values())
-            self.mirror.plan(make_plan(self.spec, self.identities))
-            self.progress.expect(self.chosen(), self.done)
+            self.mirror.findings(self.resolved.findings.values())
+            self.replan()
 
     def grid(self) -> None:
         """Train what is left."""
+        spec, identities, _ = self.resolved
         trials = [trial for trial in self.open_trials() if not trial.pending]
-        total = len(make_plan(self.spec, self.identities))
-        self.reporter.say(f"{len(self.chosen())} trainings chosen of {total}, {len(trials)} left to run")
+        self.reporter.say(f"{len(self.chosen)} trainings chosen of {len(self.plan)}, {len(trials)} left to run")
         assignments = [self.assigner.of_grid(trial) for trial in longest_first(trials)]
-        if assignments and not self.serial:
-            self.connect()
-            check_on_ray(self.store.root, assignments)
-        slots = 1 if self.serial or not trials else most_slots(a.resources for a in assignments)
-        forecast = Forecast(self.store, self.spec, self.identities, trials, slots=slots)
+        slots = self.executor.prepare(assignments)
+        forecast = Forecast(self.store, spec, identities, trials, slots=slots)
         for line in forecast.before():
             self.reporter.say(line)
         teller = GridTeller(self.store, self.reporter, self.mirror, self.progress, len(assignments))
         try:
-            if self.serial:
-                run_serially(assignments, teller)
-            else:
-                run_on_ray(assignments, teller)
+            self.executor.train(assignments, teller)
         finally:
             self.failed += teller.failed
         if not teller.failed:
@@ -262,10 +221,10 @@ class _Run:
 
     def finish(self, stopped: str | None) -> Finish:
         """Aggregate, export and drain the mirror: also after a stop, so that what is there can be seen."""
-        from study.report.publish import write_tables  # after the trials: it draws
+        from study.report.publish import publish  # after the trials: it draws
 
         self.store.pull()  # of a URL: what failed on other machines
-        results, files = write_tables(self.store.root)
+        results, files = publish(self.store, self.resolved, self.plan)
         for failure in self.store.failures():
             self.mirror.add_failure(failure)
         self.mirror.cells(results.cells)

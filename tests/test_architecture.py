@@ -16,7 +16,8 @@ MODULES = {
 }
 TREES = {name: ast.parse(file.read_text()) for name, file in MODULES.items()}
 NOUNS = {  # know nothing of ours but errors
-    *("errors", "rng", "metrics", "precision", "encoders.families", "scoring.words", "masking.probabilities"),
+    *("errors", "rng", "metrics", "precision", "lazy", "encoders.families", "scoring.words"),
+    *("masking.probabilities", "training.settings"),
 }
 INPUTS = {*(f"data.{name}" for name in ("table", "rows", "sources", "splits", "textdata")), "encoders.load"}
 PARTS = {
@@ -39,7 +40,7 @@ STUDY_LAYERS = (  # of top-level units, from the bottom up; a unit imports from 
     {"report", "trial"},
     {"assign", "estimate", "schedule", "tracking"},
     {"search", "status"},
-    {"events"},
+    {"events", "executor"},
     {"run"},
     {"cli"},
     {"__main__"},

@@ -5,12 +5,13 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
-
-import torch
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from l3masking.data.rows import Rows
 from l3masking.errors import InputError
+
+if TYPE_CHECKING:  # only a cut needs torch
+    import torch
 
 Overlap = Literal["keep", "drop_from_train", "drop_from_eval"]
 
@@ -50,6 +51,8 @@ def quotas(counts: Mapping[str, int], num_rows: int) -> dict[str, int]:
 
 def cut_rows(rows: Rows, num_rows: int, generator: torch.Generator) -> tuple[Rows, Rows]:
     """(the rest, the `num_rows` rows cut), stratified by label, both in the order of `rows`."""
+    import torch
+
     wanted = quotas(Counter(rows.labels), num_rows)
     members: dict[str, list[int]] = defaultdict(list)
     for index, label in enumerate(rows.labels):

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from l3masking.encoders.load import Encoder, load_encoder
 from l3masking.rng import stream
-from l3masking.training.model import ModelConfig, MultiTaskModel
+from l3masking.training.model import MultiTaskModel
+from l3masking.training.settings import ModelConfig
 
 CLASSIFIER, LABELS = "classifier.safetensors", "labels.json"
 

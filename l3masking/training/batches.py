@@ -6,35 +6,12 @@ Shapes: B texts in a chunk, T positions of its longest text.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-
-from l3masking.errors import InputError
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """Batches of the main stage."""
-
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-
-    batch: int = 64  # texts per micro-step and task, >= 1
-    accumulate: int = 2  # micro-steps per update, >= 1
-    max_epochs: int = 150  # passes over the texts that drive the loop (masked-LM texts, or train for STL), >= 1
-    length_buckets: int = 1  # parts of like length into which a batch is cut before padding; moves rounding and dropout
-
-    def __post_init__(self) -> None:
-        for name in ("batch", "accumulate", "max_epochs", "length_buckets"):
-            if getattr(self, name) < 1:
-                raise InputError(f"train.{name} is {getattr(self, name)}: at least 1")
-
-    def updates_per_epoch(self, num_texts: int) -> int:
-        return max(1, num_texts // (self.batch * self.accumulate))
 
 
 class Chunk(NamedTuple):

@@ -4,41 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from l3masking.errors import InputError
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateConfig:
-    """How often the validation data are looked at."""
-
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-
-    every: int = 30  # >= 1
-    unit: Literal["updates", "epochs"] = "updates"
-
-    def __post_init__(self) -> None:
-        if self.every < 1:
-            raise InputError(f"evaluate.every is {self.every}: at least 1")
-        if self.unit not in ("updates", "epochs"):
-            raise InputError(f"evaluate.unit is {self.unit!r}: updates or epochs")
-
-
-@dataclass(frozen=True, kw_only=True)
-class StopConfig:
-    """Early stopping: when the best of the last `patience` evaluations lies strictly below the best of all."""
-
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-
-    patience: int = 20  # evaluations, >= 1
-    count_warmup: bool = True  # whether evaluations during warm-up count
-
-    def __post_init__(self) -> None:
-        if self.patience < 1:
-            raise InputError(f"stop.patience is {self.patience}: at least 1 evaluation")
+from l3masking.training.settings import StopConfig
 
 
 @dataclass(kw_only=True)

@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from l3masking import rng
-from l3masking.errors import InputError
 from l3masking.precision import Precision, autocast
-from l3masking.training.batches import TrainConfig, epochs
+from l3masking.training.batches import epochs
 from l3masking.training.early_stopping import Selection
 from l3masking.training.evaluation import Task, check_finite, measure
 from l3masking.training.model import MultiTaskModel
-from l3masking.training.optim import OptimConfig, adamw, clip_norms, decay_groups
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinalConfig:
-    """The classification-only stage at the end (released code; not in the paper)."""
-
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-
-    enabled: bool = True
-    lr: float = 5e-6  # constant, > 0
-    decay: float = 0.01  # none on biases and normalisation layers; >= 0
-    max_epochs: int = 10  # >= 1
-    patience: int = 3  # epochs without a better validation value, >= 1
-
-    def __post_init__(self) -> None:
-        for name in ("lr", "max_epochs", "patience"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"final.{name} is {getattr(self, name)}: it must be above 0")
-        if not self.decay >= 0:
-            raise InputError(f"final.decay is {self.decay}: it must not be negative")
+from l3masking.training.optim import adamw, clip_norms, decay_groups
+from l3masking.training.settings import FinalConfig, OptimConfig, TrainConfig
 
 
 def final_stage(

@@ -21,44 +21,16 @@ from l3masking import rng
 from l3masking.encoders.load import Encoder
 from l3masking.errors import InputError
 from l3masking.metrics import METRICS
-from l3masking.precision import Precision
-from l3masking.training.batches import TrainConfig
-from l3masking.training.early_stopping import EvaluateConfig, Selection, StopConfig
+from l3masking.training.early_stopping import Selection
 from l3masking.training.evaluation import Measurement, Task, check_finite, measure
-from l3masking.training.final import FinalConfig, final_stage
-from l3masking.training.model import ModelConfig, MultiTaskModel
-from l3masking.training.optim import OptimConfig, adamw, clip_norms, decay_groups, linear_factor
+from l3masking.training.final import final_stage
+from l3masking.training.model import MultiTaskModel
+from l3masking.training.optim import adamw, clip_norms, decay_groups, linear_factor
+from l3masking.training.settings import (
+    FinetuneConfig,
+)
 from l3masking.training.steps import Auxiliary, Examples, Stepper
-from l3masking.training.task_weights import WEIGHTINGS, MetaConfig
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinetuneConfig:
-    """Everything about training that may change a result, one section per component."""
-
-    optim: OptimConfig = field(default_factory=OptimConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
-    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
-    stop: StopConfig = field(default_factory=StopConfig)
-    final: FinalConfig = field(default_factory=FinalConfig)
-    meta: MetaConfig = field(default_factory=MetaConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    precision: Precision = "float32"
-
-
-# `paper` is Table 2 read literally: one learning rate, batch 64, patience of 3 epochs (counted after warm-up, or a run
-# could end inside it), no final stage. `default` follows the released run script.
-PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    "default": {},
-    "paper": {
-        "optim": {"head_lr": 1e-4},
-        "meta": {"head_lr": 1e-4},
-        "train": {"accumulate": 1},
-        "evaluate": {"every": 1, "unit": "epochs"},
-        "stop": {"patience": 3, "count_warmup": False},
-        "final": {"enabled": False},
-    },
-}
+from l3masking.training.task_weights import WEIGHTINGS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,30 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from l3masking.encoders.load import Encoder
-from l3masking.errors import InputError
 from l3masking.masking.collator import IGNORED
 from l3masking.training.batches import Chunk
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """What is put on top of the encoder."""
-
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-
-    dropout: float = 0.1  # of the classification head, in [0, 1); the encoder keeps its own
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"model.dropout is {self.dropout}: it lies in [0, 1)")
+from l3masking.training.settings import ModelConfig
 
 
 class ClassificationHead(nn.Module):

@@ -19,8 +19,9 @@ from l3masking import rng
 from l3masking.masking.collator import MaskingConfig, corrupt
 from l3masking.precision import Precision, autocast
 from l3masking.training.batches import Chunk, by_length, chunk_of, draws, epochs, pad, to_device
-from l3masking.training.model import ClassificationHead, ModelConfig, MultiTaskModel
-from l3masking.training.task_weights import MetaConfig, Weighting, cosine, norm
+from l3masking.training.model import ClassificationHead, MultiTaskModel
+from l3masking.training.settings import MetaConfig, ModelConfig
+from l3masking.training.task_weights import Weighting, cosine, norm
 
 
 @dataclass(frozen=True, eq=False)

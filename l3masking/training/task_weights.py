@@ -10,41 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
-from l3masking.errors import InputError
-
-
-@dataclass(frozen=True, kw_only=True)
-class MetaConfig:
-    """META-TARTAN's own settings (values of the released run script)."""
-
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-
-    lr: float = 1e-2  # step of the task logits, >= 0
-    head_lr: float = 1e-3  # AdamW of the dev head, > 0
-    head_decay: float = 0.1  # weight decay of the dev head, >= 0
-    head_sample: int = 32  # validation texts the dev head is fitted to, >= 1
-    head_iterations: int = 10  # most steps of that fit, >= 1
-    head_tolerance: float = 1e-3  # the fit ends when its loss (nats) changes by less
-    cos_scope: Literal["encoder", "reference"] = "encoder"  # reference: |g_mlm| counts the LM head too
-    dev_mode: Literal["train", "eval"] = "train"  # dropout in dev-head fit and dev gradient: active, or not
-
-    def __post_init__(self) -> None:
-        for name in ("head_sample", "head_iterations"):
-            if getattr(self, name) < 1:
-                raise InputError(f"meta.{name} is {getattr(self, name)}: at least 1")
-        if not (self.lr >= 0 and self.head_lr > 0):
-            raise InputError(f"meta.lr is {self.lr} and meta.head_lr {self.head_lr}: not negative, and above 0")
-        if not self.head_decay >= 0:
-            raise InputError(f"meta.head_decay is {self.head_decay}: it must not be negative")
-        if self.cos_scope not in ("encoder", "reference"):
-            raise InputError(f"meta.cos_scope is {self.cos_scope!r}: encoder or reference")
-        if self.dev_mode not in ("train", "eval"):
-            raise InputError(f"meta.dev_mode is {self.dev_mode!r}: train or eval")
+from l3masking.training.settings import MetaConfig
 
 
 class Weighting(Protocol):

@@ -57,10 +57,10 @@ def sync(folder: Folder, tracking_uri: Uri = None) -> None:
     from study.tracking.views import opening
 
     root = opened(folder)
-    spec, identities = planned(root)
+    spec, identities, findings = planned(root)
     store, begin = open_store(folder), time.monotonic()
     with store.lock():
-        trials = make_plan(spec, identities)
+        trials = make_plan(spec, identities, findings)
         found = [root / "space.yaml", root / "resolved.yaml", root / "report.html"]
         found += [*root.glob("tables/*"), *root.glob("figures/*")]
         mirror = rebuild(
@@ -72,7 +72,7 @@ def sync(folder: Folder, tracking_uri: Uri = None) -> None:
             datasets=spec.datasets,
             trials=trials,
             searched=Store(root / SEARCH_FOLDER),
-            findings=identities.found.values(),
+            findings=findings.values(),
             paths=sorted(path for path in found if path.is_file()),
         )
     if mirror.reason is not None:

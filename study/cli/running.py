@@ -63,7 +63,7 @@ def plan(
     from study.estimate.timing_file import read_calibration
     from study.plan.grid import left, make_plan, narrow
     from study.plan.inputs import identify_at_hand
-    from study.plan.resolved import Resolved, changed, identified, pinned, read_resolved
+    from study.plan.resolved import Resolved, changed, pinned, read_resolved
     from study.plan.searches import searches
     from study.space.reader import read_space
     from study.store.briefs import briefs
@@ -74,8 +74,9 @@ def plan(
     root = opened(find_place(out, spec.name))
     before = read_resolved(root)
     spec = pinned(spec, before)
-    identities = identified(identify_at_hand(spec), before)
-    trials = narrow(make_plan(spec, identities), only or (), limit)
+    resolved = Resolved(spec, identify_at_hand(spec), before.findings if before else {})
+    identities = resolved.identities
+    trials = narrow(make_plan(*resolved), only or (), limit)
     if calibrate:
         _calibrate(spec, identities, left(trials, {brief.key for brief in briefs(Store(root))}), root)
     summary = summarize(
@@ -91,7 +92,7 @@ def plan(
         print(json.dumps(summary.as_dict(), indent=1))
         return
     print(describe(summary, root=root))
-    changes = changed(Resolved(spec, identities), before) if before else None
+    changes = changed(resolved, before) if before else None
     if changes and changes.cells:
         print(f"\nchanged since the last run: {', '.join(changes.keys)}; these would run anew:")
         print("\n".join(f"  {cell}" for cell in changes.cells))

@@ -14,9 +14,8 @@ from l3masking.encoders.load import Encoder
 from l3masking.methods import METHODS
 from l3masking.regimes import Inputs, prepare
 from l3masking.scoring.words import EncodedText
-from l3masking.training.early_stopping import EvaluateConfig
 from l3masking.training.evaluation import EVALUATION_TOKENS, Task
-from l3masking.training.loop import FinetuneConfig
+from l3masking.training.settings import EvaluateConfig, FinetuneConfig
 from l3masking.training.steps import Examples
 from study.gpu import Cuda, Gpu
 from study.plan.inputs import held_data, held_encoder

@@ -13,7 +13,7 @@ from l3masking.data.table import DataSpec, load_data
 from l3masking.data.textdata import SPLITS, TextData
 from l3masking.errors import EnvironmentFault
 from l3masking.methods import METHODS
-from l3masking.training.batches import TrainConfig
+from l3masking.training.settings import TrainConfig
 from study.plan.inputs import concrete_data
 from study.plan.trials import Identities, Trial
 from study.space.spec import Generated, StudySpec

@@ -21,8 +21,8 @@ from l3masking.encoders.load import Encoder, is_cached
 from l3masking.methods import METHODS, Method
 from l3masking.regimes import encode_inputs, prepare
 from l3masking.scoring.scoring import score_texts
-from l3masking.training.early_stopping import EvaluateConfig, Selection
-from l3masking.training.loop import FinetuneConfig
+from l3masking.training.early_stopping import Selection
+from l3masking.training.settings import EvaluateConfig, FinetuneConfig
 from study.estimate.timing_file import Calibration, Measured
 from study.plan.inputs import held_data, held_encoder, sources
 from study.plan.trials import Identities, Trial

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from l3masking.training.batches import TrainConfig
+from l3masking.training.settings import TrainConfig
 from study.estimate.sizes import DataSize, training_size
 from study.plan.trials import Trial
 from study.space.spec import Resources

@@ -11,7 +11,7 @@ from typing import Any
 
 from l3masking.errors import InputError
 from l3masking.methods import METHODS
-from study.plan.searches import found_setting, searches
+from study.plan.searches import Findings, found_setting, searches
 from study.plan.trials import Identities, Trial, new_trial
 from study.space.relevant import relevant
 from study.space.search_section import BEST
@@ -21,7 +21,7 @@ from study.space.validation import nearest
 FILTERS = ("encoder", "dataset", "method", "variant", "seed")
 
 
-def make_plan(spec: StudySpec, identities: Identities) -> list[Trial]:
+def make_plan(spec: StudySpec, identities: Identities, findings: Findings | None = None) -> list[Trial]:
     """All trials of a study, seed by seed: `--limit N` takes whole seeds first. A run starts the longest ones first.
 
     Of several rows of a method that differ in nothing that it reads, the first one stays; but what a search finds is
@@ -35,7 +35,7 @@ def make_plan(spec: StudySpec, identities: Identities) -> list[Trial]:
             if settings not in seen:
                 seen.append(settings)
                 rows.append((method, variant, settings))
-    best = {(s.encoder, s.dataset, s.method): (s, found_setting(s, identities)) for s in searches(spec, identities)}
+    best = {(s.encoder, s.dataset, s.method): (s, found_setting(s, findings or {})) for s in searches(spec, identities)}
     trials = []
     for seed in spec.seeds:
         for pair in spec.pairs:

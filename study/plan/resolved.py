@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from l3masking.encoders.load import EncoderSpec
 from l3masking.errors import InputError
 from study.plan.grid import make_plan
+from study.plan.searches import Findings
 from study.plan.trials import Identities
 from study.space.reader import make_space
 from study.space.spec import SECTIONS, StudySpec, plain
@@ -20,10 +22,11 @@ FILE = "resolved.yaml"
 
 
 class Resolved(NamedTuple):
-    """A study, and what its encoders and datasets are."""
+    """A study, what its encoders and datasets are, and what its searches have found."""
 
     spec: StudySpec
     identities: Identities
+    findings: Findings = MappingProxyType({})
 
 
 class Changes(NamedTuple):
@@ -49,9 +52,10 @@ def read_resolved(root: Path) -> Resolved | None:
     known = value.pop("identities", None) or {}
     if not isinstance(known, dict):
         raise InputError(f"{path}: identities: expected encoders and datasets; remove the file and run the study again")
+    findings = value.pop("findings", None) or known.get("found") or {}  # `found`: as written before 2026-11-27
     spec = make_space(value, source=str(path), folder=root, problems=problems)
     names = [item.name for item in dataclasses.fields(Identities)]
-    return Resolved(spec, Identities(**{name: known.get(name) or {} for name in names}))
+    return Resolved(spec, Identities(**{name: known.get(name) or {} for name in names}), findings)
 
 
 def planned(root: Path) -> Resolved:
@@ -78,11 +82,6 @@ def pinned(spec: StudySpec, before: Resolved | None) -> StudySpec:
     return dataclasses.replace(spec, encoders=encoders)
 
 
-def identified(identities: Identities, before: Resolved | None) -> Identities:
-    """What encoders and datasets are now, with what earlier searches found: a search is named by all that steers it."""
-    return identities if before is None else dataclasses.replace(identities, found=before.identities.found)
-
-
 def changed(now: Resolved, before: Resolved) -> Changes:
     """The settings and identities that differ, and the cells of both plans whose trainings have other keys now.
 
@@ -96,13 +95,13 @@ def changed(now: Resolved, before: Resolved) -> Changes:
 
 
 def _trajectories(resolved: Resolved) -> dict[tuple[str, str, str, str | None, int], str]:
-    trials = make_plan(resolved.spec, resolved.identities)
+    trials = make_plan(*resolved)
     known = (t for t in trials if t.revision is not None and t.data_hash is not None and not t.pending)
     return {(*t.cell, t.seed): t.trajectory for t in known}
 
 
 def _plain(resolved: Resolved) -> dict[str, Any]:
-    return resolved.spec.resolved() | {"identities": plain(resolved.identities)}
+    return resolved.spec.resolved() | {"identities": plain(resolved.identities), "findings": plain(resolved.findings)}
 
 
 def _relevant(resolved: Resolved) -> dict[str, Any]:

@@ -18,6 +18,9 @@ from study.store.store import content_key
 VARIANT = "search"  # of the trials of a search, which are no rows of any table
 
 
+Findings = Mapping[str, Mapping[str, Any]]  # search key -> what it has found, as plain values
+
+
 @dataclass(frozen=True, kw_only=True)
 class Search:
     """Looks for the best setting of one method, encoder and dataset."""
@@ -85,9 +88,9 @@ def searches(spec: StudySpec, identities: Identities) -> list[Search]:
     return made
 
 
-def found_setting(search: Search, identities: Identities) -> dict[str, Any] | None:
+def found_setting(search: Search, findings: Findings) -> dict[str, Any] | None:
     """The settings that a search has found, or None while it has not tried as many as it is asked to."""
-    found = identities.found.get(search.key)
+    found = findings.get(search.key)
     if found is None or found["trials"] < search.config.settings:
         return None
     return search.with_values(found["values"])

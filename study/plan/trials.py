@@ -20,7 +20,6 @@ class Identities:
 
     encoders: Mapping[str, str] = field(default_factory=dict)  # Hub commit, or hash of a folder
     datasets: Mapping[str, str] = field(default_factory=dict)  # content hash
-    found: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # search key -> a Finding, as plain values
 
 
 @dataclass(frozen=True, kw_only=True)

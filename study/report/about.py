@@ -14,7 +14,7 @@ from study.space.spec import StudySpec, plain
 
 def about_study(resolved: Resolved, failures: Iterable[Mapping[str, Any]]) -> About:
     """`failures`: those of the plan that have no record."""
-    spec, identities = resolved
+    spec, identities, _ = resolved
     encoders = dict.fromkeys(pair.encoder for pair in spec.pairs)
     datasets = dict.fromkeys(pair.dataset for pair in spec.pairs)
     return About(

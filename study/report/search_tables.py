@@ -15,8 +15,9 @@ from study.store.store import Store, write_atomic
 
 def export_searches(root: Path, resolved: Resolved, formats: Sequence[str]) -> list[Path]:
     """Write `root`/tables/search.csv and .json and figures/search.png, as far as a search has tried anything."""
-    declared = searches(resolved.spec, resolved.identities)
-    found = responses(declared, Store(root / SEARCH_FOLDER).records(), resolved.identities) if declared else []
+    spec, identities, findings = resolved
+    declared = searches(spec, identities)
+    found = responses(declared, Store(root / SEARCH_FOLDER).records(), identities, findings) if declared else []
     if not found:
         return []
     makers = {"csv": responses_csv, "json": responses_json}

@@ -67,7 +67,7 @@ def _gathered(root: Path, resolved: Resolved) -> Results:
 
 
 def _origins(resolved: Resolved) -> Origins:
-    spec, identities = resolved
+    spec, identities, _ = resolved
     return {
         (pair.encoder, pair.dataset): Origin(
             identities.encoders.get(pair.encoder), identities.datasets.get(pair.dataset)

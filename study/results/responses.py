@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from study.plan.searches import Search
+from study.plan.searches import Findings, Search
 from study.plan.trials import Identities
 
 
@@ -44,7 +44,7 @@ class Response:
 
 
 def responses(
-    searches: Iterable[Search], records: Iterable[Mapping[str, Any]], identities: Identities
+    searches: Iterable[Search], records: Iterable[Mapping[str, Any]], identities: Identities, findings: Findings
 ) -> list[Response]:
     """The settings of each search that have a record, sorted by their values. `records`: those of the search folder."""
     by_place: dict[tuple[Any, ...], list[Mapping[str, Any]]] = defaultdict(list)
@@ -59,7 +59,7 @@ def responses(
             if trial.keys[search.objective] == record["key"] and record["seed"] in search.config.seed_list:
                 name = json.dumps(values, sort_keys=True)
                 settings.setdefault(name, (values, {}))[1][record["seed"]] = record["validation"][search.objective]
-        finding = identities.found.get(search.key, {}).get("values")
+        finding = findings.get(search.key, {}).get("values")
         found += [
             Response(
                 encoder=search.encoder,

@@ -19,7 +19,7 @@ from l3masking.errors import InputError
 from l3masking.methods import METHODS
 from l3masking.metrics import METRICS
 from l3masking.precision import Precision
-from l3masking.training.loop import PRESETS
+from l3masking.training.settings import PRESETS
 from study.space.overrides import apply_sets
 from study.space.search_checks import read_search
 from study.space.spec import SECTIONS, SEED_LIMIT, Generated, Pair, Resources, StudySpec, overridden, plain

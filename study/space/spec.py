@@ -14,13 +14,16 @@ from l3masking.masking.collator import MaskingConfig
 from l3masking.methods import DEFAULT, METHODS
 from l3masking.precision import Precision
 from l3masking.scoring.scoring import ScoringConfig
-from l3masking.training.batches import TrainConfig
-from l3masking.training.early_stopping import EvaluateConfig, StopConfig
-from l3masking.training.final import FinalConfig
-from l3masking.training.loop import FinetuneConfig
-from l3masking.training.model import ModelConfig
-from l3masking.training.optim import OptimConfig
-from l3masking.training.task_weights import MetaConfig
+from l3masking.training.settings import (
+    EvaluateConfig,
+    FinalConfig,
+    FinetuneConfig,
+    MetaConfig,
+    ModelConfig,
+    OptimConfig,
+    StopConfig,
+    TrainConfig,
+)
 from study.space.search_section import FIRST_SEED, SearchConfig
 from study.space.validation import build, nearest
 from study.space.yaml import Problem

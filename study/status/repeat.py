@@ -48,7 +48,7 @@ def _runs(space: Path, sets: list[str], only: str, resolved: Resolved, trajector
     """Whether a run under these words trains what is wanted, and nothing else."""
     try:
         spec = pinned(read_space(space, sets), resolved)
-        chosen = narrow(make_plan(spec, resolved.identities), [only])
+        chosen = narrow(make_plan(spec, resolved.identities, resolved.findings), [only])
     except InputError:
         return False
     return [trial.trajectory for trial in chosen] == [trajectory]

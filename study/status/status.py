@@ -56,8 +56,9 @@ NOTHING = Counts(0, 0, 0, 0)
 def look(root: Path, now: float | None = None) -> Standing:
     """Read a study's folder; InputError where it holds no study. `now`: seconds since the epoch."""
     now = time.time() if now is None else now
-    spec, identities = planned(root)
-    store, trials = Store(root), make_plan(spec, identities)
+    resolved = planned(root)
+    spec = resolved.spec
+    store, trials = Store(root), make_plan(*resolved)
     records = briefs(store)
     open_trials = left(trials, {record.key for record in records})
     view = read_view(root)

@@ -31,11 +31,9 @@ from training_world import World, add_world_arguments, device_words, read_world 
 from l3masking.data.table import DATASETS  # noqa: E402
 from l3masking.errors import InputError  # noqa: E402
 from l3masking.methods import METHODS  # noqa: E402
-from l3masking.training.batches import TrainConfig  # noqa: E402
-from l3masking.training.early_stopping import EvaluateConfig  # noqa: E402
 from l3masking.training.evaluation import measure as evaluate  # noqa: E402
-from l3masking.training.final import FinalConfig  # noqa: E402
 from l3masking.training.optim import adamw, clip_norms, decay_groups  # noqa: E402
+from l3masking.training.settings import EvaluateConfig, FinalConfig, TrainConfig  # noqa: E402
 
 # layers, width and vocabulary as published; the last is a DistilBERT and is timed as a BERT of six layers
 SHAPES = {

@@ -22,8 +22,8 @@ from l3masking.masking.collator import corrupt
 from l3masking.precision import Precision, autocast
 from l3masking.training.batches import pad
 from l3masking.training.model import ClassificationHead, MultiTaskModel
+from l3masking.training.settings import MetaConfig
 from l3masking.training.steps import Auxiliary, Examples
-from l3masking.training.task_weights import MetaConfig
 
 WIDTH = 128  # positions of every text, whatever its length
 

@@ -31,9 +31,9 @@ from l3masking import rng
 from l3masking.errors import InputError
 from l3masking.precision import autocast
 from l3masking.training.batches import Chunk, draws
-from l3masking.training.loop import FinetuneConfig
 from l3masking.training.model import ClassificationHead, MultiTaskModel
 from l3masking.training.optim import clip_norms
+from l3masking.training.settings import FinetuneConfig
 from l3masking.training.steps import Stepper
 from l3masking.training.task_weights import WEIGHTINGS, cosine
 

@@ -14,7 +14,8 @@ from l3masking.masking.probabilities import mask_probabilities
 from l3masking.methods import METHODS
 from l3masking.regimes import Inputs, Training, encode_task, prepare, run_method, summarise
 from l3masking.scoring.scoring import ScoringConfig
-from l3masking.training.task_weights import WEIGHTINGS, MetaConfig
+from l3masking.training.settings import MetaConfig
+from l3masking.training.task_weights import WEIGHTINGS
 
 # name -> policy, weighting, needs scores: one line per entry of METHODS
 ARMS = {

@@ -13,7 +13,7 @@ import torch
 import transformers
 from small_task import data, one_thread, run, settings
 
-from l3masking.training.final import FinalConfig
+from l3masking.training.settings import FinalConfig
 
 FILE = Path(__file__).with_name("golden_losses_cpu.txt")
 COLUMNS = "update loss_primary loss_mlm weight_primary weight_mlm"

@@ -22,13 +22,17 @@ from l3masking.methods import METHODS
 from l3masking.regimes import run_method
 from l3masking.scoring.scoring import ScoringConfig, TokenScores
 from l3masking.scoring.words import encode_texts
-from l3masking.training.batches import TrainConfig
-from l3masking.training.early_stopping import EvaluateConfig, StopConfig
-from l3masking.training.final import FinalConfig
-from l3masking.training.loop import FinetuneConfig, Outcome
-from l3masking.training.model import ModelConfig
-from l3masking.training.optim import OptimConfig
-from l3masking.training.task_weights import MetaConfig
+from l3masking.training.loop import Outcome
+from l3masking.training.settings import (
+    EvaluateConfig,
+    FinalConfig,
+    FinetuneConfig,
+    MetaConfig,
+    ModelConfig,
+    OptimConfig,
+    StopConfig,
+    TrainConfig,
+)
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 FILLERS = ["a", "the", "of", "and", "we", "use", "see", "near", "far", "old", "new", "un", "##like", "##ly"]

@@ -98,14 +98,14 @@ def write_study(root: Path, *, searched: bool = False, failing: Sequence[int] = 
             found[search.key] = {"encoder": search.encoder, "dataset": search.dataset, "method": search.method}
             found[search.key] |= {"values": {"masking.mean": 0.3}, "validation": 0.7, "trials": number + 1}
             found[search.key] |= {"sampler": "TPESampler", "optuna": "5.0.0"}
-    known = Identities(encoders=known.encoders, datasets=known.datasets, found=found)
+    resolved = Resolved(spec, known, found)
     root.mkdir(parents=True, exist_ok=True)
-    write_resolved(root, Resolved(spec, known))
+    write_resolved(root, resolved)
     store = Store(root)
-    for position, trial in enumerate(make_plan(spec, known)):
+    for position, trial in enumerate(make_plan(*resolved)):
         for record in trial_records(trial):
             if position in failing:
                 store.fail(make_failure(record, "out of memory"))
             else:
                 store.commit(record)
-    return Resolved(spec, known)
+    return resolved

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from l3masking.errors import InputError
-from l3masking.training.early_stopping import EvaluateConfig, Selection, StopConfig
+from l3masking.training.early_stopping import Selection
+from l3masking.training.settings import EvaluateConfig, StopConfig
 
 
 def follow(values: list[float], *, patience: int, count_warmup: bool = True, warmup: int = 0) -> Selection:

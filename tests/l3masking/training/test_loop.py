@@ -18,8 +18,8 @@ from l3masking.metrics import METRICS
 from l3masking.training.batches import Chunk
 from l3masking.training.early_stopping import Selection
 from l3masking.training.evaluation import NonFiniteLoss, Task
-from l3masking.training.final import FinalConfig
 from l3masking.training.loop import Trajectory, fine_tune
+from l3masking.training.settings import FinalConfig
 from l3masking.training.steps import Examples
 
 NO_FINAL = FinalConfig(enabled=False)

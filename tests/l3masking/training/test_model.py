@@ -18,7 +18,8 @@ from l3masking.masking.collator import IGNORED, MaskingConfig, corrupt
 from l3masking.rng import stream
 from l3masking.scoring.words import encode_texts
 from l3masking.training.batches import Chunk, chunk_of
-from l3masking.training.model import ClassificationHead, ModelConfig, MultiTaskModel
+from l3masking.training.model import ClassificationHead, MultiTaskModel
+from l3masking.training.settings import ModelConfig
 
 
 @pytest.fixture(scope="module", params=TYPES)

@@ -12,7 +12,8 @@ from torch import nn
 
 from l3masking.encoders.load import load_encoder
 from l3masking.errors import InputError
-from l3masking.training.optim import OptimConfig, adamw, clip_norms, decay_groups, linear_factor
+from l3masking.training.optim import adamw, clip_norms, decay_groups, linear_factor
+from l3masking.training.settings import OptimConfig
 
 
 @pytest.mark.parametrize("kind", TYPES)

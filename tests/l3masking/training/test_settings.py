@@ -7,9 +7,7 @@ import dataclasses
 import pytest
 
 from l3masking.errors import InputError
-from l3masking.training.batches import TrainConfig
-from l3masking.training.final import FinalConfig
-from l3masking.training.loop import PRESETS, FinetuneConfig
+from l3masking.training.settings import PRESETS, FinalConfig, FinetuneConfig, TrainConfig
 
 
 def test_presets_make_valid_settings_and_paper_has_no_final_stage() -> None:

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from l3masking.errors import InputError
-from l3masking.training.task_weights import WEIGHTINGS, MetaConfig, MetaWeighting, cosine, norm
+from l3masking.training.settings import MetaConfig
+from l3masking.training.task_weights import WEIGHTINGS, MetaWeighting, cosine, norm
 
 LEARNS = {"static": False, "meta": True}  # one line per entry of WEIGHTINGS
 

@@ -14,7 +14,8 @@ from small_task import one_thread
 
 from l3masking import regimes
 from l3masking.rng import stream
-from l3masking.training.model import ModelConfig, MultiTaskModel
+from l3masking.training.model import MultiTaskModel
+from l3masking.training.settings import ModelConfig
 from study.assign import Assigner
 from study.estimate import peak
 from study.estimate.peak import measure_peak

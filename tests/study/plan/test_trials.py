@@ -15,7 +15,7 @@ import pytest
 from l3masking.data.table import DATASETS
 from l3masking.encoders.load import ENCODERS
 from l3masking.methods import METHODS
-from l3masking.training.loop import PRESETS
+from l3masking.training.settings import PRESETS
 from study.plan.grid import make_plan
 from study.plan.trials import Identities
 from study.space.reader import Pair, Resources, StudySpec, make_space

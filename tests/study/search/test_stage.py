@@ -63,7 +63,7 @@ def test_what_is_found_is_the_best_mean_on_validation_and_a_row_of_the_table(fin
     assert len(by_mean) == 4
     assert {len(values) for values in by_mean.values()} == {2}
     best = max(sum(values) / 2 for values in by_mean.values())
-    (finding,) = read_resolved(finished / "out").identities.found.values()  # type: ignore[union-attr]
+    (finding,) = read_resolved(finished / "out").findings.values()  # type: ignore[union-attr]
     assert finding["validation"] == pytest.approx(best)
     assert sum(by_mean[finding["values"]["masking.mean"]]) / 2 == pytest.approx(best)
     assert (finding["sampler"], finding["trials"]) == ("TPESampler", 4)

@@ -11,7 +11,7 @@ from space_files import GOOD, refusal, write
 from l3masking.data.table import DATASETS
 from l3masking.encoders.load import ENCODERS, EncoderSpec
 from l3masking.errors import InputError
-from l3masking.training.loop import PRESETS, FinetuneConfig
+from l3masking.training.settings import PRESETS, FinetuneConfig
 from study.space.reader import Generated, Pair, Resources, StudySpec, read_space
 from study.space.spec import SECTIONS, configs
 from study.space.yaml import dump_yaml

@@ -158,10 +158,7 @@ def test_a_finding_is_a_row_of_its_own_and_awaited_until_then() -> None:
 
     def found(trials: int) -> list:
         finding = {"values": {"masking.mean": 0.15}, "trials": trials}
-        known = dataclasses.replace(
-            KNOWN, found={rtm.key: finding, l3.key: {**finding, "values": {"masking.mean": 0.3}}}
-        )
-        return make_plan(spec, known)
+        return make_plan(spec, KNOWN, {rtm.key: finding, l3.key: {**finding, "values": {"masking.mean": 0.3}}})
 
     assert [t.pending for t in found(3) if t.variant == "best"] == [True] * 4, "fewer settings than are asked for"
     rows = {(t.method, t.variant): t for t in found(4) if t.seed == 0}

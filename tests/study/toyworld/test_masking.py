@@ -16,11 +16,7 @@ from l3masking.masking.collator import POLICIES, MaskingConfig
 from l3masking.regimes import run_method
 from l3masking.rng import stream
 from l3masking.scoring.scoring import ScoringConfig, TokenScores, score_tokens
-from l3masking.training.batches import TrainConfig
-from l3masking.training.early_stopping import EvaluateConfig
-from l3masking.training.final import FinalConfig
-from l3masking.training.loop import FinetuneConfig
-from l3masking.training.optim import OptimConfig
+from l3masking.training.settings import EvaluateConfig, FinalConfig, FinetuneConfig, OptimConfig, TrainConfig
 from study.toyworld.world import ToyWorld, domain_spans
 
 MEAN = 0.15

@@ -1,0 +1,178 @@
+"""The settings of fine-tuning, one frozen dataclass per component. Reading them needs no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from l3masking.errors import InputError
+from l3masking.precision import Precision
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Batches of the main stage."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    batch: int = 64  # texts per micro-step and task, >= 1
+    accumulate: int = 2  # micro-steps per update, >= 1
+    max_epochs: int = 150  # passes over the texts that drive the loop (masked-LM texts, or train for STL), >= 1
+    length_buckets: int = 1  # parts of like length into which a batch is cut before padding; moves rounding and dropout
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "accumulate", "max_epochs", "length_buckets"):
+            if getattr(self, name) < 1:
+                raise InputError(f"train.{name} is {getattr(self, name)}: at least 1")
+
+    def updates_per_epoch(self, num_texts: int) -> int:
+        return max(1, num_texts // (self.batch * self.accumulate))
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """AdamW of the main stage, with linear warm-up and linear decay to 0 (values of the released code)."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    lr: float = 1e-4  # peak learning rate of body and LM head, > 0
+    head_lr: float = 1e-3  # peak learning rate of the classification head, > 0
+    decay: float = 0.01  # weight decay of body and LM head; none on biases and normalisation layers
+    head_decay: float = 0.1  # weight decay of the classification head, everything in it
+    betas: tuple[float, float] = (0.9, 0.98)
+    eps: float = 1e-6
+    warmup: float = 0.06  # share of all planned updates, in [0, 1]
+    clip: float = 1.0  # largest gradient norm, body with LM head and classification head apart; > 0
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "head_lr", "eps", "clip"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"optim.{name} is {getattr(self, name)}: it must be above 0")
+        if not 0 <= self.warmup <= 1:
+            raise InputError(f"optim.warmup is {self.warmup}: a share of the updates, in [0, 1]")
+        for name in ("decay", "head_decay"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"optim.{name} is {getattr(self, name)}: it must not be negative")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise InputError(f"optim.betas is {self.betas}: two numbers in [0, 1)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """How often the validation data are looked at."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    every: int = 30  # >= 1
+    unit: Literal["updates", "epochs"] = "updates"
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise InputError(f"evaluate.every is {self.every}: at least 1")
+        if self.unit not in ("updates", "epochs"):
+            raise InputError(f"evaluate.unit is {self.unit!r}: updates or epochs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopConfig:
+    """Early stopping: when the best of the last `patience` evaluations lies strictly below the best of all."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    patience: int = 20  # evaluations, >= 1
+    count_warmup: bool = True  # whether evaluations during warm-up count
+
+    def __post_init__(self) -> None:
+        if self.patience < 1:
+            raise InputError(f"stop.patience is {self.patience}: at least 1 evaluation")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinalConfig:
+    """The classification-only stage at the end (released code; not in the paper)."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    enabled: bool = True
+    lr: float = 5e-6  # constant, > 0
+    decay: float = 0.01  # none on biases and normalisation layers; >= 0
+    max_epochs: int = 10  # >= 1
+    patience: int = 3  # epochs without a better validation value, >= 1
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "max_epochs", "patience"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"final.{name} is {getattr(self, name)}: it must be above 0")
+        if not self.decay >= 0:
+            raise InputError(f"final.decay is {self.decay}: it must not be negative")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetaConfig:
+    """META-TARTAN's own settings (values of the released run script)."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    lr: float = 1e-2  # step of the task logits, >= 0
+    head_lr: float = 1e-3  # AdamW of the dev head, > 0
+    head_decay: float = 0.1  # weight decay of the dev head, >= 0
+    head_sample: int = 32  # validation texts the dev head is fitted to, >= 1
+    head_iterations: int = 10  # most steps of that fit, >= 1
+    head_tolerance: float = 1e-3  # the fit ends when its loss (nats) changes by less
+    cos_scope: Literal["encoder", "reference"] = "encoder"  # reference: |g_mlm| counts the LM head too
+    dev_mode: Literal["train", "eval"] = "train"  # dropout in dev-head fit and dev gradient: active, or not
+
+    def __post_init__(self) -> None:
+        for name in ("head_sample", "head_iterations"):
+            if getattr(self, name) < 1:
+                raise InputError(f"meta.{name} is {getattr(self, name)}: at least 1")
+        if not (self.lr >= 0 and self.head_lr > 0):
+            raise InputError(f"meta.lr is {self.lr} and meta.head_lr {self.head_lr}: not negative, and above 0")
+        if not self.head_decay >= 0:
+            raise InputError(f"meta.head_decay is {self.head_decay}: it must not be negative")
+        if self.cos_scope not in ("encoder", "reference"):
+            raise InputError(f"meta.cos_scope is {self.cos_scope!r}: encoder or reference")
+        if self.dev_mode not in ("train", "eval"):
+            raise InputError(f"meta.dev_mode is {self.dev_mode!r}: train or eval")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """What is put on top of the encoder."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    dropout: float = 0.1  # of the classification head, in [0, 1); the encoder keeps its own
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"model.dropout is {self.dropout}: it lies in [0, 1)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig:
+    """Everything about training that may change a result, one section per component."""
+
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    stop: StopConfig = field(default_factory=StopConfig)
+    final: FinalConfig = field(default_factory=FinalConfig)
+    meta: MetaConfig = field(default_factory=MetaConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    precision: Precision = "float32"
+
+
+# `paper` is Table 2 read literally: one learning rate, batch 64, patience of 3 epochs (counted after warm-up, or a run
+# could end inside it), no final stage. `default` follows the released run script.
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "default": {},
+    "paper": {
+        "optim": {"head_lr": 1e-4},
+        "meta": {"head_lr": 1e-4},
+        "train": {"accumulate": 1},
+        "evaluate": {"every": 1, "unit": "epochs"},
+        "stop": {"patience": 3, "count_warmup": False},
+        "final": {"enabled": False},
+    },
+}

@@ -1,0 +1,122 @@
+"""How the work of a run is carried out: one thing after the other in this process, or under Ray.
+
+A run asks for scores, settings of searches and trainings in the same way of both, and results do not depend on which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Protocol
+
+from l3masking.errors import EnvironmentFault
+from study.cluster.nodes import check_shared
+from study.schedule import Listener, most_slots, ray_session, run_on_ray, run_serially
+from study.score import Done, ScoreJob, Shard, execute_on_ray, execute_serially
+from study.space.spec import Resources
+from study.store.places import Place
+from study.store.store import Store
+from study.trial import Assignment
+
+if TYPE_CHECKING:  # Optuna and Ray Tune, which only a search needs
+    from study.search.stage import Stage, Tried
+
+
+class Executor(Protocol):
+    """Carries out what a run asks for. Work in flight is given up when it is closed."""
+
+    def score(self, job: ScoreJob, place: Place, resources: Resources, missing: Sequence[Shard]) -> Iterable[Done]:
+        """Score `missing` shards of a job; yields each when its part is written."""
+        ...
+
+    def prepare(self, assignments: Sequence[Assignment]) -> int:
+        """Check that trainings of these sizes can run. Returns how many run at a time."""
+        ...
+
+    def search(self, stage: Stage, tried: Tried) -> None:
+        """Try what is left of all searches; `tried` is told of each setting."""
+        ...
+
+    def train(self, assignments: Sequence[Assignment], listener: Listener) -> None:
+        """Run all trainings, in the given order as there is room."""
+        ...
+
+    def close(self) -> None:
+        """Leave what was joined or started."""
+        ...
+
+
+class Serial:
+    """One thing after the other, in this process."""
+
+    def score(self, job: ScoreJob, place: Place, resources: Resources, missing: Sequence[Shard]) -> Iterator[Done]:
+        return execute_serially(job, place, resources, missing)
+
+    def prepare(self, assignments: Sequence[Assignment]) -> int:
+        return 1
+
+    def search(self, stage: Stage, tried: Tried) -> None:
+        stage.serially(tried)
+
+    def train(self, assignments: Sequence[Assignment], listener: Listener) -> None:
+        run_serially(assignments, listener)
+
+    def close(self) -> None:
+        """Nothing was joined."""
+
+
+class OnRay:
+    """In parallel under Ray, which is joined or started with the first work that needs it."""
+
+    def __init__(self, store: Store, place: Place) -> None:
+        self._store, self._place = store, place
+        self._session = ExitStack()
+        self._joined = False
+
+    def score(self, job: ScoreJob, place: Place, resources: Resources, missing: Sequence[Shard]) -> Iterator[Done]:
+        if missing:
+            self._join()
+        return execute_on_ray(job, place, resources, missing)
+
+    def prepare(self, assignments: Sequence[Assignment]) -> int:
+        if not assignments:
+            return 1
+        from study.estimate.fit import check_on_ray
+
+        self._join()
+        check_on_ray(self._store.root, assignments)
+        return most_slots(assignment.resources for assignment in assignments)
+
+    def search(self, stage: Stage, tried: Tried) -> None:
+        from study.search.tune import tune_searches
+
+        samples = [stage.sample(search) for search in stage.searches]
+        if stage.explorer.total:
+            self.prepare(samples)
+            tune_searches(stage, [sample.resources for sample in samples], tried)
+
+    def train(self, assignments: Sequence[Assignment], listener: Listener) -> None:
+        run_on_ray(assignments, listener)
+
+    def close(self) -> None:
+        self._session.close()
+
+    def _join(self) -> None:
+        if not self._joined:
+            self._session.enter_context(ray_session())
+            check_shared(self._place)
+            self._joined = True
+
+
+def make_executor(resources: Resources, store: Store, place: Place) -> Executor:
+    """What `resources.executor` names. EnvironmentFault where a serial run is to use a GPU that torch does not find."""
+    if resources.executor != "serial":
+        return OnRay(store, place)
+    if resources.gpu:
+        import torch
+
+        if not torch.cuda.is_available():
+            raise EnvironmentFault(
+                f"resources.gpu is {resources.gpu:g}: torch finds no GPU on this machine; leave it out"
+            )
+    return Serial()
