@@ -20,6 +20,7 @@ from l3masking.finetune import Outcome
 from l3masking.regimes import METHODS, run_method
 from l3masking.saving import save_tuned
 from l3masking.scoring import TokenScores
+from study.checkout import DISTRIBUTION, program_version
 from study.distant.places import Place, fetched, open_store
 from study.inputs import DataSource, EncoderSource, held_data, held_encoder
 from study.outlook.gpu import limit_share
@@ -185,7 +186,8 @@ def held_scores(place: Place, data: DataSource) -> list[TokenScores]:
 
 @lru_cache(maxsize=1)
 def versions() -> dict[str, str]:
-    """Of Python and the packages that compute."""
+    """Return the versions of this program, of Python and of the packages that compute."""
     from importlib.metadata import version
 
-    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+    own = {DISTRIBUTION: program_version() or "unknown", "python": platform.python_version()}
+    return own | {name: version(name) for name in PACKAGES}

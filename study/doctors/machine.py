@@ -10,9 +10,9 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+from study.checkout import DISTRIBUTION
 from study.doctors.findings import Finding, Patient
 
-DISTRIBUTION = "l3masking-study"
 SHOWN = ("ray", "torch", "transformers", "datasets", "optuna", "mlflow")
 GIB = 2**30
 CGROUP = Path("/sys/fs/cgroup/cpu.max")  # the share of the processor that a container has: "<microseconds> <period>"

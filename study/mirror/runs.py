@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from study.checkout import DISTRIBUTION
 from study.mirror.datasets import DIGEST, DatasetView
 
 Record = Mapping[str, Any]
@@ -184,6 +185,7 @@ def _finished(role: str, record: Record, once: dict[str, Any], prefix: str) -> R
     identity = identity_params(record) | {"objective": record["objective"], "seed": str(record["seed"])}
     kind = {"revision": record["revision"], "data_hash": record["data_hash"]}
     tags = {**_trial_tags(role, record), "commit": _text(run.get("commit")), "device": _text(run.get("device"))}
+    tags["version"] = _text(run.get("versions", {}).get(DISTRIBUTION))
     return RunView(
         role=role,
         key=record["key"],
