@@ -22,6 +22,7 @@ lint: setup
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
+	$(VENV)/bin/codespell $(wildcard *.md *.py *.yaml *.cff docs) l3masking search_spaces study tests
 
 test: lint
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

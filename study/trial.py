@@ -28,6 +28,7 @@ from study.score import read_scores
 from study.space.spec import Resources, configs
 from study.store.places import Place, fetched, open_store
 from study.store.store import SCHEMA, Store
+from study.version import DISTRIBUTION, program_version
 
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
 
@@ -186,7 +187,8 @@ def held_scores(place: Place, data: DataSource) -> list[TokenScores]:
 
 @lru_cache(maxsize=1)
 def versions() -> dict[str, str]:
-    """Of Python and the packages that compute."""
+    """Return the versions of this program, of Python and of the packages that compute."""
     from importlib.metadata import version
 
-    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+    own = {DISTRIBUTION: program_version() or "unknown", "python": platform.python_version()}
+    return own | {name: version(name) for name in PACKAGES}

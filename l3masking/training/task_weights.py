@@ -1,4 +1,4 @@
-"""Task weights: fixed and equal, or learned while training (META-TARTAN, Dery et al. 2023).
+"""Task weights: fixed and equal, or learned while training (META-TARTAN, Dery et al. 2022).
 
 K tasks, the primary one first. Weights are a softmax over K logits; logit k moves by +lr times the mean, over the
 micro-steps of a window, of the cosine between task k's gradient and the gradient of the validation loss through a

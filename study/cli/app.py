@@ -18,6 +18,7 @@ import typer
 
 from l3masking.errors import EnvironmentFault, InputError
 from study.cli import exporting, machines, mirroring, running, watching
+from study.version import program_version
 
 app = typer.Typer(
     add_completion=False,
@@ -46,8 +47,23 @@ for _verb, _example in EXAMPLES.items():
     app.command(epilog=f"Example: {_example}")(_verb)
 
 
+def _print_version(wanted: bool) -> None:
+    """Print the program's version and end, where --version is given."""
+    if wanted:
+        print(f"l3study {program_version() or 'of unknown version'}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+]
+
+
 @app.callback()
-def common(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and library logs.")] = False) -> None:
+def common(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and library logs.")] = False,
+    version: Version = False,
+) -> None:
     """Settings of all verbs."""
     os.environ["L3STUDY_DEBUG"] = "1" if debug else os.environ.get("L3STUDY_DEBUG", "")
     logging.basicConfig(level=logging.INFO if debug else logging.WARNING, format="%(message)s", stream=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
@@ -21,8 +22,8 @@ Uri = Annotated[str | None, typer.Option("--tracking-uri", help="Mirror into thi
 
 
 def find_space(name: str) -> Path:
-    """The space file of a path, or of a bare name in search_spaces/ here or beside the package."""
-    folders = (Path("search_spaces"), Path(__file__).resolve().parents[2] / "search_spaces")
+    """Return the space file at a path, or that of a bare name in search_spaces/ here or among the shipped ones."""
+    folders = (Path("search_spaces"), shipped_spaces())
     candidates = [Path(name), *(folder / f"{name}.yaml" for folder in folders)]
     for candidate in candidates:
         if candidate.is_file():
@@ -31,3 +32,10 @@ def find_space(name: str) -> Path:
 
     known = sorted({file.stem for folder in folders for file in folder.glob("*.yaml")})
     raise InputError(f"{name}: no such file and no space of this name; {nearest(name, known)}")
+
+
+def shipped_spaces() -> Path:
+    """Return the folder of the shipped space files: data of the installed package, or beside it in a checkout."""
+    package = Path(str(files("study")))
+    installed = package / "search_spaces"
+    return installed if installed.is_dir() else package.parent / "search_spaces"

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from study.doctor.findings import Finding, Patient
+from study.version import DISTRIBUTION
 
-DISTRIBUTION = "l3masking-study"
 SHOWN = ("ray", "torch", "transformers", "datasets", "optuna", "mlflow")
 GIB = 2**30
 CGROUP = Path("/sys/fs/cgroup/cpu.max")  # the share of the processor that a container has: "<microseconds> <period>"

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from study.results.aggregate import first_best
 from study.tracking.datasets import DIGEST, DatasetView
+from study.version import DISTRIBUTION
 
 Record = Mapping[str, Any]
 
@@ -186,6 +187,7 @@ def _finished(role: str, record: Record, once: dict[str, Any], prefix: str) -> R
     identity = identity_params(record) | {"objective": record["objective"], "seed": str(record["seed"])}
     kind = {"revision": record["revision"], "data_hash": record["data_hash"]}
     tags = {**_trial_tags(role, record), "commit": _text(run.get("commit")), "device": _text(run.get("device"))}
+    tags["version"] = _text(run.get("versions", {}).get(DISTRIBUTION))
     return RunView(
         role=role,
         key=record["key"],

@@ -16,6 +16,8 @@ import math
 import statistics
 import sys
 import time
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
 
 from training import Bench  # noqa: E402
 from training_world import World, add_world_arguments, device_words, read_world  # noqa: E402
+from warmup import AGREE, LEAST, MOST, Settling  # noqa: E402
 
 from l3masking.data.table import DATASETS  # noqa: E402
 from l3masking.errors import InputError  # noqa: E402
@@ -44,35 +47,50 @@ SHAPES = {
 }
 
 
-def timed(world: World, given: argparse.Namespace) -> dict[str, float]:
-    """Seconds per text and update of the two kinds of training, and per text evaluated: medians over the runs."""
+def updates(bench: Bench, given: argparse.Namespace, *, multi_task: bool) -> Callable[[], None]:
+    """A function that trains a fresh model by one update, the next one at each call."""
+    model, optim, numbers = bench.fresh_model(), bench.config.optim, count()
+    stepper = bench.stepper(model, multi_task=multi_task, buckets=given.buckets)
+    optimiser = adamw([*decay_groups(model.language_model, 1e-5, 0.01), {"params": stepper.head}], optim)
+
+    def update() -> None:
+        stepper.window(next(numbers))
+        clip_norms([stepper.body + stepper.lm_head, stepper.head], optim.clip)
+        optimiser.step()
+        if stepper.weighting.learns:
+            stepper.weighting.update()
+
+    return update
+
+
+def settled(bench: Bench, given: argparse.Namespace, work: Callable[[], object]) -> tuple[list[float], Settling]:
+    """Seconds of the timed repetitions of some work, and the warm-up before them."""
+    warm = bench.settling()
+    warm.warm_up(lambda: bench.clock(work))
+    return [bench.clock(work) for _ in range(given.runs)], warm
+
+
+def timed(world: World, given: argparse.Namespace) -> dict[str, Any]:
+    """Seconds per text and update of the two kinds of training, and per text evaluated: medians over the runs.
+
+    `unsettled` names what was still changing when the warm-up ended.
+    """
     bench = Bench(world, given)
-    texts, optim = given.batch * given.accumulate, bench.config.optim
-    found = {}
+    found: dict[str, Any] = {}
+    warmed: dict[str, Settling] = {}
     for name in ("stl", "multi"):
-        model = bench.fresh_model()
-        stepper = bench.stepper(model, multi_task=name == "multi", buckets=given.buckets)
-        optimiser = adamw([*decay_groups(model.language_model, 1e-5, 0.01), {"params": stepper.head}], optim)
-
-        def update(number: int, stepper: Any = stepper, optimiser: Any = optimiser) -> None:
-            stepper.window(number)
-            clip_norms([stepper.body + stepper.lm_head, stepper.head], optim.clip)
-            optimiser.step()
-            if stepper.weighting.learns:
-                stepper.weighting.update()
-
-        for number in range(given.warmup):
-            update(number)
-        seconds = [bench.clock(lambda number=number: update(number)) for number in range(given.runs)]
-        found[name] = statistics.median(seconds) / texts
-    held, count = world.validation, len(world.validation.labels)
-    seconds = [
-        bench.clock(lambda: evaluate(bench.model, held, world.num_classes, given.dtype)) for _ in range(given.runs)
-    ]
-    return {**found, "evaluated": statistics.median(seconds) / count}
+        seconds, warmed[name] = settled(bench, given, updates(bench, given, multi_task=name == "multi"))
+        found[name] = statistics.median(seconds) / (given.batch * given.accumulate)
+    held = world.validation
+    seconds, warmed["evaluated"] = settled(
+        bench, given, lambda: evaluate(bench.model, held, world.num_classes, given.dtype)
+    )
+    found["evaluated"] = statistics.median(seconds) / len(held.labels)
+    found["warmup"] = {name: warm.seconds for name, warm in warmed.items()}
+    return found | {"unsettled": [name for name, warm in warmed.items() if not warm.settled]}
 
 
-def training_seconds(cost: dict[str, float], method: str, dataset: str, space: dict[str, Any]) -> dict[str, float]:
+def training_seconds(cost: dict[str, Any], method: str, dataset: str, space: dict[str, Any]) -> dict[str, float]:
     """One training, which serves all objectives, at most: its updates, and seconds in all."""
     train, look = TrainConfig(**space.get("train", {})), EvaluateConfig(**space.get("evaluate", {}))
     final, sizes = FinalConfig(**space.get("final", {})), DATASETS[dataset].expected
@@ -114,6 +132,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         "dtype": given.dtype,
         "batch": given.batch,
         "accumulate": given.accumulate,
+        "warmup": given.warmup,
         "trainings": len(cells) * space["seeds"],
         "cells": cells,
         "gpu_hours_at_most": hours if on_gpu else None,
@@ -136,9 +155,9 @@ def describe(found: dict[str, Any]) -> str:
         kind = cell["method"] if cell["method"] == "stl" else "rtm, l3masking"
         if (who, cell["dataset"], kind) not in told:
             told.add((who, cell["dataset"], kind))
-            lines.append(
-                f"  {who}, {cell['dataset']}, {kind}: {cell['updates']} updates, {cell['seconds']:.0f} s a training"
-            )
+            line = f"  {who}, {cell['dataset']}, {kind}: {cell['updates']} updates, {cell['seconds']:.0f} s a training"
+            unsure = ", ".join(cell["unsettled"])
+            lines.append(line + (f" (still changing after {found['warmup']} repetitions: {unsure})" if unsure else ""))
     gpu, cpu = found["gpu_hours_at_most"], found["cpu_hours_at_most"]
     lines.append(f"GPU-hours: {'not measured' if gpu is None else f'at most {gpu:.1f}'}")
     if cpu is not None:
@@ -157,7 +176,13 @@ def main() -> None:
     parser.add_argument("--accumulate", type=int, default=2, help="micro-steps per timed update")
     parser.add_argument("--buckets", type=int, default=1, help="parts of like length per batch")
     parser.add_argument("--runs", type=int, default=5, help="timed updates of each kind")
-    parser.add_argument("--warmup", type=int, default=1, help="updates before them")
+    parser.add_argument(
+        "--warmup",
+        type=int,
+        default=MOST,
+        help=f"most updates before them; fewer once two in a row agree within {AGREE} times (on a GPU after at least "
+        f"{LEAST['cuda']})",
+    )
     parser.add_argument("--json", type=Path, help="file for the numbers")
     given = parser.parse_args()
     found = measure(given)

@@ -5,10 +5,11 @@ masked copies of one text in a pass, as its `token_score` does with one text), a
 masked copy at a time). Ratios are medians over the paired runs. Values are compared at every eligible token.
 
 Share of the matrix rate: the operations of all matrix products that scoring executes, padding included, counted by
-torch's FlopCounterMode in one untimed pass, per second, over the rate of the best large product of the same dtype and
-thread count, measured before and after each timed pass. Memory: the growth of the resident set in a child process
-that scores, its peak reset before (on a GPU: torch's own count), for two token budgets, two corpus sizes and two
-lengths of text, each enough to fill the batches and the LM head's share of them.
+torch's FlopCounterMode in one untimed pass, per second, over the rate of the fastest product of the same dtype and
+thread count that torch offers here (matmul_rate.py), measured before and after each timed pass, the faster of the two.
+Memory: the growth of the resident set in a child process that scores, its peak reset before (on a GPU: torch's own
+count), for two token budgets, two corpus sizes and two lengths of text, each enough to fill the batches and the LM
+head's share of them.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from matmul_rate import DTYPES, best_rate, encoder_shapes, shape_rate
+from matmul_rate import DTYPES, best_rate, encoder_shapes, shape_rates
 from processor import has_bf16, processor_name
 from scored.made import made_texts, write_encoder
 from scored.sides import Values, minicons_side, our_side, plain_side
@@ -110,20 +111,26 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
 def paired_runs(encoder: Encoder, sides: dict[str, Callable], given: argparse.Namespace) -> dict[str, dict[str, list]]:
     """Seconds of every side in every run, in turning order, and the matrix rate around each of our passes."""
     config = encoder.model.config
-    shapes = encoder_shapes(given.token_budget, config.hidden_size, config.intermediate_size)
+    shapes = encoder_shapes(encoder.device, given.token_budget, config.hidden_size, config.intermediate_size)
     best = {name: best_rate(encoder.device, DTYPES[name], shapes) for name in sides if name in DTYPES}
     rows: dict[str, dict[str, list]] = {name: {"seconds": [], "rates": []} for name in sides}
     for name, rate in best.items():
-        rows[name] |= {"best": [rate.operations], "shape": list(rate.shape)}
+        rows[name] |= {"best": [rate.operations], "shape": list(rate.shape), "product": rate.product}
+
+    def rate_now(name: str) -> list[float]:
+        if name not in best:
+            return []
+        found = shape_rates(encoder.device, DTYPES[name], best[name].shape, only=best[name].product, seconds=0.2)
+        return [rate.operations for rate in found]
+
     for run in range(given.runs):
         for name in list(sides) if run % 2 == 0 else list(sides)[::-1]:
-            around = [shape_rate(encoder.device, DTYPES[name], best[name].shape)] if name in best else []
+            around = rate_now(name)
             start = time.perf_counter()
             sides[name]()  # ends with the values on the host: nothing is left to wait for
             rows[name]["seconds"].append(time.perf_counter() - start)
             if around:
-                around.append(shape_rate(encoder.device, DTYPES[name], best[name].shape))
-                rows[name]["rates"].append(sum(around) / 2)
+                rows[name]["rates"].append(max(around + rate_now(name)))
     return rows
 
 
@@ -143,6 +150,7 @@ def side_row(row: dict[str, list], rows: dict[str, dict[str, list]], tokens: int
         },
         "matrix_rate": median(row["rates"]) if shares else None,
         "matrix_shape": row.get("shape"),
+        "matrix_product": row.get("product"),
         "share": median(shares) if shares else None,
         "share_of_the_best_rate_seen": (
             median(operations / took for took in row["seconds"]) / max(*row["rates"], *row["best"]) if shares else None

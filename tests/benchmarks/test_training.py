@@ -13,6 +13,7 @@ import end_to_end
 import pytest
 import torch
 import training
+import warmup
 from small_task import one_thread
 from training_world import LENGTHS, read_world
 
@@ -135,15 +136,69 @@ def test_generated_texts_have_the_lengths_of_the_data(given: argparse.Namespace,
 
 
 def test_the_whole_study_is_estimated(tmp_path: Path) -> None:
-    told = run("end_to_end.py", *TINY, "--batch", "2", "--runs", "1", "--json", tmp_path / "found.json")
+    told = run(
+        "end_to_end.py", *TINY, "--batch", "2", "--runs", "1", "--warmup", "3", "--json", tmp_path / "found.json"
+    )
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["trainings"] == 240
     assert found["gpu_hours_at_most"] is None
     assert "GPU-hours: not measured" in told
     updates = {cell["dataset"]: cell["updates"] for cell in found["cells"]}
     assert updates == {"acl-arc": 1950, "ohsumed": 3000, "imdb": 29250}
+    for cell in found["cells"]:
+        assert cell["warmup"].keys() == {"stl", "multi", "evaluated"}
+        assert all(2 <= len(seconds) <= 3 for seconds in cell["warmup"].values())
+        assert set(cell["unsettled"]) <= cell["warmup"].keys()
     hours = sum(10 * cell["seconds"] for cell in found["cells"]) / 3600
     assert found["cpu_hours_at_most"] == pytest.approx(hours)
+
+
+class Clock:
+    """A clock that stands still until told how long the next piece of work takes."""
+
+    def __init__(self, seconds: list[float], afterwards: float) -> None:
+        self.left, self.afterwards, self.now = list(seconds), afterwards, 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def work(self) -> None:
+        self.now += self.left.pop(0) if self.left else self.afterwards
+
+
+def test_what_is_timed_is_warm(given: argparse.Namespace, monkeypatch) -> None:
+    """As on the GPU where six updates took 15 times as long as the later ones: none of them is timed."""
+    slow = [30.0, 2.0, 1.9, 2.0, 2.1, 2.0, 0.4]
+    clock = Clock(slow, afterwards=0.13)
+    monkeypatch.setattr(training.time, "perf_counter", clock.perf_counter)
+    bench = training.Bench(read_world(given), argparse.Namespace(**{**vars(given), "warmup": 40}))
+    monkeypatch.setitem(training.LEAST, bench.device.type, training.LEAST["cuda"])
+    seconds, warm = end_to_end.settled(bench, given, clock.work)
+    assert seconds == pytest.approx([0.13] * given.runs)
+    assert warm.seconds == pytest.approx([*slow, 0.13, 0.13, 0.13])
+    assert warm.settled
+
+
+def test_the_warm_up_ends_where_two_repetitions_agree() -> None:
+    for seconds, repeated in (
+        ([1.0, 1.2, 9.0], 2),  # they agree at once
+        ([5.0, 3.0, 2.0, 1.5, 1.3, 1.0], 5),  # 1.5 and 1.3 are the first two within 1.25
+        ([1.0, 9.0, 9.0, 1.1, 1.0], 5),  # two that agree, but were disturbed: the fastest so far was 1.0
+    ):
+        left, warm = list(seconds), warmup.Settling(least=2)
+        warm.warm_up(lambda left=left: left.pop(0))
+        assert warm.settled
+        assert len(warm.seconds) == repeated
+
+
+def test_the_warm_up_ends_where_nothing_agrees_and_says_so() -> None:
+    warm = warmup.Settling(least=2, most=4)
+    warm.warm_up(lambda: 2.0 ** len(warm.seconds))
+    assert warm.seconds == [1, 2, 4, 8]
+    assert not warm.settled
+    none = warmup.Settling(least=0, most=0)
+    assert list(none.rounds(3)) == [True] * 3
+    assert not none.settled
 
 
 def test_a_training_is_counted_to_its_last_epoch() -> None:

@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # l3masking
 from released_step import Micro, ReleasedStepper, Window
 from training_stl import stl_seconds
 from training_world import World, add_world_arguments, device_words, read_world
+from warmup import AGREE, LEAST, MOST, Settling
 
 from l3masking import rng
 from l3masking.errors import InputError
@@ -96,14 +97,19 @@ class Bench:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
+    def settling(self) -> Settling:
+        """A warm-up of at most `--warmup` repetitions."""
+        most = self.given.warmup
+        return Settling(least=min(LEAST[self.device.type], most), most=most)
+
     def steps(self, sides: Sequence[str]) -> dict[str, list[float]]:
         """Seconds per window of each side, one value per run."""
         stepper = self.stepper(self.model, multi_task=True, buckets=self.given.buckets)
         scribe = self.stepper(self.model, multi_task=True, buckets=self.given.buckets)  # draws what `stepper` will
         seconds: dict[str, list[float]] = {side: [] for side in sides}
-        update = 0
-        for run in range(-self.given.warmup, self.given.runs):
-            count = self.given.steps if run >= 0 else 1
+        update, warm = 0, self.settling()
+        for run, timed in enumerate(warm.rounds(self.given.runs)):
+            count = self.given.steps if timed else 1
             numbers = range(update + 1, update + 1 + count)
             update += count
             windows = [draw(scribe, number) for number in numbers]
@@ -114,10 +120,12 @@ class Bench:
                 "bare": lambda batches=batches, head=head: [self.bare(stepper, batch, head) for batch in batches],
                 "released": lambda windows=windows: [self.released.window(window) for window in windows],
             }
-            for side in sides if run % 2 else reversed(sides):
-                taken = self.clock(work[side]) / count
-                if run >= 0:
-                    seconds[side].append(taken)
+            taken = {side: self.clock(work[side]) / count for side in (sides if run % 2 else reversed(sides))}
+            if not timed:
+                warm.seconds.append(sum(taken.values()))
+                continue
+            for side in sides:
+                seconds[side].append(taken[side])
         return seconds
 
     def whole(self, stepper: Stepper, update: int) -> None:
@@ -275,7 +283,13 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--buckets", type=int, default=1, help="parts of like length per batch (train.length_buckets)")
     parser.add_argument("--steps", type=int, default=1, help="updates per side and run")
     parser.add_argument("--runs", type=int, default=5, help="paired runs")
-    parser.add_argument("--warmup", type=int, default=1, help="untimed runs before, of one update")
+    parser.add_argument(
+        "--warmup",
+        type=int,
+        default=MOST,
+        help=f"most untimed runs before, of one update; fewer once two in a row agree within {AGREE} times (on a GPU "
+        f"after at least {LEAST['cuda']})",
+    )
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--json", type=Path, help="file for the numbers")
     return parser

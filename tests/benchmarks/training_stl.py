@@ -16,16 +16,21 @@ from l3masking.training.optim import adamw, clip_norms, decay_groups, linear_fac
 
 
 def stl_seconds(bench: Any) -> dict[str, list[float]]:
-    """Seconds per update of `ours` and `trainer`, one value per run; a first update of each is not timed.
+    """Seconds per update of `ours` and `trainer`, one value per run after warm-up; a first update of each is not timed.
 
     bench: training.Bench. Both read the same texts in the same order, pad to the longest of a batch, clip
     at the same norm and end with fused AdamW and a linear schedule.
     """
     seconds: dict[str, list[float]] = {"ours": [], "trainer": []}
-    for run in range(bench.given.runs):
+    warm = bench.settling()
+    for run, timed in enumerate(warm.rounds(bench.given.runs)):
         sides: list[tuple[str, Callable[[Any], float]]] = [("ours", ours), ("trainer", trainer)]
-        for side, work in sides if run % 2 else reversed(sides):
-            seconds[side].append(work(bench))
+        taken = {side: work(bench) for side, work in (sides if run % 2 else reversed(sides))}
+        if not timed:
+            warm.seconds.append(sum(taken.values()))
+            continue
+        for side, value in taken.items():
+            seconds[side].append(value)
     return seconds
 
 

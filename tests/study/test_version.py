@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
 import subprocess
 from pathlib import Path
@@ -17,9 +18,12 @@ def folder(tmp_path: Path, monkeypatch) -> Path:
     (tmp_path / "study").mkdir()
     monkeypatch.setattr(checkout, "__file__", str(tmp_path / "study" / "version.py"))
     monkeypatch.delenv(checkout.COMMIT, raising=False)
-    checkout.program_commit.cache_clear()
+    asked = (checkout.program_commit, checkout.program_version)
+    for function in asked:
+        function.cache_clear()
     yield tmp_path
-    checkout.program_commit.cache_clear()
+    for function in asked:
+        function.cache_clear()
 
 
 def git(folder: Path, *words: str) -> str:
@@ -51,3 +55,26 @@ def test_elsewhere_it_is_what_the_job_was_told(folder: Path, monkeypatch) -> Non
 def test_a_broken_checkout_has_none(folder: Path) -> None:
     (folder / ".git").mkdir()
     assert checkout.program_commit() is None
+
+
+def write_project(folder: Path, version: str) -> None:
+    (folder / "pyproject.toml").write_text(f'[project]\nname = "l3masking-study"\nversion = "{version}"\n')
+
+
+def test_the_version_is_that_of_pyproject_or_of_the_installed_distribution(folder: Path, monkeypatch) -> None:
+    installed = {"l3masking-study": "1.2.3"}
+
+    def version(name: str) -> str:
+        if name not in installed:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return installed[name]
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    assert checkout.program_version() == "1.2.3"
+    write_project(folder, "1.3.0")
+    checkout.program_version.cache_clear()
+    assert checkout.program_version() == "1.3.0", "the checkout is newer than what pip noted"
+    (folder / "pyproject.toml").unlink()
+    installed.clear()
+    checkout.program_version.cache_clear()
+    assert checkout.program_version() is None

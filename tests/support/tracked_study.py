@@ -41,6 +41,7 @@ def make_record(seed=0, objective="accuracy", method="l3masking", **changes):
     record |= {"validation": {"accuracy": 0.6875, "macro_f1": 0.25}, "epochs_to_best": 1.5, "epochs_to_stop": 2.0}
     record |= {"updates": 90, "primary_examples": 640, "mlm_passes": 0.0 if stl else 2.0, "curve": curve}
     record["run"] = {"seconds": 12.5, "host": "h", "device": "cpu", "threads": 1, "commit": None, "attempts": 1}
+    record["run"]["versions"] = {"l3masking-study": "0.1.0", "torch": "2.13.0"}
     record["run"]["started"] = "2026-01-02T03:04:05+00:00"
     return record | changes
 

@@ -20,8 +20,9 @@ def lines(found: dict[str, Any]) -> list[str]:
         text = f"{name:9}{row['tokens_per_second']:10.1f} tokens/s {row['operations'] / 1e9:10.1f} GFLOP"
         text += "".join(f"; × {ratio:.2f} of {other}" for other, ratio in row["times"].items())
         if row["share"] is not None:
-            text += f"; {row['share']:.3f} of the matrix rate {row['matrix_rate'] / 1e9:.1f} GFLOP/s"
-            text += f" ({row['share_of_the_best_rate_seen']:.3f} of the best seen)"
+            at = " × ".join(map(str, row["matrix_shape"]))
+            text += f"; {row['share']:.3f} of the matrix rate {row['matrix_rate'] / 1e9:.1f} GFLOP/s "
+            text += f"({row['matrix_product']}, {at}; {row['share_of_the_best_rate_seen']:.3f} of the best seen)"
         out.append(text)
     out += [f"{name:9} {reason}" for name, reason in found["missing"].items()]
     for name, row in found["differences"].items():

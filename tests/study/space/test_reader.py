@@ -182,6 +182,34 @@ def test_every_shipped_space_is_right(path: Path) -> None:
     assert spec.description
 
 
+def test_table2_is_the_table_of_the_paper_on_all_pairs_of_the_paper() -> None:
+    """Every value that Table 2 names, and every pair of Table 3 that has results."""
+    spec = read_space(SPACES / "table2.yaml")
+    general = [(encoder, data) for encoder in ("bert-base", "roberta-base") for data in ("acl-arc", "ohsumed", "imdb")]
+    pairs = {(pair.encoder, pair.dataset) for pair in spec.pairs}
+    assert pairs == {*general, ("scibert", "acl-arc"), ("clinicalbert", "ohsumed")}
+    assert spec.methods == ("stl", "rtm", "l3masking")
+    assert spec.objectives == ("accuracy", "macro_f1")
+    assert (spec.preset, spec.precision, spec.seeds, spec.variants) == ("paper", "float32", tuple(range(10)), {})
+    assert (spec.optim.lr, spec.optim.head_lr, spec.meta.head_lr) == (1e-4, 1e-4, 1e-4)
+    assert (spec.train.batch, spec.train.accumulate, spec.train.max_epochs) == (64, 1, 150)
+    assert (spec.scoring.metric, spec.scoring.max_length, spec.model.dropout) == ("word_l2r", 128, 0.1)
+    assert (spec.masking.mean, spec.masking.mask_share, spec.masking.random_share) == (0.15, 0.8, 0.1)
+    assert (spec.masking.weighting, spec.masking.redistribute) == ("complement", "equal")
+    assert (spec.stop.patience, spec.evaluate.every, spec.evaluate.unit) == (3, 1, "epochs")
+    assert spec.stop.count_warmup is False
+    assert spec.final.enabled is False
+
+
+def test_the_paper_s_grid_has_the_settings_of_the_released_run_script() -> None:
+    spec, table = read_space(SPACES / "paper.yaml"), read_space(SPACES / "table2.yaml")
+    assert spec.pairs == table.pairs
+    assert (spec.optim.lr, spec.optim.head_lr, spec.meta.head_lr, spec.final.lr) == (1e-4, 1e-3, 1e-3, 5e-6)
+    assert (spec.train.batch, spec.train.accumulate) == (64, 2)
+    assert (spec.stop.patience, spec.evaluate.every, spec.evaluate.unit) == (20, 30, "updates")
+    assert spec.final.enabled
+
+
 def test_the_quickstart_compares_three_methods_over_three_seeds() -> None:
     spec = read_space(SPACES / "quickstart.yaml")
     assert spec.methods == ("stl", "rtm", "l3masking")

@@ -28,6 +28,7 @@ def test_a_seed_run_shows_values_once_and_curves_by_update():
         "variant": "none",
         "mask_mean": "0.15",
         "commit": "none",
+        "version": "0.1.0",
         "device": "cpu",
         "host": "h",
         "attempts": "1",
