@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
+import shlex
 import shutil
 import sqlite3
 import tempfile
@@ -149,7 +151,7 @@ def _within(seconds: float, url: str) -> str | None:
                 said[0] = ""
         except urllib.error.HTTPError:
             said[0] = ""  # it does answer
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             said[0] = str(getattr(error, "reason", error))
 
     thread = threading.Thread(target=ask, daemon=True)
@@ -185,6 +187,8 @@ def database(patient: Patient) -> Iterator[Finding]:
         return
     from mlflow.store.db.utils import _get_latest_schema_revision
 
+    from study.mirror.database import sqlite_uri
+
     try:
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=2)) as reader:
             (found,) = reader.execute("select version_num from alembic_version").fetchone() or ("none",)
@@ -196,5 +200,6 @@ def database(patient: Patient) -> Iterator[Finding]:
     if found == wanted:
         yield Finding(name="mlflow", state="ok", text=f"{path} is of the installed version's schema")
     else:
-        mend = f"mlflow db upgrade sqlite:///{path}, or move it away: the next run makes it anew from the records"
+        upgrade = f"mlflow db upgrade {shlex.quote(sqlite_uri(path.absolute()))}"
+        mend = f"{upgrade}, or move it away: the next run makes it anew from the records"
         yield Finding(name="mlflow", state="warn", text=f"{path}: schema {found}, wanted {wanted}", mend=mend)

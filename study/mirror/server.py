@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from l3masking.errors import EnvironmentFault, InputError
+from study.mirror.advice import known_fix
 from study.mirror.database import DATABASE, prepare_database, relocate, resolve_uri
 from study.mirror.page import CELLS, SHARED, link
 
@@ -38,9 +39,9 @@ STOP_SECONDS = 10.0
 class Server:
     """A running server."""
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int, output: IO[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], port: int, output: IO[bytes], folder: Path) -> None:
         self.process, self.port = process, port
-        self._output = output
+        self._output, self._folder = output, folder
 
     @property
     def address(self) -> str:
@@ -61,7 +62,9 @@ class Server:
     def wait(self) -> None:
         """Until the server ends, which it does not do by itself: EnvironmentFault with its last line."""
         self.process.wait()
-        raise EnvironmentFault(f"MLflow's server has ended: {self._last_line()}")
+        last = self._last_line()
+        fix = known_fix(last, self._folder, resolve_uri(self._folder, None))
+        raise EnvironmentFault(f"MLflow's server has ended: {last}{f'; {fix}' if fix else ''}")
 
     def _ready(self) -> bool:
         try:
@@ -110,7 +113,7 @@ def serve(folder: Path, port: int) -> Iterator[Server]:
             stderr=output,
             start_new_session=True,
         )
-        server = Server(process, port, output)
+        server = Server(process, port, output, folder.resolve())
         try:
             server._await()
             yield server
