@@ -1,4 +1,4 @@
-"""What to do about a store that takes nothing: by the message that it really gives, and never "wait" where waiting is vain."""
+"""What to do about a store that takes nothing: by the message that it gives, and never "wait" if that is in vain."""
 
 from __future__ import annotations
 

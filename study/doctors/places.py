@@ -79,7 +79,7 @@ def _standing(path: Path) -> Path:
 def file_system(path: Path) -> str:
     """The kind of file system that a folder lies on, as the kernel names it; "unknown" elsewhere than on Linux."""
     try:
-        lines = [line.split() for line in MOUNTS.read_text().splitlines()]
+        lines = [line.split() for line in MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines()]
     except OSError:
         return "unknown"
     points = [(line[1].replace("\\040", " "), line[2]) for line in lines if len(line) > 2]

@@ -159,7 +159,7 @@ class Feed:
         if self.reason is not None:
             log.info("MLflow mirror has caught up")
         try:
-            if self._mark.read_text().startswith(f"{self._uri} "):
+            if self._mark.read_text(encoding="utf-8").startswith(f"{self._uri} "):
                 self._mark.unlink()
         except FileNotFoundError:
             pass

@@ -7,6 +7,7 @@ through ssh (`ssh -L 5000:127.0.0.1:5000 HOST`).
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -26,6 +27,7 @@ from l3masking.errors import EnvironmentFault, InputError
 from study.mirror.advice import known_fix
 from study.mirror.database import DATABASE, prepare_database, relocate, resolve_uri
 from study.mirror.page import CELLS, SHARED, link
+from study.surroundings import spare_loopback
 
 HOST = "127.0.0.1"
 PORTS = 20
@@ -70,7 +72,7 @@ class Server:
         try:
             with urllib.request.urlopen(f"{self.address}health", timeout=5) as answer:
                 return bool(answer.status == 200)
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return False
 
     def _await(self) -> None:
@@ -85,8 +87,11 @@ class Server:
     def _ask(self, path: str, question: dict[str, Any]) -> Any:
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(self.address + path, json.dumps(question).encode(), headers)
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.load(answer)
+        except (ValueError, http.client.HTTPException) as error:
+            raise EnvironmentFault(f"{self.address}: MLflow's server gives no answer that can be read") from error
 
     def _last_line(self) -> str:
         self._output.seek(0)
@@ -102,6 +107,7 @@ def serve(folder: Path, port: int) -> Iterator[Server]:
     usable database, EnvironmentFault where the server cannot run.
     """
     _check(folder)
+    spare_loopback()
     port = free_port(port)
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(

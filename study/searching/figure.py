@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from study.pages.figures import COLORS, DPI, MAX_PIXELS, OTHER_COLOR, as_png
+from study.pages.figures import COLORS, DPI, MAX_PIXELS, OTHER_COLOR, as_png, load_matplotlib
 from study.pages.layout import LABELS, OBJECTIVES, plain
 from study.searching.responses import Response
 
@@ -23,6 +23,7 @@ LEGEND = (
 
 def draw_responses(found: Sequence[Response]) -> Figure:
     """A row of panels per search, a column per parameter; a matplotlib Figure without any global state."""
+    load_matplotlib()
     from matplotlib.figure import Figure
 
     rows: dict[tuple[str, str, str, str], list[Response]] = {}

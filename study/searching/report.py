@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from study.pages.figures import keep_figure
 from study.resolved import Resolved
 from study.searching.figure import responses_png
 from study.searching.plan import searches
@@ -21,8 +22,9 @@ def export_searches(root: Path, resolved: Resolved, formats: Sequence[str]) -> l
         return []
     makers = {"csv": responses_csv, "json": responses_json}
     files = {f"tables/search.{name}": makers[name](found).encode() for name in makers if name in formats}
-    files["figures/search.png"] = responses_png(found)
     for name, data in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         write_atomic(root / name, data)
-    return [root / name for name in files]
+    figure = root / "figures/search.png"
+    drawn = keep_figure(figure, lambda: responses_png(found)) is not None
+    return [*(root / name for name in files), *([figure] if drawn else [])]
