@@ -57,7 +57,7 @@ class Finish:
     failed: int  # trials
     stopped: str | None  # why it ended early; None: nothing is left of what was asked for
     tracking_uri: str
-    mirror_behind: str | None
+    mirror_behind: str | None  # why, and what to do; None: it is not
     opening: str  # what shows the cells in MLflow: a command, or the link of a server
 
 
@@ -237,7 +237,7 @@ class _Run:
             failed=self.failed,
             stopped=stopped,
             tracking_uri=self.mirror.uri,
-            mirror_behind=behind,
+            mirror_behind=f"({behind}); {self.mirror.advice}" if behind else None,
             opening=opening(self.store.root, self.mirror.uri, self.mirror.page),
         )
 

@@ -17,9 +17,13 @@ MODULES = {
 TREES = {name: ast.parse(file.read_text()) for name, file in MODULES.items()}
 NOUNS = {  # know nothing of ours but errors
     *("errors", "rng", "metrics", "precision", "lazy", "encoders.families", "scoring.words"),
-    *("masking.probabilities", "training.settings"),
+    "masking.probabilities",
 }
-INPUTS = {*(f"data.{name}" for name in ("table", "rows", "sources", "splits", "textdata")), "encoders.load"}
+INPUTS = {
+    *(f"data.{name}" for name in ("table", "rows", "sources", "splits", "textdata")),
+    "encoders.load",
+    "training.settings",
+}
 PARTS = {
     *("methods", "masking.collator", "scoring.copies", "scoring.forward", "scoring.scoring"),
     *(f"training.{name}" for name in ("batches", "optim", "model", "task_weights", "early_stopping", "mlm")),
@@ -33,7 +37,7 @@ PACKAGES = {"data", "encoders", "masking", "scoring", "training"}  # their __ini
 
 
 STUDY_LAYERS = (  # of top-level units, from the bottom up; a unit imports from lower layers alone
-    {"gpu", "space", "store", "version"},
+    {"gpu", "space", "store", "surroundings", "version"},
     {"cluster", "ray_tune", "toyworld"},
     {"plan"},
     {"doctor", "results", "score"},

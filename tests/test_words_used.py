@@ -37,7 +37,6 @@ TO_CLEAN: set[str] = {  # files that still use such words; this list only ever g
     "l3masking/training/loop.py",
     "l3masking/training/model.py",
     "l3masking/training/steps.py",
-    "study/cli/app.py",
     "study/cli/running.py",
     "study/doctor/checks.py",
     "study/doctor/storage.py",

@@ -1,30 +1,46 @@
 """The command line: `l3study VERB`, or `python -m study VERB`.
 
-Exit codes: 0 all trials done; 1 some failed (tables are written and marked); 2 wrong usage, space file or data; 3 the
-environment lacks something; 75 stopped before the end: the same command continues.
+Exit codes are in EXIT_CODES, which `l3study --help` prints.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import logging
 import os
 import sys
+import tempfile
 import traceback
 import warnings
 from collections.abc import Callable
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from l3masking.errors import EnvironmentFault, InputError
 from study.cli import exporting, machines, mirroring, running, watching
+from study.cli.running import STOPPED
+from study.surroundings import spare_loopback, tolerate_encodings
 from study.version import program_version
+
+DEFECT = 70
+EXIT_CODES = {
+    0: "done",
+    1: "some trials failed, the tables are written and mark them",
+    2: "wrong usage, space file or data",
+    3: "the environment lacks something: a network, a model, a package, disk space, a cluster",
+    DEFECT: "a defect of this program, the message names a file with the traceback",
+    STOPPED: "stopped before the end, the same command continues",
+}
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Does masking the tokens that a vanilla masked language model finds unlikely help? One command, one table.",
+    epilog="Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + ".",
 )
 EXAMPLES: dict[Callable[..., None], str] = {  # verb -> an example that runs; to add a verb: one entry
     running.run: "l3study run quickstart --set seeds=5",
@@ -43,8 +59,27 @@ EXAMPLES: dict[Callable[..., None], str] = {  # verb -> an example that runs; to
     machines.stop: "l3study stop quickstart-20261121-041500-3f2a",
     machines.logs: "l3study logs quickstart-20261121-041500-3f2a",
 }
+
+
+def stoppable(verb: Callable[..., None]) -> Callable[..., None]:
+    """A verb that ends with STOPPED on Ctrl-C or if nobody reads its output any more (`l3study plan SPACE | head`)."""
+
+    @functools.wraps(verb)
+    def ended(*words: Any, **options: Any) -> None:
+        try:
+            verb(*words, **options)
+        except KeyboardInterrupt:
+            raise typer.Exit(STOPPED) from None
+        except BrokenPipeError:
+            with contextlib.suppress(OSError, ValueError):  # a stream that is no file
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(STOPPED) from None
+
+    return ended
+
+
 for _verb, _example in EXAMPLES.items():
-    app.command(epilog=f"Example: {_example}")(_verb)
+    app.command(epilog=f"Example: {_example}")(stoppable(_verb))
 
 
 def _print_version(wanted: bool) -> None:
@@ -82,14 +117,36 @@ def _quiet() -> None:
 
 
 def main() -> None:
-    """Run the command line: one line for what the user can mend, a traceback with --debug, wherever that stands."""
+    """Run the command line: one line for what the user can fix, a traceback with --debug, wherever that stands."""
+    tolerate_encodings()
+    spare_loopback()
     if "--debug" in sys.argv[1:]:
         sys.argv[1:] = ["--debug", *(word for word in sys.argv[1:] if word != "--debug")]
     try:
         app()
-    except (InputError, EnvironmentFault, OSError) as error:  # OSError: a full disk, no permission, no such cluster
+    except (InputError, EnvironmentFault, OSError, ImportError) as error:  # OSError: a full disk, no permission
         if os.environ.get("L3STUDY_DEBUG"):
             traceback.print_exc()
         said = error if isinstance(error, InputError | EnvironmentFault) else f"{type(error).__name__}: {error}"
         print(f"l3study: {said}", file=sys.stderr)
         sys.exit(2 if isinstance(error, InputError) else 3)
+    except Exception as error:  # what nobody foresaw: never the code of a run with failed trials
+        print(f"l3study: {_defect(error)}", file=sys.stderr)
+        sys.exit(DEFECT)
+
+
+def _defect(error: Exception) -> str:
+    """What to say of an error that nobody foresaw; its traceback goes to a file, or with --debug to the terminal."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    text = " ".join(str(error).split())[:300] or "no message"
+    said = f"{type(error).__name__}: {text} ({Path(frame.filename).name}, line {frame.lineno})"
+    if not os.environ.get("L3STUDY_DEBUG"):
+        try:
+            with tempfile.NamedTemporaryFile("w", encoding="utf-8", errors="replace", prefix="l3study-",
+                                             suffix=".traceback", delete=False) as file:  # fmt: skip
+                file.write("".join(traceback.format_exception(error)))
+            return f"{said}: a defect of this program, please report it with {file.name}"
+        except OSError:
+            pass  # nowhere to write: then to the terminal
+    traceback.print_exc()
+    return f"{said}: a defect of this program, please report it with the traceback above"

@@ -76,7 +76,7 @@ def sync(folder: Folder, tracking_uri: Uri = None) -> None:
             paths=sorted(path for path in found if path.is_file()),
         )
     if mirror.reason is not None:
-        raise EnvironmentFault(f"{redacted(mirror.uri)}: {mirror.reason}; try again when it is there, nothing is lost")
+        raise EnvironmentFault(f"{redacted(mirror.uri)}: {mirror.reason}; {mirror.advice}")
     print(f"{redacted(mirror.uri)} is up to date ({time.monotonic() - begin:.0f} s)")
     print(opening(root, mirror.uri, mirror.page))
 

@@ -138,7 +138,7 @@ def _run_to_end(space: str, given: dict[str, Any]) -> int:
     print(f"view     {finish.opening}")
     notice(finish.root)
     if finish.mirror_behind:
-        print(f"the MLflow mirror is behind ({finish.mirror_behind}); the next run catches up")
+        print(f"the MLflow mirror is behind {finish.mirror_behind}")
     if finish.stopped:
         print(f"{finish.stopped}: the same command continues")
         return STOPPED

@@ -5,6 +5,7 @@ Whoever reaches the Jobs API of a cluster that asks for no token runs what they 
 
 from __future__ import annotations
 
+import http.client
 import ipaddress
 import json
 import os
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from l3masking.errors import EnvironmentFault, InputError
+from study.surroundings import spare_loopback
 
 TIMEOUT = 10.0  # seconds for an answer
 REFUSED = (401, 403)  # no token, a wrong one
@@ -37,11 +39,7 @@ class Access:
     @property
     def local(self) -> bool:
         """Whether the address is of this machine, or a tunnel that begins here."""
-        host = urllib.parse.urlsplit(self.address).hostname or ""
-        try:
-            return host == "localhost" or ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return False
+        return is_local(urllib.parse.urlsplit(self.address).hostname or "")
 
 
 def token_path() -> Path:
@@ -55,8 +53,8 @@ def token() -> str | None:
     if given:
         return given.strip()
     try:
-        return token_path().read_text().strip() or None
-    except OSError:
+        return token_path().read_text(encoding="ascii").strip() or None
+    except (OSError, UnicodeDecodeError):
         return None
 
 
@@ -109,7 +107,10 @@ def parse_address(address: str) -> str:
 
 
 def ask(address: str, path: str, headers: dict[str, str], timeout: float = TIMEOUT) -> tuple[int, bytes]:
-    """Status and content of an answer. EnvironmentFault where nobody answers."""
+    """Status and content of an answer. EnvironmentFault if nobody answers, or not by HTTP."""
+    host = urllib.parse.urlsplit(address).hostname or ""
+    if is_local(host):
+        spare_loopback(host)
     request = urllib.request.Request(f"{address}{path}", headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=timeout) as answer:
@@ -117,11 +118,32 @@ def ask(address: str, path: str, headers: dict[str, str], timeout: float = TIMEO
     except urllib.error.HTTPError as error:
         with error:
             return error.code, b""
+    except http.client.HTTPException as error:
+        raise EnvironmentFault(
+            f"{address}: something answers there, but not by HTTP; --address is that of the dashboard (port 8265), not "
+            "of the head itself (port 6379)"
+        ) from error
     except (OSError, ValueError) as error:  # URLError is an OSError; ValueError: no HTTP
-        reason = getattr(error, "reason", error)
+        reason = f"{getattr(error, 'reason', error)}{_proxy(address, host)}"
         raise EnvironmentFault(
             f"{address}: no Ray dashboard answers ({reason}); start one by `ray start --head`, or correct --address"
         ) from error
+
+
+def _proxy(address: str, host: str) -> str:
+    """A note that a proxy stands between, if one does; not its address, which may hold a password."""
+    scheme = urllib.parse.urlsplit(address).scheme
+    if scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(host):
+        return f", asked through the proxy that {scheme}_proxy names; name {host} in no_proxy if it is not to be"
+    return ""
+
+
+def is_local(host: str) -> bool:
+    """Whether a host's name or address is of this machine's loopback interface."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def reach(address: str, timeout: float = TIMEOUT) -> Access:

@@ -27,6 +27,8 @@ from study.version import COMMIT, program_commit
 
 STOPPED = 75  # exit code of a study that the same command continues
 NOT_STARTED = ("SETUP_FAILURE", "START_TIMEOUT", "START_FAILURE", "START_ERROR", "UNSCHEDULABLE")  # ends of error types
+UNKNOWN = 70  # exit code of what nobody foresaw, as in study.cli
+NO_COMMAND = (126, 127)  # a shell's codes for a command that it cannot run or find: here `python`
 LOST = 120.0  # seconds that a cluster may be out of reach while a job is followed
 POLL = 1.0  # seconds between two questions how a job is
 GRACE = 30.0  # seconds that a stop may take beyond the job's own wait time
@@ -77,7 +79,9 @@ def submit(submission: Submission, warn: Callable[[str], None]) -> str:
             },
             metadata={
                 "study": spec.name,
-                "space": content_key({"file": submission.space.read_text(), "sets": list(submission.sets)}),
+                "space": content_key(
+                    {"file": submission.space.read_text(encoding="utf-8"), "sets": list(submission.sets)}
+                ),
                 "commit": commit,
                 "out": out,
             },
@@ -147,15 +151,16 @@ def exit_code(info: Any) -> int:
     """The exit code of an ended job as `l3study run` would have given it.
 
     75 where it was stopped, killed, or lost with its node: the same command continues. 3 where it could not start.
+    70 for a code that is none of the study's, and where Ray does not say what happened.
     """
     status, kind, code = str(info.status), str(info.error_type or ""), info.driver_exit_code
     if status == "SUCCEEDED":
         return 0
     if status == "STOPPED" or kind.endswith("DIED") or (code is not None and (code < 0 or code > 128)):
         return STOPPED
-    if kind.endswith(NOT_STARTED):
+    if kind.endswith(NOT_STARTED) or code in NO_COMMAND:
         return 3
-    return code if code in (1, 2, 3, STOPPED) else 1
+    return code if code in (1, 2, 3, STOPPED) else UNKNOWN
 
 
 def stop(job: str, address: str, say: Callable[[str], None]) -> bool:

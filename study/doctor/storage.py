@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
+import shlex
 import shutil
 import sqlite3
 import tempfile
@@ -77,7 +79,7 @@ def _standing(path: Path) -> Path:
 def file_system(path: Path) -> str:
     """The kind of file system that a folder lies on, as the kernel names it; "unknown" elsewhere than on Linux."""
     try:
-        lines = [line.split() for line in MOUNTS.read_text().splitlines()]
+        lines = [line.split() for line in MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines()]
     except OSError:
         return "unknown"
     points = [(line[1].replace("\\040", " "), line[2]) for line in lines if len(line) > 2]
@@ -149,7 +151,7 @@ def _within(seconds: float, url: str) -> str | None:
                 said[0] = ""
         except urllib.error.HTTPError:
             said[0] = ""  # it does answer
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             said[0] = str(getattr(error, "reason", error))
 
     thread = threading.Thread(target=ask, daemon=True)
@@ -185,6 +187,8 @@ def database(patient: Patient) -> Iterator[Finding]:
         return
     from mlflow.store.db.utils import _get_latest_schema_revision
 
+    from study.tracking.database import sqlite_uri
+
     try:
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=2)) as reader:
             (found,) = reader.execute("select version_num from alembic_version").fetchone() or ("none",)
@@ -196,5 +200,6 @@ def database(patient: Patient) -> Iterator[Finding]:
     if found == wanted:
         yield Finding(name="mlflow", state="ok", text=f"{path} is of the installed version's schema")
     else:
-        mend = f"mlflow db upgrade sqlite:///{path}, or move it away: the next run makes it anew from the records"
+        upgrade = f"mlflow db upgrade {shlex.quote(sqlite_uri(path.absolute()))}"
+        mend = f"{upgrade}, or move it away: the next run makes it anew from the records"
         yield Finding(name="mlflow", state="warn", text=f"{path}: schema {found}, wanted {wanted}", mend=mend)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import io
 import itertools
+import os
+import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from l3masking.methods import color_of
 from study.report.layout import OBJECTIVES, grid, plain, shown
 from study.results.aggregate import Cell
+from study.store.whole_files import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,6 +33,10 @@ ROW_HEIGHT = 0.42  # of one method: a lane of dots above its bar
 TITLE_HEIGHT, AXIS_HEIGHT, LEGEND_HEIGHT, MARGIN = 0.34, 0.34, 0.45, 0.15
 DOT_LANE = (-0.36, -0.06)  # where the seeds lie, first to last, in rows relative to the label; negative is up
 BAR_LANE = 0.17  # where mean and interval lie: apart, so that they hide no seed
+
+
+class FigureWarning(UserWarning):
+    """A figure could not be drawn."""
 
 
 class Series(NamedTuple):
@@ -69,6 +78,7 @@ def panels(cells: Sequence[Cell]) -> list[Panel]:
 
 def draw(shown_panels: Sequence[Panel]) -> Figure:
     """One axis per panel, methods from top to bottom; a matplotlib Figure without any global state (no pyplot)."""
+    load_matplotlib()
     from matplotlib.figure import Figure
 
     lines = _lines(shown_panels)
@@ -104,6 +114,7 @@ def png(shown_panels: Sequence[Panel]) -> bytes:
 
 def as_png(made: Callable[[], Figure]) -> bytes:
     """A figure as PNG, drawn and saved with no date, no version and no user's matplotlibrc."""
+    load_matplotlib()
     from matplotlib import rc_context, rcdefaults
 
     out = io.BytesIO()
@@ -111,6 +122,38 @@ def as_png(made: Callable[[], Figure]) -> bytes:
         rcdefaults()
         made().savefig(out, format="png", metadata={"Software": None})
     return out.getvalue()
+
+
+def load_matplotlib() -> None:
+    """Import matplotlib with Agg: it refuses to be imported under an MPLBACKEND that a notebook has left behind."""
+    if "matplotlib" in sys.modules:
+        return
+    given = os.environ.get("MPLBACKEND")
+    os.environ["MPLBACKEND"] = "agg"
+    try:
+        import matplotlib as matplotlib
+    finally:
+        del os.environ["MPLBACKEND"]
+        if given is not None:
+            os.environ["MPLBACKEND"] = given
+
+
+def keep_figure(path: Path, make: Callable[[], bytes]) -> bytes | None:
+    """Make a figure and write it to `path`; None and a FigureWarning if it cannot be drawn.
+
+    An older figure is then removed, because it would show other results than the tables beside it.
+    """
+    try:
+        data = make()
+    except Exception as error:  # whatever a drawing library raises, tables and mirror do not depend on it
+        path.unlink(missing_ok=True)
+        said = (str(error).strip() or "no message").splitlines()[0]
+        text = f"{path} is not drawn ({type(error).__name__}: {said}); the tables are complete"
+        warnings.warn(text, FigureWarning, stacklevel=2)
+        return None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, data)
+    return data
 
 
 def strips(shown_panels: Sequence[Panel], image: bytes) -> list[bytes]:

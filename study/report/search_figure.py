@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from l3masking.methods import color_of, label_of
-from study.report.figures import DPI, MAX_PIXELS, as_png
+from study.report.figures import DPI, MAX_PIXELS, as_png, load_matplotlib
 from study.report.layout import OBJECTIVES, plain
 from study.results.responses import Response
 
@@ -24,6 +24,7 @@ LEGEND = (
 
 def draw_responses(found: Sequence[Response]) -> Figure:
     """A row of panels per search, a column per parameter; a matplotlib Figure without any global state."""
+    load_matplotlib()
     from matplotlib.figure import Figure
 
     rows: dict[tuple[str, str, str, str], list[Response]] = {}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from study.plan.resolved import Resolved
 from study.plan.searches import searches
+from study.report.figures import keep_figure
 from study.report.search_figure import responses_png
 from study.results.responses import responses, responses_csv, responses_json
 from study.space.search_section import SEARCH_FOLDER
@@ -22,8 +23,9 @@ def export_searches(root: Path, resolved: Resolved, formats: Sequence[str]) -> l
         return []
     makers = {"csv": responses_csv, "json": responses_json}
     files = {f"tables/search.{name}": makers[name](found).encode() for name in makers if name in formats}
-    files["figures/search.png"] = responses_png(found)
     for name, data in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         write_atomic(root / name, data)
-    return [root / name for name in files]
+    figure = root / "figures/search.png"
+    drawn = keep_figure(figure, lambda: responses_png(found)) is not None
+    return [*(root / name for name in files), *([figure] if drawn else [])]

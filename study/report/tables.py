@@ -17,7 +17,7 @@ from rich.text import Text
 from l3masking.errors import InputError
 from study.report.comparisons import comparisons_csv, comparisons_json, comparisons_markdown
 from study.report.escape import csv_text, latex_text, markdown_table, markdown_text
-from study.report.figures import panels, png, strips
+from study.report.figures import keep_figure, panels, png, strips
 from study.report.layout import (
     EPOCHS,
     MARK,
@@ -41,6 +41,7 @@ from study.store.store import write_atomic
 FORMATS = ("md", "tex", "csv", "json")
 CSV_FIELDS = (*(field.name for field in fields(Cell) if field.name != "values"), "definition")
 PAGE = "report.html"
+FIGURE = "figures/results.png"
 DEFINITION = (
     "test fractions; std sample (n-1); ci 95% t interval over seeds; epochs are primary passes of the main stage"
 )
@@ -79,15 +80,16 @@ def export(
         tables = {"md": comparisons_markdown, "csv": comparisons_csv, "json": comparisons_json}
         wanted = [name for name in tables if name in formats]
         files |= {f"tables/comparisons.{name}": tables[name](comparisons).encode() for name in wanted}
-    shown_panels = panels(cells)
-    image = files["figures/results.png"] = png(shown_panels)
     for name, data in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         write_atomic(root / name, data)
+    shown_panels = panels(cells)
+    image = keep_figure(root / FIGURE, lambda: png(shown_panels))  # after the tables, which do not wait for it
+    written = [*files, *([FIGURE] if image else [])]
     if about is not None:
-        figures = [Figure("results", strips(shown_panels, image)), *figures_of(others)]
+        figures = [*([Figure("results", strips(shown_panels, image))] if image else []), *figures_of(others)]
         write_atomic(root / PAGE, page(about, cells, comparisons or (), figures, marked).encode())
-    return [root / name for name in (*files, *([PAGE] if about else []))]
+    return [root / name for name in (*written, *([PAGE] if about else []))]
 
 
 def results_json(cells: Sequence[Cell]) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from study.tracking.database import open_database
+from study.tracking.database import open_database, sqlite_path
 from study.tracking.datasets import CONTEXT, SCHEMA, UNKNOWN, DatasetView, Source
 from study.tracking.runs import RunView
 
@@ -99,12 +99,12 @@ class Bulk:
 
 def open_bulk(uri: str, experiment: str, artifacts: str, sources: Mapping[str, Source]) -> Bulk | None:
     """For a sqlite store of the known schema; None for any other."""
-    path = uri.removeprefix("sqlite:///")
-    if path == uri or {"?", "#"} & {*uri, *artifacts}:
+    path = sqlite_path(uri)
+    if path is None or {"?", "#"} & {*uri, *artifacts}:
         return None
-    with contextlib.closing(open_database(Path(path), "ro")) as connection:
+    with contextlib.closing(open_database(path, "ro")) as connection:
         known = connection.execute("select version_num from alembic_version").fetchall() == [(REVISION,)]
-    return Bulk(Path(path), experiment, artifacts, sources) if known else None
+    return Bulk(path, experiment, artifacts, sources) if known else None
 
 
 def _insert(table: str, verb: str = "insert") -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from study.tracking.bulk import NewRun, open_bulk
-from study.tracking.database import DATABASE, prepare_database, relocate
+from study.tracking.database import DATABASE, prepare_database, relocate, sqlite_path
 from study.tracking.datasets import CONTEXT, SCHEMA, UNKNOWN, DatasetView, Source
 from study.tracking.runs import RunView
 
@@ -46,12 +46,12 @@ class Client:
         from mlflow import MlflowClient
 
         self._artifacts = None if uri.startswith("http") else (folder / "mlartifacts").as_uri()
-        path = uri.removeprefix("sqlite:///")
-        if path != uri:
-            own = Path(path) == folder / DATABASE
-            prepare_database(Path(path), replace=own)
+        path = sqlite_path(uri)
+        if path is not None:
+            own = path == folder / DATABASE
+            prepare_database(path, replace=own)
             if own and self._artifacts:
-                relocate(Path(path), self._artifacts)
+                relocate(path, self._artifacts)
         self.api: Any = MlflowClient(tracking_uri=uri, registry_uri=uri)
         self._sources = sources
         found = self._open_experiment(name)

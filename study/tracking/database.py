@@ -22,7 +22,9 @@ BUSY_SECONDS = 5.0
 """How long opening waits for a local database that somebody else has locked; MLflow's own writes wait 20 s, fixed."""
 LIKE = "file:%/mlartifacts"
 """Artifact locations of studies."""
-SCHEMES = ("sqlite:///", "postgresql", "mysql", "mssql", "http://", "https://")
+SQLITE = ("sqlite:///", "sqlite+pysqlite:///")
+"""Beginnings of the URI of a file: MLflow's own, and the one that names the driver."""
+SCHEMES = (*SQLITE, "postgresql", "mysql", "mssql", "http://", "https://")
 DRIVERS = {"postgresql": "psycopg", "mysql": "MySQLdb", "mssql": "pyodbc"}
 """Module that SQLAlchemy 2.1 reaches a database by, where the URI names none (postgresql+psycopg2://)."""
 PACKAGES = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
@@ -43,7 +45,7 @@ def resolve_uri(folder: Path, uri: str | None) -> str:
     InputError for one that is no database and no server, EnvironmentFault for a database without its Python package.
     """
     if uri is None:
-        return f"sqlite:///{folder.resolve() / DATABASE}"
+        return sqlite_uri(folder.resolve() / DATABASE)
     if not uri.startswith(SCHEMES):
         raise InputError(f"tracking uri {uri!r}: expected sqlite:///FILE, a database or http(s)://HOST:PORT")
     scheme, _, driver = uri.partition("://")[0].partition("+")
@@ -51,8 +53,28 @@ def resolve_uri(folder: Path, uri: str | None) -> str:
     if scheme in DRIVERS and module and importlib.util.find_spec(module) is None:
         package = PACKAGES.get(module, module)
         raise EnvironmentFault(f"tracking uri {redacted(uri)}: {scheme} needs a package: pip install '{package}'")
-    path = uri.removeprefix("sqlite:///")
-    return uri if path == uri else f"sqlite:///{Path(path).resolve()}"
+    path = sqlite_path(uri)
+    if path is None:
+        return uri
+    _, mark, query = uri.partition("?")
+    if "/" in query:
+        raise InputError(f"tracking uri {uri!r}: what follows a `?` is no part of the path; write %3F for it")
+    return f"{sqlite_uri(path.resolve())}{mark}{query}"
+
+
+def sqlite_uri(path: Path) -> str:
+    """The URI of a sqlite file, as SQLAlchemy reads it: it decodes `%` and takes what follows `?` as a query.
+
+    Where something is quoted the driver is named too: MLflow makes a folder of the quoted name for sqlite:/// alone.
+    """
+    quoted = str(path).replace("%", "%25").replace("?", "%3F").replace("#", "%23")
+    return f"sqlite:///{quoted}" if quoted == str(path) else f"sqlite+pysqlite:///{quoted}"
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The file that a sqlite URI names, as SQLAlchemy reads it; None for any other URI."""
+    path = uri.partition(":///")[2] if uri.startswith(SQLITE) else ""
+    return Path(urllib.parse.unquote(path.partition("?")[0])) if path else None
 
 
 def redacted(text: str) -> str:
@@ -63,7 +85,7 @@ def redacted(text: str) -> str:
 def set_environment(uri: str) -> None:
     """MLflow's switches, where the user has not set them: no telemetry, no chatter, short waits for a server."""
     os.environ.update({name: value for name, value in ENVIRONMENT.items() if name not in os.environ})
-    if uri.startswith("sqlite:"):  # a pooled connection goes on writing into a database that was deleted or replaced
+    if uri.startswith("sqlite"):  # a pooled connection goes on writing into a database that was deleted or replaced
         os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
 
 
@@ -136,7 +158,7 @@ def _create_database(path: Path) -> None:
     for forgotten in path.parent.glob(f".{path.name}.*.tmp*"):  # of a driver that was killed; the lock is held
         forgotten.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    engine = utils.create_sqlalchemy_engine(f"sqlite:///{temporary}")
+    engine = utils.create_sqlalchemy_engine(sqlite_uri(temporary))
     try:
         utils._initialize_tables(engine)  # what `mlflow db upgrade` and the first client call run
     finally:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from study.store.whole_files import write_atomic
+from study.tracking.advice import advice
 from study.tracking.cells import Tally
 from study.tracking.database import redacted
 from study.tracking.runs import Entry
@@ -39,6 +40,8 @@ class Feed:
         `warn`: say so when the store is away; else the caller does, from `reason`.
         """
         self.reason: str | None = None  # why the mirror is behind; None while it is not
+        self.advice = ""  # what to do about that
+        self._advise = lambda message: advice(message, folder.resolve(), uri)
         self._uri, self._connect, self._tally = redacted(uri), connect, tally
         self._level = logging.WARNING if warn else logging.DEBUG
         self._mark = folder.resolve() / STALE
@@ -141,9 +144,10 @@ class Feed:
 
     def _behind(self, reason: str) -> None:
         """Mark the mirror stale; one line per outage."""
+        self.advice = self._advise(reason)
         reason = redacted(reason)[:300]
         if self.reason is None:
-            log.log(self._level, "MLflow mirror is behind (%s); the study goes on, the next run catches up", reason)
+            log.log(self._level, "the MLflow mirror is behind (%s); the study goes on; %s", reason, self.advice)
         try:
             write_atomic(self._mark, f"{self._uri} {reason}\n".encode())
         except OSError as error:
@@ -155,7 +159,7 @@ class Feed:
         if self.reason is not None:
             log.info("MLflow mirror has caught up")
         try:
-            if self._mark.read_text().startswith(f"{self._uri} "):
+            if self._mark.read_text(encoding="utf-8").startswith(f"{self._uri} "):
                 self._mark.unlink()
         except FileNotFoundError:
             pass

@@ -89,6 +89,11 @@ class Mirror:
         """Why the mirror is behind; None while it is not."""
         return self._feed.reason
 
+    @property
+    def advice(self) -> str:
+        """What to do about `reason`."""
+        return self._feed.advice
+
     def add(self, record: Record) -> None:
         """Mirror one committed record."""
         self._feed.put(Entry("seed", record, seed_view))

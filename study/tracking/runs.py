@@ -132,7 +132,7 @@ def finding_view(finding: Record) -> RunView:
     best = {f"best_{_legal(name)}": v for name, v in finding["values"].items() if isinstance(v, int | float)}
     values = {"validation_best": finding["validation"], "settings_tried": finding["trials"], **best}
     found = ", ".join(f"{name}={_text(value)}" for name, value in finding["values"].items())
-    return replace(view, tags={**view.tags, "found": found}, metrics=finite(values), status="FINISHED")
+    return replace(view, tags={**view.tags, "found": found[:MAX_PARAM]}, metrics=finite(values), status="FINISHED")
 
 
 def cell_name(identity: Record) -> str:

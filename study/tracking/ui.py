@@ -7,6 +7,7 @@ through ssh (`ssh -L 5000:127.0.0.1:5000 HOST`).
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -23,6 +24,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from l3masking.errors import EnvironmentFault, InputError
+from study.surroundings import spare_loopback
+from study.tracking.advice import known_fix
 from study.tracking.database import DATABASE, prepare_database, relocate, resolve_uri
 from study.tracking.views import CELLS, SHARED, link
 
@@ -38,9 +41,9 @@ STOP_SECONDS = 10.0
 class Server:
     """A running server."""
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int, output: IO[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], port: int, output: IO[bytes], folder: Path) -> None:
         self.process, self.port = process, port
-        self._output = output
+        self._output, self._folder = output, folder
 
     @property
     def address(self) -> str:
@@ -61,13 +64,15 @@ class Server:
     def wait(self) -> None:
         """Until the server ends, which it does not do by itself: EnvironmentFault with its last line."""
         self.process.wait()
-        raise EnvironmentFault(f"MLflow's server has ended: {self._last_line()}")
+        last = self._last_line()
+        fix = known_fix(last, self._folder, resolve_uri(self._folder, None))
+        raise EnvironmentFault(f"MLflow's server has ended: {last}{f'; {fix}' if fix else ''}")
 
     def _ready(self) -> bool:
         try:
             with urllib.request.urlopen(f"{self.address}health", timeout=5) as answer:
                 return bool(answer.status == 200)
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return False
 
     def _await(self) -> None:
@@ -82,8 +87,11 @@ class Server:
     def _ask(self, path: str, question: dict[str, Any]) -> Any:
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(self.address + path, json.dumps(question).encode(), headers)
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.load(answer)
+        except (ValueError, http.client.HTTPException) as error:
+            raise EnvironmentFault(f"{self.address}: MLflow's server gives no answer that can be read") from error
 
     def _last_line(self) -> str:
         self._output.seek(0)
@@ -99,6 +107,7 @@ def serve(folder: Path, port: int) -> Iterator[Server]:
     usable database, EnvironmentFault where the server cannot run.
     """
     _check(folder)
+    spare_loopback()
     port = free_port(port)
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
@@ -110,7 +119,7 @@ def serve(folder: Path, port: int) -> Iterator[Server]:
             stderr=output,
             start_new_session=True,
         )
-        server = Server(process, port, output)
+        server = Server(process, port, output, folder.resolve())
         try:
             server._await()
             yield server

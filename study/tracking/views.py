@@ -9,6 +9,7 @@ here imports mlflow.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 from l3masking.methods import METHODS
 from study.report.layout import OBJECTIVES
-from study.tracking.database import DATABASE, redacted
+from study.tracking.database import redacted, resolve_uri
 from study.tracking.runs import CURRENT
 
 SHARED = "mlflow.sharedViewState."
@@ -25,6 +26,10 @@ CELLS, SEARCH = "cells", "search"
 """Keys of views; those of the seed runs are `seeds-<objective>`."""
 CHARTS = "&compareRunsMode=CHART"
 """What makes a link to a view open its charts and not its table."""
+MAX_VIEW = 20_000
+"""Characters that MLflow takes in a tag of an experiment."""
+MAX_DESCRIPTION = 5_000
+"""Characters of the space file's description that are shown; MLflow takes 8,000 in a tag of a run, links included."""
 TABLE = "tables/results_table.json"
 """Artifact of the study run that the UI shows as a table."""
 KIND = {"mlflow.experimentKind": "custom_model_development"}
@@ -53,6 +58,7 @@ class Page:
     def tags(self, experiment: str, study: str) -> dict[str, str]:
         """Tags of the experiment: the views and the description. `experiment` and `study` (its run) are ids."""
         views = {f"{SHARED}{key}": saved(name, state) for key, (name, state) in self.views().items()}
+        views = {key: text for key, text in views.items() if len(text) <= MAX_VIEW}
         return {**KIND, **views, "mlflow.note.content": self.note(experiment, study)}
 
     def views(self) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -74,7 +80,7 @@ class Page:
             for key, (name, _) in self.views().items()
         ]
         links.append(f"[Tables and figures]({table_link(experiment, study)})")
-        lines = [self.description, "**Open:** " + " · ".join(links)]
+        lines = [shortened(self.description), "**Open:** " + " · ".join(links)]
         arms = [METHODS[name] for name in self.methods if name in METHODS]
         lines += [f"**{arm.label}**: {arm.summary}." for arm in arms]
         lines.append(
@@ -129,6 +135,13 @@ class Page:
         )
 
 
+def shortened(description: str) -> str:
+    """A description that fits; the whole one is in space.yaml, which is attached to the study's run."""
+    if len(description) <= MAX_DESCRIPTION:
+        return description
+    return f"{description[:MAX_DESCRIPTION].rstrip()} … (cut; the whole text is in space.yaml)"
+
+
 def seeds_key(objective: str) -> str:
     """Key of the view of the seed runs that were selected by `objective`."""
     return f"seeds-{objective}"
@@ -148,8 +161,9 @@ def opening(folder: Path, uri: str, page: str | None) -> str:
     """What to type or to open to see `page` (a link from the root of a server) of the study in `folder`."""
     if uri.startswith("http"):
         return f"{uri.rstrip('/')}/{page or ''}"
-    own = uri == f"sqlite:///{folder.resolve() / DATABASE}"
-    return f"l3study ui {folder}" if own else f"mlflow ui --backend-store-uri {redacted(uri)}, then {page or '/'}"
+    if uri == resolve_uri(folder, None):
+        return f"l3study ui {shlex.quote(str(folder))}"
+    return f"mlflow ui --backend-store-uri {shlex.quote(redacted(uri))}, then {page or '/'}"
 
 
 def saved(name: str, view: Mapping[str, Any]) -> str:

@@ -161,8 +161,10 @@ ENDS = {
     "its node was lost": (info("FAILED", None, "JOB_SUPERVISOR_ACTOR_DIED"), 75),
     "packages could not be installed": (info("FAILED", None, "RUNTIME_ENV_SETUP_FAILURE"), 3),
     "no node for it": (info("FAILED", None, "JOB_SUPERVISOR_ACTOR_UNSCHEDULABLE"), 3),
-    "another program's code": (info("FAILED", 42, "JOB_ENTRYPOINT_COMMAND_ERROR"), 1),
-    "nobody knows": (info("FAILED"), 1),
+    "another program's code": (info("FAILED", 42, "JOB_ENTRYPOINT_COMMAND_ERROR"), 70),
+    "a defect": (info("FAILED", 70, "JOB_ENTRYPOINT_COMMAND_ERROR"), 70),
+    "no python there": (info("FAILED", 127, "JOB_ENTRYPOINT_COMMAND_ERROR"), 3),
+    "nobody knows": (info("FAILED"), 70),
 }
 
 
@@ -176,8 +178,8 @@ def test_every_way_in_which_ray_says_a_job_failed_has_a_code() -> None:
     from ray.job_submission import JobErrorType
 
     codes = {kind.value: exit_code(info("FAILED", None, kind.value)) for kind in JobErrorType}
-    assert codes.pop("JOB_ENTRYPOINT_COMMAND_ERROR") == 1
-    assert codes.pop("JOB_SUPERVISOR_ACTOR_UNKNOWN_FAILURE") == 1
+    assert codes.pop("JOB_ENTRYPOINT_COMMAND_ERROR") == 70
+    assert codes.pop("JOB_SUPERVISOR_ACTOR_UNKNOWN_FAILURE") == 70
     assert codes.pop("JOB_SUPERVISOR_ACTOR_DIED") == 75
     assert set(codes.values()) == {3}, codes
 

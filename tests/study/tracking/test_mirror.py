@@ -42,6 +42,9 @@ def test_the_uri_is_resolved_once(tmp_path, monkeypatch):
     assert resolve_uri(Path("s"), None) == f"sqlite:///{tmp_path}/s/mlflow.db"
     assert resolve_uri(Path("s"), "sqlite:///x.db") == f"sqlite:///{tmp_path}/x.db"
     assert resolve_uri(Path("s"), "http://127.0.0.1:5000") == "http://127.0.0.1:5000"
+    assert resolve_uri(Path("s"), "sqlite:///x%20y.db?timeout=5") == f"sqlite:///{tmp_path}/x y.db?timeout=5"
+    with pytest.raises(InputError, match="what follows a `\\?` is no part of the path; write %3F"):
+        resolve_uri(Path("s"), "sqlite:///q?x=1/m.db")
     with pytest.raises(InputError, match=r"'\./mlruns'.*expected sqlite:///"):
         resolve_uri(Path("s"), "./mlruns")
 
