@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import functools
 import uuid
 from pathlib import Path
 
@@ -83,7 +82,6 @@ def test_a_place_that_cannot_decide_is_looked_at_first(
     """No hard links on this file system; a server that answers 501 to a conditional write."""
     real, refused = getattr(owner, call), []
 
-    @functools.wraps(real)
     def refuse(self, *words: object, **more: object) -> None:
         if call == "link" or "mode" in more:
             refused.append(words)

@@ -264,7 +264,7 @@ def test_records_of_a_search_are_treated_as_those_of_the_study(url: str, on: Mac
     real = Remote.read
     monkeypatch.setattr(Remote, "read", lambda self, name: (asked.append(name), real(self, name))[1])
     a = on("a")
-    with warnings.catch_warnings(record=True) as said, a.lock():
+    with warnings.catch_warnings(record=True, action="always") as said, a.lock():
         assert {r["key"]: r["test"]["accuracy"] for r in RemoteStore(searched).records()} == {KEY: 0.75, THIRD: 0.75}
     assert [type(one.message) for one in said] == [UserWarning, NondeterminismWarning]
     assert f"records/{KEY}.json" not in asked, "it was known to be equal"

@@ -8,7 +8,6 @@ can decide that (S3, Google, Azure, a local file system), exactly one of two sim
 from __future__ import annotations
 
 import errno
-import inspect
 import re
 import time
 import urllib.parse
@@ -23,6 +22,8 @@ from study.files import NO_HARD_LINKS
 T = TypeVar("T")
 
 OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "oss", "tos", "memory"}
+# whose package passes mode="create" of fsspec on to the store: s3fs, gcsfs, adlfs
+CONDITIONAL = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory"}
 WAITS = (1.0, 2.0, 4.0)  # seconds before each further try; the backends of the large stores have tries of their own
 BATCH = 64  # files that are asked for at a time
 PART = re.compile(r"[A-Za-z0-9_=+@-][A-Za-z0-9._=+@-]*")  # of a name: never hidden, never upwards
@@ -53,8 +54,9 @@ class Remote:
         except ValueError as error:
             raise InputError(f"{self.url}: {error}; give a folder or a URL that fsspec knows, as s3://") from error
         self._base = base.rstrip("/")
-        protocols = self._files.protocol
-        self._objects = bool(OBJECT_STORES & {protocols, *(() if isinstance(protocols, str) else protocols)})
+        given = self._files.protocol
+        protocols = {given} if isinstance(given, str) else set(given)
+        self._objects, self._conditional = bool(OBJECT_STORES & protocols), bool(CONDITIONAL & protocols)
 
     def names(self, under: str = "") -> dict[str, int]:
         """What there is below a folder: name -> bytes. Hidden files and foreign names are left out."""
@@ -133,7 +135,7 @@ class Remote:
             ) from error
 
     def _create_object(self, path: str, content: bytes) -> None:
-        if "mode" in inspect.signature(self._files.pipe_file).parameters:
+        if self._conditional:
             try:
                 self._files.pipe_file(path, content, mode="create")
                 return
