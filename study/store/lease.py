@@ -30,11 +30,12 @@ PATIENCE = 3.5  # beats that a newcomer waits for a sign of life
 def lease(remote: Remote) -> Iterator[None]:
     """Hold the lease of a URL. InputError where somebody else holds it and lives.
 
-    A convenience, no proof: two newcomers within the same moment may both get it. Records come out right even then.
+    It saves double work and guarantees nothing: two newcomers who take over from the same dead holder within the same
+    moment may both get it, and so may any two where the backend has no conditional writes. Records are right even then.
     """
-    _wait_for_holder(remote)
     mine = {"id": uuid.uuid4().hex, "host": socket.gethostname(), "pid": os.getpid(), "beat": 0}
-    remote.write(NAME, canonical(mine))
+    while not remote.create(NAME, canonical(mine)):
+        _wait_for_holder(remote)
     over = threading.Event()
     thread = threading.Thread(target=_beat, args=(remote, mine, over), name="lease", daemon=True)
     thread.start()
@@ -56,14 +57,18 @@ def _beat(remote: Remote, mine: dict[str, Any], over: threading.Event) -> None:
 
 
 def _wait_for_holder(remote: Remote) -> None:
+    """Return when the lease is free: its holder has released it, or is dead and the lease is removed here."""
     found = _read(remote)
     if not found or _dead_here(found):
+        remote.remove(NAME)
         return
     holder = f"process {found.get('pid')} on {found.get('host')}"
     warnings.warn(f"{remote.url}: {holder} works there, or did; looking for {PATIENCE * BEAT:.0f} s", stacklevel=3)
     time.sleep(PATIENCE * BEAT)
     again = _read(remote)
-    if again and again != found:
+    if again == found:
+        remote.remove(NAME)
+    elif again:
         raise InputError(
             f"{remote.url}: another run works on this study ({holder}); wait for it, or choose another --out"
         )

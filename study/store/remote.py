@@ -1,12 +1,13 @@
 """Files at a URL, by any protocol that fsspec knows (s3://, gs://, file://, ...).
 
 A file that can be seen under its name is complete: an object store shows an object when it is whole, and elsewhere a
-file is put under a temporary name and renamed. "Only where nothing is yet" is asked of no backend, as few have it:
-whoever needs that looks first, and two writers of one name agree on its content.
+file is put under a temporary name and renamed. `Remote.create` puts a file only where nothing is yet. Where the backend
+can decide that (S3, Google, Azure, a local file system), exactly one of two simultaneous writers succeeds.
 """
 
 from __future__ import annotations
 
+import errno
 import re
 import time
 import urllib.parse
@@ -16,14 +17,21 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from l3masking.errors import EnvironmentFault, InputError
+from study.store.whole_files import NO_HARD_LINKS
 
 T = TypeVar("T")
 
 OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "oss", "tos", "memory"}
+# whose package passes mode="create" of fsspec on to the store: s3fs, gcsfs, adlfs
+CONDITIONAL = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory"}
 WAITS = (1.0, 2.0, 4.0)  # seconds before each further try; the backends of the large stores have tries of their own
 BATCH = 64  # files that are asked for at a time
 PART = re.compile(r"[A-Za-z0-9_=+@-][A-Za-z0-9._=+@-]*")  # of a name: never hidden, never upwards
 IN_VAIN = (FileNotFoundError, PermissionError, NotImplementedError)  # another try would end as this one
+
+
+class _TakenError(Exception):
+    """A file was to be created, and there is one of that name."""
 
 
 def is_url(place: object) -> bool:
@@ -46,8 +54,9 @@ class Remote:
         except ValueError as error:
             raise InputError(f"{self.url}: {error}; give a folder or a URL that fsspec knows, as s3://") from error
         self._base = base.rstrip("/")
-        protocols = self._files.protocol
-        self._objects = bool(OBJECT_STORES & {protocols, *(() if isinstance(protocols, str) else protocols)})
+        given = self._files.protocol
+        protocols = {given} if isinstance(given, str) else set(given)
+        self._objects, self._conditional = bool(OBJECT_STORES & protocols), bool(CONDITIONAL & protocols)
 
     def names(self, under: str = "") -> dict[str, int]:
         """What there is below a folder: name -> bytes. Hidden files and foreign names are left out."""
@@ -80,6 +89,25 @@ class Remote:
         """The same with the content of a local file, which may be larger than memory."""
         self._put(name, lambda path: self._files.put_file(str(source), path))
 
+    def create(self, name: str, content: bytes) -> bool:
+        """Put `content` under `name` unless there is a file already. Returns whether the file there has this content.
+
+        Where the backend has no conditional writes, this looks first; of two writers that do so within the same moment
+        the later one wins, and both are told that they succeeded.
+        """
+
+        def write(path: str) -> None:
+            self._files.pipe_file(path, content)
+
+        try:
+            if self._objects:
+                self._put(name, lambda path: self._create_object(path, content))
+            else:
+                self._put(name, write, self._give_new_name)
+        except _TakenError:
+            return self.read(name) == content  # true if an answer was lost and the request was repeated
+        return True
+
     def remove(self, name: str) -> None:
         """Take a file away, if it is there."""
         try:
@@ -87,7 +115,9 @@ class Remote:
         except FileNotFoundError:
             return
 
-    def _put(self, name: str, write: Callable[[str], None]) -> None:
+    def _put(
+        self, name: str, write: Callable[[str], None], give_name: Callable[[str, str], None] | None = None
+    ) -> None:
         path = self._path(name)
         folder, _, last = path.rpartition("/")
         temporary = f"{folder}/.{last}.{uuid.uuid4().hex}.tmp"
@@ -95,7 +125,7 @@ class Remote:
         def renamed() -> None:
             self._files.makedirs(folder, exist_ok=True)
             write(temporary)
-            self._files.mv(temporary, path)
+            (give_name or self._files.mv)(temporary, path)
 
         try:
             self._ask("write", *((write, path) if self._objects else (renamed,)))
@@ -103,6 +133,47 @@ class Remote:
             raise EnvironmentFault(
                 f"{self.url}: there is no such place to write to; make it, or correct the URL"
             ) from error
+
+    def _create_object(self, path: str, content: bytes) -> None:
+        if self._conditional:
+            try:
+                self._files.pipe_file(path, content, mode="create")
+                return
+            except FileExistsError:
+                raise _TakenError from None
+            except OSError as error:
+                if error.errno != errno.ENOSYS:  # HTTP 501: this server has no conditional writes
+                    raise
+        self._check_free(path)
+        self._files.pipe_file(path, content)
+
+    def _give_new_name(self, temporary: str, path: str) -> None:
+        link = getattr(self._files, "link", None)
+        try:
+            if link is not None and self._linked(link, temporary, path):
+                return
+            self._check_free(path)
+            self._files.mv(temporary, path)
+        finally:
+            if self._files.exists(temporary):
+                self._files.rm_file(temporary)
+
+    @staticmethod
+    def _linked(link: Callable[[str, str], None], temporary: str, path: str) -> bool:
+        try:
+            link(temporary, path)
+        except FileExistsError:
+            raise _TakenError from None
+        except OSError as error:
+            if error.errno not in NO_HARD_LINKS:
+                raise
+            return False
+        return True
+
+    def _check_free(self, path: str) -> None:
+        self._files.invalidate_cache()
+        if self._files.exists(path):
+            raise _TakenError
 
     def _find(self, path: str) -> dict[str, Any]:
         self._files.invalidate_cache()  # listings are kept for ever otherwise
@@ -113,11 +184,11 @@ class Remote:
         return self._files.cat_file(path)
 
     def _read_many(self, paths: list[str]) -> dict[str, bytes]:
-        contents = self._files.cat(paths, on_error="return")
-        for content in contents.values():
+        contents = self._files.cat_ranges(paths, None, None, on_error="return")  # `cat` takes "[1]" for a pattern
+        for content in contents:
             if isinstance(content, Exception) and not isinstance(content, FileNotFoundError):
                 raise content
-        return {path: content for path, content in contents.items() if isinstance(content, bytes)}
+        return {path: content for path, content in zip(paths, contents, strict=True) if isinstance(content, bytes)}
 
     def _path(self, name: str) -> str:
         return f"{self._base}/{name}" if name else self._base
@@ -127,7 +198,7 @@ class Remote:
         for wait in (*WAITS, None):
             try:
                 return call(*arguments)
-            except FileNotFoundError:
+            except (FileNotFoundError, _TakenError):
                 raise
             except Exception as error:
                 if wait is None or isinstance(error, IN_VAIN):

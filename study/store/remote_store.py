@@ -30,6 +30,7 @@ from study.store.whole_files import check_key, write_atomic
 
 # written once and named by key or content, so that what is there already need not be fetched again
 ONCE = re.compile(r"(.*/)?(records|conflicts|models)/.+|(.*/)?scores/.+\.parquet")
+RECORD = re.compile(r"(?:(?P<part>.*)/)?records/(?P<key>[0-9a-f]{32})\.json")  # of the study, or of a search in it
 RESULTS = re.compile(r"(.*/)?(records|failures|conflicts)/[^/]+")  # what other machines finish while a run goes on
 ON_DEMAND = re.compile(r"(.*/)?(scores/.+\.parquet|models/.+)")  # large; fetched where they are needed
 NEVER = re.compile(r"(.*/)?(\.|quarantine/).*|.+\.(lock|db-journal|db-wal|db-shm)")  # of one machine alone; hidden
@@ -115,8 +116,8 @@ class RemoteStore(Store):
     def lock(self) -> Iterator[None]:
         """As Store.lock, here and by a lease at the URL. The copy is brought up to date, and put there at the end.
 
-        The lease is as good as the backend: two runs that begin within the same second may both get it. As with the
-        lock, that costs double work and no record.
+        Where the backend has no conditional writes, two runs that begin within the same second may both get the lease.
+        As with the lock, that costs double work and no record.
         """
         with super().lock(), lease(self.remote):
             self.refresh()
@@ -137,13 +138,18 @@ class RemoteStore(Store):
             self._set_aside(name)
         if any(ONCE.fullmatch(name) for name in gone):  # the rest is made anew, and a failure goes with its success
             warnings.warn(f"files of {self.place} were removed there; copies are in {self.root / GONE}", stacklevel=2)
-        known = "".join(f"{common[name]} {name}\n" for name in there if name in common)
-        write_atomic(self.root / PUT, known.encode())
+        for notes in self._notes():
+            part = notes.parent.relative_to(self.root)
+            kept = {name: digest for name, digest in _noted(notes).items() if (part / name).as_posix() in there}
+            write_atomic(notes, "".join(f"{digest} {name}\n" for name, digest in kept.items()).encode())
+        damaged = set()
         for name in [name for name in there if ONCE.fullmatch(name) and self._has(name)]:
-            if name not in common and name.startswith("records/"):  # made on two machines
-                self._fetch_record(Path(name).stem)
-            self._equal[name] = _stamp(self.root / name)
-        self._fetch([name for name in there if name not in self._equal and not ON_DEMAND.fullmatch(name)], common)
+            if name not in common and RECORD.fullmatch(name) and not self._fetch_at(name):  # made on two machines
+                damaged.add(name)  # at the URL; `push` puts the copy in its place
+            else:
+                self._equal[name] = _stamp(self.root / name)
+        missing = there.keys() - self._equal.keys() - damaged
+        self._fetch([name for name in sorted(missing) if not ON_DEMAND.fullmatch(name)], common)
 
     def _put_all(self, ended: bool) -> None:
         try:
@@ -172,10 +178,16 @@ class RemoteStore(Store):
         here = super().read(key)
         if here is not None and here["checksum"] != there["checksum"]:
             self._keep_conflict(there, here)
-        if here is None or here["checksum"] != there["checksum"]:
+        if here is None or path.read_bytes() != content:  # equal results may differ in `run`
             write_atomic(path, content)
         self._agree(name, _digest(content), _stamp(path))
         return True
+
+    def _fetch_at(self, name: str) -> bool:
+        """As `_fetch_record`, for the name of a record, which may belong to the search within this study."""
+        found = RECORD.fullmatch(name)
+        part, key = found.group("part", "key") if found else (None, Path(name).stem)
+        return (RemoteStore(f"{self.place}/{part}") if part else self)._fetch_record(key)
 
     def _keep_conflict(self, present: Record, newcomer: Record) -> None:
         super()._keep_conflict(present, newcomer)
@@ -198,13 +210,26 @@ class RemoteStore(Store):
         path = self.root / name
         stamp = _stamp(path)  # before: a change in between is put again
         try:
-            digest = _digest(path.read_bytes())
-            self.remote.write_file(name, path)
+            content = path.read_bytes()
+            if not RECORD.fullmatch(name):
+                self.remote.write_file(name, path)
+            elif not self._put_first(name, content):
+                self._equal[name] = _stamp(path)
+                return
         except (FileNotFoundError, EnvironmentFault):
             if path.is_file():
                 raise
             return  # removed in the meantime
-        self._agree(name, digest, stamp)
+        self._agree(name, _digest(content), stamp)
+
+    def _put_first(self, name: str, content: bytes) -> bool:
+        """Put a record where none verifies. Returns False if another one came first; the copy is now equal to that."""
+        if self.remote.create(name, content):
+            return True
+        if self._fetch_at(name):
+            return False
+        self.remote.write(name, content)
+        return True
 
     def _agree(self, name: str, digest: str, stamp: tuple[int, int] | None) -> None:
         """Note that a file of the copy is as at the URL."""
@@ -214,11 +239,16 @@ class RemoteStore(Store):
             stream.write(f"{digest} {name}\n".encode())
 
     def _common(self) -> dict[str, str]:
-        """Name -> digest, when the copy of a file was last as at the URL."""
-        with contextlib.suppress(FileNotFoundError):
-            lines = (self.root / PUT).read_text().splitlines()
-            return {name: digest for digest, _, name in (line.partition(" ") for line in lines)}
-        return {}
+        """Name -> digest, when the copy of a file was last as at the URL. A search notes its records itself."""
+        common: dict[str, str] = {}
+        for notes in self._notes():
+            part = notes.parent.relative_to(self.root)
+            noted = {(part / name).as_posix(): digest for name, digest in _noted(notes).items()}
+            common |= {name: digest for name, digest in noted.items() if part == Path() or RECORD.fullmatch(name)}
+        return common
+
+    def _notes(self) -> list[Path]:
+        return [path for path in (*sorted(self.root.glob(f"*/{PUT}")), self.root / PUT) if path.is_file()]
 
     def _set_aside(self, name: str) -> None:
         target = self.root / GONE / name
@@ -233,6 +263,12 @@ class RemoteStore(Store):
 def _apart(path: Path, name: str) -> bool:
     """Whether a file is of this machine alone, or a database in the middle of a change."""
     return bool(NEVER.fullmatch(name)) or path.with_name(path.name + HALF[0]).exists()
+
+
+def _noted(notes: Path) -> dict[str, str]:
+    """Name -> digest, as `_agree` notes them."""
+    lines = notes.read_text().splitlines()
+    return {name: digest for digest, _, name in (line.partition(" ") for line in lines)}
 
 
 def _digest(content: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import uuid
 from pathlib import Path
 
@@ -49,6 +50,57 @@ def test_what_is_written_is_read(url: str, tmp_path: Path) -> None:
     files.remove("records/a.json")
     files.remove("records/a.json")
     assert again.names() == {"tables/b.md": 5}
+
+
+def test_a_file_is_created_once(url: str, tmp_path: Path) -> None:
+    files = Remote(url)
+    assert files.create("records/a.json", b"first")
+    assert not Remote(url).create("records/a.json", b"second")
+    assert files.create("records/a.json", b"first"), "the answer to a request that was repeated"
+    assert files.read("records/a.json") == b"first"
+    assert not [path for path in tmp_path.rglob("*") if path.name.endswith(".tmp")]
+
+
+def test_a_file_that_comes_between_looking_and_linking_stays(tmp_path: Path, monkeypatch) -> None:
+    files, real = Remote(f"file://{tmp_path}"), LocalFileSystem.link
+
+    def late(self, source: str, target: str, **more: object) -> None:
+        Path(target).write_bytes(b"of somebody else")
+        real(self, source, target, **more)
+
+    monkeypatch.setattr(LocalFileSystem, "link", late)
+    assert not files.create("records/a.json", b"mine")
+    assert files.read("records/a.json") == b"of somebody else"
+
+
+@pytest.mark.parametrize(
+    ("owner", "call", "number"), [(LocalFileSystem, "link", errno.EPERM), (MemoryFileSystem, "pipe_file", errno.ENOSYS)]
+)
+def test_a_place_that_cannot_decide_is_looked_at_first(
+    tmp_path: Path, monkeypatch, owner: type, call: str, number: int
+) -> None:
+    """No hard links on this file system; a server that answers 501 to a conditional write."""
+    real, refused = getattr(owner, call), []
+
+    def refuse(self, *words: object, **more: object) -> None:
+        if call == "link" or "mode" in more:
+            refused.append(words)
+            raise OSError(number, "not implemented")
+        real(self, *words, **more)
+
+    monkeypatch.setattr(owner, call, refuse)
+    files = Remote(f"file://{tmp_path}" if call == "link" else f"memory://{uuid.uuid4().hex}/study")
+    assert files.create("a", b"first")
+    assert not files.create("a", b"second")
+    assert files.read("a") == b"first"
+    assert files.names() == {"a": 5}
+    assert len(refused) == 2
+
+
+def test_names_that_look_like_patterns_are_names() -> None:
+    files = Remote(f"memory://{uuid.uuid4().hex}/study [1] of *")
+    files.write("records/a.json", b"x")
+    assert dict(files.read_all(["records/a.json", "records/gone.json"])) == {"records/a.json": b"x"}
 
 
 def test_many_files_come_in_batches(monkeypatch) -> None:

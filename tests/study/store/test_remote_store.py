@@ -42,12 +42,16 @@ def on(url: str, tmp_path: Path, monkeypatch) -> Machine:
 @pytest.fixture
 def away(monkeypatch) -> Callable[[bool], None]:
     """Switches the backend off for writing, and on again."""
-    original = MemoryFileSystem.put_file
+    originals = {name: getattr(MemoryFileSystem, name) for name in ("put_file", "pipe_file")}
 
     def refuse(self, *_: object, **__: object) -> None:
         raise ConnectionError("no route to host")
 
-    return lambda off: monkeypatch.setattr(MemoryFileSystem, "put_file", refuse if off else original)
+    def switch(off: bool) -> None:
+        for name, original in originals.items():
+            monkeypatch.setattr(MemoryFileSystem, name, refuse if off else original)
+
+    return switch
 
 
 def there(url: str) -> set[str]:
@@ -229,6 +233,60 @@ def test_a_record_that_two_machines_made_apart_is_that_of_the_url(url: str, on: 
     with pytest.warns(NondeterminismWarning), a.lock():
         assert [found["test"]["accuracy"] for found in a.records()] == [0.75]
     assert on("c").read(KEY) == on("b").read(KEY)
+
+
+def test_a_damaged_record_at_the_url_is_replaced_by_the_whole_one_of_a_copy(url: str, on: Machine, away) -> None:
+    away(True)
+    with pytest.raises(EnvironmentFault):
+        on("a").commit(record())
+    away(False)
+    Remote(url).write(f"records/{KEY}.json", b"{")
+    a = on("a")
+    with a.lock():
+        assert [found["key"] for found in a.records()] == [KEY]
+    assert on("b").has(KEY)
+
+
+def test_records_of_a_search_are_treated_as_those_of_the_study(url: str, on: Machine, away, monkeypatch) -> None:
+    """Its store is another one, in a folder of the study: the first record stays, and what was removed is no more."""
+    searched = f"{url}/search"
+    on("a")
+    for key in (KEY, OTHER):
+        RemoteStore(searched).commit(record(key))
+    away(True)
+    with pytest.raises(EnvironmentFault):
+        RemoteStore(searched).commit(record(THIRD, accuracy=0.5))
+    away(False)
+    on("b")
+    RemoteStore(searched).commit(record(THIRD, accuracy=0.75))
+    Remote(searched).remove(f"records/{OTHER}.json")
+    asked: list[str] = []
+    real = Remote.read
+    monkeypatch.setattr(Remote, "read", lambda self, name: (asked.append(name), real(self, name))[1])
+    a = on("a")
+    with warnings.catch_warnings(record=True, action="always") as said, a.lock():
+        assert {r["key"]: r["test"]["accuracy"] for r in RemoteStore(searched).records()} == {KEY: 0.75, THIRD: 0.75}
+    assert [type(one.message) for one in said] == [UserWarning, NondeterminismWarning]
+    assert f"records/{KEY}.json" not in asked, "it was known to be equal"
+    assert not Remote(searched).read(f"records/{OTHER}.json")
+    assert [name for name in there(url) if "conflicts" in name] != []
+    RemoteStore(searched).commit(record(OTHER))
+    assert Remote(searched).read(f"records/{OTHER}.json")
+
+
+def test_a_record_of_a_search_made_anew_while_the_url_was_away_is_put_there(url: str, on: Machine, away) -> None:
+    searched, name = f"{url}/search", f"records/{KEY}.json"
+    on("a")
+    RemoteStore(searched).commit(record())
+    Remote(searched).remove(name)
+    with pytest.warns(UserWarning, match="were removed there"), on("a").lock():
+        pass
+    away(True)
+    with pytest.raises(EnvironmentFault):
+        RemoteStore(searched).commit(record())
+    away(False)
+    with on("a").lock():
+        assert Remote(searched).read(name)
 
 
 def test_what_a_killed_run_changed_here_survives_unless_somebody_else_changed_it_too(url: str, on: Machine) -> None:
