@@ -8,7 +8,9 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from l3masking.errors import InputError
+from l3masking.errors import InputError, check_choice
+
+EvaluationUnit = Literal["updates", "epochs"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,13 +20,12 @@ class EvaluateConfig:
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     every: int = 30  # >= 1
-    unit: Literal["updates", "epochs"] = "updates"
+    unit: EvaluationUnit = "updates"
 
     def __post_init__(self) -> None:
         if self.every < 1:
             raise InputError(f"evaluate.every is {self.every}: at least 1")
-        if self.unit not in ("updates", "epochs"):
-            raise InputError(f"evaluate.unit is {self.unit!r}: updates or epochs")
+        check_choice("evaluate.unit", self.unit, EvaluationUnit)
 
 
 @dataclass(frozen=True, kw_only=True)

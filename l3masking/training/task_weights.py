@@ -15,7 +15,10 @@ from typing import ClassVar, Literal, Protocol
 import torch
 from torch import Tensor
 
-from l3masking.errors import InputError
+from l3masking.errors import InputError, check_choice
+
+CosineScope = Literal["encoder", "reference"]
+DevMode = Literal["train", "eval"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +33,8 @@ class MetaConfig:
     head_sample: int = 32  # validation texts the dev head is fitted to, >= 1
     head_iterations: int = 10  # most steps of that fit, >= 1
     head_tolerance: float = 1e-3  # the fit ends when its loss (nats) changes by less
-    cos_scope: Literal["encoder", "reference"] = "encoder"  # reference: |g_mlm| counts the LM head too
-    dev_mode: Literal["train", "eval"] = "train"  # dropout in dev-head fit and dev gradient: active, or not
+    cos_scope: CosineScope = "encoder"  # reference: |g_mlm| counts the LM head too
+    dev_mode: DevMode = "train"  # dropout in dev-head fit and dev gradient: active, or not
 
     def __post_init__(self) -> None:
         for name in ("head_sample", "head_iterations"):
@@ -41,10 +44,8 @@ class MetaConfig:
             raise InputError(f"meta.lr is {self.lr} and meta.head_lr {self.head_lr}: not negative, and above 0")
         if not self.head_decay >= 0:
             raise InputError(f"meta.head_decay is {self.head_decay}: it must not be negative")
-        if self.cos_scope not in ("encoder", "reference"):
-            raise InputError(f"meta.cos_scope is {self.cos_scope!r}: encoder or reference")
-        if self.dev_mode not in ("train", "eval"):
-            raise InputError(f"meta.dev_mode is {self.dev_mode!r}: train or eval")
+        check_choice("meta.cos_scope", self.cos_scope, CosineScope)
+        check_choice("meta.dev_mode", self.dev_mode, DevMode)
 
 
 class Weighting(Protocol):
