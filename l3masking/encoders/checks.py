@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from l3masking.encoders.families import FAMILIES
+from l3masking.encoders.families import FAMILIES, position_limit
 from l3masking.errors import InputError
 
 
@@ -29,6 +29,11 @@ def check_config(config: Any, place: str) -> None:
         raise InputError(
             f"encoder {place}: config.json has no pad_token_id, and a {config.model_type} model counts its positions "
             "from there: set the id of the tokenizer's padding token"
+        )
+    if position_limit(config) < 3:
+        raise InputError(
+            f"encoder {place}: config.json has max_position_embeddings: {config.max_position_embeddings}, too few for "
+            "one token and the two around it: at least 3"
         )
 
 

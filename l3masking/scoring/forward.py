@@ -76,9 +76,12 @@ class Block(NamedTuple):
 
 
 class MaskedForward:
-    """The pass of one masked LM. bf16: matrix products and attention in bfloat16; residuals and norms in float32."""
+    """The pass of one masked LM. bf16: matrix products and attention in bfloat16; residuals and norms in float32.
 
-    def __init__(self, model: Any, precision: Precision) -> None:
+    packed: whether a CPU's weights are put into the order that it multiplies fastest, which costs a few passes.
+    """
+
+    def __init__(self, model: Any, precision: Precision, *, packed: bool = True) -> None:
         config, body = model.config, model.base_model
         self.embeddings: Any = body.embeddings
         self.first = first_position(config)
@@ -89,13 +92,16 @@ class MaskedForward:
             weights, biases = ([getattr(one, name).detach().to(dtype) for one in layers] for name in Affine._fields)
             return Affine(_joined(weights), _joined(biases))
 
+        def product(*layers: nn.Linear) -> Affine | Packed:
+            return affine(*layers).packed() if packed else affine(*layers)
+
         layers = FAMILIES[config.model_type].layers(body)
         self.blocks = [
             Block(
-                affine(layer.query, layer.key, layer.value).packed(),
-                affine(layer.attention_out).packed(),
-                affine(layer.feed_in).packed(),
-                affine(layer.feed_out).packed(),
+                product(layer.query, layer.key, layer.value),
+                product(layer.attention_out),
+                product(layer.feed_in),
+                product(layer.feed_out),
                 layer,
             )
             for layer in layers
