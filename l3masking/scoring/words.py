@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Encoding, Tokenizer
+from tokenizers import AddedToken, Encoding, Tokenizer
 
 from l3masking.errors import InputError, check_choice
 
@@ -94,19 +94,14 @@ def checked_texts(texts: Iterable[str]) -> list[str]:
 
 def _tokenized(tokenizer: Any, texts: Sequence[str], max_length: int) -> list[Encoding]:
     """One encoding per text. A text in which the tokenizer's model has found a special token is read once more."""
-    special = {*structural_ids(tokenizer), tokenizer.mask_token_id} - {tokenizer.unk_token_id}
+    special = {*structural_ids(tokenizer), tokenizer.mask_token_id} - {tokenizer.unk_token_id, None}
     with TOKENIZING:
         encodings = _called(tokenizer, texts, max_length)
         found = [index for index, encoding in enumerate(encodings) if not special.isdisjoint(_ids_of_text(encoding))]
-        if not found:
-            return encodings
-        plain = _without_pieces(tokenizer, special)
-        for index, encoding in zip(found, _called(plain, [texts[index] for index in found], max_length), strict=True):
-            encodings[index] = encoding
-    for index in found:
-        if tokenizer.pad_token_id in _ids_of_text(encodings[index]):  # others are scored as what they are
-            name = tokenizer.pad_token
-            raise InputError(f"texts[{index}] holds {name!r}, which this tokenizer reads as padding: remove it there")
+        if found:
+            plain = _without_specials(tokenizer, special)
+            for index, encoding in zip(found, _called(plain, [texts[i] for i in found], max_length), strict=True):
+                encodings[index] = encoding
     return encodings
 
 
@@ -128,14 +123,16 @@ def _called(tokenizer: Any, texts: Sequence[str], max_length: int) -> list[Encod
     )
 
 
-def _without_pieces(tokenizer: Any, ids: Set[int]) -> Any:
-    """A copy of the tokenizer whose model can't make these ids out of a text.
+def _without_specials(tokenizer: Any, ids: Set[int]) -> Any:
+    """A copy of the tokenizer that can't make these ids, those of special tokens, out of a text.
 
-    `split_special_tokens` stops the search for special tokens before the model, but a model that takes whole strings
-    from its vocabulary (Unigram, or any without a split at "<") finds them there. So their pieces get names that begin
-    with U+FFFF, which is no character.
+    `split_special_tokens` stops the search for special tokens that comes before the model, except for those that a
+    tokenizer.json calls not special. But a model that takes whole strings from its vocabulary (Unigram, or any without
+    a split at "<") finds them there. So their pieces get names that begin with U+FFFF, which is no character.
     """
     plain = copy.deepcopy(tokenizer)
+    names = plain.convert_ids_to_tokens(sorted(ids))
+    plain.backend_tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in names])
     model = json.loads(plain.backend_tokenizer.to_str())["model"]
     if isinstance(model["vocab"], dict):
         model["vocab"] = {f"\uffff{i}" if i in ids else piece: i for piece, i in model["vocab"].items()}
@@ -155,7 +152,7 @@ def _blank_words(text: str, offsets: Sequence[tuple[int, int]]) -> list[int]:
     for start, end in offsets:
         # a byte-level token's span may begin with the blank before its word, so look at its last character
         last = max(end - 1, 0)
-        if text[last:end].isspace() and not text[start:end].strip():  # a blank alone: it belongs to the word behind it
+        if text[last : last + 1].isspace() and not text[start:end].strip():  # a blank alone goes to the word behind it
             last = len(text) - len(text[end:].lstrip())
         numbers.append(int(before[last]))
     return numbers
