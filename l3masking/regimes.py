@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from l3masking import rng
 from l3masking.data.table import Split, TextData
 from l3masking.encoders.load import Encoder
-from l3masking.errors import InputError
+from l3masking.errors import InputError, check_choice
 from l3masking.masking.collator import POLICIES, MaskingConfig
 from l3masking.methods import METHODS, Method
 from l3masking.scoring.scoring import ScoringConfig, TokenScores
@@ -185,6 +185,7 @@ def run_method(
     scores: of `data.mlm_texts`, one per text, for arms that need them. `encoder` stays as it was. with_test False: the
     test split is not read, and the outcomes have no test values.
     """
+    check_choice("method", name, METHODS)
     method = METHODS[name]
     inputs = encode_inputs(method, encoder, data, scoring, with_test=with_test)
     training = prepare(method, encoder, inputs, masking=masking, config=config, seed=seed, scores=scores)

@@ -21,11 +21,11 @@ NOUNS = {  # know nothing of ours but errors
 }
 INPUTS = {
     *(f"data.{name}" for name in ("table", "rows", "sources", "splits", "textdata")),
-    "encoders.load",
-    "training.settings",
+    *("encoders.checks", "encoders.load", "training.settings"),
+    *("scoring.copies", "scoring.forward", "scoring.probe"),
 }
 PARTS = {
-    *("methods", "masking.collator", "scoring.copies", "scoring.forward", "scoring.scoring"),
+    *("methods", "masking.collator", "scoring.scoring"),
     *(f"training.{name}" for name in ("batches", "optim", "model", "task_weights", "early_stopping", "mlm")),
 }
 TOP = {

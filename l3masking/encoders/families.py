@@ -68,6 +68,16 @@ def _distilbert_head(model: Any, hidden: Tensor) -> Tensor:
     return model.vocab_projector(model.vocab_layer_norm(model.activation(model.vocab_transform(hidden))))
 
 
+def first_position(config: Any) -> int:
+    """Row of the position table that the first token takes."""
+    return int(config.pad_token_id) + 1 if FAMILIES[config.model_type].pads_positions else 0
+
+
+def position_limit(config: Any) -> int:
+    """Longest sequence the position table holds: `model_max_length` of a tokenizer is often 1e30 and says nothing."""
+    return int(config.max_position_embeddings) - first_position(config)
+
+
 ROBERTA = Family(lambda model, hidden: model.lm_head(hidden), _bert_layers, pads_positions=True)
 
 FAMILIES: dict[str, Family] = {

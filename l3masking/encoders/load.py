@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,7 +14,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from l3masking.encoders.families import FAMILIES, Family
+from l3masking.encoders.checks import check_config, check_padding, check_tokenizer
+from l3masking.encoders.families import FAMILIES, Family, position_limit
 from l3masking.errors import EnvironmentFault, InputError
 
 
@@ -103,36 +107,33 @@ def load_encoder(
 
     `encoder` is a name of ENCODERS, a folder, a Hub id, or an EncoderSpec. Weights are cast to `dtype` whatever the
     checkpoint holds. Raises InputError where the model can't be scored with (no or incomplete MLM head, no mask token,
-    slow tokenizer, unknown type), EnvironmentFault where it can't be fetched. Remote code is never run.
+    slow tokenizer, unknown type, damaged files, other values than the model's own pass gives), EnvironmentFault where
+    it can't be fetched. Remote code is never run, nor what a pickle holds beside tensors.
     """
-    from safetensors import SafetensorError
     from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+    from l3masking.scoring.probe import check_pass
 
     spec = find_encoder(encoder)
     revision = resolve_revision(spec, offline=offline)
     where = _location(spec, revision, offline)
     config = _read_config(spec, where)
-    try:
+    with _reading(spec, "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(spec.place, use_fast=True, truncation_side="right", **where)
-        check_tokenizer(tokenizer, config.vocab_size, spec.place)
+    check_tokenizer(tokenizer, config.vocab_size, spec.place)
+    check_padding(config, tokenizer, spec.place)
+    with _reading(spec, "model"):
         model, loading = AutoModelForMaskedLM.from_pretrained(
             spec.place, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, config=config, **where
         )
-    except OSError as error:
-        raise unreachable(spec, error) from error
-    except InputError:
-        raise
-    except (ValueError, SafetensorError) as error:
-        raise InputError(f"encoder {spec.place}: {_first_line(error)}") from error
     broken = sorted({*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])})
     if broken:
         raise InputError(
             f"encoder {spec.place}: the checkpoint lacks {', '.join(broken[:3])} or has it in another shape "
             f"({len(broken)} tensors), which would be random numbers: take a checkpoint with its masked-LM head"
         )
-    return Encoder(
-        model=model.to(device).eval(), tokenizer=tokenizer, revision=revision, max_positions=position_limit(config)
-    )
+    check_pass(model.eval(), tokenizer, spec.place)
+    return Encoder(model=model.to(device), tokenizer=tokenizer, revision=revision, max_positions=position_limit(config))
 
 
 def read_position_limit(spec: EncoderSpec, revision: str) -> int:
@@ -154,16 +155,34 @@ def _location(spec: EncoderSpec, revision: str, offline: bool) -> dict[str, Any]
 def _read_config(spec: EncoderSpec, where: dict[str, Any]) -> Any:
     from transformers import AutoConfig
 
-    try:
+    with _reading(spec, "configuration"):
         config = AutoConfig.from_pretrained(spec.place, **where)
-    except OSError as error:
-        raise unreachable(spec, error) from error
-    except ValueError as error:
-        raise InputError(f"encoder {spec.place}: {_first_line(error)}") from error
-    if config.model_type not in FAMILIES:
-        known = ", ".join(sorted(FAMILIES))
-        raise InputError(f"encoder {spec.place}: type {config.model_type!r} is not a known masked LM (known: {known})")
+    check_config(config, spec.place)
     return config
+
+
+@contextmanager
+def _reading(spec: EncoderSpec, part: str) -> Iterator[None]:
+    """One line for whatever stops a reader: a Hub out of reach, a file that is missing, damaged or something else."""
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of whichever client the Hub uses
+
+    try:
+        yield
+    except (OSError, HTTPError) as error:
+        raise unreachable(spec, error) from error
+    except (InputError, MemoryError):
+        raise
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"encoder {spec.place}: its weights are damaged or hold other objects than tensors (nothing was executed): "
+            "save them anew, as model.safetensors"
+        ) from error
+    except Exception as error:  # readers raise whatever a damaged file leads them to
+        said = " ".join(f"{type(error).__name__} {error}".split())[:200]
+        raise InputError(
+            f"encoder {spec.place}: its {part} can't be loaded ({said}): check that its files are complete and "
+            "belong together"
+        ) from error
 
 
 def find_encoder(encoder: str | EncoderSpec) -> EncoderSpec:
@@ -179,37 +198,10 @@ def find_encoder(encoder: str | EncoderSpec) -> EncoderSpec:
     raise InputError(f"encoder {encoder!r}: no such folder and no Hub id (known names: {', '.join(ENCODERS)})")
 
 
-def check_tokenizer(tokenizer: Any, vocab_size: int, place: str) -> None:
-    """Raise InputError for a tokenizer that can't be masked with. Runs before any weight is read."""
-    if not tokenizer.is_fast:
-        raise InputError(
-            f"encoder {place}: its tokenizer is slow and has no word numbers; save its fast version beside it"
-        )
-    for name in ("mask_token", "pad_token"):
-        if getattr(tokenizer, name) is None:
-            raise InputError(f"encoder {place}: its tokenizer has no {name}; take the tokenizer of a masked LM")
-    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):  # what transformers makes up where the files are missing
-        raise InputError(f"encoder {place}: its tokenizer has no vocabulary; put tokenizer.json or vocab.txt there")
-    if len(tokenizer) > vocab_size:
-        raise InputError(
-            f"encoder {place}: {len(tokenizer)} tokens in the tokenizer, {vocab_size} embeddings in the model"
-        )
-
-
 def check_length(max_length: int, limit: int, who: str) -> None:
     """Raise InputError where an encoder has fewer positions than `max_length`."""
     if max_length > limit:
         raise InputError(f"scoring.max_length is {max_length}: {who} has {limit} positions, set {limit} or less")
-
-
-def position_limit(config: Any) -> int:
-    """Longest sequence the position table holds: `model_max_length` of a tokenizer is often 1e30 and says nothing."""
-    return int(config.max_position_embeddings) - first_position(config)
-
-
-def first_position(config: Any) -> int:
-    """Row of the position table that the first token takes."""
-    return int(config.pad_token_id) + 1 if FAMILIES[config.model_type].pads_positions else 0
 
 
 def resolve_revision(spec: EncoderSpec, *, offline: bool = False) -> str:
@@ -272,7 +264,9 @@ def folder_hash(folder: Path) -> str:
 def unreachable(spec: EncoderSpec, error: Exception) -> InputError | EnvironmentFault:
     """One line for a model that can't be read: a folder that lacks a file, or a Hub that can't be reached."""
     if spec.path is not None:
-        return InputError(f"encoder folder {spec.path}: {_first_line(error)}")
+        return InputError(
+            f"encoder folder {spec.path}: {_first_line(error).rstrip('.')}; a file is missing or cut short"
+        )
     return EnvironmentFault(
         f"encoder {spec.hub} is neither cached nor reachable ({_first_line(error)}): run `l3study prefetch SPACE` "
         "where there is a network, and check the id"

@@ -6,7 +6,7 @@ probability. Shapes: B texts, T positions (padded).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
@@ -15,11 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from l3masking.errors import InputError
-from l3masking.masking.probabilities import check_mean, mask_probabilities
+from l3masking.errors import InputError, check_choice
+from l3masking.masking.probabilities import Redistribution, TokenWeighting, check_mean, mask_probabilities
+from l3masking.rng import stream
 from l3masking.scoring.words import structural_ids
 
 IGNORED = -100  # label of a position that takes no part in the loss
+MaskSelection = Literal["bernoulli", "systematic"]  # independent draws, or a fixed count per text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,15 +31,18 @@ class MaskingConfig:
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     mean: float = 0.15  # average mask probability over a text's eligible tokens, in [0, 1]
-    weighting: Literal["complement", "surprisal"] = "complement"  # 1 - PLT, or -ln PLT
-    redistribute: Literal["equal", "none"] = "equal"  # what exceeds 1: shared by the others, or lost
+    weighting: TokenWeighting = "complement"  # 1 - PLT, or -ln PLT
+    redistribute: Redistribution = "equal"  # what exceeds 1: shared by the others, or lost
     floor: float = 0.0  # least probability of an eligible token, in [0, mean]
-    selection: Literal["bernoulli", "systematic"] = "bernoulli"  # independent draws, or a fixed count per text
+    selection: MaskSelection = "bernoulli"  # independent draws, or a fixed count per text
     mask_share: float = 0.8  # of the selected: replaced by the mask token, in [0, 1]
     random_share: float = 0.1  # of the selected: replaced by a random token; the rest stays
 
     def __post_init__(self) -> None:
         check_mean(self.mean, self.floor)
+        check_choice("masking.weighting", self.weighting, TokenWeighting)
+        check_choice("masking.redistribute", self.redistribute, Redistribution)
+        check_choice("masking.selection", self.selection, MaskSelection)
         for name, share in (("mask_share", self.mask_share), ("random_share", self.random_share)):
             if not 0 <= share <= 1:
                 raise InputError(f"masking.{name} is {share}: a share lies in [0, 1]")
@@ -152,35 +157,61 @@ def _ordinary_ids(tokenizer: Any) -> Tensor:
 class MaskingCollator:
     """Drop-in for transformers' masked-LM collator, with one mask probability per token instead of one for all.
 
-    Features are dictionaries with `input_ids` and, optionally, `mask_probabilities` (one value per input id, 0 where
-    nothing may be masked; see TokenScores.spread). Without that column every eligible token has `config.mean`; a
-    column `special_tokens_mask` takes further tokens out. Returns padded `input_ids`, `attention_mask` and `labels`
-    (-100 = no loss). With transformers' Trainer pass `remove_unused_columns=False`.
+    Features are lists or tensors of ids, or dictionaries with `input_ids` and, optionally, `mask_probabilities` (one
+    value per input id, 0 where nothing may be masked; see TokenScores.spread). Without that column every eligible token
+    has `config.mean`; a column `special_tokens_mask` takes further tokens out. Returns padded `input_ids`,
+    `attention_mask` and `labels` (-100 = no loss). With transformers' Trainer pass `remove_unused_columns=False`.
+
+    seed: of the masks. In a DataLoader with workers each worker and epoch has a stream of its own, which also depends
+    on the seed that the DataLoader draws (from its `generator`, or torch's default one).
     """
 
     def __init__(self, tokenizer: Any, config: MaskingConfig | None = None, *, seed: int = 0) -> None:
         self.tokenizer = tokenizer
         self.config = config or MaskingConfig()
+        self.seed = seed
         self.generator = torch.Generator().manual_seed(seed)
+        self._worker_seed: int | None = None  # of the worker that `generator` belongs to; None: of the main process
 
-    def __call__(self, features: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-        features = [dict(feature) for feature in features]
+    def __call__(self, features: Sequence[Mapping[str, Any] | Sequence[int] | NDArray | Tensor]) -> dict[str, Tensor]:
+        columns = [_as_columns(feature, index) for index, feature in enumerate(features)]
         special = structural_ids(self.tokenizer)
         rows = []
-        for feature in features:
-            ids = np.asarray(feature["input_ids"])
-            row = feature.pop("mask_probabilities", None)
-            marked = np.asarray(feature.pop("special_tokens_mask", np.zeros(len(ids))), dtype=bool)
+        for column in columns:
+            ids = np.asarray(column["input_ids"])
+            row = column.pop("mask_probabilities", None)
+            marked = np.asarray(column.pop("special_tokens_mask", np.zeros(len(ids))), dtype=bool)
             if row is None:
                 row = np.where(marked | np.isin(ids, special), 0.0, self.config.mean)
             rows.append(_checked(row, ids))
-        batch = dict(self.tokenizer.pad(features, return_tensors="pt"))
+        batch = dict(self.tokenizer.pad(columns, return_tensors="pt"))
         padded = torch.zeros(batch["input_ids"].shape, dtype=torch.float64)
         for index, row in enumerate(rows):
             left = padded.shape[1] - len(row) if self.tokenizer.padding_side == "left" else 0
             padded[index, left : left + len(row)] = torch.from_numpy(row)
-        corrupted = corrupt(batch["input_ids"], padded, self.tokenizer, self.generator, self.config)
+        corrupted = corrupt(batch["input_ids"], padded, self.tokenizer, self._own_generator(), self.config)
         return {**batch, "input_ids": corrupted.input_ids, "labels": corrupted.labels}
+
+    def _own_generator(self) -> torch.Generator:
+        """The stream of this process. A DataLoader's worker gets a copy of the collator, which would draw the same."""
+        worker = torch.utils.data.get_worker_info()
+        if worker is not None and worker.seed != self._worker_seed:  # a new worker, of this epoch's DataLoader iterator
+            self._worker_seed = worker.seed
+            self.generator = stream(self.seed, "worker", worker.id, worker.seed)
+        return self.generator
+
+
+def _as_columns(feature: Any, index: int) -> dict[str, Any]:
+    """One feature as a dictionary with `input_ids`."""
+    columns = dict(feature) if isinstance(feature, Mapping) else {"input_ids": feature}
+    if "input_ids" not in columns:
+        raise InputError(f"features[{index}] has the columns {', '.join(map(str, columns))}: `input_ids` is missing")
+    ids = np.asarray(columns["input_ids"])
+    if ids.ndim != 1 or (len(ids) and ids.dtype.kind not in "iu"):
+        raise InputError(f"features[{index}] is {feature!r:.60}: give the ids of one text, or a dictionary of columns")
+    if not isinstance(feature, Mapping):
+        columns["input_ids"] = ids.tolist()
+    return columns
 
 
 def _checked(row: Any, ids: NDArray) -> NDArray[np.float64]:

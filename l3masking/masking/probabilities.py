@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from l3masking.errors import InputError
+from l3masking.errors import InputError, check_choice
 
-WEIGHTINGS = ("complement", "surprisal")
-REDISTRIBUTIONS = ("equal", "none")
+TokenWeighting = Literal["complement", "surprisal"]  # 1 - PLT, or -ln PLT
+Redistribution = Literal["equal", "none"]  # what exceeds 1: shared by the others, or lost
+WEIGHTINGS: tuple[TokenWeighting, ...] = get_args(TokenWeighting)
+REDISTRIBUTIONS: tuple[Redistribution, ...] = get_args(Redistribution)
 
 
 def mask_probabilities(
     likelihood: ArrayLike,
     *,
     mean: float,
-    weighting: str = "complement",
-    redistribute: str = "equal",
+    weighting: TokenWeighting = "complement",
+    redistribute: Redistribution = "equal",
     floor: float = 0.0,
 ) -> NDArray[np.float64]:
     """Mask probability of each eligible token of ONE text (L3Masking, Kimura et al. 2024, Eq. 3 and 4).
@@ -35,10 +39,8 @@ def mask_probabilities(
     if not np.all((values >= 0) & (values <= 1)):
         raise InputError("likelihood holds values outside [0, 1]: give exp(log-likelihood), not log-likelihood")
     check_mean(mean, floor)
-    if weighting not in WEIGHTINGS:
-        raise InputError(f"masking.weighting is {weighting!r}: choose one of {', '.join(WEIGHTINGS)}")
-    if redistribute not in REDISTRIBUTIONS:
-        raise InputError(f"masking.redistribute is {redistribute!r}: choose one of {', '.join(REDISTRIBUTIONS)}")
+    check_choice("masking.weighting", weighting, TokenWeighting)
+    check_choice("masking.redistribute", redistribute, Redistribution)
     # the smallest positive number keeps a likelihood that underflowed to 0 at a finite surprisal of 708 nats
     weights = 1 - values if weighting == "complement" else -np.log(np.maximum(values, np.finfo(np.float64).tiny))
     if floor == 1:

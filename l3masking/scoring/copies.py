@@ -34,6 +34,8 @@ class Row(NamedTuple):
 def mask_rows(text: EncodedText, index: int, metric: Metric) -> Iterator[Row]:
     """The masked copies that score one text: one per token, or with whole_word one per word."""
     order = np.arange(len(text.positions))
+    if not len(order):
+        return
     if metric == "original":
         for token in order:
             yield Row(index, text.positions[token : token + 1], order[token : token + 1])

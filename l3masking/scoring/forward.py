@@ -22,8 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.activations import GELUActivation
 
-from l3masking.encoders.families import Layer
-from l3masking.encoders.load import Encoder, first_position
+from l3masking.encoders.families import FAMILIES, Layer, first_position
 from l3masking.precision import Precision
 from l3masking.scoring.copies import Copies, Run
 
@@ -77,26 +76,32 @@ class Block(NamedTuple):
 
 
 class MaskedForward:
-    """The pass of one encoder. bf16: matrix products and attention in bfloat16; residuals and norms in float32."""
+    """The pass of one masked LM. bf16: matrix products and attention in bfloat16; residuals and norms in float32.
 
-    def __init__(self, encoder: Encoder, precision: Precision) -> None:
-        config = encoder.model.config
-        self.embeddings: Any = encoder.body.embeddings
+    packed: whether a CPU's weights are put into the order that it multiplies fastest, which costs a few passes.
+    """
+
+    def __init__(self, model: Any, precision: Precision, *, packed: bool = True) -> None:
+        config, body = model.config, model.base_model
+        self.embeddings: Any = body.embeddings
         self.first = first_position(config)
-        self.heads = int(config.num_attention_heads)  # type: ignore[union-attr, arg-type]
-        dtype = torch.bfloat16 if precision == "bf16" else next(encoder.model.parameters()).dtype
+        self.heads = int(config.num_attention_heads)
+        dtype = torch.bfloat16 if precision == "bf16" else next(model.parameters()).dtype
 
         def affine(*layers: nn.Linear) -> Affine:
             weights, biases = ([getattr(one, name).detach().to(dtype) for one in layers] for name in Affine._fields)
             return Affine(_joined(weights), _joined(biases))
 
-        layers = encoder.family.layers(encoder.body)
+        def product(*layers: nn.Linear) -> Affine | Packed:
+            return affine(*layers).packed() if packed else affine(*layers)
+
+        layers = FAMILIES[config.model_type].layers(body)
         self.blocks = [
             Block(
-                affine(layer.query, layer.key, layer.value).packed(),
-                affine(layer.attention_out).packed(),
-                affine(layer.feed_in).packed(),
-                affine(layer.feed_out).packed(),
+                product(layer.query, layer.key, layer.value),
+                product(layer.attention_out),
+                product(layer.feed_in),
+                product(layer.feed_out),
                 layer,
             )
             for layer in layers

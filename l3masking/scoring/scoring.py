@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from l3masking.encoders.load import Encoder
-from l3masking.errors import InputError
+from l3masking.errors import InputError, check_choice
 from l3masking.precision import Precision, autocast
 from l3masking.scoring.copies import Metric, Row, cut_within, mask_rows, pack, token_batches
 from l3masking.scoring.forward import MaskedForward
@@ -38,10 +38,13 @@ class ScoringConfig:
     whitespace: Whitespace = "collapse"  # runs of white space become one blank, or stay
 
     def __post_init__(self) -> None:
+        check_choice("scoring.metric", self.metric, Metric)
+        check_choice("scoring.word_source", self.word_source, WordSource)
+        check_choice("scoring.whitespace", self.whitespace, Whitespace)
         if self.max_length < 3:
             raise InputError(f"scoring.max_length is {self.max_length}: at least 3 (two special tokens and one other)")
 
-    def encode(self, encoder: Encoder, texts: Sequence[str]) -> list[EncodedText]:
+    def encode(self, encoder: Encoder, texts: Iterable[str]) -> list[EncodedText]:
         """The texts as this encoder reads them under this setting."""
         return encode_texts(
             encoder.tokenizer,
@@ -70,7 +73,7 @@ class TokenScores:
 
 def score_tokens(
     encoder: Encoder,
-    texts: Sequence[str],
+    texts: Iterable[str],
     *,
     metric: Metric = "word_l2r",
     max_length: int = 128,
@@ -80,12 +83,13 @@ def score_tokens(
     token_budget: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[TokenScores]:
-    """Scores of all texts, in order; texts that encode alike are scored once.
+    """Scores of all texts, in order; texts that encode alike are scored once. Safe to call from several threads.
 
-    precision: "bf16" takes matrix products in bfloat16; log-softmax stays float32. token_budget: tokens per batch;
-    none: that of the device in TOKEN_BUDGETS; halved where the memory does not hold it. progress: called with the
-    number of tokens scored since the last call. A text without eligible tokens gets an empty score. Raises InputError
-    where max_length exceeds the encoder's positions.
+    texts: any iterable of strings, such as a list, a column of a table, an array or a generator. precision: "bf16"
+    takes matrix products in bfloat16; log-softmax stays float32. token_budget: tokens per batch; none: that of the
+    device in TOKEN_BUDGETS; halved where the memory does not hold it. progress: called with the number of tokens scored
+    since the last call. A text without eligible tokens gets an empty score. Raises InputError where max_length exceeds
+    the encoder's positions, a setting is not known, or a text is not a string.
     """
     config = ScoringConfig(metric=metric, max_length=max_length, word_source=word_source, whitespace=whitespace)
     return score_texts(encoder, texts, config, precision=precision, token_budget=token_budget, progress=progress)
@@ -93,7 +97,7 @@ def score_tokens(
 
 def score_texts(
     encoder: Encoder,
-    texts: Sequence[str],
+    texts: Iterable[str],
     config: ScoringConfig,
     *,
     precision: Precision = "float32",
@@ -101,6 +105,9 @@ def score_texts(
     progress: Callable[[int], None] | None = None,
 ) -> list[TokenScores]:
     """As `score_tokens`, under a ScoringConfig."""
+    check_choice("precision", precision, Precision)
+    if token_budget is not None and token_budget < 1:
+        raise InputError(f"token_budget is {token_budget}: at least 1, or None for the default of the device")
     if encoder.model.training:
         raise InputError("the encoder is in training mode, so dropout would change the scores: call model.eval()")
     encoder.check_length(config.max_length)
@@ -139,7 +146,7 @@ class _Scorer:
 
     def __init__(self, encoder: Encoder, encoded: Sequence[EncodedText], precision: Precision, budget: int) -> None:
         self.encoder, self.encoded, self.precision, self.budget = encoder, encoded, precision, budget
-        self.forward = MaskedForward(encoder, precision)
+        self.forward = MaskedForward(encoder.model, precision)
 
     def groups(self, rows: Iterable[Row]) -> Iterator[_Group]:
         """All rows. The next group is begun before one is given out: a GPU works on while its values are fetched."""

@@ -5,21 +5,26 @@ The same encoding serves scoring, masking and training, so that a score always b
 
 from __future__ import annotations
 
+import copy
+import json
 import logging
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers import AddedToken, Encoding, Tokenizer
 
-from l3masking.errors import InputError
+from l3masking.errors import InputError, check_choice
 
 log = logging.getLogger(__name__)
 
 Whitespace = Literal["collapse", "keep"]
 WordSource = Literal["tokenizer", "whitespace"]
 LONGEST_WORD = 20  # pieces; beyond it the tokenizer probably has no pre-tokenizer and a "word" is no word
+TOKENIZING = threading.Lock()  # a call sets truncation on the tokenizer itself, where another thread would change it
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +38,7 @@ class EncodedText:
 
 def encode_texts(
     tokenizer: Any,
-    texts: Sequence[str],
+    texts: Iterable[str],
     *,
     max_length: int,
     whitespace: Whitespace = "collapse",
@@ -41,41 +46,116 @@ def encode_texts(
 ) -> list[EncodedText]:
     """Encode texts with special tokens, cut to `max_length` ids (specials included, the head of the text is kept).
 
-    Literal special strings in a text ("[MASK]") stay plain text. A word is a pre-token of the tokenizer, or with
-    `word_source="whitespace"` a run between blanks. Raises InputError for a slow tokenizer.
+    Eligible is what the tokenizer takes from the text. Literal special strings in a text ("[MASK]") stay plain text. A
+    word is a pre-token of the tokenizer, or with `word_source="whitespace"` a run between blanks, and blanks with a
+    token of their own belong to the word behind them. Raises InputError for a slow tokenizer, and for a text that is
+    not a string.
     """
+    check_choice("whitespace", whitespace, Whitespace)
+    check_choice("word_source", word_source, WordSource)
     if not getattr(tokenizer, "is_fast", False):
         raise InputError(f"{type(tokenizer).__name__} is a slow tokenizer without word numbers: load its fast version")
+    texts = checked_texts(texts)
     if not texts:
         return []
     clean = [" ".join(text.split()) if whitespace == "collapse" else text for text in texts]
-    encoding = tokenizer(
-        clean,
-        add_special_tokens=True,
-        truncation=True,
-        max_length=max_length,
-        split_special_tokens=True,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-    )
-    special = structural_ids(tokenizer)
     encoded = []
-    for index, text in enumerate(clean):
-        ids = np.asarray(encoding["input_ids"][index], dtype=np.int64)
-        positions = np.flatnonzero(~np.isin(ids, special))
-        if word_source == "tokenizer":
-            numbers = encoding.word_ids(index)
-        else:
-            starts = np.cumsum([0, *(character.isspace() for character in text)])
-            offsets = encoding[index].offsets
-            # a byte-level token's span may begin with the blank before its word, so look at its last character
-            numbers = [int(starts[max(end - 1, 0)]) for _, end in offsets]
+    for text, encoding in zip(clean, _tokenized(tokenizer, clean, max_length), strict=True):
+        positions = np.flatnonzero(np.asarray(encoding.special_tokens_mask) == 0)
+        numbers = encoding.word_ids if word_source == "tokenizer" else _blank_words(text, encoding.offsets)
         words = np.asarray([numbers[position] for position in positions], dtype=np.int64)
-        encoded.append(EncodedText(ids, positions, words))
+        encoded.append(EncodedText(np.asarray(encoding.ids, dtype=np.int64), positions, words))
     longest = max((int(np.bincount(text.words).max()) for text in encoded if len(text.words)), default=0)
     if longest > LONGEST_WORD:
         log.warning("a word of %d tokens: does this tokenizer split words? word_l2r masks all of them at once", longest)
     return encoded
+
+
+def checked_texts(texts: Iterable[str]) -> list[str]:
+    """The texts as a list. Raises InputError, with the index, for what is not a string that UTF-8 can hold."""
+    if isinstance(texts, str | bytes | Mapping) or getattr(texts, "ndim", 1) != 1 or not isinstance(texts, Iterable):
+        kind = type(texts).__name__
+        raise InputError(f"texts is one {kind}: give a list of strings (one text alone: [text]; a table: its column)")
+    checked = []
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            kind = type(text).__name__
+            raise InputError(f"texts[{index}] is {text!r:.60}, a {kind}: give a string, or leave this text out")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            wrong = f"\\u{ord(text[error.start]):04x}"
+            raise InputError(
+                f"texts[{index}] holds {wrong}, half of a surrogate pair: repair the text where it is read"
+            ) from None
+        checked.append(str(text))
+    return checked
+
+
+def _tokenized(tokenizer: Any, texts: Sequence[str], max_length: int) -> list[Encoding]:
+    """One encoding per text. A text in which the tokenizer's model has found a special token is read once more."""
+    special = {*structural_ids(tokenizer), tokenizer.mask_token_id} - {tokenizer.unk_token_id, None}
+    with TOKENIZING:
+        encodings = _called(tokenizer, texts, max_length)
+        found = [index for index, encoding in enumerate(encodings) if not special.isdisjoint(_ids_of_text(encoding))]
+        if found:
+            plain = _without_specials(tokenizer, special)
+            for index, encoding in zip(found, _called(plain, [texts[i] for i in found], max_length), strict=True):
+                encodings[index] = encoding
+    return encodings
+
+
+def _ids_of_text(encoding: Encoding) -> list[int]:
+    return [i for i, added in zip(encoding.ids, encoding.special_tokens_mask, strict=True) if not added]
+
+
+def _called(tokenizer: Any, texts: Sequence[str], max_length: int) -> list[Encoding]:
+    return list(
+        tokenizer(
+            list(texts),
+            add_special_tokens=True,
+            truncation=True,
+            max_length=max_length,
+            split_special_tokens=True,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        ).encodings
+    )
+
+
+def _without_specials(tokenizer: Any, ids: Set[int]) -> Any:
+    """A copy of the tokenizer that can't make these ids, those of special tokens, out of a text.
+
+    `split_special_tokens` stops the search for special tokens that comes before the model, except for those that a
+    tokenizer.json calls not special. But a model that takes whole strings from its vocabulary (Unigram, or any without
+    a split at "<") finds them there. So their pieces get names that begin with U+FFFF, which is no character.
+    """
+    plain = copy.deepcopy(tokenizer)
+    names = plain.convert_ids_to_tokens(sorted(ids))
+    plain.backend_tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in names])
+    model = json.loads(plain.backend_tokenizer.to_str())["model"]
+    if isinstance(model["vocab"], dict):
+        model["vocab"] = {f"\uffff{i}" if i in ids else piece: i for piece, i in model["vocab"].items()}
+    else:
+        pieces = enumerate(model["vocab"])
+        model["vocab"] = [[f"\uffff{i}" if i in ids else piece, score] for i, (piece, score) in pieces]
+    parts = ("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder")
+    alone = {"version": "1.0", "added_tokens": [], **dict.fromkeys(parts), "model": model}
+    plain.backend_tokenizer.model = Tokenizer.from_str(json.dumps(alone)).model
+    return plain
+
+
+def _blank_words(text: str, offsets: Sequence[tuple[int, int]]) -> list[int]:
+    """The word of each token, from its span of characters: how many blanks stand before it in the text."""
+    before = np.cumsum([0, *(character.isspace() for character in text)])
+    numbers = []
+    for start, end in offsets:
+        # a byte-level token's span may begin with the blank before its word, so look at its last character
+        last = max(end - 1, 0)
+        if text[last : last + 1].isspace() and not text[start:end].strip():  # a blank alone goes to the word behind it
+            last = len(text) - len(text[end:].lstrip())
+        numbers.append(int(before[last]))
+    return numbers
 
 
 def structural_ids(tokenizer: Any) -> list[int]:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from l3masking import rng
 from l3masking.encoders.load import Encoder
-from l3masking.errors import InputError
+from l3masking.errors import check_choice
 from l3masking.metrics import METRICS
 from l3masking.training.early_stopping import Selection
 from l3masking.training.evaluation import Measurement, Task, check_finite, measure
@@ -69,11 +69,9 @@ def fine_tune(
     weighting: a name of WEIGHTINGS; with no auxiliary task the one weight is 1. on_evaluation: called with every
     point of the curve. Raises NonFiniteLoss where training diverges, InputError for a name that is not known.
     """
-    if weighting not in WEIGHTINGS:
-        raise InputError(f"weighting is {weighting!r}: choose from {', '.join(WEIGHTINGS)}")
+    check_choice("weighting", weighting, WEIGHTINGS)
     for objective in objectives:
-        if objective not in METRICS:
-            raise InputError(f"objective is {objective!r}: choose from {', '.join(METRICS)}")
+        check_choice("objective", objective, METRICS)
     trajectory = Trajectory(encoder, task, config, seed, auxiliary, weighting)
     selections = [Selection(objective=name, config=config.stop) for name in objectives]
     trajectory.main_stage(selections, on_evaluation)

@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from l3masking.errors import InputError
+from l3masking.errors import InputError, check_choice
 from l3masking.precision import Precision
+
+EvaluationUnit = Literal["updates", "epochs"]
+CosineScope = Literal["encoder", "reference"]
+DevMode = Literal["train", "eval"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,13 +68,12 @@ class EvaluateConfig:
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     every: int = 30  # >= 1
-    unit: Literal["updates", "epochs"] = "updates"
+    unit: EvaluationUnit = "updates"
 
     def __post_init__(self) -> None:
         if self.every < 1:
             raise InputError(f"evaluate.every is {self.every}: at least 1")
-        if self.unit not in ("updates", "epochs"):
-            raise InputError(f"evaluate.unit is {self.unit!r}: updates or epochs")
+        check_choice("evaluate.unit", self.unit, EvaluationUnit)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,8 +122,8 @@ class MetaConfig:
     head_sample: int = 32  # validation texts the dev head is fitted to, >= 1
     head_iterations: int = 10  # most steps of that fit, >= 1
     head_tolerance: float = 1e-3  # the fit ends when its loss (nats) changes by less
-    cos_scope: Literal["encoder", "reference"] = "encoder"  # reference: |g_mlm| counts the LM head too
-    dev_mode: Literal["train", "eval"] = "train"  # dropout in dev-head fit and dev gradient: active, or not
+    cos_scope: CosineScope = "encoder"  # reference: |g_mlm| counts the LM head too
+    dev_mode: DevMode = "train"  # dropout in dev-head fit and dev gradient: active, or not
 
     def __post_init__(self) -> None:
         for name in ("head_sample", "head_iterations"):
@@ -130,10 +133,8 @@ class MetaConfig:
             raise InputError(f"meta.lr is {self.lr} and meta.head_lr {self.head_lr}: not negative, and above 0")
         if not self.head_decay >= 0:
             raise InputError(f"meta.head_decay is {self.head_decay}: it must not be negative")
-        if self.cos_scope not in ("encoder", "reference"):
-            raise InputError(f"meta.cos_scope is {self.cos_scope!r}: encoder or reference")
-        if self.dev_mode not in ("train", "eval"):
-            raise InputError(f"meta.dev_mode is {self.dev_mode!r}: train or eval")
+        check_choice("meta.cos_scope", self.cos_scope, CosineScope)
+        check_choice("meta.dev_mode", self.dev_mode, DevMode)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +162,9 @@ class FinetuneConfig:
     meta: MetaConfig = field(default_factory=MetaConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     precision: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        check_choice("precision", self.precision, Precision)
 
 
 # `default` is neither the paper's Table 2 nor the released code. Optimiser, batches of 64 x 2, evaluation every 30

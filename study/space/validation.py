@@ -7,20 +7,19 @@ What the dataclasses themselves refuse (ranges) arrives as their own one-line me
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from l3masking.errors import nearest as nearest
 from study.space.yaml import Problem
 
 T = TypeVar("T")
 
-LONG_LIST = 30  # names; longer ones are shown only where nothing is near
 HUB_TOKEN = re.compile(r"\bhf_\w{10,}")
 WANTED = {  # pydantic's error types, in the words of a settings file
     "float_type": "a number",
@@ -52,15 +51,6 @@ def build(cls: Callable[..., T], value: object, path: str, problems: list[Proble
         else:
             problems.append(_explained(cls, path, dict(refusal)))
     return None
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """ "nearest: ...; known: ..." for a name that is not among `known`; of a long list only what is near."""
-    names = list(known)
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    if close and len(names) > LONG_LIST:
-        return f"nearest: {', '.join(close)}"
-    return (f"nearest: {', '.join(close)}; " if close else "") + f"known: {', '.join(names)}"
 
 
 def shown(value: object) -> str:

@@ -1,7 +1,7 @@
 """The quickstart at its settings of 2026-11-26 gives the records that the program gave then, key by key.
 
-support/golden_quickstart.jsonl was written before the layout, the arms and the executor changed. It holds for one kind of
-processor, since another one pre-trains another embedded encoder.
+support/golden_quickstart.jsonl was written before the layout, the arms and the executor changed. It holds for one kind
+of processor, since another one pre-trains another embedded encoder.
 """
 
 from __future__ import annotations

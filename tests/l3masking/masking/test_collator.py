@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from small_encoders import TEXTS, TYPES
-from transformers import DataCollatorForLanguageModeling
+from transformers import BatchEncoding, DataCollatorForLanguageModeling
 
 from l3masking.errors import InputError
 from l3masking.masking.collator import IGNORED, POLICIES, MaskingCollator, MaskingConfig, corrupt
@@ -286,6 +286,74 @@ def test_collator_in_a_data_loader_draws_anew_and_repeats_by_seed(tokenizer) -> 
     assert not torch.equal(first, second)
     assert all(torch.equal(a, b) for a, b in zip((first, second), two_epochs(1), strict=True))
     assert not torch.equal(first, two_epochs(2)[0])
+
+
+def masks_of(tokenizer, *, workers: int, seed: int = 0, base: int = 4, epochs: int = 2, **given) -> list[bytes]:
+    """Where something is masked in each batch of two epochs of 16 equal rows, two a batch."""
+    features = [features_of(tokenizer)[3]] * 16
+    loader = torch.utils.data.DataLoader(
+        features,
+        batch_size=2,
+        collate_fn=MaskingCollator(tokenizer, MaskingConfig(mean=0.5), seed=seed),
+        num_workers=workers,
+        generator=torch.Generator().manual_seed(base),
+        **given,
+    )
+    return [(batch["labels"] != IGNORED).numpy().tobytes() for _ in range(epochs) for batch in loader]
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_workers_and_epochs_draw_other_masks_and_repeat_by_seed(tokenizer, persistent: bool) -> None:
+    first = masks_of(tokenizer, workers=2, persistent_workers=persistent)
+    assert len(set(first)) == len(first) == 16
+    assert masks_of(tokenizer, workers=2, persistent_workers=persistent) == first
+    assert not set(first) & set(masks_of(tokenizer, workers=2, seed=1, persistent_workers=persistent))
+    assert not set(first) & set(masks_of(tokenizer, workers=2, base=5, persistent_workers=persistent))
+
+
+def test_without_workers_the_stream_is_that_of_the_seed(tokenizer) -> None:
+    """Whatever the DataLoader draws for itself, and the same as calling the collator by hand."""
+    found = masks_of(tokenizer, workers=0)
+    assert masks_of(tokenizer, workers=0, base=5) == found
+    collator = MaskingCollator(tokenizer, MaskingConfig(mean=0.5), seed=0)
+    pair = [features_of(tokenizer)[3]] * 2
+    assert [(collator(pair)["labels"] != IGNORED).numpy().tobytes() for _ in range(16)] == found
+    generator = torch.Generator().manual_seed(0)
+    assert torch.equal(MaskingCollator(tokenizer).generator.get_state(), generator.get_state())
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_collator_takes_lists_and_tensors_of_ids(tokenizer, side: str) -> None:
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.padding_side = side
+    features = features_of(tokenizer)
+    rows = [feature["input_ids"] for feature in features]
+    wanted = MaskingCollator(tokenizer)(features)
+    kinds = [rows, [tuple(row) for row in rows], [np.array(row) for row in rows], [torch.tensor(row) for row in rows]]
+    kinds += [[{"input_ids": torch.tensor(row)} for row in rows], [BatchEncoding({"input_ids": row}) for row in rows]]
+    theirs = DataCollatorForLanguageModeling(tokenizer, seed=0)(copy.deepcopy(rows))
+    for given in kinds:
+        found = MaskingCollator(tokenizer)(given)
+        assert set(found) == set(wanted) == {*theirs, "attention_mask"}
+        assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+        assert found["input_ids"].shape == theirs["input_ids"].shape
+    square = torch.tensor([rows[0], rows[0]])
+    assert MaskingCollator(tokenizer)(square)["labels"].shape == square.shape
+
+
+@pytest.mark.parametrize(
+    ("feature", "words"),
+    [
+        ("a text", r"features\[1\] is 'a text': give the ids of one text"),
+        ({"text": "a"}, r"features\[1\] has the columns text: `input_ids` is missing"),
+        ([[2, 3]], r"features\[1\] is \[\[2, 3\]\]"),
+        ([2.5, 3.0], r"features\[1\] is \[2.5, 3.0\]"),
+        (7, r"features\[1\] is 7"),
+    ],
+)
+def test_collator_refuses_what_holds_no_ids(tokenizer, feature: object, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        MaskingCollator(tokenizer)([[2, 7, 3], feature])
 
 
 @pytest.mark.filterwarnings("default")  # Trainer's own, and those of what it imports

@@ -27,7 +27,8 @@ def both_passes(encoder: Encoder, texts: list[EncodedText], metric: str) -> tupl
     rows = [row for index, text in enumerate(texts) for row in mask_rows(text, index, metric)]
     slow = []
     with torch.inference_mode():
-        fast = MaskedForward(encoder, "float32")(pack(rows, texts, encoder.tokenizer.mask_token_id, encoder.device))
+        copies = pack(rows, texts, encoder.tokenizer.mask_token_id, encoder.device)
+        fast = MaskedForward(encoder.model, "float32")(copies)
         for row in rows:
             ids = torch.from_numpy(texts[row.text].input_ids.copy())
             ids[torch.from_numpy(row.masked)] = encoder.tokenizer.mask_token_id
@@ -71,14 +72,14 @@ def test_any_depth_and_activation(encoders: dict, layers: int, activation: str, 
 def test_packed_weights_multiply_as_the_plain_ones(encoders: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     """oneDNN's order of the weights where the processor has it, and torch's own product where it has not."""
     with_packed = score_tokens(encoders["bert"], TEXTS, max_length=LENGTH)
-    block = MaskedForward(encoders["bert"], "float32").blocks[0]
+    block = MaskedForward(encoders["bert"].model, "float32").blocks[0]
     assert isinstance(block.feed_in, Packed) == torch.backends.mkldnn.is_available()
 
     def lacking(*given: object) -> None:
         raise RuntimeError("the processor lacks this")
 
     monkeypatch.setattr(torch.ops.mkldnn, "_reorder_linear_weight", lacking)
-    assert isinstance(MaskedForward(encoders["bert"], "float32").blocks[0].feed_in, Affine)
+    assert isinstance(MaskedForward(encoders["bert"].model, "float32").blocks[0].feed_in, Affine)
     for one, other in zip(with_packed, score_tokens(encoders["bert"], TEXTS, max_length=LENGTH), strict=True):
         np.testing.assert_allclose(one.log_likelihood, other.log_likelihood, atol=1e-5, rtol=0)
 

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -189,6 +190,68 @@ def test_empty_texts_and_no_texts(encoders: dict) -> None:
     for score in score_tokens(encoders["bert"], ["", "  "], max_length=LENGTH):
         assert len(score.log_likelihood) == len(score.positions) == 0
         assert score.spread(np.zeros(0)).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("whitespace", ["collapse", "keep"])
+@pytest.mark.parametrize("word_source", ["tokenizer", "whitespace"])
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("kind", TYPES)
+def test_texts_without_tokens_get_empty_scores_alone_and_among_others(
+    encoders: dict, kind: str, metric: str, word_source: str, whitespace: str
+) -> None:
+    given = {"metric": metric, "max_length": LENGTH, "word_source": word_source, "whitespace": whitespace}
+    nothing = ["", " ", "\t\n ", "\u200b", "\u200b \u200d\ufeff"]
+    for text in nothing:
+        (alone,) = score_tokens(encoders[kind], [text], **given)
+        assert len(alone.log_likelihood) == len(alone.positions) == len(alone.words) == len(alone.input_ids) - 2
+        assert np.isfinite(alone.log_likelihood).all()
+        if kind != "roberta" or (not text.strip() and whitespace == "collapse"):  # bytes of such characters are tokens
+            assert len(alone.log_likelihood) == 0
+    among = score_tokens(encoders[kind], [nothing[0], TEXTS[0], *nothing[1:]], **given)
+    (plain,) = score_tokens(encoders[kind], TEXTS[:1], **given)
+    np.testing.assert_allclose(among[1].log_likelihood, plain.log_likelihood, atol=1e-5, rtol=0)
+    assert len(among[0].log_likelihood) == 0
+
+
+def test_no_text_has_a_row_without_tokens() -> None:
+    empty = EncodedText(np.array([2, 3]), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+    for metric in METRICS:
+        assert list(mask_rows(empty, 0, metric)) == []
+
+
+def test_threads_score_as_one_after_the_other(encoders: dict) -> None:
+    encoder = encoders["bert"]
+    lengths = [5, 9, 14, LENGTH] * 3
+
+    def values(length: int) -> list[list[float]]:
+        return [score.log_likelihood.tolist() for score in score_tokens(encoder, TEXTS, max_length=length)]
+
+    alone = {length: values(length) for length in set(lengths)}
+    with ThreadPoolExecutor(4) as pool:
+        for length, found in zip(lengths, pool.map(values, lengths), strict=True):
+            assert found == alone[length]
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ({"metric": "orignal"}, "scoring.metric is 'orignal'.*known: word_l2r, original, whole_word"),
+        ({"word_source": "tokeniser"}, "scoring.word_source is 'tokeniser'.*known: tokenizer, whitespace"),
+        ({"whitespace": "Keep"}, "scoring.whitespace is 'Keep'.*known: collapse, keep"),
+        ({"precision": "bfloat16"}, "precision is 'bfloat16'.*known: float32, bf16"),
+        ({"precision": torch.bfloat16}, "precision is torch.bfloat16.*known: float32, bf16"),
+        ({"token_budget": 0}, "token_budget is 0: at least 1"),
+    ],
+)
+def test_settings_that_do_not_exist_are_refused(encoders: dict, setting: dict, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        score_tokens(encoders["bert"], TEXTS[:1], max_length=LENGTH, **setting)
+
+
+def test_a_generator_of_texts_is_scored_in_order(encoders: dict) -> None:
+    wanted = score_tokens(encoders["bert"], TEXTS, max_length=LENGTH)
+    found = score_tokens(encoders["bert"], (text for text in TEXTS), max_length=LENGTH)
+    assert [one.log_likelihood.tolist() for one in found] == [one.log_likelihood.tolist() for one in wanted]
 
 
 @pytest.mark.parametrize("kind", TYPES)

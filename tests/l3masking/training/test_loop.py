@@ -234,5 +234,5 @@ def test_a_final_stage_that_diverges_ends_the_run() -> None:
 
 def test_unknown_names_are_refused() -> None:
     for wrong in ({"objectives": ["loss"]}, {"objectives": ["accuracy", "f1"]}, {"weighting": "learned"}):
-        with pytest.raises(InputError, match="choose from"):
+        with pytest.raises(InputError, match="not a known value"):
             fine_tune(encoder(), task(), SHORT, seed=0, **wrong)
