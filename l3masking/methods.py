@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from l3masking.masking.policies.table import POLICIES
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finetune:
@@ -54,8 +56,6 @@ class Method:
     @property
     def needs_scores(self) -> bool:
         """Whether mask probabilities follow the pseudo-likelihood of the tokens."""
-        from l3masking.masking.collator import POLICIES
-
         return self.finetune.policy is not None and POLICIES[self.finetune.policy].needs_scores
 
     def alone(self) -> Method:

@@ -14,9 +14,11 @@ from l3masking import rng
 from l3masking.data.table import Split, TextData
 from l3masking.encoders.load import Encoder
 from l3masking.errors import InputError, check_choice
-from l3masking.masking.collator import POLICIES, MaskingConfig
+from l3masking.masking.policies.table import POLICIES
+from l3masking.masking.settings import MaskingConfig
 from l3masking.methods import METHODS, Method
-from l3masking.scoring.scoring import ScoringConfig, TokenScores
+from l3masking.scoring.scoring import TokenScores
+from l3masking.scoring.settings import ScoringConfig
 from l3masking.scoring.words import EncodedText, encode_texts
 from l3masking.training.evaluation import Task
 from l3masking.training.loop import Outcome, Trajectory, fine_tune

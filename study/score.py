@@ -26,7 +26,8 @@ import torch
 from l3masking.data.table import TextData
 from l3masking.errors import EnvironmentFault
 from l3masking.precision import Precision
-from l3masking.scoring.scoring import TOKEN_BUDGETS, ScoringConfig, TokenScores, score_texts
+from l3masking.scoring.scoring import TokenScores, score_texts
+from l3masking.scoring.settings import TOKEN_BUDGETS, ScoringConfig
 from study.gpu import limit_share
 from study.plan.inputs import DataSource, EncoderSource, held_data, held_encoder
 from study.space.spec import Resources, plain

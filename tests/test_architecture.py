@@ -16,16 +16,17 @@ MODULES = {
 }
 TREES = {name: ast.parse(file.read_text()) for name, file in MODULES.items()}
 NOUNS = {  # know nothing of ours but errors
-    *("errors", "rng", "metrics", "precision", "lazy", "encoders.families", "scoring.words"),
-    "masking.probabilities",
+    *("errors", "rng", "metrics", "precision", "lazy", "encoders.families", "encoders.table", "masking.probabilities"),
 }
 INPUTS = {
     *(f"data.{name}" for name in ("table", "rows", "sources", "splits", "textdata")),
-    *("encoders.checks", "encoders.load", "training.settings"),
-    *("scoring.copies", "scoring.forward", "scoring.probe"),
+    *("encoders.checks", "encoders.hub", "encoders.load"),
+    *("scoring.settings", "scoring.words", "scoring.copies", "scoring.forward", "scoring.probe"),
+    *("masking.settings", "training.settings"),
 }
 PARTS = {
-    *("methods", "masking.collator", "scoring.scoring"),
+    *("masking.policies.base", "masking.policies.uniform", "masking.policies.l3", "masking.policies.table", "methods"),
+    *("masking.corruption", "masking.collator", "scoring.scoring"),
     *(f"training.{name}" for name in ("batches", "optim", "model", "task_weights", "early_stopping", "mlm")),
 }
 TOP = {
@@ -33,7 +34,14 @@ TOP = {
     *("regimes", "encoders.export"),
 }
 LAYERS = (NOUNS, INPUTS, PARTS, TOP)
-PACKAGES = {"data", "encoders", "masking", "scoring", "training"}  # their __init__ only names what is inside
+PACKAGES = {
+    "data",
+    "encoders",
+    "masking",
+    "masking.policies",
+    "scoring",
+    "training",
+}  # their __init__ only names what is inside
 
 
 STUDY_LAYERS = (  # of top-level units, from the bottom up; a unit imports from lower layers alone

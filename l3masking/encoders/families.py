@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from torch import Tensor, nn
+if TYPE_CHECKING:  # the table is read without torch
+    from torch import Tensor, nn
 
 
 class Layer(NamedTuple):

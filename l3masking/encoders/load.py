@@ -1,43 +1,18 @@
-"""Vanilla masked language models: the table of known encoders, and one way to load any of them, checked."""
+"""Vanilla masked language models, loaded in one way and checked."""
 
 from __future__ import annotations
 
-import hashlib
-import pickle
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from l3masking.encoders.checks import check_config, check_padding, check_tokenizer
+from l3masking.encoders.checks import check_padding, check_tokenizer
 from l3masking.encoders.families import FAMILIES, Family, position_limit
-from l3masking.errors import EnvironmentFault, InputError
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncoderSpec:
-    """Where an encoder lies: on the Hub or in a folder, never both."""
-
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-
-    hub: str | None = None  # Hub id, owner/name
-    path: str | None = None  # folder with config, weights and tokenizer
-    revision: str | None = None  # of the Hub id: branch, tag or commit; none: the newest, resolved to a commit
-
-    def __post_init__(self) -> None:
-        if (self.hub is None) == (self.path is None):
-            raise InputError("an encoder needs either `hub` (a Hub id) or `path` (a folder), and not both")
-        if self.path is not None and self.revision is not None:
-            raise InputError(f"encoder {self.path}: `revision` goes with `hub`; a folder is known by its content")
-
-    @property
-    def place(self) -> str:
-        return self.hub or str(self.path)
+from l3masking.encoders.hub import check_length, location, read_config, reading, resolve_revision
+from l3masking.encoders.table import EncoderSpec, find_encoder
+from l3masking.errors import InputError
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -90,12 +65,6 @@ class Encoder:
         check_length(max_length, self.max_positions, "this encoder")
 
 
-COMMIT = r"[0-9a-f]{40}"
-HUB_SECONDS = 20  # for the one question which commit a revision is
-TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model")
-WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")  # a checkpoint in several parts is asked for on the Hub
-
-
 def load_encoder(
     encoder: str | EncoderSpec,
     *,
@@ -116,13 +85,13 @@ def load_encoder(
 
     spec = find_encoder(encoder)
     revision = resolve_revision(spec, offline=offline)
-    where = _location(spec, revision, offline)
-    config = _read_config(spec, where)
-    with _reading(spec, "tokenizer"):
+    where = location(spec, revision, offline)
+    config = read_config(spec, where)
+    with reading(spec, "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(spec.place, use_fast=True, truncation_side="right", **where)
     check_tokenizer(tokenizer, config.vocab_size, spec.place)
     check_padding(config, tokenizer, spec.place)
-    with _reading(spec, "model"):
+    with reading(spec, "model"):
         model, loading = AutoModelForMaskedLM.from_pretrained(
             spec.place, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, config=config, **where
         )
@@ -134,153 +103,3 @@ def load_encoder(
         )
     check_pass(model.eval(), tokenizer, spec.place)
     return Encoder(model=model.to(device), tokenizer=tokenizer, revision=revision, max_positions=position_limit(config))
-
-
-def read_position_limit(spec: EncoderSpec, revision: str) -> int:
-    """Longest sequence of an encoder, from its configuration alone: no weights are fetched or read."""
-    return position_limit(_read_config(spec, _location(spec, revision, offline=False)))
-
-
-def _location(spec: EncoderSpec, revision: str, offline: bool) -> dict[str, Any]:
-    """Arguments that make transformers' loaders read this very revision."""
-    if spec.path is not None:
-        return {"trust_remote_code": False, "local_files_only": True}
-    # whole in the cache: nothing to ask for. Else the Hub must answer once, before the loaders' slow retries
-    local = offline or is_cached(str(spec.hub), revision)
-    if not local:
-        hub_commit(spec)
-    return {"trust_remote_code": False, "local_files_only": local, "revision": revision}
-
-
-def _read_config(spec: EncoderSpec, where: dict[str, Any]) -> Any:
-    from transformers import AutoConfig
-
-    with _reading(spec, "configuration"):
-        config = AutoConfig.from_pretrained(spec.place, **where)
-    check_config(config, spec.place)
-    return config
-
-
-@contextmanager
-def _reading(spec: EncoderSpec, part: str) -> Iterator[None]:
-    """One line for whatever stops a reader: a Hub out of reach, a file that is missing, damaged or something else."""
-    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of whichever client the Hub uses
-
-    try:
-        yield
-    except (OSError, HTTPError) as error:
-        raise unreachable(spec, error) from error
-    except (InputError, MemoryError):
-        raise
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"encoder {spec.place}: its weights are damaged or hold other objects than tensors (nothing was executed): "
-            "save them anew, as model.safetensors"
-        ) from error
-    except Exception as error:  # readers raise whatever a damaged file leads them to
-        said = " ".join(f"{type(error).__name__} {error}".split())[:200]
-        raise InputError(
-            f"encoder {spec.place}: its {part} can't be loaded ({said}): check that its files are complete and "
-            "belong together"
-        ) from error
-
-
-def find_encoder(encoder: str | EncoderSpec) -> EncoderSpec:
-    """The spec behind a name of ENCODERS, an existing folder, or a Hub id."""
-    if isinstance(encoder, EncoderSpec):
-        return encoder
-    if encoder in ENCODERS:
-        return ENCODERS[encoder]
-    if Path(encoder).is_dir():
-        return EncoderSpec(path=encoder)
-    if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", encoder):
-        return EncoderSpec(hub=encoder)
-    raise InputError(f"encoder {encoder!r}: no such folder and no Hub id (known names: {', '.join(ENCODERS)})")
-
-
-def check_length(max_length: int, limit: int, who: str) -> None:
-    """Raise InputError where an encoder has fewer positions than `max_length`."""
-    if max_length > limit:
-        raise InputError(f"scoring.max_length is {max_length}: {who} has {limit} positions, set {limit} or less")
-
-
-def resolve_revision(spec: EncoderSpec, *, offline: bool = False) -> str:
-    """What the encoder is: the commit of a Hub id, or a hash of a folder's files. Loads no weights into memory.
-
-    Offline, the commit is that of the cached snapshot. Raises EnvironmentFault where neither can be had.
-    """
-    from huggingface_hub import try_to_load_from_cache
-
-    if spec.path is not None:
-        return folder_hash(Path(spec.path))
-    if spec.revision and re.fullmatch(COMMIT, spec.revision):
-        return spec.revision
-    fault = unreachable(spec, OSError("offline"))
-    if not offline:
-        try:
-            return hub_commit(spec)
-        except EnvironmentFault as error:
-            fault = error
-    cached = try_to_load_from_cache(str(spec.hub), "config.json", revision=spec.revision)
-    if isinstance(cached, str):
-        return Path(cached).parent.name
-    raise fault
-
-
-def hub_commit(spec: EncoderSpec) -> str:
-    """The commit that the Hub gives for a Hub id and revision. Raises EnvironmentFault where it gives none."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of whichever client the Hub uses
-
-    try:
-        return str(HfApi().model_info(str(spec.hub), revision=spec.revision, timeout=HUB_SECONDS).sha)
-    except (OSError, HTTPError) as error:
-        raise unreachable(spec, error) from error
-
-
-def is_cached(hub: str, commit: str) -> bool:
-    """Whether a snapshot's configuration, tokenizer and weights all lie in the Hub's cache."""
-    from huggingface_hub import try_to_load_from_cache
-
-    return all(
-        any(isinstance(try_to_load_from_cache(hub, name, revision=commit), str) for name in names)
-        for names in (("config.json",), TOKENIZER_FILES, WEIGHT_FILES)
-    )
-
-
-def folder_hash(folder: Path) -> str:
-    """ "folder-" and SHA-256 (16 hex digits) over the names and contents of a folder's files, README apart."""
-    if not folder.is_dir():
-        raise InputError(f"encoder folder {folder} does not exist: correct `path`")
-    digest = hashlib.sha256()
-    for file in sorted(folder.iterdir()):
-        if file.is_file() and not file.name.startswith((".", "README")):
-            digest.update(file.name.encode() + b"\0")
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return f"folder-{digest.hexdigest()[:16]}"
-
-
-def unreachable(spec: EncoderSpec, error: Exception) -> InputError | EnvironmentFault:
-    """One line for a model that can't be read: a folder that lacks a file, or a Hub that can't be reached."""
-    if spec.path is not None:
-        return InputError(
-            f"encoder folder {spec.path}: {_first_line(error).rstrip('.')}; a file is missing or cut short"
-        )
-    return EnvironmentFault(
-        f"encoder {spec.hub} is neither cached nor reachable ({_first_line(error)}): run `l3study prefetch SPACE` "
-        "where there is a network, and check the id"
-    )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:200]
-
-
-# The four encoders of the paper (Kimura et al. 2024). The last is the model of the paper's footnote, a DistilBERT.
-ENCODERS: dict[str, EncoderSpec] = {
-    "bert-base": EncoderSpec(hub="google-bert/bert-base-uncased"),
-    "roberta-base": EncoderSpec(hub="FacebookAI/roberta-base"),
-    "scibert": EncoderSpec(hub="allenai/scibert_scivocab_uncased"),
-    "clinicalbert": EncoderSpec(hub="medicalai/ClinicalBERT"),
-}

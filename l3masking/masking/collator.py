@@ -1,157 +1,20 @@
-"""Masking a batch: who is selected, what the selected become, and the policies that set the probabilities.
-
-One code path for all policies: random token masking (RTM) is the case in which every eligible token has the same
-probability. Shapes: B texts, T positions (padded).
-"""
+"""A drop-in for transformers' masked-LM collator with a mask probability per token."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from l3masking.errors import InputError, check_choice
-from l3masking.masking.probabilities import Redistribution, TokenWeighting, check_mean, mask_probabilities
+from l3masking.errors import InputError
+from l3masking.masking.corruption import corrupt
+from l3masking.masking.settings import MaskingConfig
 from l3masking.rng import stream
 from l3masking.scoring.words import structural_ids
-
-IGNORED = -100  # label of a position that takes no part in the loss
-MaskSelection = Literal["bernoulli", "systematic"]  # independent draws, or a fixed count per text
-
-
-@dataclass(frozen=True, kw_only=True)
-class MaskingConfig:
-    """From scores to masks (Kimura et al. 2024, section 3; corruption as in BERT)."""
-
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-
-    mean: float = 0.15  # average mask probability over a text's eligible tokens, in [0, 1]
-    weighting: TokenWeighting = "complement"  # 1 - PLT, or -ln PLT
-    redistribute: Redistribution = "equal"  # what exceeds 1: shared by the others, or lost
-    floor: float = 0.0  # least probability of an eligible token, in [0, mean]
-    selection: MaskSelection = "bernoulli"  # independent draws, or a fixed count per text
-    mask_share: float = 0.8  # of the selected: replaced by the mask token, in [0, 1]
-    random_share: float = 0.1  # of the selected: replaced by a random token; the rest stays
-
-    def __post_init__(self) -> None:
-        check_mean(self.mean, self.floor)
-        check_choice("masking.weighting", self.weighting, TokenWeighting)
-        check_choice("masking.redistribute", self.redistribute, Redistribution)
-        check_choice("masking.selection", self.selection, MaskSelection)
-        for name, share in (("mask_share", self.mask_share), ("random_share", self.random_share)):
-            if not 0 <= share <= 1:
-                raise InputError(f"masking.{name} is {share}: a share lies in [0, 1]")
-        if self.mask_share + self.random_share > 1 + 1e-12:
-            total = self.mask_share + self.random_share
-            raise InputError(f"masking.mask_share + masking.random_share is {total}: at most 1")
-
-
-class Policy(Protocol):
-    """Turns the scores of one text into mask probabilities."""
-
-    needs_scores: ClassVar[bool]
-
-    def probabilities(
-        self, num_eligible: int, likelihood: NDArray | None, config: MaskingConfig, generator: torch.Generator
-    ) -> NDArray[np.float64]:
-        """[n] in [0, 1] for n eligible tokens. `likelihood`: [n] in [0, 1], None where no scores are needed."""
-        ...
-
-
-@dataclass(frozen=True)
-class Uniform:
-    """RTM: the same probability everywhere."""
-
-    needs_scores: ClassVar[bool] = False
-
-    def probabilities(
-        self, num_eligible: int, likelihood: NDArray | None, config: MaskingConfig, generator: torch.Generator
-    ) -> NDArray[np.float64]:
-        return np.full(num_eligible, config.mean)
-
-
-@dataclass(frozen=True)
-class L3:
-    """L3Masking: the less likely a token, the more often it is masked."""
-
-    needs_scores: ClassVar[bool] = True
-
-    def probabilities(
-        self, num_eligible: int, likelihood: NDArray | None, config: MaskingConfig, generator: torch.Generator
-    ) -> NDArray[np.float64]:
-        if likelihood is None:
-            raise InputError("this masking policy needs token scores: score the texts first")
-        return mask_probabilities(
-            likelihood,
-            mean=config.mean,
-            weighting=config.weighting,
-            redistribute=config.redistribute,
-            floor=config.floor,
-        )
-
-
-@dataclass(frozen=True)
-class L3Shuffled:
-    """Control: L3Masking's probabilities, permuted within the text, so that they no longer follow the tokens."""
-
-    needs_scores: ClassVar[bool] = True
-
-    def probabilities(
-        self, num_eligible: int, likelihood: NDArray | None, config: MaskingConfig, generator: torch.Generator
-    ) -> NDArray[np.float64]:
-        values = L3().probabilities(num_eligible, likelihood, config, generator)
-        return values[torch.randperm(num_eligible, generator=generator).numpy()]
-
-
-class Corrupted(NamedTuple):
-    """A masked batch: ids [B, T], and labels [B, T] with the true id at selected positions, IGNORED elsewhere."""
-
-    input_ids: Tensor
-    labels: Tensor
-
-
-def corrupt(
-    input_ids_BT: Tensor,
-    probabilities_BT: Tensor,
-    tokenizer: Any,
-    generator: torch.Generator,
-    config: MaskingConfig | None = None,
-) -> Corrupted:
-    """Select positions by their probabilities and replace 80 % by the mask token, 10 % by a random one, 10 % not.
-
-    input_ids_BT: integer ids on the CPU, unchanged. probabilities_BT: in [0, 1], 0 where nothing may be selected. The
-    random token is drawn uniformly from the vocabulary without its special tokens; it may be the original.
-    """
-    config = config or MaskingConfig()
-    probabilities_BT = probabilities_BT.double()
-    if config.selection == "bernoulli":
-        draws = torch.rand(probabilities_BT.shape, generator=generator, dtype=torch.float64)
-        selected = draws < probabilities_BT
-    else:
-        # systematic sampling: one offset u per text; a position is taken where the running sum + u passes an integer,
-        # which happens with probability m_i and floor or ceil of sum(m) times in all. In-row order is the text's.
-        offset = torch.rand((len(probabilities_BT), 1), generator=generator, dtype=torch.float64)
-        ends = torch.floor(torch.cumsum(probabilities_BT, dim=1) + offset)
-        selected = torch.diff(ends, dim=1, prepend=torch.zeros_like(offset)) > 0
-    fate = torch.rand(input_ids_BT.shape, generator=generator, dtype=torch.float64)
-    vocabulary = _ordinary_ids(tokenizer)
-    random_ids = vocabulary[torch.randint(len(vocabulary), input_ids_BT.shape, generator=generator)]
-    corrupted = input_ids_BT.clone()
-    corrupted[selected & (fate < config.mask_share)] = tokenizer.mask_token_id
-    random = selected & (fate >= config.mask_share) & (fate < config.mask_share + config.random_share)
-    corrupted[random] = random_ids[random]
-    return Corrupted(corrupted, torch.where(selected, input_ids_BT, IGNORED))
-
-
-def _ordinary_ids(tokenizer: Any) -> Tensor:
-    ordinary = torch.ones(len(tokenizer), dtype=torch.bool)
-    ordinary[[index for index in tokenizer.all_special_ids if index < len(tokenizer)]] = False
-    return torch.nonzero(ordinary)[:, 0]
 
 
 class MaskingCollator:
@@ -221,7 +84,3 @@ def _checked(row: Any, ids: NDArray) -> NDArray[np.float64]:
     if not np.all((values >= 0) & (values <= 1)):
         raise InputError("mask_probabilities holds values outside [0, 1]")
     return values
-
-
-# To add a policy: a frozen dataclass with `needs_scores` and `probabilities`, and its name here.
-POLICIES: dict[str, Policy] = {"uniform": Uniform(), "l3": L3(), "l3_shuffled": L3Shuffled()}

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import Literal, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from l3masking.scoring.settings import Metric
 from l3masking.scoring.words import EncodedText
 
 T = TypeVar("T")
-Metric = Literal["word_l2r", "original", "whole_word"]
 
 
 class Row(NamedTuple):

@@ -11,18 +11,17 @@ import logging
 import threading
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import AddedToken, Encoding, Tokenizer
 
 from l3masking.errors import InputError, check_choice
+from l3masking.scoring.settings import Whitespace, WordSource
 
 log = logging.getLogger(__name__)
 
-Whitespace = Literal["collapse", "keep"]
-WordSource = Literal["tokenizer", "whitespace"]
 LONGEST_WORD = 20  # pieces; beyond it the tokenizer probably has no pre-tokenizer and a "word" is no word
 TOKENIZING = threading.Lock()  # a call sets truncation on the tokenizer itself, where another thread would change it
 

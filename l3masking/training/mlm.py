@@ -12,7 +12,7 @@ from torch import Tensor
 
 from l3masking.encoders.families import FAMILIES
 from l3masking.errors import InputError
-from l3masking.masking.collator import IGNORED
+from l3masking.masking.corruption import IGNORED
 
 CHUNK = 16  # batches that are sorted by length together, so that texts of like length meet and padding is rare
 

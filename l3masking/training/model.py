@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from l3masking.encoders.load import Encoder
-from l3masking.masking.collator import IGNORED
+from l3masking.masking.corruption import IGNORED
 from l3masking.training.batches import Chunk
 from l3masking.training.settings import ModelConfig
 

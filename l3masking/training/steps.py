@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from l3masking import rng
-from l3masking.masking.collator import MaskingConfig, corrupt
+from l3masking.masking.corruption import corrupt
+from l3masking.masking.settings import MaskingConfig
 from l3masking.precision import Precision, autocast
 from l3masking.training.batches import Chunk, by_length, chunk_of, draws, epochs, pad, to_device
 from l3masking.training.model import ClassificationHead, MultiTaskModel

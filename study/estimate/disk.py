@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from l3masking.encoders.load import TOKENIZER_FILES, WEIGHT_FILES, EncoderSpec
+from l3masking.encoders.hub import TOKENIZER_FILES, WEIGHT_FILES
+from l3masking.encoders.table import EncoderSpec
 from l3masking.methods import METHODS
 from study.estimate.sizes import DataSize, training_size
 from study.plan.trials import Trial

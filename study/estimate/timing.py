@@ -17,7 +17,8 @@ import torch
 
 from l3masking import rng
 from l3masking.data.table import Split, TextData
-from l3masking.encoders.load import Encoder, is_cached
+from l3masking.encoders.hub import is_cached
+from l3masking.encoders.load import Encoder
 from l3masking.methods import METHODS, Method
 from l3masking.regimes import encode_inputs, prepare
 from l3masking.scoring.scoring import score_texts

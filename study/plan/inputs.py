@@ -14,14 +14,9 @@ from functools import lru_cache
 import torch
 
 from l3masking.data.table import DataSpec, TextData, load_data
-from l3masking.encoders.load import (
-    Encoder,
-    EncoderSpec,
-    check_length,
-    load_encoder,
-    read_position_limit,
-    resolve_revision,
-)
+from l3masking.encoders.hub import check_length, read_position_limit, resolve_revision
+from l3masking.encoders.load import Encoder, load_encoder
+from l3masking.encoders.table import EncoderSpec
 from l3masking.errors import EnvironmentFault, InputError
 from study.plan.trials import Identities
 from study.space.spec import Generated, StudySpec

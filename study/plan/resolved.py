@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from l3masking.encoders.load import EncoderSpec
+from l3masking.encoders.table import EncoderSpec
 from l3masking.errors import InputError
 from study.plan.grid import make_plan
 from study.plan.searches import Findings

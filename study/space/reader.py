@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from l3masking.data.table import DATASETS, DataSpec
-from l3masking.encoders.load import ENCODERS, EncoderSpec
+from l3masking.encoders.table import ENCODERS, EncoderSpec
 from l3masking.errors import InputError
 from l3masking.methods import METHODS
 from l3masking.metrics import METRICS

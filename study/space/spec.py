@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 from l3masking.data.table import DataSpec
-from l3masking.encoders.load import EncoderSpec
+from l3masking.encoders.table import EncoderSpec
 from l3masking.errors import InputError
-from l3masking.masking.collator import MaskingConfig
+from l3masking.masking.settings import MaskingConfig
 from l3masking.methods import DEFAULT, METHODS
 from l3masking.precision import Precision
-from l3masking.scoring.scoring import ScoringConfig
+from l3masking.scoring.settings import ScoringConfig
 from l3masking.training.settings import (
     EvaluateConfig,
     FinalConfig,

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from l3masking.errors import InputError
-from l3masking.masking.collator import MaskingCollator, MaskingConfig
+from l3masking.masking.collator import MaskingCollator
+from l3masking.masking.settings import MaskingConfig
 from l3masking.rng import stream, stream_seed
 from l3masking.training.mlm import MlmConfig, train_mlm
 

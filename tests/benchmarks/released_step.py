@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from l3masking import rng
-from l3masking.masking.collator import corrupt
+from l3masking.masking.corruption import corrupt
 from l3masking.precision import Precision, autocast
 from l3masking.training.batches import pad
 from l3masking.training.model import ClassificationHead, MultiTaskModel

@@ -38,7 +38,7 @@ from scored.told import lines
 from torch.utils.flop_counter import FlopCounterMode
 
 from l3masking import Encoder, load_encoder, mask_probabilities, score_tokens
-from l3masking.scoring.scoring import TOKEN_BUDGETS
+from l3masking.scoring.settings import TOKEN_BUDGETS
 
 SCORED = ("float32", "bf16")
 

@@ -23,7 +23,7 @@ from processor import processor_name
 
 from l3masking.encoders.load import Encoder, load_encoder
 from l3masking.errors import InputError
-from l3masking.masking.collator import MaskingConfig
+from l3masking.masking.settings import MaskingConfig
 from l3masking.scoring.words import encode_texts
 from l3masking.training.steps import Auxiliary, Examples
 

@@ -9,11 +9,12 @@ import pytest
 from small_task import SCORING, data, encoder, one_thread, scores, settings
 
 from l3masking.errors import InputError
-from l3masking.masking.collator import POLICIES, MaskingConfig
+from l3masking.masking.policies.table import POLICIES
 from l3masking.masking.probabilities import mask_probabilities
+from l3masking.masking.settings import MaskingConfig
 from l3masking.methods import METHODS
 from l3masking.regimes import Inputs, Training, encode_task, prepare, run_method, summarise
-from l3masking.scoring.scoring import ScoringConfig
+from l3masking.scoring.settings import ScoringConfig
 from l3masking.training.settings import MetaConfig
 from l3masking.training.task_weights import WEIGHTINGS
 

@@ -15,7 +15,8 @@ from l3masking.data.rows import Rows
 from l3masking.data.splits import Parts
 from l3masking.data.table import assemble
 from l3masking.errors import EnvironmentFault, InputError
-from l3masking.scoring.scoring import ScoringConfig, score_tokens
+from l3masking.scoring.scoring import score_tokens
+from l3masking.scoring.settings import ScoringConfig
 from study import score
 from study.plan.inputs import held_data, held_encoder, identify, sources
 from study.score import ScoreJob, ScoringWorker, execute_serially, parts, read_scores, score_job, shards

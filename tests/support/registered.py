@@ -1,7 +1,7 @@
 """What a plan knows of every registered encoder and dataset; nothing is fetched."""
 
 from l3masking.data.table import DATASETS
-from l3masking.encoders.load import ENCODERS
+from l3masking.encoders.table import ENCODERS
 from study.plan.trials import Identities
 
 KNOWN = Identities(

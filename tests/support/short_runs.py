@@ -6,7 +6,7 @@ import torch
 from small_task import SCORING, data, encoder, scores, settings
 from torch import Tensor
 
-from l3masking.masking.collator import MaskingConfig
+from l3masking.masking.settings import MaskingConfig
 from l3masking.methods import METHODS
 from l3masking.regimes import Inputs, encode_task, prepare
 from l3masking.training.evaluation import Task

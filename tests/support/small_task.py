@@ -17,10 +17,11 @@ from l3masking.data.rows import Rows
 from l3masking.data.splits import Parts
 from l3masking.data.table import TextData, assemble
 from l3masking.encoders.load import Encoder
-from l3masking.masking.collator import MaskingConfig
+from l3masking.masking.settings import MaskingConfig
 from l3masking.methods import METHODS
 from l3masking.regimes import run_method
-from l3masking.scoring.scoring import ScoringConfig, TokenScores
+from l3masking.scoring.scoring import TokenScores
+from l3masking.scoring.settings import ScoringConfig
 from l3masking.scoring.words import encode_texts
 from l3masking.training.loop import Outcome
 from l3masking.training.settings import (

@@ -10,7 +10,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 import l3masking.encoders.export
 from l3masking.encoders.export import load_tuned, save_tuned
 from l3masking.regimes import encode_task
-from l3masking.scoring.scoring import ScoringConfig
+from l3masking.scoring.settings import ScoringConfig
 from l3masking.training.evaluation import measure
 
 

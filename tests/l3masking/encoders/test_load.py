@@ -14,15 +14,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from small_encoders import POSITIONS, TEXTS, TYPES
 
-from l3masking.encoders.load import (
-    ENCODERS,
-    EncoderSpec,
-    check_tokenizer,
-    find_encoder,
-    folder_hash,
-    load_encoder,
-    resolve_revision,
-)
+from l3masking.encoders.hub import folder_hash, resolve_revision
+from l3masking.encoders.load import check_tokenizer, load_encoder
+from l3masking.encoders.table import ENCODERS, EncoderSpec, find_encoder
 from l3masking.errors import EnvironmentFault, InputError
 from l3masking.scoring import score_tokens
 

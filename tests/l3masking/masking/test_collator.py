@@ -11,8 +11,11 @@ from small_encoders import TEXTS, TYPES
 from transformers import BatchEncoding, DataCollatorForLanguageModeling
 
 from l3masking.errors import InputError
-from l3masking.masking.collator import IGNORED, POLICIES, MaskingCollator, MaskingConfig, corrupt
+from l3masking.masking.collator import MaskingCollator
+from l3masking.masking.corruption import IGNORED, corrupt
+from l3masking.masking.policies.table import POLICIES
 from l3masking.masking.probabilities import mask_probabilities
+from l3masking.masking.settings import MaskingConfig
 from l3masking.rng import stream
 from l3masking.scoring.words import encode_texts
 

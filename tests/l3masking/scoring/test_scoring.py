@@ -13,7 +13,8 @@ from l3masking.encoders.load import Encoder
 from l3masking.errors import InputError
 from l3masking.scoring.copies import Copies, mask_rows, token_batches
 from l3masking.scoring.forward import MaskedForward
-from l3masking.scoring.scoring import ScoringConfig, TokenScores, score_tokens
+from l3masking.scoring.scoring import TokenScores, score_tokens
+from l3masking.scoring.settings import ScoringConfig
 from l3masking.scoring.words import EncodedText, encode_texts
 
 METRICS = ("original", "word_l2r", "whole_word")

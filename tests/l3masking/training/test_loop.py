@@ -13,7 +13,7 @@ from small_task import data, encoder, one_thread, run, settings
 from torch import Tensor
 
 from l3masking.errors import InputError
-from l3masking.masking.collator import MaskingConfig
+from l3masking.masking.settings import MaskingConfig
 from l3masking.metrics import METRICS
 from l3masking.training.batches import Chunk
 from l3masking.training.early_stopping import Selection

@@ -14,7 +14,8 @@ from torch import nn
 
 from l3masking.encoders.load import Encoder, load_encoder
 from l3masking.errors import InputError
-from l3masking.masking.collator import IGNORED, MaskingConfig, corrupt
+from l3masking.masking.corruption import IGNORED, corrupt
+from l3masking.masking.settings import MaskingConfig
 from l3masking.rng import stream
 from l3masking.scoring.words import encode_texts
 from l3masking.training.batches import Chunk, chunk_of

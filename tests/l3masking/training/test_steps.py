@@ -17,7 +17,8 @@ from small_task import SCORING, data, encoder, one_thread, scores, settings
 from torch import Tensor, nn
 
 from l3masking import rng
-from l3masking.masking.collator import MaskingConfig, corrupt
+from l3masking.masking.corruption import corrupt
+from l3masking.masking.settings import MaskingConfig
 from l3masking.methods import METHODS
 from l3masking.regimes import Inputs, encode_task, prepare
 from l3masking.training.batches import draws, epochs

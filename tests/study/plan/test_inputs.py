@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from small_study import SPACE, write_rows, write_space, write_study
 
-from l3masking.encoders.load import EncoderSpec
+from l3masking.encoders.table import EncoderSpec
 from l3masking.errors import EnvironmentFault, InputError
 from study.plan import inputs
 from study.plan.inputs import held_data, held_encoder, identify, identify_at_hand, prefetch, sources

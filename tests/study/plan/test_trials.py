@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from l3masking.data.table import DATASETS
-from l3masking.encoders.load import ENCODERS
+from l3masking.encoders.table import ENCODERS
 from l3masking.methods import METHODS
 from l3masking.training.settings import PRESETS
 from study.plan.grid import make_plan

@@ -9,7 +9,7 @@ import pytest
 from space_files import GOOD, refusal, write
 
 from l3masking.data.table import DATASETS
-from l3masking.encoders.load import ENCODERS, EncoderSpec
+from l3masking.encoders.table import ENCODERS, EncoderSpec
 from l3masking.errors import InputError
 from l3masking.training.settings import PRESETS, FinetuneConfig
 from study.space.reader import Generated, Pair, Resources, StudySpec, read_space

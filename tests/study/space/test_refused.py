@@ -6,7 +6,7 @@ import pytest
 from space_files import GOOD, refusal
 
 from l3masking.data.table import DATASETS
-from l3masking.encoders.load import EncoderSpec
+from l3masking.encoders.table import EncoderSpec
 from study.space.reader import Generated, Pair, Resources
 from study.space.spec import SECTIONS
 from study.space.yaml import dump_yaml

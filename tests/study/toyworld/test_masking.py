@@ -12,10 +12,12 @@ from small_task import one_thread
 
 from l3masking.data.table import DataSpec, TextData, load_data
 from l3masking.encoders.load import Encoder, load_encoder
-from l3masking.masking.collator import POLICIES, MaskingConfig
+from l3masking.masking.policies.table import POLICIES
+from l3masking.masking.settings import MaskingConfig
 from l3masking.regimes import run_method
 from l3masking.rng import stream
-from l3masking.scoring.scoring import ScoringConfig, TokenScores, score_tokens
+from l3masking.scoring.scoring import TokenScores, score_tokens
+from l3masking.scoring.settings import ScoringConfig
 from l3masking.training.settings import EvaluateConfig, FinalConfig, FinetuneConfig, OptimConfig, TrainConfig
 from study.toyworld.world import ToyWorld, domain_spans
 

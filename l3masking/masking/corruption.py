@@ -1,0 +1,61 @@
+"""Masking a batch: who is selected, and what the selected become. One code path for all policies.
+
+Shapes: B texts, T positions (padded).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from l3masking.masking.settings import MaskingConfig
+
+IGNORED = -100  # label of a position that takes no part in the loss
+
+
+class Corrupted(NamedTuple):
+    """A masked batch: ids [B, T], and labels [B, T] with the true id at selected positions, IGNORED elsewhere."""
+
+    input_ids: Tensor
+    labels: Tensor
+
+
+def corrupt(
+    input_ids_BT: Tensor,
+    probabilities_BT: Tensor,
+    tokenizer: Any,
+    generator: torch.Generator,
+    config: MaskingConfig | None = None,
+) -> Corrupted:
+    """Select positions by their probabilities and replace 80 % by the mask token, 10 % by a random one, 10 % not.
+
+    input_ids_BT: integer ids on the CPU, unchanged. probabilities_BT: in [0, 1], 0 where nothing may be selected. The
+    random token is drawn uniformly from the vocabulary without its special tokens; it may be the original.
+    """
+    config = config or MaskingConfig()
+    probabilities_BT = probabilities_BT.double()
+    if config.selection == "bernoulli":
+        draws = torch.rand(probabilities_BT.shape, generator=generator, dtype=torch.float64)
+        selected = draws < probabilities_BT
+    else:
+        # systematic sampling: one offset u per text; a position is taken where the running sum + u passes an integer,
+        # which happens with probability m_i and floor or ceil of sum(m) times in all. In-row order is the text's.
+        offset = torch.rand((len(probabilities_BT), 1), generator=generator, dtype=torch.float64)
+        ends = torch.floor(torch.cumsum(probabilities_BT, dim=1) + offset)
+        selected = torch.diff(ends, dim=1, prepend=torch.zeros_like(offset)) > 0
+    fate = torch.rand(input_ids_BT.shape, generator=generator, dtype=torch.float64)
+    vocabulary = _ordinary_ids(tokenizer)
+    random_ids = vocabulary[torch.randint(len(vocabulary), input_ids_BT.shape, generator=generator)]
+    corrupted = input_ids_BT.clone()
+    corrupted[selected & (fate < config.mask_share)] = tokenizer.mask_token_id
+    random = selected & (fate >= config.mask_share) & (fate < config.mask_share + config.random_share)
+    corrupted[random] = random_ids[random]
+    return Corrupted(corrupted, torch.where(selected, input_ids_BT, IGNORED))
+
+
+def _ordinary_ids(tokenizer: Any) -> Tensor:
+    ordinary = torch.ones(len(tokenizer), dtype=torch.bool)
+    ordinary[[index for index in tokenizer.all_special_ids if index < len(tokenizer)]] = False
+    return torch.nonzero(ordinary)[:, 0]
