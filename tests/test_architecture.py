@@ -18,7 +18,10 @@ TREES = {name: ast.parse(file.read_text()) for name, file in MODULES.items()}
 NOUNS = {  # know nothing of ours but errors
     *("errors", "rng", "metrics", "precision", "encoders.families", "scoring.words", "masking.probabilities"),
 }
-INPUTS = {*(f"data.{name}" for name in ("table", "rows", "sources", "splits", "textdata")), "encoders.load"}
+INPUTS = {
+    *(f"data.{name}" for name in ("table", "rows", "sources", "splits", "textdata", "characters")),
+    "encoders.load",
+}
 PARTS = {
     *("methods", "masking.collator", "scoring.copies", "scoring.forward", "scoring.scoring"),
     *(f"training.{name}" for name in ("batches", "optim", "model", "task_weights", "early_stopping", "mlm")),

@@ -14,7 +14,7 @@ from typing import ClassVar, get_args
 from l3masking.data.rows import FORMATS, Rows, decode, read_rows
 from l3masking.data.sources import HubPart, cache_folder, read_file, read_hub, read_url
 from l3masking.data.splits import Overlap, Parts, cut_rows
-from l3masking.data.textdata import SPLITS, Split, TextData, assemble, classes
+from l3masking.data.textdata import SPLITS, Split, TextData, assemble, classes, refuse_blank
 from l3masking.errors import InputError
 from l3masking.rng import stream
 
@@ -137,7 +137,9 @@ class _Reader:
         spec, source = self.spec, getattr(self.spec, part)
         if spec.hub is None:
             content, place = self._content(part)
-            return read_rows(content, place, Path(source).suffix.lower(), spec.text, spec.label)
+            rows = read_rows(content, place, Path(source).suffix.lower(), spec.text, spec.label)
+            refuse_blank(rows.texts, place)
+            return rows
         hub_part = HubPart(spec.hub, spec.revision, spec.subset, source)
         rows, commit = read_hub(hub_part, spec.text, spec.label, self.cache, self.offline)
         note = f"Hub dataset {spec.hub} is not pinned; it was read with revision: {commit}"
@@ -151,6 +153,7 @@ class _Reader:
         units = [line.rstrip("\r") for line in decode(content, place).split("\n") if line.strip()]
         if not units:
             raise InputError(f"{place} holds no line of text: `mlm` needs one unit per line, or say mlm: instance")
+        refuse_blank(units, place)
         return units
 
     def _content(self, part: str) -> tuple[bytes, str]:

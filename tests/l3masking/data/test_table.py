@@ -103,7 +103,11 @@ def test_mlm_file_has_one_unit_per_line(tmp_path: Path) -> None:
     data = load_data(with_units, name="mine", folder=tmp_path)
     assert data.mlm_texts == ("first unit", " second \u2028 unit", "third")
     assert data.content_hash != before
-    for content, words in ((b"\n \n", "no line of text"), (b"a\n\xff\n", "line 2: byte 0xff is not UTF-8")):
+    for content, words in (
+        (b"\n \n", "no line of text"),
+        ("\u200b\n\u200b\n".encode(), "each of the 2 texts is blank"),
+        (b"a\n\xff\n", "line 2: byte 0xff is not UTF-8"),
+    ):
         (tmp_path / "units.txt").write_bytes(content)
         with pytest.raises(InputError, match=rf"units\.txt.*{words}"):
             load_data(with_units, name="mine", folder=tmp_path)
@@ -190,6 +194,19 @@ def test_overlap_is_counted_noted_and_dropped_on_request(tmp_path: Path) -> None
     assert units.overlap["dropped_mlm"] == 2
 
 
+def test_no_unit_is_left_after_overlap(tmp_path: Path) -> None:
+    splits = {part: getattr(three(tmp_path), part) for part in THREE}
+    (tmp_path / "units.txt").write_text("five\nSEVEN\n")
+    with pytest.raises(InputError, match=r"dataset mine: mlm has no text left \(overlap: drop_from_train\)"):
+        load_data(DataSpec(**splits, mlm="units.txt", overlap="drop_from_train"), name="mine", folder=tmp_path)
+
+
+def test_blank_texts_among_others_are_kept_and_counted(tmp_path: Path) -> None:
+    data = load_data(three(tmp_path, train=[("\u200b", "a"), (" ", "b"), ("two", "b")]), name="m", folder=tmp_path)
+    assert data.train.texts == ("\u200b", " ", "two")
+    assert data.notes == ("train: 2 empty texts, kept",)
+
+
 # (what, splits that differ from THREE, further settings, words of the message)
 REFUSED: list[tuple[str, dict[str, Pairs], dict[str, object], list[str]]] = [
     ("single class", {"train": [("a", "x"), ("b", "x")]}, {}, ["dataset mine", "'x'", "two classes"]),
@@ -210,6 +227,19 @@ REFUSED: list[tuple[str, dict[str, Pairs], dict[str, object], list[str]]] = [
         {"train": [("p", "a"), ("q", "b"), ("r", "b")]},
         {"validation": None, "test": None},
         ["no validation file", "1 rows cannot be cut from 2", "0 at most"],
+    ),
+    (
+        "every text blank",
+        {"train": [("", "a"), (" \n", "b"), ("\u200b\ufeff\u2800", "b")]},
+        {},
+        ["train.jsonl", "each of the 3 texts is blank", "scored or masked", "`text`"],
+    ),
+    ("the one text blank", {"test": [("\u00ad", "a")]}, {}, ["test.jsonl", "the only text is blank"]),
+    (
+        "all that is left is blank",
+        {"train": [("p", "a"), ("", "a"), (" ", "b"), ("q", "b")], "validation": [("p", "a"), ("q", "b")]},
+        {"overlap": "drop_from_train"},
+        ["dataset mine: train", "each of the 2 texts is blank"],
     ),
     ("absent file", {}, {"validation": "elsewhere.csv"}, ["elsewhere.csv", "No such file", "space file's folder"]),
 ]
