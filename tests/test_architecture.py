@@ -18,10 +18,8 @@ TREES = {name: ast.parse(file.read_text()) for name, file in MODULES.items()}
 NOUNS = {  # know nothing of ours but errors
     *("errors", "rng", "metrics", "precision", "encoders.families", "scoring.words", "masking.probabilities"),
 }
-INPUTS = {
-    *(f"data.{name}" for name in ("table", "rows", "sources", "splits", "textdata", "characters")),
-    "encoders.load",
-}
+DATA = ("table", "spec", "rows", "sources", "splits", "textdata", "characters", "labels")
+INPUTS = {*(f"data.{name}" for name in DATA), "encoders.load"}
 PARTS = {
     *("methods", "masking.collator", "scoring.copies", "scoring.forward", "scoring.scoring"),
     *(f"training.{name}" for name in ("batches", "optim", "model", "task_weights", "early_stopping", "mlm")),

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from l3masking.data.characters import is_blank
 from l3masking.errors import InputError
 
 FORMATS = (".jsonl", ".json", ".csv", ".parquet")
@@ -84,7 +85,7 @@ def _checked_text(value: object, column: str, where: str) -> str:
 
 
 def _checked_label(value: object, column: str, where: str) -> str:
-    if value is None or (isinstance(value, str) and not value.strip()):
+    if value is None or (isinstance(value, str) and is_blank(value)):
         raise InputError(
             f"{where}: `{column}` is {'null' if value is None else 'empty'}; give the row a label or drop it"
         )

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from l3masking.data.characters import is_blank
+from l3masking.data.labels import alike_notes, twin
 from l3masking.data.splits import Overlap, Parts, count_overlap, drop_overlap, same_text
 from l3masking.errors import InputError
 
@@ -74,6 +75,8 @@ def assemble(
     if not units:
         raise InputError(f"dataset {name}: mlm has no text left (overlap: {rule})")
     refuse_blank(units, f"dataset {name}: mlm")
+    said = [*notes, *alike_notes(kept.train.labels, "train")]
+    said += [*_overlap_notes(counts, rule), *_content_notes(splits, labels, expected or {})]
     return TextData(
         name=name,
         labels=labels,
@@ -83,7 +86,7 @@ def assemble(
         mlm_texts=units,
         content_hash=_content_hash(labels, splits, units),
         overlap=counts,
-        notes=(*notes, *_overlap_notes(counts, rule), *_content_notes(splits, labels, expected or {})),
+        notes=tuple(said),
     )
 
 
@@ -110,8 +113,10 @@ def _check_known(name: str, part: str, labels: Sequence[str], known: Sequence[st
     if unknown:
         shown = ", ".join(f"{label!r} ({count} rows)" for label, count in list(unknown.items())[:10])
         cause = " after overlap: drop_from_train" if rule == "drop_from_train" else ""
+        hints = list(filter(None, (twin(label, known) for label in unknown)))[:3]
         raise InputError(
-            f"dataset {name}: {part} has labels that train lacks{cause}: {shown}; train has {', '.join(known[:30])}"
+            f"dataset {name}: {part} has labels that train lacks{cause}: "
+            + "; ".join([shown, f"train has {', '.join(known[:30])}", *hints])
         )
 
 

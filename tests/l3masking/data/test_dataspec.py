@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from l3masking.data.table import DATASETS, DataSpec, load_data
+from l3masking.data.spec import DataSpec
+from l3masking.data.table import DATASETS, load_data
 from l3masking.data.textdata import SPLITS
 from l3masking.errors import EnvironmentFault, InputError
 
@@ -55,7 +56,7 @@ def test_spec_is_a_pydantic_model_that_knows_its_keys() -> None:
 
 
 def test_every_field_says_what_it_is() -> None:
-    lines = (ROOT / "l3masking" / "data" / "table.py").read_text(encoding="utf-8").splitlines()
+    lines = (ROOT / "l3masking" / "data" / "spec.py").read_text(encoding="utf-8").splitlines()
     undocumented = [
         field.name
         for field in fields(DataSpec)

@@ -62,6 +62,7 @@ BAD = [
     ("null label", ".jsonl", GOOD + b'{"text": "b", "label": null}\n', ["line 2", "`label` is null"]),
     ("null label in parquet", ".parquet", parquet(text=["a", "b"], label=[1, None]), ["row 2", "`label` is null"]),
     ("empty label", ".csv", b"text,label\na,x\nb, \n", ["line 3", "`label` is empty"]),
+    ("invisible label", ".jsonl", '{"text": "b", "label": "\u200b "}\n'.encode(), ["line 1", "`label` is empty"]),
     ("mixed labels", ".jsonl", GOOD + b'{"text": "b", "label": 0}\n', ["mixes", "line 1 ('x')", "line 2 (0)"]),
     ("boolean label", ".jsonl", b'{"text": "b", "label": true}\n', ["line 1", "True", "bool"]),
     ("boolean in parquet", ".parquet", parquet(text=["a"], label=[False]), ["row 1", "False", "bool"]),
