@@ -28,9 +28,9 @@ PAIRS = [
     ("New York", "New\u00a0York", "'New York' (1 rows) and 'New\\xa0York' (1 rows)", "white space inside", WRITE),
     ("1", "1.0", "'1' (1 rows) and '1.0' (1 rows)", "how a whole number is written", WRITE),
     (
-        "\u1fd3",
         "\u0390",
-        "'\\u1fd3' (1 rows) and '\\u0390' (1 rows)",
+        "\u1fd3",
+        "'\\u0390' (1 rows) and '\\u1fd3' (1 rows)",
         "Unicode normal form and upper and lower case",
         ONE,
     ),
