@@ -18,7 +18,7 @@ TREES = {name: ast.parse(file.read_text()) for name, file in MODULES.items()}
 NOUNS = {  # know nothing of ours but errors
     *("errors", "rng", "metrics", "precision", "encoders.families", "scoring.words", "masking.probabilities"),
 }
-DATA = ("table", "spec", "rows", "sources", "splits", "textdata", "characters", "labels")
+DATA = ("table", "spec", "rows", "sources", "splits", "textdata", "characters", "labels", "files", "content")
 INPUTS = {*(f"data.{name}" for name in DATA), "encoders.load"}
 PARTS = {
     *("methods", "masking.collator", "scoring.copies", "scoring.forward", "scoring.scoring"),

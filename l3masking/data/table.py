@@ -5,10 +5,15 @@ Texts are kept as they are; white space is the encoder side's affair (scoring.wh
 
 from __future__ import annotations
 
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from l3masking.data.content import decode, unpack
+from l3masking.data.files import format_of, matching
 from l3masking.data.labels import stripped
-from l3masking.data.rows import Rows, decode, read_rows
+from l3masking.data.rows import Rows, read_rows
 from l3masking.data.sources import HubPart, cache_folder, read_file, read_hub, read_url
 from l3masking.data.spec import DataSpec
 from l3masking.data.splits import Parts, cut_rows
@@ -37,7 +42,7 @@ def load_data(
         if part in read and len(read[part].texts) != wanted:
             found = len(read[part].texts)
             raise InputError(
-                f"dataset {name}: {part} has {found} rows, not the {wanted} of `rows`: mend one of the two"
+                f"dataset {name}: {part} has {found} rows, not the {wanted} of `rows`: correct one of the two"
             )
     classes(name, read["train"].labels)
     notes = reader.notes + strip_notes + _cut_missing(spec, name, read)
@@ -54,34 +59,73 @@ class _Reader:
         self.notes: list[str] = []
 
     def rows(self, part: str) -> Rows:
-        spec, source = self.spec, getattr(self.spec, part)
-        if spec.hub is None:
-            content, place = self._content(part)
-            rows = read_rows(content, place, Path(source).suffix.lower(), spec.text, spec.label)
-            refuse_blank(rows.texts, place)
-            return rows
-        hub_part = HubPart(spec.hub, spec.revision, spec.subset, source)
+        """The rows of a split, of one file or several, or of the Hub."""
+        spec = self.spec
+        if spec.hub is not None:
+            return self._hub_rows(spec.hub, spec.sources(part)[0])
+        rows, places = Rows([], []), []
+        for content, place in self._contents(part):
+            more = read_rows(content, place, format_of(place), spec.text, spec.label)
+            rows.texts.extend(more.texts)
+            rows.labels.extend(more.labels)
+            places.append(place)
+        refuse_blank(rows.texts, _listed(places))
+        return rows
+
+    def units(self) -> list[str]:
+        """Non-blank lines of the files that `mlm` names; the published code reads its text files the same way."""
+        units: list[str] = []
+        places = []
+        for content, place in self._contents("mlm"):
+            lines = [line.rstrip("\r") for line in decode(content, place).split("\n") if line.strip()]
+            if not lines:
+                raise InputError(f"{place} holds no line of text: `mlm` needs one unit per line, or say mlm: instance")
+            units += lines
+            places.append(place)
+        refuse_blank(units, _listed(places))
+        return units
+
+    def _hub_rows(self, hub: str, split: str) -> Rows:
+        spec = self.spec
+        hub_part = HubPart(hub, spec.revision, spec.subset, split)
         rows, commit = read_hub(hub_part, spec.text, spec.label, self.cache, self.offline)
-        note = f"Hub dataset {spec.hub} is not pinned; it was read with revision: {commit}"
+        refuse_blank(rows.texts, f"Hub dataset {hub}, split {split}")
+        note = f"Hub dataset {hub} is not pinned; it was read with revision: {commit}"
         if commit != spec.revision and note not in self.notes:
             self.notes.append(note)
         return rows
 
-    def units(self) -> list[str]:
-        """Non-blank lines of the file that `mlm` names; the published code reads its text files the same way."""
-        content, place = self._content("mlm")
-        units = [line.rstrip("\r") for line in decode(content, place).split("\n") if line.strip()]
-        if not units:
-            raise InputError(f"{place} holds no line of text: `mlm` needs one unit per line, or say mlm: instance")
-        refuse_blank(units, place)
-        return units
+    def _contents(self, part: str) -> Iterator[tuple[bytes, str]]:
+        """(content, place) of each file that a part of the spec names, unpacked."""
+        for place, blob in self._places(part):
+            if place.startswith("https://"):
+                assert blob is not None, "the spec refuses an address without a blob id"
+                content = read_url(place, blob, self.cache, self.offline)
+            else:
+                content = read_file(Path(place), blob)
+            yield unpack(content, place, place), place
 
-    def _content(self, part: str) -> tuple[bytes, str]:
-        source, blob = getattr(self.spec, part), self.spec.blobs.get(part)
-        if source.startswith("https://"):
-            return read_url(source, self.spec.blobs[part], self.cache, self.offline), source
-        path = self.folder / Path(source).expanduser()
-        return read_file(path, blob), str(path)
+    def _places(self, part: str) -> list[tuple[str, str | None]]:
+        """Addresses and file names with their blob ids, patterns written out."""
+        places: list[tuple[str, str | None]] = []
+        for source, blob in zip(self.spec.sources(part), self.spec.pins(part), strict=True):
+            if source.startswith("https://"):
+                places.append((source, blob))
+                continue
+            found = matching(source, self.folder)
+            if found is not None and blob is not None:
+                raise InputError(f"blobs.{part} pins one file, and {source} is a pattern: list its files and their ids")
+            paths = [self.folder / Path(source).expanduser()] if found is None else found
+            places += [(str(path), blob) for path in paths]
+        counts = Counter(place if "://" in place else os.path.abspath(place) for place, _ in places)
+        twice = [place for place, count in counts.items() if count > 1]
+        if twice:
+            raise InputError(f"{part} names {twice[0]} more than once: its rows would count as often; name it once")
+        return places
+
+
+def _listed(places: Sequence[str]) -> str:
+    return ", ".join(places[:3]) + (f" and {len(places) - 3} more files" if len(places) > 3 else "")
 
 
 def _strip_labels(read: dict[str, Rows]) -> list[str]:

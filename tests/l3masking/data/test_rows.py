@@ -1,4 +1,4 @@
-"""Files in three formats: the table of bad ones, and the texts that other readers spoil."""
+"""Files in five formats: the table of bad ones, and the texts that other readers spoil."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import pytest
 from l3masking.data.rows import Rows, read_rows
 from l3masking.errors import InputError
 
+BOOLEAN = b'{"text": "a", "label": true}\n'
+SWALLOWED = b'text\tlabel\n"a\tx\nb\ty\nc"\tx\n'  # as a reader of quotes sees it, one row of three
 GOOD = b'{"text": "a", "label": "x"}\n'
 
 
@@ -64,11 +66,19 @@ BAD = [
     ("empty label", ".csv", b"text,label\na,x\nb, \n", ["line 3", "`label` is empty"]),
     ("invisible label", ".jsonl", '{"text": "b", "label": "\u200b "}\n'.encode(), ["line 1", "`label` is empty"]),
     ("mixed labels", ".jsonl", GOOD + b'{"text": "b", "label": 0}\n', ["mixes", "line 1 ('x')", "line 2 (0)"]),
-    ("boolean label", ".jsonl", b'{"text": "b", "label": true}\n', ["line 1", "True", "bool"]),
-    ("boolean in parquet", ".parquet", parquet(text=["a"], label=[False]), ["row 1", "False", "bool"]),
-    ("float label", ".jsonl", b'{"text": "b", "label": 1.0}\n', ["line 1", "1.0", "whole numbers"]),
+    ("boolean and number", ".jsonl", BOOLEAN + b'{"text": "b", "label": 1}', ["mixes booleans and numbers", "(True)"]),
+    ("boolean and string", ".jsonl", BOOLEAN + b'{"text": "b", "label": "true"}', ["mixes booleans and strings"]),
+    ("half a label", ".jsonl", b'{"text": "b", "label": 1.5}\n', ["line 1", "1.5, a float", "whole numbers"]),
+    ("label that is no number", ".jsonl", b'{"text": "b", "label": NaN}\n', ["line 1", "nan", "whole numbers"]),
+    ("endless label", ".json", b'[{"text": "b", "label": 1e999}]', ["row 1", "inf", "whole numbers"]),
+    ("NaN in parquet", ".parquet", parquet(text=["a", "b"], label=[1.0, float("nan")]), ["row 2", "nan"]),
+    ("float too large", ".jsonl", b'{"text": "b", "label": 9007199254740992.0}', ["line 1", "whole numbers"]),
     ("list label", ".jsonl", b'{"text": "b", "label": ["x"]}\n', ["line 1", "['x']", "list"]),
     ("too many fields", ".csv", b"text,label\na,b,x\n", ["line 2", "3 fields", "has 2", "double quotes"]),
+    ("comma-separated TSV", ".tsv", b"text,label\na,x\n", ["no column `text`", "'text,label'"]),
+    ("too many fields in TSV", ".tsv", b"text\tlabel\na\tb\tx\n", ["line 2", "3 fields", "texts with tabs"]),
+    ("quote that swallows lines", ".tsv", SWALLOWED, ["line 4", "tabs and line breaks", "not closed"]),
+    ("open quote in TSV", ".tsv", b'text\tlabel\na\tx\n"b\tx\n', ["line 3", "not TSV", "double quotes"]),
     ("too few fields", ".csv", b"text,label\na,x\nb\n", ["line 3", "1 fields", "has 2"]),
     ("open quote", ".csv", b'text,label\na,x\n"b,x\n', ["line 3", "not CSV", "double quotes"]),
     ("not parquet", ".parquet", b"PAR1 and then something else", ["not a readable Parquet file"]),
@@ -93,7 +103,7 @@ TEXTS = ["NA", "null", "None", "", "nan", "a, b", 'she said "x"', "two\nlines", 
 
 
 @pytest.mark.parametrize("labels", [[str(n % 3) for n in range(len(TEXTS))], [n % 3 for n in range(len(TEXTS))]])
-def test_four_formats_give_the_same_rows(labels: list[str] | list[int]) -> None:
+def test_five_formats_give_the_same_rows(labels: list[str] | list[int]) -> None:
     records = [{"text": text, "label": label} for text, label in zip(TEXTS, labels, strict=True)]
     table = io.StringIO(newline="")
     writer = csv.DictWriter(table, ["label", "text"])
@@ -103,9 +113,42 @@ def test_four_formats_give_the_same_rows(labels: list[str] | list[int]) -> None:
     assert read("\n".join(json.dumps(row, ensure_ascii=False) for row in records).encode()) == wanted
     assert read(json.dumps(records, indent=1).encode(), ".json") == wanted
     assert read(table.getvalue().encode(), ".csv") == wanted
+    tabbed = io.StringIO(newline="")
+    csv.writer(tabbed, csv.excel_tab).writerows([["label", "text"], *([row["label"], row["text"]] for row in records)])
+    assert read(tabbed.getvalue().encode(), ".tsv") == wanted
     assert read(parquet(text=TEXTS, label=labels), ".parquet") == wanted
     dictionary = pa.array(TEXTS).dictionary_encode()
     assert read(parquet(text=dictionary, label=labels, more=labels), ".parquet") == wanted
+
+
+LABELS = [  # values of a column, the labels made of them
+    ([True, False], ["true", "false"]),
+    ([1.0, 0.0, -0.0, -2.0], ["1", "0", "0", "-2"]),
+    ([9007199254740991.0], ["9007199254740991"]),
+    ([3, 2], ["3", "2"]),
+    (["1.0", "True", " a "], ["1.0", "True", " a "]),  # text is the label as it is
+]
+
+
+@pytest.mark.parametrize(("values", "labels"), LABELS)
+def test_what_becomes_of_labels(values: list[object], labels: list[str]) -> None:
+    texts = [f"text {n}" for n in range(len(values))]
+    rows = [{"text": text, "label": value} for text, value in zip(texts, values, strict=True)]
+    assert read("\n".join(map(json.dumps, rows)).encode()) == Rows(texts, labels)
+    assert read(json.dumps(rows).encode(), ".json") == Rows(texts, labels)
+    assert read(parquet(text=texts, label=values), ".parquet") == Rows(texts, labels)
+    if isinstance(values[0], str):
+        lines = [f"{text},{label}" for text, label in zip(texts, labels, strict=True)]
+        assert read("\n".join(["text,label", *lines]).encode(), ".csv").labels == labels
+
+
+def test_one_and_one_point_zero_are_one_class_in_one_file() -> None:
+    lines = b'{"text": "a", "label": 1}\n{"text": "b", "label": 1.0}\n{"text": "c", "label": 1e0}'
+    assert read(lines).labels == ["1", "1", "1"]
+
+
+def test_tsv_keeps_quotes_inside_a_text_and_commas() -> None:
+    assert read(b'text\tlabel\nhe said "a", b\tx\n', ".tsv") == Rows(['he said "a", b'], ["x"])
 
 
 def test_byte_order_mark_and_blank_lines_do_not_count() -> None:
