@@ -13,6 +13,7 @@ import csv
 import io
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -102,7 +103,7 @@ def _kind(label: object) -> str:
 
 def _check_characters(value: str, column: str, where: str) -> None:
     if "\0" in value:
-        raise InputError(f"{where}: `{column}` holds a NUL character; the file is damaged or not UTF-8, write it anew")
+        raise InputError(f"{where}: `{column}` holds a NUL character; the file is damaged or not UTF-8, write it again")
     if not value.isascii():
         try:
             value.encode()
@@ -111,23 +112,61 @@ def _check_characters(value: str, column: str, where: str) -> None:
 
 
 def _json_lines(decoded: str, place: str, text: str, label: str) -> Iterator[Record]:
+    parse = _Json()
     # split("\n"), because splitlines() also cuts at U+2028 and U+0085, which JSON strings may hold as they are
     for number, line in enumerate(decoded.split("\n"), start=1):
         if line.strip():
             where = f"{place} line {number}"
-            yield number, *_pick(_parse(line, where, "each line must be one whole JSON object"), where, text, label)
+            row = parse.value(line, where, "each line must be one whole JSON object")
+            parse.refuse_twice(row, where)
+            yield number, *_pick(row, where, text, label)
 
 
 def _json_array(decoded: str, place: str, text: str, label: str) -> Iterator[Record]:
-    for number, row in enumerate(_parse(decoded, place, "it must be one JSON array of objects"), start=1):
-        yield number, *_pick(row, f"{place} row {number}", text, label)
+    parse = _Json()
+    for number, row in enumerate(parse.value(decoded, place, "it must be one JSON array of objects"), start=1):
+        where = f"{place} row {number}"
+        parse.refuse_twice(row, where)
+        yield number, *_pick(row, where, text, label)
 
 
-def _parse(source: str, where: str, rule: str) -> Any:
-    try:
-        return json.loads(source)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{where}: not JSON ({error}); {rule}") from None
+class _Twice(dict[str, Any]):
+    """A JSON object in which a key is twice."""
+
+    key: str
+
+
+class _Json:
+    """A JSON parser that sees keys that are twice in one object; `json` alone keeps the last value silently."""
+
+    def __init__(self) -> None:
+        self.any_twice = False
+        self.decoder = json.JSONDecoder(object_pairs_hook=self._object)
+
+    def value(self, source: str, where: str, rule: str) -> Any:
+        """The value of one JSON document. InputError with `rule` for what is none."""
+        try:
+            return self.decoder.decode(source)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{where}: not JSON ({error}); {rule}") from None
+
+    def refuse_twice(self, row: object, where: str) -> None:
+        """Raise InputError for a key that is twice in `row`, or in an object inside it."""
+        values = [row] if self.any_twice else []
+        while values:
+            value = values.pop()
+            if isinstance(value, _Twice):
+                raise InputError(f"{where}: the key {_short(value.key)} is twice in one object; keep one of them")
+            values += value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        if len(made) == len(pairs):
+            return made
+        self.any_twice = True
+        twice = _Twice(made)
+        twice.key = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        return twice
 
 
 def _pick(row: object, where: str, text: str, label: str) -> tuple[object, object]:
@@ -179,7 +218,7 @@ def _parquet(content: bytes, place: str, text: str, label: str) -> Iterator[Reco
         columns = table.column(text).to_pylist(), table.column(label).to_pylist()
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"{place}: not a readable Parquet file ({reason}); write it anew") from None
+        raise InputError(f"{place}: not a readable Parquet file ({reason}); write it again") from None
     for number, (text_value, label_value) in enumerate(zip(*columns, strict=True), start=1):
         yield number, text_value, label_value
 

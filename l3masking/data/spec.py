@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, get_args
 
+from l3masking.data.content import PLAIN
 from l3masking.data.files import FORMATS, PACKED, format_of
 from l3masking.data.splits import Overlap
 from l3masking.data.textdata import SPLITS
@@ -109,6 +110,8 @@ class DataSpec:
             if part != "mlm" and format_of(source) not in FORMATS:
                 known = f"{', '.join(FORMATS)}, with or without {PACKED}"
                 raise InputError(f"{part} is {source!r}: files end in {known} (a split name needs `hub`)")
+            if part == "mlm" and format_of(source) in FORMATS:
+                raise InputError(f"mlm is {source!r}, a table by its name: plain text is read there; {PLAIN}")
             if part == "mlm" and source == "instance" and len(sources) > 1:
                 raise InputError(f"mlm is {list(sources)!r}: `instance` stands alone, or files are named")
 

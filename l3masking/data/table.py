@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from l3masking.data.content import decode, unpack
+from l3masking.data.content import text_lines, unpack
 from l3masking.data.files import format_of, matching
 from l3masking.data.labels import stripped
 from l3masking.data.rows import Rows, read_rows
@@ -77,10 +77,7 @@ class _Reader:
         units: list[str] = []
         places = []
         for content, place in self._contents("mlm"):
-            lines = [line.rstrip("\r") for line in decode(content, place).split("\n") if line.strip()]
-            if not lines:
-                raise InputError(f"{place} holds no line of text: `mlm` needs one unit per line, or say mlm: instance")
-            units += lines
+            units += text_lines(content, place, self.spec.text)
             places.append(place)
         refuse_blank(units, _listed(places))
         return units

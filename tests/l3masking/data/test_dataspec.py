@@ -27,6 +27,11 @@ SPECS: list[tuple[dict[str, object], str]] = [
     ({"train": ["a.csv", 3]}, r"train is \['a.csv', 3\]: a list names one file or more"),
     ({"train": ["a", "b"], "hub": "o/n"}, r"train is \['a', 'b'\]: with `hub` it is the name of one split"),
     ({"train": "a.csv", "mlm": ["instance", "a.txt"]}, r"mlm is \['instance', 'a.txt'\]: `instance` stands alone"),
+    (
+        {"train": "a.csv", "mlm": "a.csv"},
+        r"mlm is 'a.csv', a table by its name: .* into a \.txt file, or say mlm: instance",
+    ),
+    ({"train": "a.csv", "mlm": ["a.txt", "b.jsonl.gz"]}, r"mlm is 'b.jsonl.gz', a table by its name"),
     ({"train": ["a.csv", "https://example.org/a.csv"]}, r"git blob id under blobs\.train"),
     ({"train": ["a.csv", "b.csv"], "blobs": {"train": "0" * 40}}, "for a list a list as long as it"),
     ({"train": ["a.csv", "b.csv"], "blobs": {"train": ["0" * 40]}}, "for a list a list as long as it"),

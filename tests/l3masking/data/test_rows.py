@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 
@@ -52,7 +53,27 @@ BAD = [
     ("invalid UTF-8 in CSV", ".csv", b"text,label\na,x\ncaf\xe9,x\n", ["line 3", "0xe9", "UTF-8"]),
     ("UTF-16", ".csv", "text,label\na,x\n".encode("utf-16"), ["line 1", "0xff", "UTF-8"]),
     ("NUL", ".jsonl", b'{"text": "a\\u0000b", "label": "x"}', ["line 1", "`text`", "NUL"]),
-    ("zero-filled tail", ".csv", b"text,label\na,x\nb,x\0\0\0", ["line 3", "`label`", "NUL"]),
+    ("zero-filled tail", ".csv", b"text,label\na,x\nb,x\0\0\0", ["line 3", "a NUL byte"]),
+    ("NUL in another column", ".tsv", b"text\tlabel\tid\na\tx\t\0\n", ["line 2", "a NUL byte"]),
+    ("UTF-16 JSON lines", ".jsonl", GOOD.decode().encode("utf-16"), ["line 1", "0xff", "it starts UTF-16"]),
+    ("UTF-32", ".tsv", "text\tlabel\na\tx\n".encode("utf-32"), ["line 1", "0xff", "it starts UTF-16"]),
+    ("UTF-16 without a mark", ".jsonl", GOOD.decode().encode("utf-16-le"), ["NUL byte after every letter", "UTF-8"]),
+    ("big-endian", ".csv", "text,label\né,x\n".encode("utf-16-be"), ["NUL byte after every letter", "UTF-8"]),
+    ("UTF-16 array", ".json", f"[{GOOD.decode()}]".encode("utf-16-le"), ["NUL byte after every letter"]),
+    ("gzip without its suffix", ".csv", gzip.compress(b"text,label\na,x\n"), ["compressed with gzip", "end in .gz"]),
+    ("two files joined", ".csv", b"text,label\na,x\n\xef\xbb\xbfb,x\n", ["line 3 starts with a byte-order mark"]),
+    ("two marks", ".csv", b"\xef\xbb\xbf" * 2 + b"text,label\na,x\n", ["line 1 starts with a byte-order mark"]),
+    ("mark in JSON lines", ".jsonl", GOOD + b"\xef\xbb\xbf" + GOOD, ["line 2 starts with a byte-order mark"]),
+    ("key twice", ".jsonl", GOOD + b'{"text": "b", "label": "x", "label": "y"}', ["line 2", "'label' is twice"]),
+    ("key twice, the same value", ".jsonl", b'{"text": "b", "text": "b", "label": "x"}', ["line 1", "'text' is twice"]),
+    ("other key twice", ".jsonl", b'{"id": 1, "id": 2, "text": "b", "label": "x"}', ["line 1", "'id' is twice"]),
+    ("key twice inside", ".jsonl", GOOD + b'{"text": "b", "label": "x", "m": [{"k": 1, "k": 2}]}', ["line 2", "'k'"]),
+    (
+        "key twice in an array",
+        ".json",
+        b"[" + GOOD + b', {"text": "b", "label": "x", "text": "c"}]',
+        ["row 2", "'text'"],
+    ),
     ("half a surrogate", ".jsonl", b'{"text": "a\\ud83d", "label": "x"}', ["line 1", "surrogate"]),
     ("key absent", ".jsonl", GOOD + b'{"text": "b", "lable": "x"}\n', ["line 2", "`label`", "'text', 'lable'"]),
     ("column absent", ".csv", b"sentence,label\na,x\n", ["no column `text`", "'sentence', 'label'", "`text:`"]),
