@@ -19,7 +19,8 @@ NOUNS = {  # know nothing of ours but errors
     *("errors", "rng", "metrics", "precision", "lazy", "encoders.families", "encoders.table", "masking.probabilities"),
 }
 INPUTS = {
-    *(f"data.{name}" for name in ("table", "rows", "sources", "splits", "textdata")),
+    *(f"data.{name}" for name in ("table", "spec", "rows", "sources", "splits", "textdata")),
+    *(f"data.{name}" for name in ("characters", "labels", "files", "content")),
     *("encoders.checks", "encoders.hub", "encoders.load"),
     *("scoring.settings", "scoring.words", "scoring.copies", "scoring.forward", "scoring.probe"),
     *("masking.settings", "training.settings"),

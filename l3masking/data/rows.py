@@ -1,7 +1,10 @@
-"""Labelled texts out of a file's bytes: JSON lines, JSON, CSV, Parquet. Whatever is wrong is refused with its line.
+"""Labelled texts out of a file's bytes: JSON lines, JSON, CSV, TSV, Parquet. What is wrong is refused with its line.
 
 pandas and `datasets` turn the CSV texts `NA`, `null`, `None` into missing values and pass null texts and mixed label
-types on; the small readers here do neither (tests/test_rows.py holds the table).
+types on; the small readers here do neither.
+
+Labels become strings by one rule. A string is the label as it is, so every label of a CSV or TSV is. A boolean is
+"true" or "false". A number must be whole, and 1 and 1.0 are the same label, "1". One file keeps to one of the three.
 """
 
 from __future__ import annotations
@@ -10,15 +13,18 @@ import csv
 import io
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from l3masking.data.characters import is_blank
+from l3masking.data.content import decode
 from l3masking.errors import InputError
 
-FORMATS = (".jsonl", ".json", ".csv", ".parquet")
+LARGEST_WHOLE = 2**53  # beyond it a float no longer tells neighbouring whole numbers apart
 
 Record = tuple[int, object, object]  # line or row number from 1, text, label, both as the file has them
 
@@ -33,42 +39,32 @@ class Rows(NamedTuple):
 def read_rows(content: bytes, place: str, suffix: str, text: str, label: str) -> Rows:
     """Rows of one file of a known suffix; `text` and `label` name the columns, `place` the file in messages.
 
-    Raises InputError naming file, line and value for everything that is not a string with a string or whole number.
+    Raises InputError naming file, line and value for everything that is not a string with a label.
     """
     if not content.strip():
         raise InputError(f"{place} is empty: it needs one row or more with `{text}` and `{label}`")
     if suffix == ".parquet":
         return collect(_parquet(content, place, text, label), place, "row", text, label)
     decoded = decode(content, place)
-    if suffix == ".csv":
-        return collect(_csv(decoded, place, text, label), place, "line", text, label)
+    if suffix in (".csv", ".tsv"):
+        return collect(_csv(decoded, place, suffix, text, label), place, "line", text, label)
     if suffix == ".json" and decoded.lstrip().startswith("["):
         return collect(_json_array(decoded, place, text, label), place, "row", text, label)
     return collect(_json_lines(decoded, place, text, label), place, "line", text, label)
 
 
-def decode(content: bytes, place: str) -> str:
-    """UTF-8 text, a byte-order mark dropped; InputError with the line of the first byte that is not UTF-8."""
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        byte = content[error.start]
-        raise InputError(f"{place} line {line}: byte 0x{byte:02x} is not UTF-8; save the file as UTF-8") from None
-
-
 def collect(records: Iterable[Record], place: str, unit: str, text: str, label: str) -> Rows:
     """Check each record and gather them; `unit` is what the numbers count ("line" or "row")."""
     rows = Rows([], [])
-    first: dict[type, str] = {}  # kind of label -> where it was first seen
+    first: dict[str, str] = {}  # kind of label -> where it was first seen
     for number, text_value, label_value in records:
         where = f"{place} {unit} {number}"
         rows.texts.append(_checked_text(text_value, text, where))
         rows.labels.append(_checked_label(label_value, label, where))
-        first.setdefault(type(label_value), f"{unit} {number} ({_short(label_value)})")
+        first.setdefault(_kind(label_value), f"{unit} {number} ({_short(label_value)})")
         if len(first) > 1:
             seen = " and ".join(first.values())
-            raise InputError(f"{place}: `{label}` mixes strings and numbers, {seen}; write all labels the same way")
+            raise InputError(f"{place}: `{label}` mixes {' and '.join(first)}, {seen}; write all labels the same way")
     if not rows.texts:
         raise InputError(f"{place} holds no rows: it needs one or more with `{text}` and `{label}`")
     return rows
@@ -84,21 +80,30 @@ def _checked_text(value: object, column: str, where: str) -> str:
 
 
 def _checked_label(value: object, column: str, where: str) -> str:
-    if value is None or (isinstance(value, str) and not value.strip()):
+    if value is None or (isinstance(value, str) and is_blank(value)):
         raise InputError(
             f"{where}: `{column}` is {'null' if value is None else 'empty'}; give the row a label or drop it"
         )
-    # bool is an int to Python; True beside 1 would silently be one class or two, depending on the file format
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        kind = type(value).__name__
-        raise InputError(f"{where}: `{column}` is {_short(value)}, a {kind}; labels are strings or whole numbers")
-    _check_characters(str(value), column, where)
-    return str(value)
+    if isinstance(value, str):
+        _check_characters(value, column, where)
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float) and value.is_integer() and abs(value) < LARGEST_WHOLE:
+        return str(int(value))
+    kind = type(value).__name__
+    raise InputError(f"{where}: `{column}` is {_short(value)}, a {kind}; labels are strings, booleans or whole numbers")
+
+
+def _kind(label: object) -> str:
+    return "strings" if isinstance(label, str) else "booleans" if isinstance(label, bool) else "numbers"
 
 
 def _check_characters(value: str, column: str, where: str) -> None:
     if "\0" in value:
-        raise InputError(f"{where}: `{column}` holds a NUL character; the file is damaged or not UTF-8, write it anew")
+        raise InputError(f"{where}: `{column}` holds a NUL character; the file is damaged or not UTF-8, write it again")
     if not value.isascii():
         try:
             value.encode()
@@ -107,23 +112,61 @@ def _check_characters(value: str, column: str, where: str) -> None:
 
 
 def _json_lines(decoded: str, place: str, text: str, label: str) -> Iterator[Record]:
+    parse = _Json()
     # split("\n"), because splitlines() also cuts at U+2028 and U+0085, which JSON strings may hold as they are
     for number, line in enumerate(decoded.split("\n"), start=1):
         if line.strip():
             where = f"{place} line {number}"
-            yield number, *_pick(_parse(line, where, "each line must be one whole JSON object"), where, text, label)
+            row = parse.value(line, where, "each line must be one whole JSON object")
+            parse.refuse_twice(row, where)
+            yield number, *_pick(row, where, text, label)
 
 
 def _json_array(decoded: str, place: str, text: str, label: str) -> Iterator[Record]:
-    for number, row in enumerate(_parse(decoded, place, "it must be one JSON array of objects"), start=1):
-        yield number, *_pick(row, f"{place} row {number}", text, label)
+    parse = _Json()
+    for number, row in enumerate(parse.value(decoded, place, "it must be one JSON array of objects"), start=1):
+        where = f"{place} row {number}"
+        parse.refuse_twice(row, where)
+        yield number, *_pick(row, where, text, label)
 
 
-def _parse(source: str, where: str, rule: str) -> Any:
-    try:
-        return json.loads(source)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{where}: not JSON ({error}); {rule}") from None
+class _Twice(dict[str, Any]):
+    """A JSON object in which a key is twice."""
+
+    key: str
+
+
+class _Json:
+    """A JSON parser that sees keys that are twice in one object; `json` alone keeps the last value silently."""
+
+    def __init__(self) -> None:
+        self.any_twice = False
+        self.decoder = json.JSONDecoder(object_pairs_hook=self._object)
+
+    def value(self, source: str, where: str, rule: str) -> Any:
+        """The value of one JSON document. InputError with `rule` for what is none."""
+        try:
+            return self.decoder.decode(source)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{where}: not JSON ({error}); {rule}") from None
+
+    def refuse_twice(self, row: object, where: str) -> None:
+        """Raise InputError for a key that is twice in `row`, or in an object inside it."""
+        values = [row] if self.any_twice else []
+        while values:
+            value = values.pop()
+            if isinstance(value, _Twice):
+                raise InputError(f"{where}: the key {_short(value.key)} is twice in one object; keep one of them")
+            values += value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        if len(made) == len(pairs):
+            return made
+        self.any_twice = True
+        twice = _Twice(made)
+        twice.key = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        return twice
 
 
 def _pick(row: object, where: str, text: str, label: str) -> tuple[object, object]:
@@ -135,15 +178,16 @@ def _pick(row: object, where: str, text: str, label: str) -> tuple[object, objec
     return row[text], row[label]
 
 
-def _csv(decoded: str, place: str, text: str, label: str) -> list[Record]:
+def _csv(decoded: str, place: str, suffix: str, text: str, label: str) -> list[Record]:
+    name, delimiter, separators = ("TSV", "\t", "tabs") if suffix == ".tsv" else ("CSV", ",", "commas")
     # csv's limit of 131,072 characters a field is a setting of the whole process: it is put back, whatever happens,
     # and the list is made here because an unfinished generator would put it back only when it is collected
     limit = csv.field_size_limit(sys.maxsize)
-    reader = csv.reader(io.StringIO(decoded, newline=""), strict=True)
+    reader = csv.reader(io.StringIO(decoded, newline=""), delimiter=delimiter, strict=True)
     try:
         lines = [(reader.line_num, cells) for cells in reader if cells]
     except csv.Error as error:
-        raise InputError(f"{place} line {reader.line_num}: not CSV ({error}); check the double quotes") from None
+        raise InputError(f"{place} line {reader.line_num}: not {name} ({error}); check the double quotes") from None
     finally:
         csv.field_size_limit(limit)
     if not lines:
@@ -154,7 +198,13 @@ def _csv(decoded: str, place: str, text: str, label: str) -> list[Record]:
         if len(cells) != len(header):
             raise InputError(
                 f"{place} line {number}: {len(cells)} fields where the header has {len(header)}; "
-                "put texts with commas or line breaks in double quotes"
+                f"put texts with {separators} or line breaks in double quotes"
+            )
+        # a text that starts with a double quote swallows lines up to the next one, and their tabs with them
+        if suffix == ".tsv" and any("\t" in cell and "\n" in cell for cell in cells):
+            raise InputError(
+                f"{place} line {number}: a field that ends here holds tabs and line breaks, as after a double quote "
+                "that opens a text and is not closed; put that text in double quotes, and double those inside it"
             )
     text_at, label_at = header.index(text), header.index(label)
     return [(number, cells[text_at], cells[label_at]) for number, cells in lines[1:]]
@@ -168,7 +218,7 @@ def _parquet(content: bytes, place: str, text: str, label: str) -> Iterator[Reco
         columns = table.column(text).to_pylist(), table.column(label).to_pylist()
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"{place}: not a readable Parquet file ({reason}); write it anew") from None
+        raise InputError(f"{place}: not a readable Parquet file ({reason}); write it again") from None
     for number, (text_value, label_value) in enumerate(zip(*columns, strict=True), start=1):
         yield number, text_value, label_value
 

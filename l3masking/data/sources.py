@@ -54,7 +54,7 @@ def read_file(path: Path, blob: str | None) -> bytes:
             f"cannot read {path} ({error.strerror}); relative paths start at the space file's folder"
         ) from None
     if blob is not None and blob_id(content) != blob:
-        raise InputError(f"{path} has git blob id {blob_id(content)}, not {blob}: restore the file, or mend `blobs`")
+        raise InputError(f"{path} has git blob id {blob_id(content)}, not {blob}: restore the file, or correct `blobs`")
     return content
 
 
@@ -176,7 +176,9 @@ def _read_cached(path: Path) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise EnvironmentFault(f"cannot read {path} ({error.strerror}): mend its permissions, or remove it") from None
+        raise EnvironmentFault(
+            f"cannot read {path} ({error.strerror}): correct its permissions, or remove it"
+        ) from None
 
 
 def _write_whole(path: Path, content: bytes) -> None:

@@ -5,101 +5,25 @@ Texts are kept as they are; white space is the encoder side's affair (scoring.wh
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar, get_args
 
-from l3masking.data.rows import FORMATS, Rows, decode, read_rows
+from l3masking.data.content import text_lines, unpack
+from l3masking.data.files import format_of, matching
+from l3masking.data.labels import stripped
+from l3masking.data.rows import Rows, read_rows
 from l3masking.data.sources import HubPart, cache_folder, read_file, read_hub, read_url
-from l3masking.data.splits import Overlap, Parts, cut_rows
-from l3masking.data.textdata import SPLITS, Split, TextData, assemble, classes
+from l3masking.data.spec import DataSpec
+from l3masking.data.splits import Parts, cut_rows
+from l3masking.data.textdata import SPLITS, Split, TextData, assemble, classes, refuse_blank
 from l3masking.errors import InputError
 from l3masking.rng import stream
 
 __all__ = ["DATASETS", "DataSpec", "Split", "TextData", "assemble", "load_data"]
 
 CUT_SHARE = 0.1  # of the rows of train, for a split that is missing and whose size nobody gave
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataSpec:
-    """Where labelled texts lie and how they are split. Relative paths start at the space file's folder."""
-
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-
-    train: str  # a file (.jsonl, .json, .csv, .parquet), an https address with its blob id, or with `hub` a split name
-    validation: str | None = None  # the same; none: cut from train
-    test: str | None = None  # the same; none: cut from train
-    hub: str | None = None  # Hub dataset id, owner/name
-    revision: str | None = None  # of the Hub id: a commit; none, a branch or a tag: resolved, and said in the notes
-    subset: str | None = None  # configuration of the Hub dataset, where it has several
-    text: str = "text"  # column of the texts
-    label: str = "label"  # column of the labels: strings or whole numbers
-    mlm: str = "instance"  # texts of the masking task: "instance", those of train; or a file with one unit per line
-    overlap: Overlap = "keep"  # texts in train and an evaluation split: keep | drop_from_train | drop_from_eval
-    validation_share: float | None = None  # cut for validation, as a share of train's rows, in (0, 1)
-    validation_rows: int | None = None  # the same as a number of rows, 1 or more
-    test_share: float | None = None  # cut for test, before validation, as a share of train's rows, in (0, 1)
-    test_rows: int | None = None  # the same as a number of rows, 1 or more
-    split_seed: int = 0  # of the cuts, 0 or more
-    blobs: dict[str, str] = field(default_factory=dict)  # git blob ids of the files: train, validation, test, mlm
-    rows: dict[str, int] = field(default_factory=dict)  # rows of the files; another number is refused
-    expected: dict[str, int] = field(default_factory=dict)  # train, validation, test (after cuts), classes; else noted
-
-    def __post_init__(self) -> None:
-        self._check_sources()
-        self._check_cuts()
-        if self.text == self.label:
-            raise InputError(f"`text` and `label` both name the column {self.text!r}: they are two columns")
-        if self.overlap not in get_args(Overlap):
-            raise InputError(f"overlap is {self.overlap!r}: one of {', '.join(get_args(Overlap))}")
-        _check_keys("blobs", self.blobs, (*SPLITS, "mlm"))
-        _check_keys("rows", self.rows, SPLITS)
-        _check_keys("expected", self.expected, (*SPLITS, "classes"))
-        for name, given in (("blobs", self.blobs), ("rows", self.rows)):
-            for part in given:
-                if getattr(self, part) in (None, "instance"):
-                    raise InputError(f"{name}.{part} describes a file, and `{part}` names none: remove it or name one")
-        for part, blob in self.blobs.items():
-            if self.hub is not None and part != "mlm":
-                raise InputError(f"blobs.{part} pins a file, and {part} is a split of the Hub: pin it with `revision`")
-            if not re.fullmatch("[0-9a-f]{40}", blob):
-                raise InputError(f"blobs.{part} is {blob!r}: a git blob id has 40 hex digits (git hash-object FILE)")
-
-    def _check_sources(self) -> None:
-        if self.hub is not None and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", self.hub, re.ASCII):
-            raise InputError(f"hub is {self.hub!r}: a Hub dataset id is owner/name")
-        if self.hub is None and (self.revision is not None or self.subset is not None):
-            raise InputError("`revision` and `subset` go with `hub`; files are pinned by `blobs`")
-        for part in SPLITS:
-            source = getattr(self, part)
-            if source is None or self.hub is not None:
-                continue
-            if Path(source).suffix.lower() not in FORMATS:
-                raise InputError(f"{part} is {source!r}: files end in {', '.join(FORMATS)} (a split name needs `hub`)")
-        for part in (*SPLITS, "mlm"):
-            source = getattr(self, part)
-            if source is not None and source.startswith("http://"):
-                raise InputError(f"{part} is {source!r}: only https addresses are read")
-            if source is not None and source.startswith("https://") and part not in self.blobs:
-                raise InputError(f"{part} is {source!r}: an address needs its git blob id under blobs.{part}")
-
-    def _check_cuts(self) -> None:
-        for part in ("validation", "test"):
-            share, rows = getattr(self, f"{part}_share"), getattr(self, f"{part}_rows")
-            given = [name for name, value in ((f"{part}_share", share), (f"{part}_rows", rows)) if value is not None]
-            if given and getattr(self, part) is not None:
-                raise InputError(f"{given[0]} would do nothing, as `{part}` is given: remove one of the two")
-            if len(given) == 2:
-                raise InputError(f"{given[0]} and {given[1]} both give a size: remove one of the two")
-            if share is not None and not 0 < share < 1:
-                raise InputError(f"{part}_share is {share}: above 0 and below 1")
-            if rows is not None and (isinstance(rows, bool) or rows < 1):
-                raise InputError(f"{part}_rows is {rows}: 1 or more")
-        if isinstance(self.split_seed, bool) or self.split_seed < 0:
-            raise InputError(f"split_seed is {self.split_seed}: a whole number, 0 or more")
 
 
 def load_data(
@@ -113,14 +37,15 @@ def load_data(
     """
     reader = _Reader(spec, folder or Path(), cache or cache_folder(), offline)
     read = {part: reader.rows(part) for part in SPLITS if getattr(spec, part) is not None}
+    strip_notes = _strip_labels(read) if spec.label_strip else []
     for part, wanted in spec.rows.items():
         if part in read and len(read[part].texts) != wanted:
             found = len(read[part].texts)
             raise InputError(
-                f"dataset {name}: {part} has {found} rows, not the {wanted} of `rows`: mend one of the two"
+                f"dataset {name}: {part} has {found} rows, not the {wanted} of `rows`: correct one of the two"
             )
     classes(name, read["train"].labels)
-    notes = reader.notes + _cut_missing(spec, name, read)
+    notes = reader.notes + strip_notes + _cut_missing(spec, name, read)
     mlm_texts = None if spec.mlm == "instance" else reader.units()
     parts = Parts(read["train"], read["validation"], read["test"])
     return assemble(parts, name=name, mlm_texts=mlm_texts, rule=spec.overlap, expected=spec.expected, notes=notes)
@@ -134,31 +59,80 @@ class _Reader:
         self.notes: list[str] = []
 
     def rows(self, part: str) -> Rows:
-        spec, source = self.spec, getattr(self.spec, part)
-        if spec.hub is None:
-            content, place = self._content(part)
-            return read_rows(content, place, Path(source).suffix.lower(), spec.text, spec.label)
-        hub_part = HubPart(spec.hub, spec.revision, spec.subset, source)
+        """The rows of a split, of one file or several, or of the Hub."""
+        spec = self.spec
+        if spec.hub is not None:
+            return self._hub_rows(spec.hub, spec.sources(part)[0])
+        rows, places = Rows([], []), []
+        for content, place in self._contents(part):
+            more = read_rows(content, place, format_of(place), spec.text, spec.label)
+            rows.texts.extend(more.texts)
+            rows.labels.extend(more.labels)
+            places.append(place)
+        refuse_blank(rows.texts, _listed(places))
+        return rows
+
+    def units(self) -> list[str]:
+        """Non-blank lines of the files that `mlm` names; the published code reads its text files the same way."""
+        units: list[str] = []
+        places = []
+        for content, place in self._contents("mlm"):
+            units += text_lines(content, place, self.spec.text)
+            places.append(place)
+        refuse_blank(units, _listed(places))
+        return units
+
+    def _hub_rows(self, hub: str, split: str) -> Rows:
+        spec = self.spec
+        hub_part = HubPart(hub, spec.revision, spec.subset, split)
         rows, commit = read_hub(hub_part, spec.text, spec.label, self.cache, self.offline)
-        note = f"Hub dataset {spec.hub} is not pinned; it was read with revision: {commit}"
+        refuse_blank(rows.texts, f"Hub dataset {hub}, split {split}")
+        note = f"Hub dataset {hub} is not pinned; it was read with revision: {commit}"
         if commit != spec.revision and note not in self.notes:
             self.notes.append(note)
         return rows
 
-    def units(self) -> list[str]:
-        """Non-blank lines of the file that `mlm` names; the published code reads its text files the same way."""
-        content, place = self._content("mlm")
-        units = [line.rstrip("\r") for line in decode(content, place).split("\n") if line.strip()]
-        if not units:
-            raise InputError(f"{place} holds no line of text: `mlm` needs one unit per line, or say mlm: instance")
-        return units
+    def _contents(self, part: str) -> Iterator[tuple[bytes, str]]:
+        """(content, place) of each file that a part of the spec names, unpacked."""
+        for place, blob in self._places(part):
+            if place.startswith("https://"):
+                assert blob is not None, "the spec refuses an address without a blob id"
+                content = read_url(place, blob, self.cache, self.offline)
+            else:
+                content = read_file(Path(place), blob)
+            yield unpack(content, place, place), place
 
-    def _content(self, part: str) -> tuple[bytes, str]:
-        source, blob = getattr(self.spec, part), self.spec.blobs.get(part)
-        if source.startswith("https://"):
-            return read_url(source, self.spec.blobs[part], self.cache, self.offline), source
-        path = self.folder / Path(source).expanduser()
-        return read_file(path, blob), str(path)
+    def _places(self, part: str) -> list[tuple[str, str | None]]:
+        """Addresses and file names with their blob ids, patterns written out."""
+        places: list[tuple[str, str | None]] = []
+        for source, blob in zip(self.spec.sources(part), self.spec.pins(part), strict=True):
+            if source.startswith("https://"):
+                places.append((source, blob))
+                continue
+            found = matching(source, self.folder)
+            if found is not None and blob is not None:
+                raise InputError(f"blobs.{part} pins one file, and {source} is a pattern: list its files and their ids")
+            paths = [self.folder / Path(source).expanduser()] if found is None else found
+            places += [(str(path), blob) for path in paths]
+        counts = Counter(place if "://" in place else os.path.abspath(place) for place, _ in places)
+        twice = [place for place, count in counts.items() if count > 1]
+        if twice:
+            raise InputError(f"{part} names {twice[0]} more than once: its rows would count as often; name it once")
+        return places
+
+
+def _listed(places: Sequence[str]) -> str:
+    return ", ".join(places[:3]) + (f" and {len(places) - 3} more files" if len(places) > 3 else "")
+
+
+def _strip_labels(read: dict[str, Rows]) -> list[str]:
+    """Strip the labels in `read`; one note per split in which that changed any."""
+    notes = []
+    for part, rows in read.items():
+        read[part] = Rows(rows.texts, [stripped(label) for label in rows.labels])
+        if changed := sum(old != new for old, new in zip(rows.labels, read[part].labels, strict=True)):
+            notes.append(f"{part}: label_strip changed the labels of {changed} of {len(rows.labels)} rows")
+    return notes
 
 
 def _cut_missing(spec: DataSpec, name: str, read: dict[str, Rows]) -> list[str]:
@@ -176,14 +150,6 @@ def _cut_missing(spec: DataSpec, name: str, read: dict[str, Rows]) -> list[str]:
             raise InputError(f"dataset {name}: no {part} file, and {error}; give one, or another {part}_rows") from None
         notes.append(f"{part}: {wanted} of the {in_file} rows of train, stratified, split_seed {spec.split_seed}")
     return notes
-
-
-def _check_keys(name: str, given: Mapping[str, object], allowed: Sequence[str]) -> None:
-    for key, value in given.items():
-        if key not in allowed:
-            raise InputError(f"{name}.{key} is not known: {', '.join(allowed)}")
-        if name != "blobs" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise InputError(f"{name}.{key} is {value!r}: a whole number, 1 or more")
 
 
 def _published(folder: str, part: str) -> str:

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from l3masking.data.characters import is_blank
+from l3masking.data.labels import alike_notes, twin
 from l3masking.data.splits import Overlap, Parts, count_overlap, drop_overlap, same_text
 from l3masking.errors import InputError
 
@@ -50,8 +52,8 @@ def assemble(
 ) -> TextData:
     """TextData from three splits in memory: overlap counted and dropped as `rule` says, labels checked, all hashed.
 
-    `mlm_texts` none: the texts of train. Raises InputError for an empty split, for fewer than two classes in train,
-    and for a label of an evaluation split that train lacks.
+    `mlm_texts` none: the texts of train. Raises InputError for an empty split or one whose texts are all blank, for
+    fewer than two classes in train, and for a label of an evaluation split that train lacks.
     """
     counts = count_overlap(parts)
     kept = drop_overlap(parts, rule)
@@ -59,6 +61,7 @@ def assemble(
         counts[f"dropped_{part}"] = len(before.texts) - len(after.texts)
         if not after.texts:
             raise InputError(f"dataset {name}: {part} has no row left (overlap: {rule})")
+        refuse_blank(after.texts, f"dataset {name}: {part}")
     labels = classes(name, kept.train.labels)
     for part in ("validation", "test"):
         _check_known(name, part, getattr(kept, part).labels, labels, rule)
@@ -69,6 +72,11 @@ def assemble(
         evaluated = {same_text(text) for rows in kept[1:] for text in rows.texts}
         units = tuple(unit for unit in units if same_text(unit) not in evaluated)
         counts["dropped_mlm"] = len(mlm_texts) - len(units)
+    if not units:
+        raise InputError(f"dataset {name}: mlm has no text left (overlap: {rule})")
+    refuse_blank(units, f"dataset {name}: mlm")
+    said = [*notes, *alike_notes(kept.train.labels, "train")]
+    said += [*_overlap_notes(counts, rule), *_content_notes(splits, labels, expected or {})]
     return TextData(
         name=name,
         labels=labels,
@@ -78,8 +86,18 @@ def assemble(
         mlm_texts=units,
         content_hash=_content_hash(labels, splits, units),
         overlap=counts,
-        notes=(*notes, *_overlap_notes(counts, rule), *_content_notes(splits, labels, expected or {})),
+        notes=tuple(said),
     )
+
+
+def refuse_blank(texts: Sequence[str], place: str) -> None:
+    """Raise InputError where every text is blank; single blank texts among others are allowed."""
+    if all(map(is_blank, texts)):
+        count = "the only text" if len(texts) == 1 else f"each of the {len(texts)} texts"
+        raise InputError(
+            f"{place}: {count} is blank (empty, white space or invisible characters), so nothing can be scored or "
+            "masked; check the file, and the column that `text` names"
+        )
 
 
 def classes(name: str, labels: Sequence[str]) -> tuple[str, ...]:
@@ -95,8 +113,10 @@ def _check_known(name: str, part: str, labels: Sequence[str], known: Sequence[st
     if unknown:
         shown = ", ".join(f"{label!r} ({count} rows)" for label, count in list(unknown.items())[:10])
         cause = " after overlap: drop_from_train" if rule == "drop_from_train" else ""
+        hints = list(filter(None, (twin(label, known) for label in unknown)))[:3]
         raise InputError(
-            f"dataset {name}: {part} has labels that train lacks{cause}: {shown}; train has {', '.join(known[:30])}"
+            f"dataset {name}: {part} has labels that train lacks{cause}: "
+            + "; ".join([shown, f"train has {', '.join(known[:30])}", *hints])
         )
 
 
@@ -132,7 +152,7 @@ def _content_notes(splits: Sequence[Split], labels: Sequence[str], expected: Map
     found = {"classes": len(labels)}
     for part, split in zip(SPLITS, splits, strict=True):
         found[part] = len(split)
-        if empty := sum(not text.strip() for text in split.texts):
+        if empty := sum(map(is_blank, split.texts)):
             notes.append(f"{part}: {empty} empty texts, kept")
         there = set(split.labels)
         if absent := [label for number, label in enumerate(labels) if number not in there]:

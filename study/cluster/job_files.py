@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from l3masking.data.files import matching
 from l3masking.errors import InputError
 from study.space.reader import SECRET
 from study.space.validation import HUB_TOKEN
@@ -48,7 +49,7 @@ def travelling(folder: Path) -> set[Path]:
 def check_files(folder: Path, space: Path, needed: Iterable[str], warn: Callable[[str], None]) -> None:
     """InputError where the space or a data file of the working directory stays behind; one outside is warned of."""
     there = travelling(folder)
-    for path in (space.resolve(), *map(Path, needed)):
+    for path in (space.resolve(), *(path for name in needed for path in _meant(name))):
         if not path.is_relative_to(folder.resolve()):
             warn(f"{path} does not travel with the job: every node needs it under this very path")
         elif path.exists() and not any(file.is_relative_to(path) for file in there):
@@ -56,6 +57,14 @@ def check_files(folder: Path, space: Path, needed: Iterable[str], warn: Callable
                 f"{path}: .gitignore or .rayignore keeps it from travelling; change them, or put it where all nodes "
                 "find it under the same path"
             )
+
+
+def _meant(name: str) -> list[Path]:
+    """The files of a pattern; a plain path, or a pattern that fits no file here, as it is."""
+    try:
+        return matching(name, Path()) or [Path(name)]
+    except InputError:
+        return [Path(name)]
 
 
 def lasting(out: str | None) -> str:
@@ -95,7 +104,7 @@ def read_environment(path: Path | None, folder: Path) -> dict[str, Any]:
 
 
 def files_of(value: Any) -> list[str]:
-    """The absolute paths in a resolved study: encoder folders and data files of this machine."""
+    """The absolute paths in a resolved study: encoder folders, data files and their patterns."""
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, list):

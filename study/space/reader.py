@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from l3masking.data.table import DATASETS, DataSpec
+from l3masking.data.spec import DataSpec
+from l3masking.data.table import DATASETS
 from l3masking.encoders.table import ENCODERS, EncoderSpec
 from l3masking.errors import InputError
 from l3masking.methods import METHODS
@@ -21,6 +21,7 @@ from l3masking.metrics import METRICS
 from l3masking.precision import Precision
 from l3masking.training.settings import PRESETS
 from study.space.overrides import apply_sets
+from study.space.paths import dataset_at, encoder_at
 from study.space.search_checks import read_search
 from study.space.spec import SECTIONS, SEED_LIMIT, Generated, Pair, Resources, StudySpec, overridden, plain
 from study.space.validation import HUB_TOKEN, build, nearest, shown
@@ -31,7 +32,6 @@ __all__ = ["Generated", "Pair", "Resources", "StudySpec", "read_space"]
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 SECRET = re.compile(r"(^|[_-])(tokens?|secrets?|passw(or)?d|credentials?|auth|(api|access|private)[_-]?key)$", re.I)
 KEYS = [item.name for item in dataclasses.fields(StudySpec)]
-DATA_FILES = ("train", "validation", "test", "mlm")
 
 
 def read_space(path: Path | str, sets: Sequence[str] = ()) -> StudySpec:
@@ -90,8 +90,8 @@ class _Reader:
         description = self.raw.get("description") or ""
         if not isinstance(description, str):
             self._say("description", f"{shown(description)} is not allowed; expected text")
-        encoders = self._named("encoders", EncoderSpec, self._encoder_here)
-        datasets = self._named("datasets", DataSpec, self._dataset_here)
+        encoders = self._named("encoders", EncoderSpec, encoder_at)
+        datasets = self._named("datasets", DataSpec, dataset_at)
         pairs = self._pairs(encoders, datasets)
         parts: dict[str, Any] = {
             **{key: self._section(key, cls, preset) for key, cls in SECTIONS.items()},
@@ -177,7 +177,7 @@ class _Reader:
             given = PRESETS[preset].get(key, {}) | given
         return build(cls, given, key, self.problems)
 
-    def _named(self, key: str, cls: type, here: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+    def _named(self, key: str, cls: type, at: Callable[[Path, dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
         """The entries of `encoders` or `datasets`: a `cls` each, or `{generated: ...}`."""
         given = self._given(key, {})
         if not isinstance(given, dict):
@@ -188,27 +188,10 @@ class _Reader:
             path = f"{key}.{name}"
             if self._check_name(name, path):
                 generated = isinstance(entry, dict) and "generated" in entry
-                value = here(entry) if isinstance(entry, dict) else entry
+                value = at(self.folder, entry) if isinstance(entry, dict) else entry
                 # an entry that is wrong still counts as declared, or each pair that names it would be wrong too
                 made[name] = build(Generated if generated else cls, value, path, self.problems)
         return made
-
-    def _encoder_here(self, entry: dict[str, Any]) -> dict[str, Any]:
-        path = entry.get("path")
-        return entry | {"path": self._absolute(path)} if isinstance(path, str) else entry
-
-    def _dataset_here(self, entry: dict[str, Any]) -> dict[str, Any]:
-        """File names made absolute; the names of Hub splits, addresses and `mlm: instance` are none."""
-        files = {key: entry[key] for key in DATA_FILES if isinstance(entry.get(key), str)}
-        for key, value in files.items():
-            if value.startswith(("http://", "https://")) or (value == "instance" and key == "mlm"):
-                continue
-            if key == "mlm" or entry.get("hub") is None:
-                entry = entry | {key: self._absolute(value)}
-        return entry
-
-    def _absolute(self, path: str) -> str:
-        return os.path.abspath(self.folder / Path(path).expanduser())
 
     def _pairs(self, encoders: Mapping[str, Any], datasets: Mapping[str, Any]) -> tuple[Pair, ...]:
         given = self._given("pairs", [{"encoder": e, "dataset": d} for e in encoders for d in datasets])

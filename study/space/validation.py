@@ -21,6 +21,7 @@ from study.space.yaml import Problem
 T = TypeVar("T")
 
 HUB_TOKEN = re.compile(r"\bhf_\w{10,}")
+TEXTS = "tuple[str, ...]"  # what pydantic calls the second type of a value that is `str | tuple[str, ...]`
 WANTED = {  # pydantic's error types, in the words of a settings file
     "float_type": "a number",
     "float_parsing": "a number",
@@ -31,6 +32,7 @@ WANTED = {  # pydantic's error types, in the words of a settings file
     "bool_type": "true or false",
     "string_type": "text (in quotes where it looks like a number)",
     "tuple_type": "a list",
+    "texts_type": "text or a list of texts",  # our own, for the union of TEXTS
     "list_type": "a list",
     "dict_type": "keys and values",
     "dataclass_type": "keys and values",
@@ -44,12 +46,12 @@ def build(cls: Callable[..., T], value: object, path: str, problems: list[Proble
         built: T = _adapter(cls).validate_json(json.dumps(value), strict=True)
         return built
     except ValidationError as error:
-        refusals = error.errors(include_url=False)
+        refusals = _one_per_value([dict(found) for found in error.errors(include_url=False)])
     for refusal in refusals:
         if refusal["type"] == "value_error":
             problems += [_placed(cls, path, line) for line in _range_errors(cls, value, refusal)]
         else:
-            problems.append(_explained(cls, path, dict(refusal)))
+            problems.append(_explained(cls, path, refusal))
     return None
 
 
@@ -69,6 +71,19 @@ def joined(path: str, *parts: object) -> str:
 @cache
 def _adapter(cls: Any) -> TypeAdapter:
     return TypeAdapter(cls)
+
+
+def _one_per_value(refusals: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """pydantic refuses a value of `str | tuple[str, ...]` once as text and once as a list; here it is refused once."""
+    as_text = {(*loc[: loc.index(TEXTS)], "str") for refusal in refusals if TEXTS in (loc := refusal["loc"])}
+    made = []
+    for refusal in refusals:
+        if TEXTS in refusal["loc"]:
+            kind = "texts_type" if refusal["type"] == "tuple_type" else refusal["type"]
+            made.append(refusal | {"loc": tuple(part for part in refusal["loc"] if part != TEXTS), "type": kind})
+        elif refusal["loc"] not in as_text:
+            made.append(refusal)
+    return made
 
 
 def _explained(cls: Any, path: str, refusal: Mapping[str, Any]) -> Problem:

@@ -16,6 +16,9 @@ SCHEMA = json.dumps({"mlflow_colspec": [{"name": name, "type": "string"} for nam
 CONTEXT = ("mlflow.data.context", "training")
 """Tag of the link between a dataset and a run."""
 
+MOST_FILES = 10
+"""Files of a training part that are named; MLflow takes 65,535 characters at most."""
+
 
 class DatasetView(NamedTuple):
     """A dataset by what makes it this one."""
@@ -36,11 +39,14 @@ UNKNOWN = Source("code", json.dumps({"tags": {"mlflow.source.name": "l3study"}})
 
 
 def source_of(spec: DataSpec | Generated) -> Source:
-    """The source of a dataset of a space file: a Hub dataset, an address, or a file, by its training part."""
+    """The source of a dataset of a space file: a Hub dataset, addresses, or files, by its training part."""
     train, hub = getattr(spec, "train", None), getattr(spec, "hub", None)
     if hub is not None:
         place = {"path": hub, "config_name": getattr(spec, "subset", None), "revision": getattr(spec, "revision", None)}
         return Source("hugging_face", json.dumps(place | {"split": train}))
     if train is None:
         return UNKNOWN
-    return Source("http", json.dumps({"url": train})) if "://" in train else Source("local", json.dumps({"uri": train}))
+    files = [train] if isinstance(train, str) else list(train)
+    kind, key = ("http", "url") if all("://" in file for file in files) else ("local", "uri")
+    named = ", ".join(files[:MOST_FILES]) + (f" and {len(files) - MOST_FILES} more" if len(files) > MOST_FILES else "")
+    return Source(kind, json.dumps({key: named}))

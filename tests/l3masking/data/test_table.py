@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import dataclasses
+import gzip
 import json
 import os
 import subprocess
@@ -36,6 +39,9 @@ def write(path: Path, pairs: Pairs) -> None:
     elif path.suffix == ".csv":
         quoted = ['"' + text.replace('"', '""') + '"' for text in texts]
         path.write_bytes("\n".join(["label,text", *(f"{b},{a}" for a, b in zip(quoted, labels, strict=True))]).encode())
+    elif path.suffix == ".tsv":
+        with open(path, "w", newline="") as file:
+            csv.writer(file, csv.excel_tab).writerows([["text", "label"], *pairs])
     else:
         path.write_text("".join(json.dumps({"text": a, "label": b}) + "\n" for a, b in pairs), encoding="utf-8")
 
@@ -50,9 +56,17 @@ def many(num_rows: int, classes: str = "abc") -> Pairs:
     return [(f"text {n}", classes[n % len(classes)]) for n in range(num_rows)]
 
 
-@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".parquet"])
-def test_all_formats_load_alike(tmp_path: Path, suffix: str) -> None:
-    data = load_data(three(tmp_path, suffix), name="mine", folder=tmp_path)
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".tsv", ".parquet"])
+@pytest.mark.parametrize("packed", ["", ".gz", ".GZ"])
+def test_all_formats_load_alike(tmp_path: Path, suffix: str, packed: str) -> None:
+    spec = three(tmp_path, suffix)
+    if packed:
+        for part in THREE:
+            plain = tmp_path / f"{part}{suffix}"
+            (tmp_path / f"{plain.name}{packed}").write_bytes(gzip.compress(plain.read_bytes()))
+            plain.unlink()
+        spec = DataSpec(**{part: f"{part}{suffix}{packed}" for part in THREE})
+    data = load_data(spec, name="mine", folder=tmp_path)
     assert data.labels == ("a", "b")
     assert data.train.texts == ("one", "two", "NA", "")
     assert data.train.labels == (1, 0, 1, 0)
@@ -103,10 +117,120 @@ def test_mlm_file_has_one_unit_per_line(tmp_path: Path) -> None:
     data = load_data(with_units, name="mine", folder=tmp_path)
     assert data.mlm_texts == ("first unit", " second \u2028 unit", "third")
     assert data.content_hash != before
-    for content, words in ((b"\n \n", "no line of text"), (b"a\n\xff\n", "line 2: byte 0xff is not UTF-8")):
+    for content, words in (
+        (b"\n \n", "no line of text"),
+        ("\u200b\n\u200b\n".encode(), "each of the 2 texts is blank"),
+        (b"a\n\xff\n", "line 2: byte 0xff is not UTF-8"),
+    ):
         (tmp_path / "units.txt").write_bytes(content)
         with pytest.raises(InputError, match=rf"units\.txt.*{words}"):
             load_data(with_units, name="mine", folder=tmp_path)
+
+
+def several(folder: Path) -> list[str]:
+    """Three files of one class each, in three formats; names that sort otherwise than they are made."""
+    (folder / "parts" / "deep").mkdir(parents=True)
+    write(folder / "parts" / "b.jsonl", [("b0", "b"), ("b1", "b")])
+    write(folder / "parts" / "a.jsonl", [("a0", "a"), ("a1", "a")])
+    write(folder / "parts" / "deep" / "c.jsonl", [("c0", "c"), ("c1", "c")])
+    write(folder / "d.tsv", [("d0", "d"), ("d1", "d")])
+    (folder / "parts" / "z.jsonl").mkdir()  # a folder is no file of a pattern
+    for part in ("validation", "test"):
+        write(folder / f"{part}.csv", [("e", "a")])
+    return ["a0", "a1", "b0", "b1", "c0", "c1", "d0", "d1"]
+
+
+@pytest.mark.parametrize(
+    ("train", "order"),
+    [
+        (["d.tsv", "parts/b.jsonl", "parts/a.jsonl"], [6, 7, 2, 3, 0, 1]),
+        ("parts/*.jsonl", [0, 1, 2, 3]),
+        ("parts/[ab].jsonl", [0, 1, 2, 3]),
+        ("parts/**/?.jsonl", [0, 1, 2, 3, 4, 5]),
+        (["d.tsv", "parts/*.jsonl"], [6, 7, 0, 1, 2, 3]),
+    ],
+)
+def test_several_files_are_one_split(tmp_path: Path, train: str | list[str], order: list[int]) -> None:
+    texts = several(tmp_path)
+    spec = DataSpec(train=train, validation="validation.csv", test="test.csv", rows={"train": len(order)})  # type: ignore[arg-type]
+    data = load_data(spec, name="mine", folder=tmp_path)
+    assert data.train.texts == tuple(texts[index] for index in order)
+    assert [data.labels[label] for label in data.train.labels] == [texts[index][0] for index in order]
+    write(tmp_path / "one.jsonl", [(texts[index], texts[index][0]) for index in order])
+    one = load_data(dataclasses.replace(spec, train="one.jsonl"), name="mine", folder=tmp_path)
+    assert one.content_hash == data.content_hash, "only the content counts"
+
+
+def test_several_files_start_at_the_working_directory_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    several(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    spec = DataSpec(train="parts/*.jsonl", validation="validation.csv", test="test.csv")
+    assert load_data(spec, name="mine").train.texts == ("a0", "a1", "b0", "b1")
+    with pytest.raises(InputError, match=r"train names .*a\.jsonl more than once"):
+        load_data(dataclasses.replace(spec, train=("parts/a.jsonl", "parts/*.jsonl")), name="mine")
+
+
+def test_what_is_wrong_with_several_files(tmp_path: Path) -> None:
+    several(tmp_path)
+    (tmp_path / "parts" / "a.jsonl").write_text(json.dumps({"text": "a", "label": None}))
+    for train, blobs, words in (
+        ("nothing-*.csv", {}, r"no file matches the pattern nothing-\*\.csv"),
+        ("parts/*.jsonl", {}, r"parts/a\.jsonl line 1: `label` is null"),
+        ("parts/*.jsonl", {"train": "0" * 40}, r"parts/\*\.jsonl is a pattern: list its files and their ids"),
+        (
+            ("d.tsv", "parts/b.jsonl"),
+            {"train": (blob_id((tmp_path / "d.tsv").read_bytes()), "0" * 40)},
+            r"b\.jsonl has",
+        ),
+        (("d.tsv", "parts/none.jsonl"), {}, r"none\.jsonl \(No such file"),
+    ):
+        with pytest.raises(InputError, match=words):
+            load_data(DataSpec(train=train, blobs=blobs), name="mine", folder=tmp_path)  # type: ignore[arg-type]
+
+
+def test_brackets_in_names_that_exist_are_no_pattern(tmp_path: Path) -> None:
+    folder = tmp_path / "run [1]"
+    folder.mkdir()
+    spec = three(folder, train=[("p", "a"), ("q", "b")])
+    for name in ("train[1].jsonl", "train1.jsonl"):
+        write(folder / name, [(name, "a"), ("other", "b")])
+    literal = load_data(dataclasses.replace(spec, train="train[1].jsonl"), name="mine", folder=folder)
+    assert literal.train.texts == ("train[1].jsonl", "other")
+    pattern = load_data(dataclasses.replace(spec, train="train[12].jsonl"), name="mine", folder=folder)
+    assert pattern.train.texts == ("train1.jsonl", "other")
+
+
+def test_mlm_reads_several_files_and_gz(tmp_path: Path) -> None:
+    spec = three(tmp_path)
+    (tmp_path / "b.txt").write_text("b unit\n")
+    (tmp_path / "a.txt").write_text("a unit\n\n")
+    (tmp_path / "c.txt.gz").write_bytes(gzip.compress(b"c unit\nc too"))
+    for mlm, units in (
+        ("?.txt*", ("a unit", "b unit", "c unit", "c too")),
+        (("c.txt.gz", "a.txt"), ("c unit", "c too", "a unit")),
+    ):
+        assert load_data(dataclasses.replace(spec, mlm=mlm), name="mine", folder=tmp_path).mlm_texts == units
+    (tmp_path / "a.txt").write_text("\n")
+    with pytest.raises(InputError, match=r"a\.txt holds no line of text"):
+        load_data(dataclasses.replace(spec, mlm=("b.txt", "a.txt")), name="mine", folder=tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"text,label\na,x\n", gzip.compress(b"text,label\na,x\n" * 99)[:-9]])
+def test_what_is_no_whole_gzip_file(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "train.csv.gz").write_bytes(content)
+    with pytest.raises(InputError, match=r"train\.csv\.gz: not a whole gzip file \(.*\); compress or copy it again"):
+        load_data(DataSpec(train="train.csv.gz"), name="mine", folder=tmp_path)
+
+
+def test_blob_ids_are_of_the_files_as_they_are(tmp_path: Path) -> None:
+    write(tmp_path / "plain.jsonl", many(30))
+    content = (tmp_path / "plain.jsonl").read_bytes()
+    packed = gzip.compress(content)
+    (tmp_path / "train.jsonl.gz").write_bytes(packed)
+    pinned = DataSpec(train="train.jsonl.gz", blobs={"train": blob_id(packed)})
+    assert len(load_data(pinned, name="mine", folder=tmp_path).train) == 24
+    with pytest.raises(InputError, match="git blob id"):
+        load_data(dataclasses.replace(pinned, blobs={"train": blob_id(content)}), name="mine", folder=tmp_path)
 
 
 def test_missing_splits_are_cut_from_train(tmp_path: Path) -> None:
@@ -190,6 +314,19 @@ def test_overlap_is_counted_noted_and_dropped_on_request(tmp_path: Path) -> None
     assert units.overlap["dropped_mlm"] == 2
 
 
+def test_no_unit_is_left_after_overlap(tmp_path: Path) -> None:
+    splits = {part: getattr(three(tmp_path), part) for part in THREE}
+    (tmp_path / "units.txt").write_text("five\nSEVEN\n")
+    with pytest.raises(InputError, match=r"dataset mine: mlm has no text left \(overlap: drop_from_train\)"):
+        load_data(DataSpec(**splits, mlm="units.txt", overlap="drop_from_train"), name="mine", folder=tmp_path)
+
+
+def test_blank_texts_among_others_are_kept_and_counted(tmp_path: Path) -> None:
+    data = load_data(three(tmp_path, train=[("\u200b", "a"), (" ", "b"), ("two", "b")]), name="m", folder=tmp_path)
+    assert data.train.texts == ("\u200b", " ", "two")
+    assert data.notes == ("train: 2 empty texts, kept",)
+
+
 # (what, splits that differ from THREE, further settings, words of the message)
 REFUSED: list[tuple[str, dict[str, Pairs], dict[str, object], list[str]]] = [
     ("single class", {"train": [("a", "x"), ("b", "x")]}, {}, ["dataset mine", "'x'", "two classes"]),
@@ -210,6 +347,19 @@ REFUSED: list[tuple[str, dict[str, Pairs], dict[str, object], list[str]]] = [
         {"train": [("p", "a"), ("q", "b"), ("r", "b")]},
         {"validation": None, "test": None},
         ["no validation file", "1 rows cannot be cut from 2", "0 at most"],
+    ),
+    (
+        "every text blank",
+        {"train": [("", "a"), (" \n", "b"), ("\u200b\ufeff\u2800", "b")]},
+        {},
+        ["train.jsonl", "each of the 3 texts is blank", "scored or masked", "`text`"],
+    ),
+    ("the one text blank", {"test": [("\u00ad", "a")]}, {}, ["test.jsonl", "the only text is blank"]),
+    (
+        "all that is left is blank",
+        {"train": [("p", "a"), ("", "a"), (" ", "b"), ("q", "b")], "validation": [("p", "a"), ("q", "b")]},
+        {"overlap": "drop_from_train"},
+        ["dataset mine: train", "each of the 2 texts is blank"],
     ),
     ("absent file", {}, {"validation": "elsewhere.csv"}, ["elsewhere.csv", "No such file", "space file's folder"]),
 ]
@@ -259,7 +409,10 @@ def test_downloaded_dataset_is_checked_against_what_is_expected(
         rows={"train": 30},
         expected=expected,
     )
+    again = DataSpec(train=("https://example.org/train.jsonl",), blobs={"train": (blob_id(content),)})
     data = load_data(spec, name="mine", cache=tmp_path / "cache")
+    listed = load_data(again, name="mine", cache=tmp_path / "cache", offline=True)
+    assert listed.content_hash == data.content_hash
     assert data.notes[-1] == "not the expected numbers: test 3 instead of 4"
     assert load_data(spec, name="mine", cache=tmp_path / "cache", offline=True) == data
 

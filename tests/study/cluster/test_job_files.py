@@ -110,6 +110,28 @@ def test_files_that_stay_behind_are_named_before_anything_is_sent(tmp_path: Path
     assert warned == ["/data/shared/train.jsonl does not travel with the job: every node needs it under this very path"]
 
 
+def test_files_of_lists_and_patterns_travel_too(tmp_path: Path) -> None:
+    folder = tmp_path / "work [1]"
+    space = write_study(folder)
+    for name in ("a-0.jsonl", "a-1.jsonl", "b.jsonl"):
+        (folder / name).write_bytes((folder / "train.jsonl").read_bytes())
+    spec = read_space(space, ["datasets.words.train=[b.jsonl, 'a-*.jsonl']"])
+    needed = files_of(spec.resolved())
+    assert {str(folder / "b.jsonl"), str(tmp_path / "work [[]1]" / "a-*.jsonl")} <= set(needed)
+    warned: list[str] = []
+    check_files(folder, space, needed, warned.append)
+    assert warned == []
+    for kept in ("b.jsonl", "a-1.jsonl"):
+        (folder / ".gitignore").write_text(f"{kept}\n")
+        with pytest.raises(InputError, match=rf"{kept}: \.gitignore or \.rayignore keeps it from travelling"):
+            check_files(folder, space, needed, warned.append)
+    (folder / ".gitignore").unlink()
+    (tmp_path / "outside-1.jsonl").write_text("")
+    for outside in ("outside-1.jsonl", "nothing-*.jsonl"):
+        check_files(folder, space, [str(tmp_path / outside.replace("1", "?"))], warned.append)
+        assert warned.pop().startswith(f"{tmp_path / outside} does not travel with the job")
+
+
 def test_results_go_where_they_last() -> None:
     assert lasting("/shared/studies/x") == "/shared/studies/x"
     assert lasting("s3://bucket/x/") == "s3://bucket/x"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import pickle
 import shutil
@@ -13,6 +14,7 @@ from small_study import SPACE, write_rows, write_space, write_study
 
 from l3masking.encoders.table import EncoderSpec
 from l3masking.errors import EnvironmentFault, InputError
+from study.estimate.sizes import data_sizes
 from study.plan import inputs
 from study.plan.inputs import held_data, held_encoder, identify, identify_at_hand, prefetch, sources
 from study.space.reader import read_space
@@ -45,6 +47,38 @@ def test_sources_are_pinned_small_and_travel(space: Path) -> None:
 def test_the_place_of_the_files_is_no_part_of_what_they_are(space: Path, finished_study: Path) -> None:
     here, there = identify(read_space(space), print), identify(read_space(finished_study / "small.yaml"), print)
     assert here == there
+
+
+def test_lists_and_patterns_are_the_same_data_everywhere(space: Path) -> None:
+    plain, folder = read_space(space), space.parent
+    lines = (folder / "train.jsonl").read_text().splitlines(keepends=True)
+    (folder / "part-0.jsonl").write_text("".join(lines[:10]))
+    (folder / "part-1.jsonl.gz").write_bytes(gzip.compress("".join(lines[10:]).encode()))
+    wanted = identify(plain, print)
+    for given in ("[part-0.jsonl, part-1.jsonl.gz]", "[part-0.jsonl, '*-1.jsonl.gz']"):
+        spec = read_space(space, [f"datasets.words.train={given}"])
+        assert identify(spec, print) == identify_at_hand(spec) == wanted
+        assert data_sizes(spec, wanted)["words"].train == len(lines)
+    assert identify(read_space(space, ["datasets.words.train=part-?.jsonl"]), print) != wanted
+    _, source = sources(spec, identify(spec, print), "tiny", "words")
+    assert pickle.loads(pickle.dumps(source)).load().content_hash == wanted.datasets["words"]
+    (folder / "more-1.jsonl.gz").write_bytes(gzip.compress(lines[0].encode()))
+    with pytest.raises(InputError, match="its content has changed since the study was planned"):
+        source.load()
+
+
+def test_labels_that_look_alike_are_said(space: Path) -> None:
+    with open(space.parent / "train.jsonl", "a") as file:
+        file.write('{"text": "red", "label": "first "}\n')
+    said: list[str] = []
+    identify(read_space(space), said.append)
+    (line,) = [line for line in said if "look alike" in line]
+    assert line.startswith("dataset words: train: the labels 'first' (")
+    assert "and 'first ' (1 rows) look alike and are 2 classes" in line
+    assert "`label_strip: true` makes them one class" in line
+    said.clear()
+    identify(read_space(space, ["datasets.words.label_strip=true"]), said.append)
+    assert [line for line in said if "label" in line and "look" in line] == []
 
 
 def test_a_changed_encoder_folder_is_refused(space: Path) -> None:

@@ -50,6 +50,40 @@ def test_paths_start_at_the_file_and_nothing_else_is_taken_for_one(tmp_path, mon
     assert spec.encoders["mine"].path == "/home/somebody/enc"
 
 
+def test_lists_and_patterns_start_at_the_file_too(tmp_path, monkeypatch):
+    folder = tmp_path / "run [1]"
+    folder.mkdir()
+    (folder / "b[0].csv").write_text("")
+    monkeypatch.setenv("HOME", "/home/somebody")
+    text = """
+    encoders: {mine: {path: enc}}
+    datasets:
+      local:
+        train: [a.jsonl.gz, /data/b.tsv, "sub/*.csv", "b[0].csv", ~/c.json, "https://example.org/a.csv"]
+        validation: "../v?.csv"
+        mlm: [units.txt, "more/**/*.txt"]
+        blobs: {train: [BLOB, BLOB, BLOB, BLOB, BLOB, BLOB]}
+        label_strip: true
+    """.replace("BLOB", "a" * 40)
+    spec = read_space(write(folder, text))
+    local = spec.datasets["local"]
+    assert local.train == (
+        str(folder / "a.jsonl.gz"),
+        "/data/b.tsv",
+        str(tmp_path / "run [[]1]" / "sub" / "*.csv"),
+        str(folder / "b[0].csv"),
+        "/home/somebody/c.json",
+        "https://example.org/a.csv",
+    )
+    assert local.validation == str(tmp_path / "v?.csv")
+    assert local.mlm == (str(folder / "units.txt"), str(tmp_path / "run [[]1]" / "more" / "**" / "*.txt"))
+    assert local.blobs == {"train": ("a" * 40,) * 6}
+    assert local.label_strip
+    assert read_space(write(tmp_path, dump_yaml(spec.resolved()), "again.yaml")) == spec
+    changed = read_space(write(folder, text), ["datasets.local.train=x.csv", "datasets.local.blobs={}"])
+    assert changed.datasets["local"].train == str(folder / "x.csv")
+
+
 def test_everything_said(tmp_path):
     spec = read_space(
         write(
