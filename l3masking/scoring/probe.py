@@ -80,7 +80,7 @@ def _own_scores(model: Any, tokenizer: Any, texts: list[EncodedText], rows: list
         copies += [copy] * len(places)
         positions += places.tolist()
         truth += text.input_ids[places].tolist()
-    logits_RTV = model(input_ids=ids_RT, attention_mask=attention_RT).logits
+    logits_RTV = model(input_ids=ids_RT, attention_mask=attention_RT)[0]  # a tuple under return_dict: false
     return _at(logits_RTV[copies, positions], torch.tensor(truth))
 
 

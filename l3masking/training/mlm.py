@@ -82,7 +82,7 @@ def train_mlm(
 def mlm_loss(model: Any, batch: Mapping[str, Tensor]) -> Tensor:
     """Cross-entropy in nats, mean over the selected positions: the LM head sees these alone."""
     selected = batch["labels"] != IGNORED
-    hidden = model.base_model(batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
+    hidden = model.base_model(batch["input_ids"], attention_mask=batch["attention_mask"])[0]
     logits_NV = FAMILIES[model.config.model_type].mlm_head(model, hidden[selected])
     # a sum over at least one: a batch without a selected token then has loss 0 instead of NaN
     loss = F.cross_entropy(logits_NV, batch["labels"][selected], reduction="sum")

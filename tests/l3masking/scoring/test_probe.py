@@ -9,9 +9,11 @@ import torch
 from small_encoders import TYPES
 
 from l3masking.errors import InputError
+from l3masking.masking.collator import MaskingCollator
 from l3masking.scoring import probe
 from l3masking.scoring.probe import LENGTHS, check_pass, probe_texts
 from l3masking.scoring.words import encode_texts
+from l3masking.training.mlm import mlm_loss
 
 
 def random_states() -> tuple:
@@ -27,6 +29,19 @@ def test_encoders_that_agree_pass_and_nothing_changes(encoders: dict, kind: str)
     assert not encoder.model.training
     for name, value in encoder.model.state_dict().items():
         assert torch.equal(value, weights[name])
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_settings_of_the_output_alone_pass(encoders: dict, kind: str) -> None:
+    """A configuration may ask for tuples or for all states; neither changes a value."""
+    model, tokenizer = copy.deepcopy(encoders[kind].model), encoders[kind].tokenizer
+    batch = MaskingCollator(tokenizer)([{"input_ids": text.input_ids} for text in probe_texts(tokenizer, 48)])
+    loss = mlm_loss(model, batch)
+    for setting in ({"return_dict": False}, {"output_hidden_states": True}):
+        for name, value in setting.items():
+            setattr(model.config, name, value)
+        check_pass(model, tokenizer, "here")
+        assert torch.equal(mlm_loss(model, batch), loss)
 
 
 def causal(model: torch.nn.Module) -> None:
