@@ -19,6 +19,7 @@ from study.plan.trials import Trial
 from study.space.search_section import BEST
 from study.space.spec import StudySpec
 from study.store.briefs import Brief, all_brief
+from study.store.record import Record
 
 FIRST = 5  # trainings that are named
 
@@ -79,7 +80,7 @@ class Summary:
 def summarize(
     spec: StudySpec,
     trials: Sequence[Trial],
-    records: Iterable[Mapping[str, Any] | Brief],
+    records: Iterable[Record | Brief],
     *,
     slots: int = 1,
     sizes: Mapping[str, DataSize] | None = None,

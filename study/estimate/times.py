@@ -15,6 +15,7 @@ from study.estimate.timing_file import Calibration
 from study.plan.trials import Trial
 from study.space.spec import Resources
 from study.store.briefs import Brief, all_brief
+from study.store.record import Record
 from study.store.store import content_key
 
 Basis = Literal["finished", "scaled", "calibrated", "unknown"]
@@ -36,7 +37,7 @@ class Times:
     def __init__(
         self,
         trials: Iterable[Trial],
-        records: Iterable[Mapping[str, Any] | Brief],
+        records: Iterable[Record | Brief],
         *,
         calibration: Calibration | None = None,
         sizes: Mapping[str, DataSize] | None = None,

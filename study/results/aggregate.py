@@ -13,11 +13,12 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 from l3masking.errors import InputError
+from study.store.record import Evaluated, Identity, Kept
 
-Record = Mapping[str, Any]
+Entry = TypeVar("Entry", bound=Identity)
 CONFIDENCE = 0.95  # of every interval, two-sided
 
 
@@ -104,8 +105,8 @@ class TimingRow(NamedTuple):
 
 
 def cells(
-    records: Iterable[Record],
-    failures: Iterable[Record],
+    records: Iterable[Evaluated],
+    failures: Iterable[Identity],
     wanted: int | Mapping[CellKey, int],
     *,
     keys: Collection[str] | None = None,
@@ -118,7 +119,7 @@ def cells(
     plan passes them, and everything else is left out; None takes all. Raises InputError if two records claim one seed
     of a cell, or a value is not finite.
     """
-    by_cell: dict[CellKey, dict[int, Record]] = defaultdict(dict)
+    by_cell: dict[CellKey, dict[int, Evaluated]] = defaultdict(dict)
     failed: dict[CellKey, set[int]] = defaultdict(set)
     for record in _chosen(records, keys):
         cell, seed = cell_key(record), record["seed"]
@@ -139,7 +140,7 @@ def cells(
 
 
 def timing_rows(
-    records: Iterable[Record], *, keys: Collection[str] | None = None, order: Order | None = None
+    records: Iterable[Kept], *, keys: Collection[str] | None = None, order: Order | None = None
 ) -> list[TimingRow]:
     """Wall times of the records, by cell and then by seed; kept apart from the cells because they never repeat."""
     place = _place(order or Order())
@@ -147,7 +148,11 @@ def timing_rows(
         TimingRow(
             *cell_key(record),
             seed=record["seed"],
-            **{name: record["run"][name] for name in ("seconds", "host", "device", "threads", "attempts")},
+            seconds=record["run"]["seconds"],
+            host=record["run"]["host"],
+            device=record["run"]["device"],
+            threads=record["run"]["threads"],
+            attempts=record["run"]["attempts"],
             trajectory=record["trajectory"],
             key=record["key"],
         )
@@ -156,7 +161,7 @@ def timing_rows(
     return sorted(rows, key=lambda row: (place(CellKey(*row[:6])), row.seed, row.key))
 
 
-def cell_key(entry: Record) -> CellKey:
+def cell_key(entry: Identity) -> CellKey:
     """The cell that a record or a failure belongs to."""
     mean = entry["mask_mean"]
     return CellKey(
@@ -182,7 +187,7 @@ def _t_quantile(degrees: int) -> float:
     return float(stdtrit(degrees, (1 + CONFIDENCE) / 2))
 
 
-def _cell(key: CellKey, by_seed: Mapping[int, Record], failed: set[int], wanted: int) -> Cell:
+def _cell(key: CellKey, by_seed: Mapping[int, Evaluated], failed: set[int], wanted: int) -> Cell:
     rows = [by_seed[seed] for seed in sorted(by_seed)]
     values = {row["seed"]: _finite(row, row["test"][key.objective]) for row in rows}
     n, missed = len(rows), len(failed - by_seed.keys())
@@ -211,13 +216,13 @@ def _mean(values: Iterable[float]) -> float | None:
     return statistics.mean(taken) if taken else None  # exact rationals inside: equal values have exactly that mean
 
 
-def _finite(record: Record, value: float) -> float:
+def _finite(record: Identity, value: float) -> float:
     if not math.isfinite(value):
         raise InputError(f"record {record['key']} holds the value {value}: delete its file and run the study again")
     return float(value)
 
 
-def _chosen(entries: Iterable[Record], keys: Collection[str] | None) -> Iterable[Record]:
+def _chosen(entries: Iterable[Entry], keys: Collection[str] | None) -> Iterable[Entry]:
     allowed = None if keys is None else frozenset(keys)
     return (entry for entry in entries if allowed is None or entry["key"] in allowed)
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -24,6 +23,7 @@ from study.plan.trials import Trial
 from study.status.console import cell_table
 from study.status.progress import Cell, Counts, View, read_view
 from study.store.briefs import briefs
+from study.store.record import Failure
 from study.store.store import Store
 
 REDRAW = 5.0  # seconds between two looks at a study that is watched
@@ -42,7 +42,7 @@ class Standing:
     counts: Mapping[Cell, Counts]  # trials by state
     estimate: Estimate  # of what is left, what runs now considered
     running: Sequence[tuple[Trial, float, float | None]]  # with seconds since the start, and seconds it may take
-    failures: Sequence[Mapping[str, Any]]  # of what is planned, not running and not done
+    failures: Sequence[Failure]  # of what is planned, not running and not done
 
     @property
     def totals(self) -> Counts:
@@ -99,8 +99,8 @@ def status_lines(standing: Standing, root: Path) -> list[str]:
     """All there is to say, cells and failures included."""
     lines = [describe(standing.summary, root=root), "", *work_lines(standing)]
     for failure in standing.failures:
-        cell = [str(failure[name]) for name in ("encoder", "dataset", "method", "variant") if failure[name]]
-        place = f"{' / '.join(cell)} / seed {failure['seed']} / {failure['objective']}"
+        cell = (failure["encoder"], failure["dataset"], failure["method"], failure["variant"])
+        place = f"{' / '.join(part for part in cell if part)} / seed {failure['seed']} / {failure['objective']}"
         attempts = failure.get("attempts", 1)
         lines.append(f"FAILED {place}: {failure['reason']} ({attempts} attempt{'s' * (attempts != 1)})")
     if standing.failures:
