@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 import time
 import urllib.parse
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from l3masking.errors import EnvironmentFault, InputError
+from l3masking.whole import temporary_name
 
 T = TypeVar("T")
 
@@ -90,7 +90,7 @@ class Remote:
     def _put(self, name: str, write: Callable[[str], None]) -> None:
         path = self._path(name)
         folder, _, last = path.rpartition("/")
-        temporary = f"{folder}/.{last}.{uuid.uuid4().hex}.tmp"
+        temporary = f"{folder}/{temporary_name(last)}"
 
         def renamed() -> None:
             self._files.makedirs(folder, exist_ok=True)
