@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +32,7 @@ from study.gpu import limit_share
 from study.plan.inputs import DataSource, EncoderSource, held_data, held_encoder
 from study.space.spec import Resources, plain
 from study.store.places import Place, fetched, put
+from study.store.record import MadeWith, ScoreManifest
 from study.store.whole_files import canonical, content_key
 
 SCHEMA = 1  # of a score folder; part of its key. Another cut into shards needs another number
@@ -147,9 +148,10 @@ def score_job(
     for path in set(folder.glob("part-*.parquet")) - set(found.values()):
         path.unlink()  # damaged, or of another cut
     names = [found[shard.number].name for shard in wanted]
-    if missing or _manifest(folder).get("parts") != names:
+    manifest = _manifest(folder)
+    if missing or manifest is None or manifest["parts"] != names:
         budget = resources.token_budget or TOKEN_BUDGETS[resources.device]
-        made = {"token_budget": budget, "gpu": resources.gpu, "threads": resources.threads}
+        made: MadeWith = {"token_budget": budget, "gpu": resources.gpu, "threads": resources.threads}
         manifest = {"key": job.key, "parts": names, "scoring": plain(job.scoring), "made_with": made}
         put(place, "manifest.json", canonical(manifest))
 
@@ -223,19 +225,20 @@ def parts(folder: Path) -> Iterator[tuple[int, Path]]:
             yield int(match[1]), path
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
-    """What the manifest of a folder says; nothing where it is missing or damaged."""
+def _manifest(folder: Path) -> ScoreManifest | None:
+    """The manifest of a folder; None where it is missing or damaged."""
     try:
         value = json.loads((folder / "manifest.json").read_bytes())
     except (FileNotFoundError, ValueError):
-        return {}
-    return value if isinstance(value, dict) and isinstance(value.get("parts"), list) else {}
+        return None
+    whole = isinstance(value, dict) and isinstance(value.get("parts"), list)
+    return cast(ScoreManifest, value) if whole else None
 
 
 def read_scores(folder: Path, texts: Sequence[str]) -> list[TokenScores]:
     """Scores of `texts`, one each, from a finished folder. FileNotFoundError where it is unfinished or damaged."""
     manifest = _manifest(folder)
-    if not manifest:
+    if manifest is None:
         raise FileNotFoundError(f"{folder} holds no finished scores: run the study again to finish them")
     by_text: dict[str, TokenScores] = {}
     found = {path.name: path for _, path in parts(folder)}

@@ -8,10 +8,10 @@ import platform
 import socket
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -27,7 +27,8 @@ from study.plan.trials import Trial
 from study.score import read_scores
 from study.space.spec import Resources, configs
 from study.store.places import Place, fetched, open_store
-from study.store.store import SCHEMA, Store
+from study.store.record import SCHEMA, CurvePoint, FinalStage, Identity, MaskProbabilities, NewRecord, Run
+from study.store.store import Store
 from study.version import DISTRIBUTION, program_version
 
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
@@ -85,9 +86,7 @@ def died(assignment: Assignment, reason: str, times: int) -> None:
 def fail(store: Store, trial: Trial, reason: str, trace: str, attempts: int) -> None:
     """Write down a failure for every objective of a trial; one that has its record stays done."""
     for objective, key in trial.keys.items():
-        store.fail(
-            {"key": key, **identity(trial, objective), "reason": reason, "traceback": trace, "attempts": attempts}
-        )
+        store.fail({**identity(trial, objective, key), "reason": reason, "traceback": trace, "attempts": attempts})
 
 
 def attempts_of(store: Store, key: str) -> int:
@@ -96,9 +95,10 @@ def attempts_of(store: Store, key: str) -> int:
     return int(failure["attempts"]) if failure else 0
 
 
-def identity(trial: Trial, objective: str) -> dict[str, Any]:
+def identity(trial: Trial, objective: str, key: str) -> Identity:
     """What names a record among the others of its study."""
     return {
+        "key": key,
         "encoder": trial.encoder,
         "dataset": trial.dataset,
         "method": trial.method,
@@ -111,7 +111,7 @@ def identity(trial: Trial, objective: str) -> dict[str, Any]:
 
 def run_trial(
     assignment: Assignment, *, attempts: int = 1, on_evaluation: Callable[[dict[str, Any]], None] | None = None
-) -> list[dict[str, Any]]:
+) -> list[NewRecord]:
     """Fine-tune once, keep the models where that is asked for, and return a record per objective."""
     started, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
     trial, resources = assignment.trial, assignment.resources
@@ -140,7 +140,7 @@ def run_trial(
             store = open_store(assignment.root)
             save_tuned(encoder, outcomes[objective].weights, data.labels, store.root / "models" / key)
             store.push(f"models/{key}")
-    run = {
+    run: Run = {
         "seconds": time.perf_counter() - clock,
         "host": socket.gethostname(),
         "device": torch.cuda.get_device_name() if device == "cuda" else platform.machine(),
@@ -151,32 +151,56 @@ def run_trial(
         "started": started.isoformat(timespec="seconds"),
     }
     return [
-        {
-            "schema": SCHEMA,
-            "key": key,
-            "trajectory": trial.trajectory,
-            "study": assignment.study,
-            **identity(trial, objective),
-            "revision": trial.revision,
-            "data_hash": trial.data_hash,
-            "settings": trial.settings,
-            "labels": list(data.labels),
-            "overlap": data.overlap,
-            "mask_probability": masks,
-            **_results(outcomes[objective]),
-            "run": run,
-        }
-        for objective, key in trial.keys.items()
+        record_of(
+            assignment, objective, outcomes[objective], labels=data.labels, overlap=data.overlap, masks=masks, run=run
+        )
+        for objective in trial.keys
     ]
 
 
-def _results(outcome: Outcome) -> dict[str, Any]:
-    """All fields but the objective, which the identity names, the weights, which no record holds, and what is None."""
-    return {
-        field.name: getattr(outcome, field.name)
-        for field in dataclasses.fields(outcome)
-        if field.name not in ("objective", "weights") and getattr(outcome, field.name) is not None
+def record_of(
+    assignment: Assignment,
+    objective: str,
+    outcome: Outcome,
+    *,
+    labels: Sequence[str],
+    overlap: dict[str, int],
+    masks: dict[str, float] | None,
+    run: Run,
+) -> NewRecord:
+    """The record of one objective: all of its outcome but the weights, which no record holds."""
+    trial = assignment.trial
+    assert trial.revision is not None, "a trial runs only where its encoder is available"
+    assert trial.data_hash is not None, "a trial runs only where its dataset is available"
+    record: NewRecord = {
+        "schema": SCHEMA,
+        # ignored: mypy says that an Identity might hold a field `test` of another type
+        **identity(trial, objective, trial.keys[objective]),  # type: ignore[typeddict-item]
+        "trajectory": trial.trajectory,
+        "study": assignment.study,
+        "revision": trial.revision,
+        "data_hash": trial.data_hash,
+        "settings": trial.settings,
+        "labels": list(labels),
+        "overlap": overlap,
+        "mask_probability": cast(MaskProbabilities | None, masks),
+        "validation": outcome.validation,
+        "epochs_to_best": outcome.epochs_to_best,
+        "epochs_to_first_best": outcome.epochs_to_first_best,
+        "epochs_to_stop": outcome.epochs_to_stop,
+        "updates": outcome.updates,
+        "primary_examples": outcome.primary_examples,
+        "mlm_passes": outcome.mlm_passes,
+        "empty_mlm_batches": outcome.empty_mlm_batches,
+        "final_stage": cast(FinalStage, outcome.final_stage),
+        "curve": cast(list[CurvePoint], outcome.curve),
+        "run": run,
     }
+    if outcome.test is not None:
+        record["test"] = outcome.test
+    if outcome.test_predictions is not None:
+        record["test_predictions"] = outcome.test_predictions
+    return record
 
 
 @lru_cache(maxsize=1)

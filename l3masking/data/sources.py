@@ -5,19 +5,18 @@ A file in the cache is checked against its git blob id whenever it is read, so a
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import http.client
 import json
 import os
 import tempfile
 import urllib.request
-import uuid
 from pathlib import Path
 from typing import NamedTuple, cast
 
 from l3masking.data.rows import Rows, check_columns, collect, read_rows
 from l3masking.errors import EnvironmentFault, InputError
+from l3masking.whole import write_atomic
 
 PREFETCH = "run `l3study prefetch SPACE` on a machine with a network, with the same L3STUDY_CACHE"
 TIMEOUT_SECONDS = 60.0  # without a byte from the server
@@ -182,15 +181,9 @@ def _read_cached(path: Path) -> bytes | None:
 
 
 def _write_whole(path: Path, content: bytes) -> None:
-    """A temporary name, then a rename: readers see the whole file or none. Not tempfile, whose files are private."""
-    part = path.with_name(f".part-{uuid.uuid4().hex}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        os.replace(part, path)
+        write_atomic(path, content)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
         raise EnvironmentFault(
             f"cannot write {path} ({error.strerror}): make room there, or set L3STUDY_CACHE to another folder"
         ) from None

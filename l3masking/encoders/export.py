@@ -5,9 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-import os
-import shutil
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +17,7 @@ from l3masking.encoders.load import Encoder, load_encoder
 from l3masking.rng import stream
 from l3masking.training.model import MultiTaskModel
 from l3masking.training.settings import ModelConfig
+from l3masking.whole import made_whole
 
 CLASSIFIER, LABELS = "classifier.safetensors", "labels.json"
 
@@ -42,16 +40,11 @@ def save_tuned(encoder: Encoder, weights: Mapping[str, Tensor], labels: Sequence
     own = dataclasses.replace(encoder, model=copy.deepcopy(encoder.model))
     model = MultiTaskModel(own, len(labels), ModelConfig(), stream(0, "head"))
     model.restore(weights)
-    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with made_whole(folder) as temporary:
         model.language_model.save_pretrained(temporary)  # type: ignore[operator]
         encoder.tokenizer.save_pretrained(temporary)
         save_file(model.classifier.state_dict(), temporary / CLASSIFIER)
         (temporary / LABELS).write_text(json.dumps(list(labels)), encoding="utf-8")
-        os.replace(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def load_tuned(folder: Path, *, device: str | torch.device = "cpu") -> Tuned:

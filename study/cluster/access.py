@@ -5,6 +5,7 @@ Whoever reaches the Jobs API of a cluster that asks for no token runs what they 
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import ipaddress
 import json
@@ -14,11 +15,11 @@ import stat
 import urllib.error
 import urllib.parse
 import urllib.request
-import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from l3masking.errors import EnvironmentFault, InputError
+from l3masking.whole import write_new
 from study.surroundings import spare_loopback
 
 TIMEOUT = 10.0  # seconds for an answer
@@ -86,15 +87,8 @@ def guard_token() -> None:
 
 def _write_token(path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
-    try:
-        with open(temporary, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as stream:
-            stream.write(secrets.token_hex(32))
-        os.link(temporary, path)
-    except FileExistsError:
-        return  # another process was quicker, and its token is as good
-    finally:
-        temporary.unlink(missing_ok=True)
+    with contextlib.suppress(FileExistsError):  # another process was quicker, and its token is as good
+        write_new(path, secrets.token_hex(32).encode("ascii"), mode=0o600)
 
 
 def parse_address(address: str) -> str:

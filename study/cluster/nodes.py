@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-import uuid
 from pathlib import Path
 
 from l3masking.errors import EnvironmentFault
+from l3masking.whole import temporary_name
 from study.store.places import Place, is_url
 
 PATIENCE = 10.0  # seconds until a network file system must have shown a new file
@@ -26,7 +26,7 @@ def check_shared(place: Place) -> None:
     nodes = [node for node in nodes if node["NodeID"] != ray.get_runtime_context().get_node_id()]
     if not nodes:
         return
-    mark = None if is_url(place) else Path(place) / f".seen.{uuid.uuid4().hex}.tmp"
+    mark = None if is_url(place) else Path(place) / temporary_name("seen")
     try:
         if mark is not None:
             mark.touch()

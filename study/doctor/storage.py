@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from l3masking.whole import temporary_name
 from study.doctor.findings import Finding, Patient
 from study.store.places import is_url
 from study.store.whole_files import write_atomic, write_new
@@ -37,7 +38,7 @@ def folder(patient: Patient) -> Iterator[Finding]:
         return
     place = _standing(Path(patient.out))
     kind = file_system(place)
-    probe = place / f".doctor.{uuid.uuid4().hex}.tmp"
+    probe = place / temporary_name("doctor")
     try:
         probe.mkdir()
         write_new(probe / "linked", b"x")  # a temporary file, synced, linked into place; then one that is renamed

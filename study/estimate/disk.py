@@ -19,6 +19,7 @@ from study.estimate.sizes import DataSize, training_size
 from study.plan.trials import Trial
 from study.space.spec import Generated, StudySpec
 from study.store.briefs import Brief, all_brief
+from study.store.record import Record
 from study.store.store import content_key
 from study.toyworld.world import find_world
 
@@ -50,7 +51,7 @@ class Disk:
 def disk_space(
     spec: StudySpec,
     trials: Sequence[Trial],
-    records: Iterable[Mapping[str, Any] | Brief],
+    records: Iterable[Record | Brief],
     sizes: Mapping[str, DataSize],
 ) -> Disk:
     """Room of all `trials`, done or not. `records`: finished ones, which say how many evaluations there are."""

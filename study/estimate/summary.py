@@ -19,6 +19,7 @@ from study.plan.trials import Trial
 from study.space.search_section import BEST
 from study.space.spec import StudySpec
 from study.store.briefs import Brief, all_brief
+from study.store.record import Record
 
 FIRST = 5  # trainings that are named
 
@@ -79,17 +80,19 @@ class Summary:
 def summarize(
     spec: StudySpec,
     trials: Sequence[Trial],
-    records: Iterable[Mapping[str, Any] | Brief],
+    records: Iterable[Record | Brief],
     *,
     slots: int = 1,
     sizes: Mapping[str, DataSize] | None = None,
     calibration: Calibration | None = None,
     search_trials: int | None = None,
+    running: Mapping[str, float] | None = None,
 ) -> Summary:
     """Count a plan against the verified records of its folder.
 
     `slots`: trials that run at a time, 1 or more. `sizes`: of the datasets (default: as expected). `calibration`:
     times for what has no finished training. `search_trials`: default: of the searches whose findings are in the plan.
+    `running`: trajectory key -> seconds since its start, for what is being trained now.
     """
     finished, sizes = all_brief(records), sizes or data_sizes(spec)
     done = {record.key for record in finished}
@@ -100,7 +103,7 @@ def summarize(
     unknown += [f"dataset {t.dataset}" for t in trials if t.data_hash is None]
     times = Times(trials, finished, calibration=calibration, sizes=sizes)
     gpus = {(pair.encoder, pair.dataset): spec.resources_of(pair.encoder, pair.dataset).gpu for pair in spec.pairs}
-    found = estimate(open_trials, times, slots=slots, gpus=lambda t: gpus[t.encoder, t.dataset])
+    found = estimate(open_trials, times, slots=slots, gpus=lambda t: gpus[t.encoder, t.dataset], running=running)
     disk = disk_space(spec, trials, finished, sizes)
     return Summary(
         name=spec.name,

@@ -15,6 +15,7 @@ from study.estimate.timing_file import Calibration
 from study.plan.trials import Trial
 from study.space.spec import Resources
 from study.store.briefs import Brief, all_brief
+from study.store.record import Record
 from study.store.store import content_key
 
 Basis = Literal["finished", "scaled", "calibrated", "unknown"]
@@ -36,7 +37,7 @@ class Times:
     def __init__(
         self,
         trials: Iterable[Trial],
-        records: Iterable[Mapping[str, Any] | Brief],
+        records: Iterable[Record | Brief],
         *,
         calibration: Calibration | None = None,
         sizes: Mapping[str, DataSize] | None = None,
@@ -126,18 +127,36 @@ def estimate(
     """
     running = running or {}
     found = [(trial, times.of(trial)) for trial in open_trials]
-    wall, hours = None, None
-    if all(time.seconds is not None for _, time in found):
-        under_way = [_rest(time, running[t.trajectory]) for t, time in found if t.trajectory in running]
-        waiting = [time.seconds or 0.0 for trial, time in found if trial.trajectory not in running]
-        wall = makespan(waiting, slots, under_way)
+    wall = time_left(
+        [time.seconds for trial, time in found if trial.trajectory not in running],
+        slots=slots,
+        running=[(time.seconds, running[t.trajectory]) for t, time in found if t.trajectory in running],
+    )
+    hours = None
+    if wall is not None:
         hours = sum((time.seconds or 0.0) * (gpus(trial) if gpus else 0.0) for trial, time in found) / 3600
     return Estimate(seconds=wall, gpu_hours=hours, basis=_basis(found, slots))
 
 
-def _rest(time: TrialTime, elapsed: float) -> float:
-    """Seconds that a running training still needs; one that is over its time is taken to end now."""
-    return max(0.0, (time.seconds or 0.0) - elapsed)
+def time_left(
+    waiting: Iterable[float | None], *, slots: int = 1, running: Iterable[tuple[float | None, float]] = ()
+) -> float | None:
+    """Seconds until all is done. Everything that tells a user how long something still takes asks this function.
+
+    `waiting`: seconds of each job that has not begun. `running`: (seconds in all, seconds so far) of each job that
+    has; one that is over its time is taken to end now. None where the seconds of a job are not known.
+    """
+    jobs, under_way = list(waiting), list(running)
+    known = [seconds for seconds in jobs if seconds is not None]
+    rests = [max(0.0, seconds - elapsed) for seconds, elapsed in under_way if seconds is not None]
+    if len(known) < len(jobs) or len(rests) < len(under_way):
+        return None
+    return makespan(known, slots, rests)
+
+
+def time_left_at_pace(spent: float, done: int, total: int) -> float | None:
+    """The same for a stage of like steps, of which `done` took `spent` seconds; None where none is done yet."""
+    return time_left([spent / done if done and spent else None] * (total - done))
 
 
 def makespan(seconds: Iterable[float], slots: int, running: Iterable[float] = ()) -> float:

@@ -6,8 +6,8 @@ A variant that changes nothing that a method reads is no further row of it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Container, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Container, Iterable, Sequence
+from typing import Any, TypeVar, cast
 
 from l3masking.errors import InputError
 from l3masking.methods import METHODS
@@ -17,6 +17,9 @@ from study.space.relevant import relevant
 from study.space.search_section import BEST
 from study.space.spec import StudySpec
 from study.space.validation import nearest
+from study.store.record import Identity
+
+Entry = TypeVar("Entry", bound=Identity)  # a record, a part of one, or a failure
 
 FILTERS = ("encoder", "dataset", "method", "variant", "seed")
 
@@ -62,7 +65,7 @@ def left(trials: Iterable[Trial], done: Container[str]) -> list[Trial]:
     return open_trials
 
 
-def of_plan(records: Iterable[Mapping[str, Any]], trials: Iterable[Trial]) -> list[dict[str, Any]]:
+def of_plan(records: Iterable[Entry], trials: Iterable[Trial]) -> list[Entry]:
     """The records that belong to `trials`, under each variant that the plan has them under now.
 
     A record is kept when its variant is renamed, or becomes the plain row: its content does not change. A study folder
@@ -72,7 +75,7 @@ def of_plan(records: Iterable[Mapping[str, Any]], trials: Iterable[Trial]) -> li
     for trial in trials:
         for key in trial.keys.values():
             variants.setdefault(key, []).append(trial.variant)
-    return [{**record, "variant": v} for record in records for v in variants.get(record["key"], ())]
+    return [cast(Entry, {**record, "variant": v}) for record in records for v in variants.get(record["key"], ())]
 
 
 def narrow(trials: Sequence[Trial], only: Sequence[str] = (), limit: int | None = None) -> list[Trial]:

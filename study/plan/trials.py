@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from l3masking.methods import METHODS
-from study.store.store import SCHEMA, content_key
+from study.store.record import SCHEMA
+from study.store.store import content_key
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,12 +7,14 @@ from typing import Any
 
 from study.plan.resolved import Resolved
 from study.report.layout import OBJECTIVES, row_label
-from study.report.page import About, Failure
+from study.report.page import About
+from study.report.page import Failure as Shown
 from study.results.compare import Arm
 from study.space.spec import StudySpec, plain
+from study.store.record import Failure
 
 
-def about_study(resolved: Resolved, failures: Iterable[Mapping[str, Any]]) -> About:
+def about_study(resolved: Resolved, failures: Iterable[Failure]) -> About:
     """`failures`: those of the plan that have no record."""
     spec, identities, _ = resolved
     encoders = dict.fromkeys(pair.encoder for pair in spec.pairs)
@@ -59,9 +61,9 @@ def _words(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _failure(failure: Mapping[str, Any]) -> Failure:
+def _failure(failure: Failure) -> Shown:
     row = str(Arm(failure["method"], failure["variant"]))
-    return Failure(
+    return Shown(
         trial=f"{failure['encoder']} / {failure['dataset']} / {row}",
         objective=str(failure["objective"]),
         seed=int(failure["seed"]),

@@ -13,11 +13,12 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple, NotRequired, TypeVar, cast
 
 from l3masking.errors import InputError
+from study.store.record import Evaluated, Identity, Kept
 
-Record = Mapping[str, Any]
+Entry = TypeVar("Entry", bound=Identity)
 CONFIDENCE = 0.95  # of every interval, two-sided
 
 
@@ -110,8 +111,8 @@ class TimingRow(NamedTuple):
 
 
 def cells(
-    records: Iterable[Record],
-    failures: Iterable[Record],
+    records: Iterable[Evaluated],
+    failures: Iterable[Identity],
     wanted: int | Mapping[CellKey, int],
     *,
     keys: Collection[str] | None = None,
@@ -124,7 +125,7 @@ def cells(
     plan passes them, and everything else is left out; None takes all. Raises InputError if two records claim one seed
     of a cell, or a value is not finite.
     """
-    by_cell: dict[CellKey, dict[int, Record]] = defaultdict(dict)
+    by_cell: dict[CellKey, dict[int, Evaluated]] = defaultdict(dict)
     failed: dict[CellKey, set[int]] = defaultdict(set)
     for record in _chosen(records, keys):
         cell, seed = cell_key(record), record["seed"]
@@ -145,7 +146,7 @@ def cells(
 
 
 def timing_rows(
-    records: Iterable[Record], *, keys: Collection[str] | None = None, order: Order | None = None
+    records: Iterable[Kept], *, keys: Collection[str] | None = None, order: Order | None = None
 ) -> list[TimingRow]:
     """Wall times of the records, by cell and then by seed; kept apart from the cells because they never repeat."""
     place = _place(order or Order())
@@ -153,7 +154,11 @@ def timing_rows(
         TimingRow(
             *cell_key(record),
             seed=record["seed"],
-            **{name: record["run"][name] for name in ("seconds", "host", "device", "threads", "attempts")},
+            seconds=record["run"]["seconds"],
+            host=record["run"]["host"],
+            device=record["run"]["device"],
+            threads=record["run"]["threads"],
+            attempts=record["run"]["attempts"],
             trajectory=record["trajectory"],
             key=record["key"],
         )
@@ -162,7 +167,7 @@ def timing_rows(
     return sorted(rows, key=lambda row: (place(CellKey(*row[:6])), row.seed, row.key))
 
 
-def cell_key(entry: Record) -> CellKey:
+def cell_key(entry: Identity) -> CellKey:
     """The cell that a record or a failure belongs to."""
     mean = entry["mask_mean"]
     return CellKey(
@@ -188,7 +193,7 @@ def _t_quantile(degrees: int) -> float:
     return float(stdtrit(degrees, (1 + CONFIDENCE) / 2))
 
 
-def _cell(key: CellKey, by_seed: Mapping[int, Record], failed: set[int], wanted: int) -> Cell:
+def _cell(key: CellKey, by_seed: Mapping[int, Evaluated], failed: set[int], wanted: int) -> Cell:
     rows = [by_seed[seed] for seed in sorted(by_seed)]
     values = {row["seed"]: _finite(row, row["test"][key.objective]) for row in rows}
     n, missed = len(rows), len(failed - by_seed.keys())
@@ -207,7 +212,7 @@ def _cell(key: CellKey, by_seed: Mapping[int, Record], failed: set[int], wanted:
         validation_mean=_mean(_finite(row, row["validation"][key.objective]) for row in rows),
         epochs_to_best_mean=_mean(_finite(row, row["epochs_to_best"]) for row in rows),
         epochs_to_first_best_mean=_mean(_finite(row, first_best(row)) for row in rows),
-        converged=sum(row["converged"] for row in rows) if rows and all("converged" in row for row in rows) else None,
+        converged=_converged(rows),
         epochs_to_stop_mean=_mean(_finite(row, row["epochs_to_stop"]) for row in rows),
         values=values,
         test_texts=next((len(row["test_predictions"]) for row in rows if "test_predictions" in row), None),
@@ -219,18 +224,30 @@ def _mean(values: Iterable[float]) -> float | None:
     return statistics.mean(taken) if taken else None  # exact rationals inside: equal values have exactly that mean
 
 
-def first_best(record: Record) -> float:
+class Judged(Kept):
+    """A record in memory, with the verdict on its curve."""
+
+    converged: NotRequired[bool]  # absent where the curve is too short to tell
+
+
+def _converged(rows: Sequence[Evaluated]) -> int | None:
+    """How many trainings had converged; None where one of them does not tell."""
+    verdicts = [cast(Judged, row).get("converged") for row in rows]
+    return sum(map(bool, verdicts)) if rows and None not in verdicts else None
+
+
+def first_best(record: Evaluated) -> float:
     """Epochs to the first of equal best values; to the latest where the record is older than that field."""
     return float(record.get("epochs_to_first_best", record["epochs_to_best"]))
 
 
-def _finite(record: Record, value: float) -> float:
+def _finite(record: Identity, value: float) -> float:
     if not math.isfinite(value):
         raise InputError(f"record {record['key']} holds the value {value}: delete its file and run the study again")
     return float(value)
 
 
-def _chosen(entries: Iterable[Record], keys: Collection[str] | None) -> Iterable[Record]:
+def _chosen(entries: Iterable[Entry], keys: Collection[str] | None) -> Iterable[Entry]:
     allowed = None if keys is None else frozenset(keys)
     return (entry for entry in entries if allowed is None or entry["key"] in allowed)
 

@@ -8,17 +8,17 @@ would lower it by less than FLAT.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from study.results.aggregate import first_best
+from study.store.record import CurvePoint, Record
 
 LATEST_BEST = 0.9  # share of the epochs allowed before which the best validation value must lie
 FLAT = 0.05  # nats by which a tenth more training may lower the training loss
 QUARTER = 4  # the slope is that of the last 1/QUARTER of the curve, two points or more
 
 
-def converged(record: Mapping[str, Any]) -> bool | None:
+def converged(record: Record) -> bool | None:
     """Whether the training of a record had converged; None where its curve is too short to tell."""
     curve, stop = record.get("curve") or [], record.get("epochs_to_stop")
     if len(curve) < 2 or not stop:
@@ -28,7 +28,7 @@ def converged(record: Mapping[str, Any]) -> bool | None:
     return early and longer_gains(curve) < FLAT
 
 
-def longer_gains(curve: Sequence[Mapping[str, Any]]) -> float:
+def longer_gains(curve: Sequence[CurvePoint]) -> float:
     """Nats by which a tenth more training would lower the primary training loss, at the slope of the end of `curve`."""
     points = [(point["epoch"], point["train_loss"]["primary"]) for point in curve if "primary" in point["train_loss"]]
     last = points[-max(2, math.ceil(len(points) / QUARTER)) :]

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from study.plan.grid import of_plan
 from study.plan.trials import Trial
-from study.results.aggregate import Cell, CellKey, Order, TimingRow, cell_key, cells, timing_rows
+from study.results.aggregate import Cell, CellKey, Judged, Order, TimingRow, cell_key, cells, timing_rows
 from study.results.compare import Comparison, compare
 from study.results.convergence import converged
 from study.results.texts import Predictions
 from study.space.search_section import BEST
 from study.space.spec import StudySpec
+from study.store.record import Failure, Kept, part
 from study.store.store import Store
-
-KEPT = (  # of a record in memory: curves are many times larger than all the rest
-    *("key", "trajectory", *CellKey._fields, "seed", "test", "validation", "epochs_to_best", "epochs_to_stop"),
-    "epochs_to_first_best",
-    *("test_predictions", "run"),
-)
 
 
 class Results(NamedTuple):
@@ -33,7 +28,7 @@ class Results(NamedTuple):
     timing: list[TimingRow]
     comparisons: list[Comparison]
     """The default questions, without the resampling of test texts."""
-    failures: list[dict[str, Any]]
+    failures: list[Failure]
     """Trials and objectives that failed and have no record."""
     predictions: Predictions
     """Of every record, on its test set."""
@@ -78,23 +73,23 @@ def reordered(spec: StudySpec) -> frozenset[str]:
     return frozenset(name for name, keys in changed.items() if any(key.startswith("train.") for key in keys))
 
 
-def _read(store: Store, keys: Collection[str]) -> list[dict[str, Any]]:
+def _read(store: Store, keys: Collection[str]) -> list[Judged]:
     """What is needed of the records that are there, one file in memory at a time."""
     found = []
     for key in sorted(keys):
         record = store.read(key)
         if record is not None:
-            slim = {name: record[name] for name in KEPT if name in record}
+            kept = cast(Judged, part(record, Kept))
             verdict = converged(record)
             if verdict is not None:
-                slim["converged"] = verdict
-            if "test_predictions" in slim:
-                slim["test_predictions"] = _small(slim["test_predictions"])
-            found.append(slim)
+                kept["converged"] = verdict
+            if "test_predictions" in kept:
+                kept["test_predictions"] = _small(kept["test_predictions"])
+            found.append(kept)
     return found
 
 
-def _small(predictions: list[int]) -> NDArray[np.integer]:
+def _small(predictions: list[int] | NDArray[np.integer]) -> NDArray[np.integer]:
     """Classes as bytes where they fit, which is several times quicker and smaller."""
     try:
         return np.frombuffer(bytes(predictions), dtype=np.uint8)

@@ -13,6 +13,7 @@ from typing import Any
 
 from study.plan.searches import Findings, Search
 from study.plan.trials import Identities
+from study.store.record import Record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +45,10 @@ class Response:
 
 
 def responses(
-    searches: Iterable[Search], records: Iterable[Mapping[str, Any]], identities: Identities, findings: Findings
+    searches: Iterable[Search], records: Iterable[Record], identities: Identities, findings: Findings
 ) -> list[Response]:
     """The settings of each search that have a record, sorted by their values. `records`: those of the search folder."""
-    by_place: dict[tuple[Any, ...], list[Mapping[str, Any]]] = defaultdict(list)
+    by_place: dict[tuple[str, ...], list[Record]] = defaultdict(list)
     for record in records:
         by_place[record["encoder"], record["dataset"], record["method"], record["objective"]].append(record)
     found = []

@@ -16,6 +16,7 @@ from study.plan.searches import Search
 from study.search.journal import FILE, open_journal
 from study.space.search_section import SEARCH_FOLDER
 from study.store.places import Place, inside, open_store
+from study.store.record import Failure, Record
 from study.trial import Assignment, execute
 
 Assign = Callable[[Search, Mapping[str, Any], int], Assignment]  # search, values of its parameters, seed
@@ -89,11 +90,11 @@ class Stage:
         """A training of a search, as large as any where its parameters change no sizes."""
         return self.assign(search, {}, search.config.seed_list[0])
 
-    def records(self, attempt: Attempt) -> list[dict[str, Any]]:
+    def records(self, attempt: Attempt) -> list[Record]:
         """Of the trainings of an attempt, as far as there are any."""
         return [record for key in self._keys(attempt) if (record := self.store.read(key)) is not None]
 
-    def failures(self, attempt: Attempt) -> list[dict[str, Any]]:
+    def failures(self, attempt: Attempt) -> list[Failure]:
         """Of the trainings of an attempt that failed."""
         return [failure for key in self._keys(attempt) if (failure := self.store.failure(key)) is not None]
 

@@ -16,14 +16,16 @@ from rich.progress import (
     MofNCompleteColumn,
     ProgressColumn,
     SpinnerColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.progress import Progress as Bars
 from rich.table import Column, Table
+from rich.text import Text
 
+from study.estimate.times import duration, time_left_at_pace
 from study.status.progress import Cell, Counts, Progress
 
 EVERY = 30.0  # seconds between two summaries where there is no terminal
@@ -66,9 +68,9 @@ class PlainReporter:
         started = self._started.setdefault(stage, now)
         if done == total or now - self._last >= EVERY:
             self._last = now
-            spent = now - started
-            rest = f", about {spent / done * (total - done):.0f} s left" if 0 < done < total and spent else ""
-            print(f"{stage}: {done}/{total}{rest}", flush=True)
+            rest = time_left_at_pace(now - started, done, total) if done < total else None
+            left = "" if rest is None else f", about {duration(rest)} left"
+            print(f"{stage}: {done}/{total}{left}", flush=True)
 
     def follow(self, progress: Progress) -> None:
         self._progress = progress
@@ -103,12 +105,24 @@ class LiveReporter:
         return Group(self._bars, cell_table(counts, self._console.width, room)) if counts else self._bars
 
 
+class TimeLeftColumn(ProgressColumn):
+    """How long a stage still takes, at the pace so far."""
+
+    max_refresh = 0.5  # seconds between two looks
+
+    def render(self, task: Task) -> Text:
+        """Of one stage; nothing where it is over, or no step is done."""
+        total = int(task.total or 0)
+        rest = time_left_at_pace(task.elapsed or 0.0, int(task.completed), total) if not task.finished else None
+        return Text("" if rest is None else f"{duration(rest)} left", style="progress.remaining")
+
+
 def _columns(width: int) -> list[ProgressColumn]:
     """Of a stage's bar; a narrow terminal has room for the numbers alone."""
     name = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
     if width < NARROW:
         return [name, MofNCompleteColumn(), TimeElapsedColumn()]
-    return [SpinnerColumn(), name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
+    return [SpinnerColumn(), name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeLeftColumn()]
 
 
 def cell_table(counts: Mapping[Cell, Counts], width: int, room: int) -> Table:

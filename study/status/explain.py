@@ -20,6 +20,7 @@ from study.space.search_section import SEARCH_FOLDER
 from study.space.spec import SECTIONS, plain
 from study.status.progress import read_view
 from study.status.repeat import repeat_command
+from study.store.record import CurvePoint, Failure, Record
 from study.store.store import Store
 
 SHORTEST = 4  # digits of a key that are enough, where only one key begins with them
@@ -114,29 +115,32 @@ def _subjects(root: Path, resolved: Resolved) -> list[Subject]:
     ]
     others: dict[str, Subject] = {}
     for place in (store, Store(root / SEARCH_FOLDER)):
-        for file in [*place.records(), *place.failures()]:
-            name = file.get("trajectory") or file["key"]
-            subject = others.setdefault(name, _of_file(file, place))
+        files: list[Record | Failure] = [*place.records(), *place.failures()]
+        for file in files:
+            subject = _of_file(file, place)
+            name = subject.trajectory or file["key"]
+            subject = others.setdefault(name, subject)
             keys = {**subject.keys, str(file.get("objective")): file["key"]}
             others[name] = dataclasses.replace(subject, keys=keys)
     return [*subjects, *others.values()]
 
 
-def _of_file(file: Mapping[str, Any], store: Store) -> Subject:
+def _of_file(file: Record | Failure, store: Store) -> Subject:
     """What a record or a failure tells of itself."""
+    fields: Mapping[str, Any] = file  # a failure has fewer of them
     return Subject(
-        who={name: file.get(name) for name in NAMES},
-        trajectory=file.get("trajectory"),
-        settings=file.get("settings"),
-        revision=file.get("revision"),
-        data_hash=file.get("data_hash"),
+        who={name: fields.get(name) for name in NAMES},
+        trajectory=fields.get("trajectory"),
+        settings=fields.get("settings"),
+        revision=fields.get("revision"),
+        data_hash=fields.get("data_hash"),
         keys={},
         store=store,
         planned=False,
     )
 
 
-def _state(root: Path, subject: Subject, records: Mapping[str, Any], failures: Mapping[str, Any]) -> str:
+def _state(root: Path, subject: Subject, records: Mapping[str, Record], failures: Mapping[str, Failure]) -> str:
     view = read_view(root)
     running = view.running if view is not None and view.alive() else ()
     since = next((entry.since for entry in running if entry.key == subject.trajectory), None)
@@ -152,7 +156,7 @@ def _state(root: Path, subject: Subject, records: Mapping[str, Any], failures: M
     return f"waiting{where}"
 
 
-def _of_record(record: Mapping[str, Any], path: Path) -> list[str]:
+def _of_record(record: Record, path: Path) -> list[str]:
     run, objective = record.get("run", {}), record["objective"]
     values = ", ".join(f"{name} {100 * value:.2f} %" for name, value in record.get("test", {}).items())
     lines = [
@@ -173,7 +177,7 @@ def _of_record(record: Mapping[str, Any], path: Path) -> list[str]:
     return lines
 
 
-def _curve(curve: Sequence[Mapping[str, Any]], objective: str) -> list[str]:
+def _curve(curve: Sequence[CurvePoint], objective: str) -> list[str]:
     """A few points of it, the last one among them."""
     step = max(1, -(-len(curve) // POINTS))
     chosen = [*curve[step - 1 :: step]]
@@ -186,7 +190,7 @@ def _curve(curve: Sequence[Mapping[str, Any]], objective: str) -> list[str]:
     return [f"  curve       {len(curve)} evaluations", *lines]
 
 
-def _of_failure(failure: Mapping[str, Any], path: Path) -> list[str]:
+def _of_failure(failure: Failure, path: Path) -> list[str]:
     attempts = failure.get("attempts")
     trace = [f"    {line}" for line in str(failure.get("traceback") or "no traceback: its process died").splitlines()]
     return [f"  failed      {failure['reason']}", f"  attempts    {attempts}", *trace, f"  file        {path}"]

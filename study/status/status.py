@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -16,7 +15,7 @@ from rich.text import Text
 
 from study.estimate.sizes import data_sizes
 from study.estimate.summary import Summary, describe, summarize
-from study.estimate.times import Estimate, Times, duration, estimate, local_slots
+from study.estimate.times import duration, local_slots
 from study.estimate.timing_file import read_calibration
 from study.plan.grid import left, make_plan
 from study.plan.resolved import planned
@@ -24,6 +23,7 @@ from study.plan.trials import Trial
 from study.status.console import cell_table
 from study.status.progress import Cell, Counts, View, read_view
 from study.store.briefs import briefs
+from study.store.record import Failure
 from study.store.store import Store
 
 REDRAW = 5.0  # seconds between two looks at a study that is watched
@@ -35,14 +35,13 @@ SHARE = 10  # a look that takes longer than a tenth of that makes the pause so m
 class Standing:
     """A study's state at one moment."""
 
-    summary: Summary
+    summary: Summary  # its estimate takes into account what runs now
     view: View | None  # of the last run; None where none has said anything
     alive: bool  # whether its driver is at work
     now: float  # seconds since the epoch
     counts: Mapping[Cell, Counts]  # trials by state
-    estimate: Estimate  # of what is left, what runs now considered
     running: Sequence[tuple[Trial, float, float | None]]  # with seconds since the start, and seconds it may take
-    failures: Sequence[Mapping[str, Any]]  # of what is planned, not running and not done
+    failures: Sequence[Failure]  # of what is planned, not running and not done
 
     @property
     def totals(self) -> Counts:
@@ -67,18 +66,18 @@ def look(root: Path, now: float | None = None) -> Standing:
     sizes, calibration = data_sizes(spec), read_calibration(root, spec.resources_of)
     # a driver on a cluster has more places than this machine
     places = view.most if view and alive and view.most else local_slots(spec.resources)
-    times = Times(trials, records, calibration=calibration, sizes=sizes)
+    summary = summarize(spec, trials, records, slots=places, sizes=sizes, calibration=calibration, running=since)
+    seconds = {(cell.encoder, cell.dataset, cell.method, cell.variant): cell.seconds for cell in summary.per_cell}
     keys = {key: trial.trajectory for trial in open_trials for key in trial.keys.values()}
     failures = [f for f in store.failures() if f["key"] in keys and keys[f["key"]] not in since]
     running = [trial for trial in open_trials if trial.trajectory in since]
     return Standing(
-        summary=summarize(spec, trials, records, slots=places, sizes=sizes, calibration=calibration),
+        summary=summary,
         view=view,
         alive=alive,
         now=now,
         counts=_counts(trials, open_trials, since, {keys[failure["key"]] for failure in failures}),
-        estimate=estimate(open_trials, times, slots=places, running=since),
-        running=[(trial, since[trial.trajectory], times.of(trial).seconds) for trial in running],
+        running=[(trial, since[trial.trajectory], seconds[trial.cell]) for trial in running],
         failures=failures,
     )
 
@@ -100,8 +99,8 @@ def status_lines(standing: Standing, root: Path) -> list[str]:
     """All there is to say, cells and failures included."""
     lines = [describe(standing.summary, root=root), "", *work_lines(standing)]
     for failure in standing.failures:
-        cell = [str(failure[name]) for name in ("encoder", "dataset", "method", "variant") if failure[name]]
-        place = f"{' / '.join(cell)} / seed {failure['seed']} / {failure['objective']}"
+        cell = (failure["encoder"], failure["dataset"], failure["method"], failure["variant"])
+        place = f"{' / '.join(part for part in cell if part)} / seed {failure['seed']} / {failure['objective']}"
         attempts = failure.get("attempts", 1)
         lines.append(f"FAILED {place}: {failure['reason']} ({attempts} attempt{'s' * (attempts != 1)})")
     if standing.failures:
@@ -138,7 +137,7 @@ def totals_line(standing: Standing) -> str:
     """ "trials: 5 done, 1 failed, 2 running, 4 waiting; about 12 min left, until 15:42"."""
     done, running, failed, waiting = standing.totals
     line = f"trials: {done} done, {failed} failed, {running} running, {waiting} waiting"
-    seconds = standing.estimate.seconds
+    seconds = standing.summary.estimate_seconds
     if not standing.alive or not done + running + failed + waiting > done:
         return line
     if seconds is None:

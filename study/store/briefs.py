@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
+from study.store.record import Record
 from study.store.store import Store, content_key
 from study.store.whole_files import KEY
 
@@ -23,7 +24,7 @@ class Brief(NamedTuple):
     points: int  # evaluations in its curve
 
 
-def brief(record: Mapping[str, Any] | Brief) -> Brief:
+def brief(record: Record | Brief) -> Brief:
     """The brief of a record; one that is brief already stays."""
     if isinstance(record, Brief):
         return record
@@ -47,6 +48,6 @@ def briefs(store: Store) -> list[Brief]:
     return [brief(record) for key in keys if (record := store.read(key)) is not None]
 
 
-def all_brief(records: Iterable[Mapping[str, Any] | Brief]) -> list[Brief]:
+def all_brief(records: Iterable[Record | Brief]) -> list[Brief]:
     """The briefs of any records."""
     return [brief(record) for record in records]

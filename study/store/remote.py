@@ -11,12 +11,12 @@ import errno
 import re
 import time
 import urllib.parse
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from l3masking.errors import EnvironmentFault, InputError
+from l3masking.whole import temporary_name
 from study.store.whole_files import NO_HARD_LINKS
 
 T = TypeVar("T")
@@ -120,7 +120,7 @@ class Remote:
     ) -> None:
         path = self._path(name)
         folder, _, last = path.rpartition("/")
-        temporary = f"{folder}/.{last}.{uuid.uuid4().hex}.tmp"
+        temporary = f"{folder}/{temporary_name(last)}"
 
         def renamed() -> None:
             self._files.makedirs(folder, exist_ok=True)

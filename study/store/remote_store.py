@@ -23,8 +23,9 @@ from pathlib import Path
 from l3masking.data.sources import cache_folder
 from l3masking.errors import EnvironmentFault
 from study.store.lease import lease
+from study.store.record import Failure, NewRecord, Record
 from study.store.remote import Remote, check_url
-from study.store.seal import DamagedError, Record, unseal
+from study.store.seal import DamagedError, unseal
 from study.store.store import Store
 from study.store.whole_files import check_key, write_atomic
 
@@ -71,14 +72,14 @@ class RemoteStore(Store):
         found = super().read(key)
         return super().read(key) if found is None and self._fetch_record(key) else found
 
-    def failure(self, key: str) -> Record | None:
+    def failure(self, key: str) -> Failure | None:
         """As Store.failure; the URL is asked first."""
         content = self.remote.read(f"failures/{check_key(key)}.json")
         if content is not None:
             write_atomic(self._path("failures", key), content)
         return super().failure(key)
 
-    def commit(self, record: Record) -> None:
+    def commit(self, record: NewRecord) -> None:
         """As Store.commit; durable at the URL when this returns. A record that is there already came first."""
         key = check_key(record.get("key"))
         there = self._fetch_record(key)
@@ -86,7 +87,7 @@ class RemoteStore(Store):
         if not there:
             self._put(f"records/{key}.json")
 
-    def fail(self, failure: Record) -> None:
+    def fail(self, failure: Failure) -> None:
         """As Store.fail, at the URL as well."""
         key = check_key(failure.get("key"))
         if not self._fetch_record(key):
@@ -189,7 +190,7 @@ class RemoteStore(Store):
         part, key = found.group("part", "key") if found else (None, Path(name).stem)
         return (RemoteStore(f"{self.place}/{part}") if part else self)._fetch_record(key)
 
-    def _keep_conflict(self, present: Record, newcomer: Record) -> None:
+    def _keep_conflict(self, present: Record, newcomer: NewRecord) -> None:
         super()._keep_conflict(present, newcomer)
         self.push("conflicts")
 

@@ -9,26 +9,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, cast
 
+from study.store.record import SCHEMA, NewRecord, Record
 from study.store.whole_files import canonical
 
-SCHEMA = 1  # of a record; part of every trial's key
 APART = ("checksum", "run")  # all the rest is deterministic
 SEAM = b',"checksum":"'
-Record = dict[str, Any]
 
 
 class DamagedError(Exception):
     """Why a file is not what its name promises."""
 
 
-def checksum(record: Record) -> str:
+def checksum(record: NewRecord) -> str:
     """32 hexadecimal digits over everything but `run` and `checksum`; ValueError where it holds a NaN or infinity."""
     return _digest(canonical({name: value for name, value in record.items() if name not in APART}))
 
 
-def seal(record: Record) -> bytes:
+def seal(record: NewRecord) -> bytes:
     """The bytes of `record` with its checksum; ValueError where it holds a NaN or an infinity."""
     body = canonical({name: value for name, value in record.items() if name not in APART})
     end = {"checksum": _digest(body)} | ({"run": record["run"]} if "run" in record else {})
@@ -39,7 +38,7 @@ def unseal(raw: bytes, key: str) -> Record:
     """The record in `raw`; DamagedError where it is torn, changed, of another schema, or not the record of `key`."""
     record = _as_sealed(raw, key)
     if record is None:
-        record = parse(raw, key)
+        record = cast(Record, parse(raw, key))
         try:
             if record.get("checksum") != checksum(record):
                 raise DamagedError("its checksum does not match its content")
@@ -50,7 +49,7 @@ def unseal(raw: bytes, key: str) -> Record:
     return record
 
 
-def parse(raw: bytes, key: str) -> Record:
+def parse(raw: bytes, key: str) -> dict[str, Any]:
     """The JSON object in `raw`, whose `key` must be `key`, else DamagedError; nothing else is checked."""
     try:
         value = json.loads(raw)
@@ -73,7 +72,7 @@ def _as_sealed(raw: bytes, key: str) -> Record | None:
         return None
     if not seam or not end.keys() <= set(APART) or end["checksum"] != _digest(body):
         return None
-    return {**parse(body, key), **end}
+    return cast(Record, {**parse(body, key), **end})
 
 
 def _digest(data: bytes) -> str:

@@ -14,12 +14,16 @@ import socket
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar, cast
 
 import filelock
 
 from l3masking.errors import EnvironmentFault, InputError
-from study.store.seal import APART, SCHEMA, DamagedError, Record, checksum, parse, seal, unseal
+from study.store.record import SCHEMA, Failure, NewRecord, Record
+from study.store.seal import APART, DamagedError, checksum, parse, seal, unseal
 from study.store.whole_files import Place, canonical, check_key, content_key, sweep, write_atomic, write_new
+
+T = TypeVar("T")
 
 __all__ = ["SCHEMA", "NondeterminismWarning", "QuarantineWarning", "Store", "check_key", "content_key", "write_atomic"]
 
@@ -59,16 +63,16 @@ class Store:
         """Whether the trial and objective of `key` are done."""
         return self.read(key) is not None
 
-    def failure(self, key: str) -> Record | None:
+    def failure(self, key: str) -> Failure | None:
         """Why `key` failed last, or None."""
-        return self._load(self._path("failures", key), parse)
+        return self._load(self._path("failures", key), _failure)
 
-    def failures(self) -> list[Record]:
+    def failures(self) -> list[Failure]:
         """What failed and has not succeeded since, sorted by key."""
         keys = [key for key in self._keys("failures") if not self._path("records", key).is_file()]
-        return [failure for key in keys if (failure := self._load(self._path("failures", key), parse)) is not None]
+        return [failure for key in keys if (failure := self._load(self._path("failures", key), _failure)) is not None]
 
-    def commit(self, record: Record) -> None:
+    def commit(self, record: NewRecord) -> None:
         """Add the checksum and write the record, durably when this returns; a failure of the same key is cleared.
 
         An equal record that is there already is left alone. A different one stays too: the newcomer goes to
@@ -89,7 +93,7 @@ class Store:
                 self._keep_conflict(present, record)
         self.clear_failure(key)
 
-    def fail(self, failure: Record) -> None:
+    def fail(self, failure: Failure) -> None:
         """Write down why a trial failed, over an earlier failure of it; nothing happens where a record exists."""
         key = check_key(failure.get("key"))
         if not self._path("records", key).is_file():
@@ -163,7 +167,7 @@ class Store:
                 self._quarantine(path, "its name is no key")
         return keys
 
-    def _load(self, path: Path, verified: Callable[[bytes, str], Record]) -> Record | None:
+    def _load(self, path: Path, verified: Callable[[bytes, str], T]) -> T | None:
         try:
             return verified(_bytes_of(path), path.stem)
         except FileNotFoundError:
@@ -189,7 +193,7 @@ class Store:
         message = f"{path}: {reason}; {fate}, not used, and to be computed again"
         warnings.warn(message, QuarantineWarning, stacklevel=2)
 
-    def _keep_conflict(self, present: Record, newcomer: Record) -> None:
+    def _keep_conflict(self, present: Record, newcomer: NewRecord) -> None:
         key = newcomer["key"]
         path = self.root / "conflicts" / f"{key}.{checksum(newcomer)}.json"
         write_atomic(path, seal(newcomer))
@@ -200,6 +204,10 @@ class Store:
             NondeterminismWarning,
             stacklevel=3,
         )
+
+
+def _failure(raw: bytes, key: str) -> Failure:
+    return cast(Failure, parse(raw, key))
 
 
 def _bytes_of(path: Path) -> bytes:

@@ -11,11 +11,9 @@ import hashlib
 import importlib.metadata
 import json
 import logging
-import os
 import platform
 import shutil
 import time
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +23,7 @@ import filelock
 import l3masking
 from l3masking.data.sources import cache_folder
 from l3masking.errors import EnvironmentFault
+from l3masking.whole import made_whole, sweep
 from study.store.whole_files import content_key
 from study.toyworld.encoder import EncoderConfig, make_encoder
 from study.toyworld.grammar import GrammarConfig, general_corpus, make_language
@@ -120,32 +119,30 @@ def _place(config: WorldConfig, cache: Path | None) -> Path:
 
 def _build(config: WorldConfig, final: Path) -> ToyWorld:
     """Make the world and put it in place. The caller holds the lock, so all temporary folders of this key are dead."""
-    for dead in final.parent.glob(f".{final.name}.*.tmp"):
-        shutil.rmtree(dead)
+    sweep(final.parent, final.name)
     if final.exists():
         log.warning("%s is damaged and is made anew", final)
         shutil.rmtree(final)
     start = time.monotonic()
     log.info("making the embedded world in %s: once, about half a minute", final)
-    temporary = final.with_name(f".{final.name}.{uuid.uuid4().hex}.tmp")
-    temporary.mkdir()
-    language = make_language(config.grammar, seed=config.seed)
-    terms = make_terms(language, config.task, seed=config.seed)
-    for split in SPLITS:
-        examples = task_examples(language, terms, config.grammar, config.task, split=split, seed=config.seed)
-        lines = [json.dumps(example._asdict()) + "\n" for example in examples]
-        (temporary / f"{split}.jsonl").write_text("".join(lines), encoding="ascii")
-    corpus = general_corpus(language, config.grammar, seed=config.seed)
-    loss = make_encoder(corpus, config.encoder, temporary / "encoder", seed=config.seed)
-    files = sorted(path for path in temporary.rglob("*") if path.is_file())
-    manifest = {
-        "recipe": recipe(config),
-        "terms": {**terms.of_class, "": terms.neutral},
-        "pretraining_loss": loss,
-        "files": {path.relative_to(temporary).as_posix(): _hash(path) for path in files},
-    }
-    (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="ascii")
-    os.replace(temporary, final)
+    with made_whole(final) as temporary:
+        temporary.mkdir()
+        language = make_language(config.grammar, seed=config.seed)
+        terms = make_terms(language, config.task, seed=config.seed)
+        for split in SPLITS:
+            examples = task_examples(language, terms, config.grammar, config.task, split=split, seed=config.seed)
+            lines = [json.dumps(example._asdict()) + "\n" for example in examples]
+            (temporary / f"{split}.jsonl").write_text("".join(lines), encoding="ascii")
+        corpus = general_corpus(language, config.grammar, seed=config.seed)
+        loss = make_encoder(corpus, config.encoder, temporary / "encoder", seed=config.seed)
+        files = sorted(path for path in temporary.rglob("*") if path.is_file())
+        manifest = {
+            "recipe": recipe(config),
+            "terms": {**terms.of_class, "": terms.neutral},
+            "pretraining_loss": loss,
+            "files": {path.relative_to(temporary).as_posix(): _hash(path) for path in files},
+        }
+        (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="ascii")
     log.info("made the embedded world in %.0f s (masked-LM loss %.2f)", time.monotonic() - start, loss)
     world = _read(final)
     assert world is not None

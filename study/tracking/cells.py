@@ -9,15 +9,15 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from l3masking.errors import InputError
 from study.results.aggregate import Cell, CellKey, Order, cell_key, cells
+from study.store.record import Evaluated, Failure, Identity, Record, Row, part
 from study.tracking.runs import (
     CURRENT,
     IDENTITY,
     Entry,
-    Record,
     RunView,
     cell_name,
     cell_tags,
@@ -30,14 +30,13 @@ from study.tracking.views import Page
 if TYPE_CHECKING:
     from study.plan.trials import Trial
 
+Known = TypeVar("Known", Record, Failure, Record | Failure)
+Kept = TypeVar("Kept", Evaluated, Identity)
+
 STATISTICS = ("mean", "std", "n", "failed", "wanted", "ci_low", "ci_high")
 """Of the test metric; fractions and counts."""
 COLUMNS = (*IDENTITY, "objective", *STATISTICS, "epochs_to_first_best_mean", "epochs_to_stop_mean")
 """Of the table."""
-BARE = (*IDENTITY, "key", "objective", "seed")
-"""Of a failure, for the tally."""
-KEPT = (*BARE, "test", "validation", "epochs_to_best", "epochs_to_first_best", "epochs_to_stop")
-"""Of a record, for the tally: no predictions, no curves."""
 
 
 def cell_views(found: Iterable[Cell]) -> list[RunView]:
@@ -49,7 +48,7 @@ def cell_views(found: Iterable[Cell]) -> list[RunView]:
     """
     grouped: dict[str, list[Cell]] = {}
     for cell in found:
-        grouped.setdefault(cell_name(_identity(cell)), []).append(cell)
+        grouped.setdefault(cell_name(row_of(cell)), []).append(cell)
     return [_cell_view(name, group) for name, group in grouped.items()]
 
 
@@ -70,12 +69,12 @@ class Places:
                 self.homes.setdefault(key, []).append(home)
         self.wanted = Counter(home for homes in self.homes.values() for home in homes)
 
-    def placed(self, record: Record) -> Record:
+    def placed(self, record: Known) -> Known:
         """The record under a variant that the plan has it under; as it is where the plan does not know it."""
         homes = self.homes.get(record["key"], [])
         if not homes or cell_key(record) in homes:
             return record
-        return {**record, **homes[0]._asdict()}
+        return cast(Known, {**record, **homes[0]._asdict()})
 
 
 class Tally:
@@ -88,8 +87,8 @@ class Tally:
         self.changed = False  # since the last `views`
         self._shown: list[CellKey] = []
         self._description = description
-        self._records: dict[str, dict[str, Any]] = {}
-        self._failures: dict[str, dict[str, Any]] = {}
+        self._records: dict[str, Evaluated] = {}
+        self._failures: dict[str, Identity] = {}
         self._tried: dict[str, set[str]] = {}  # param of a search -> values, two at most
 
     def plan(self, places: Places) -> None:
@@ -104,13 +103,16 @@ class Tally:
         """Take in a record or a failure."""
         record = entry.record
         if entry.role == "search":
-            for name, value in flatten(record.get("settings", {})).items():
+            for name, value in flatten({} if "reason" in record else record["settings"]).items():
                 values = self._tried.setdefault(name, set())
                 if len(values) < 2:
                     values.add(value)
             return
-        target, names = (self._failures, BARE) if "reason" in record else (self._records, KEPT)
-        target[record["key"]] = {name: record[name] for name in names if name in record}
+        if "reason" in record:
+            self._failures[record["key"]] = part(record, Identity)
+        else:
+            kept = self._records[record["key"]] = part(record, Evaluated)
+            kept.pop("test_predictions", None)  # the largest part, and no number of a cell run
         self.changed = self._live
 
     def page(self) -> Page:
@@ -140,9 +142,11 @@ class Tally:
             return []  # a record that cannot be averaged: the end of the run says which
         return [replace(view, status="RUNNING") if view.status == "KILLED" else view for view in cell_views(found)]
 
-    def _of_plan(self, entries: Mapping[str, dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    def _of_plan(self, entries: Mapping[str, Kept]) -> Iterable[Kept]:
         homes = self.places.homes if self.places else {}
-        return ({**entry, **home._asdict()} for key, entry in entries.items() for home in homes.get(key, ()))
+        return (
+            cast(Kept, {**entry, **home._asdict()}) for key, entry in entries.items() for home in homes.get(key, ())
+        )
 
 
 def _cell_view(name: str, group: Sequence[Cell]) -> RunView:
@@ -162,7 +166,7 @@ def _cell_view(name: str, group: Sequence[Cell]) -> RunView:
         status = "KILLED"  # stopped before the end; the next start goes on
     else:
         status = "FAILED" if any(cell.failed for cell in group) else "FINISHED"
-    identity = _identity(first)
+    identity = row_of(first)
     return RunView(
         role="cell",
         key=name,
@@ -174,5 +178,12 @@ def _cell_view(name: str, group: Sequence[Cell]) -> RunView:
     )
 
 
-def _identity(cell: Cell) -> dict[str, Any]:
-    return {name: getattr(cell, name) for name in IDENTITY}
+def row_of(cell: Cell | CellKey) -> Row:
+    """What a cell has in common with those of the other objectives."""
+    return {
+        "encoder": cell.encoder,
+        "dataset": cell.dataset,
+        "method": cell.method,
+        "variant": cell.variant,
+        "mask_mean": cell.mask_mean,
+    }

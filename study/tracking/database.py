@@ -9,12 +9,12 @@ import os
 import re
 import sqlite3
 import urllib.parse
-import uuid
 from pathlib import Path
 
 import filelock
 
 from l3masking.errors import EnvironmentFault, InputError
+from l3masking.whole import made_whole, sweep
 
 DATABASE = "mlflow.db"
 """Name of the default store in the study folder."""
@@ -155,12 +155,10 @@ def _set_aside(path: Path) -> None:
 def _create_database(path: Path) -> None:
     from mlflow.store.db import utils
 
-    for forgotten in path.parent.glob(f".{path.name}.*.tmp*"):  # of a driver that was killed; the lock is held
-        forgotten.unlink(missing_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    engine = utils.create_sqlalchemy_engine(sqlite_uri(temporary))
-    try:
-        utils._initialize_tables(engine)  # what `mlflow db upgrade` and the first client call run
-    finally:
-        engine.dispose()
-    temporary.replace(path)
+    sweep(path.parent, path.name)  # of a driver that was killed; the lock is held
+    with made_whole(path) as temporary:
+        engine = utils.create_sqlalchemy_engine(sqlite_uri(temporary))
+        try:
+            utils._initialize_tables(engine)  # what `mlflow db upgrade` and the first client call run
+        finally:
+            engine.dispose()

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from study.store.record import Failure, Record
 from study.tracking.cells import Places, Tally, cell_views, table
 from study.tracking.database import resolve_uri, set_environment
 from study.tracking.datasets import source_of
@@ -17,7 +18,6 @@ from study.tracking.feed import STALE as STALE  # looked for here
 from study.tracking.feed import Feed
 from study.tracking.runs import (
     Entry,
-    Record,
     RunView,
     failed_search_view,
     failure_view,
@@ -52,7 +52,7 @@ class Mirror:
         uri: str | None = None,
         datasets: Mapping[str, DataSpec | Generated] | None = None,
         records: Iterable[Record] = (),
-        failures: Iterable[Record] = (),
+        failures: Iterable[Failure] = (),
         searched: Iterable[Record] = (),
         live: bool = True,
         warn: bool = True,
@@ -98,7 +98,7 @@ class Mirror:
         """Mirror one committed record."""
         self._feed.put(Entry("seed", record, seed_view))
 
-    def add_failure(self, failure: Record) -> None:
+    def add_failure(self, failure: Failure) -> None:
         """Mirror one failed trial: a status and a reason."""
         self._feed.put(Entry("seed", failure, failure_view))
 
@@ -106,11 +106,11 @@ class Mirror:
         """Mirror one training of a search, beside the cells and never in them."""
         self._feed.put(Entry("search", record, search_view))
 
-    def add_search_failure(self, failure: Record) -> None:
+    def add_search_failure(self, failure: Failure) -> None:
         """Mirror one training of a search that failed."""
         self._feed.put(Entry("search", failure, failed_search_view))
 
-    def findings(self, found: Iterable[Record]) -> None:
+    def findings(self, found: Iterable[Mapping[str, Any]]) -> None:
         """Note what searches have found, each with the fields of a `study.search.stage.Finding`."""
         views = [finding_view(finding) for finding in found]
         self._feed.put(lambda session: session.findings(views))
@@ -164,7 +164,7 @@ def sync(
     name: str | None = None,
     trials: Iterable[Trial] | None = None,
     searched: Store | None = None,
-    findings: Iterable[Record] = (),
+    findings: Iterable[Mapping[str, Any]] = (),
     paths: Iterable[Path] = (),
     timeout: float | None = None,
     **more: Any,

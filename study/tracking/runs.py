@@ -15,10 +15,9 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from study.results.aggregate import first_best
+from study.store.record import CurvePoint, Failure, Record, Row
 from study.tracking.datasets import DIGEST, DatasetView
 from study.version import DISTRIBUTION
-
-Record = Mapping[str, Any]
 
 MAX_PARAM = 6000
 """Characters MLflow keeps of a param value; what is longer is cut here, so that a server's setting does not decide."""
@@ -71,8 +70,8 @@ class Entry(NamedTuple):
     """Something to be mirrored: a record or a failure, not yet mapped."""
 
     role: str  # seed | search
-    record: Record
-    make: Callable[[Record], RunView]
+    record: Record | Failure
+    make: Callable[[Any], RunView]
 
 
 def seed_view(record: Record) -> RunView:
@@ -88,14 +87,14 @@ def search_view(record: Record) -> RunView:
     return _finished("search", record, once, "curve_")
 
 
-def failure_view(failure: Record, role: str = "seed") -> RunView:
+def failure_view(failure: Failure, role: str = "seed") -> RunView:
     """The run of a failed trial: a status and a reason, never a number."""
     reason = " ".join(str(failure["reason"]).split())[:MAX_REASON]
     tags = {**_trial_tags(role, failure), "reason": reason, "attempts": _text(failure.get("attempts"))}
     return RunView(role=role, key=failure["key"], name=_trial_name(role, failure), tags=tags, status="FAILED")
 
 
-def failed_search_view(failure: Record) -> RunView:
+def failed_search_view(failure: Failure) -> RunView:
     """The run of a training of a search that failed."""
     return failure_view(failure, "search")
 
@@ -103,19 +102,18 @@ def failed_search_view(failure: Record) -> RunView:
 def parent_view(view: RunView) -> RunView:
     """The run that a seed or search run hangs under, as it is when it is made: no values yet."""
     identity = {name: view.tags[name] for name in IDENTITY}
+    row = _of_tags(identity)
     if view.role == "search":
-        return search_study_view(identity)
+        return search_study_view(row["encoder"], row["dataset"], row["method"])
     tags = {"role": "cell", "cell": view.tags["cell"], CURRENT: view.tags.get(CURRENT, "yes"), **identity}
     name = view.tags["cell"]
-    return RunView(
-        role="cell", key=name, name=name, tags=tags, status="RUNNING", params=identity_params(_of_tags(identity))
-    )
+    return RunView(role="cell", key=name, name=name, tags=tags, status="RUNNING", params=identity_params(row))
 
 
-def search_study_view(identity: Record) -> RunView:
+def search_study_view(encoder: str, dataset: str, method: str) -> RunView:
     """The run that the trainings of one search hang under."""
-    name = search_name(identity)
-    shared = {part: str(identity[part]) for part in ("encoder", "dataset", "method")}
+    name = search_name(encoder, dataset, method)
+    shared = {"encoder": encoder, "dataset": dataset, "method": method}
     return RunView(
         role="search-study",
         key=name,
@@ -126,16 +124,16 @@ def search_study_view(identity: Record) -> RunView:
     )
 
 
-def finding_view(finding: Record) -> RunView:
+def finding_view(finding: Mapping[str, Any]) -> RunView:
     """The same run once the search has found something, as a `study.search.stage.Finding` has it."""
-    view = search_study_view(finding)
+    view = search_study_view(finding["encoder"], finding["dataset"], finding["method"])
     best = {f"best_{_legal(name)}": v for name, v in finding["values"].items() if isinstance(v, int | float)}
     values = {"validation_best": finding["validation"], "settings_tried": finding["trials"], **best}
     found = ", ".join(f"{name}={_text(value)}" for name, value in finding["values"].items())
     return replace(view, tags={**view.tags, "found": found[:MAX_PARAM]}, metrics=finite(values), status="FINISHED")
 
 
-def cell_name(identity: Record) -> str:
+def cell_name(identity: Row) -> str:
     """`encoder/dataset/method[/variant][/mean=0.15]`: the tag `cell` of a cell run and of its seed runs."""
     parts = [identity["encoder"], identity["dataset"], identity["method"], identity.get("variant")]
     mean = identity.get("mask_mean")
@@ -143,17 +141,17 @@ def cell_name(identity: Record) -> str:
     return "/".join(part for part in parts if part is not None)
 
 
-def search_name(identity: Record) -> str:
+def search_name(encoder: str, dataset: str, method: str) -> str:
     """`search/encoder/dataset/method`: the tag `cell` of the runs of a search."""
-    return "/".join(("search", identity["encoder"], identity["dataset"], identity["method"]))
+    return "/".join(("search", encoder, dataset, method))
 
 
-def cell_tags(identity: Record) -> dict[str, str]:
+def cell_tags(identity: Row) -> dict[str, str]:
     """Tags that a cell run shares with its seed runs; a null becomes `none`."""
     return {"cell": cell_name(identity), **{name: _text(identity.get(name)) for name in IDENTITY}}
 
 
-def identity_params(identity: Record) -> dict[str, str]:
+def identity_params(identity: Row) -> dict[str, str]:
     """The identity as params, for charts; `mask_mean` is a number there, 0 for a method that masks nothing."""
     params = {name: _text(identity.get(name)) for name in IDENTITY}
     return {**params, "mask_mean": repr(float(identity.get("mask_mean") or 0.0))}
@@ -203,31 +201,45 @@ def _finished(role: str, record: Record, once: dict[str, Any], prefix: str) -> R
     )
 
 
-def _of_tags(tags: Mapping[str, str]) -> dict[str, str | None]:
-    return {name: None if value == NONE else value for name, value in tags.items()}
+def _of_tags(tags: Mapping[str, str]) -> Row:
+    return {
+        "encoder": tags["encoder"],
+        "dataset": tags["dataset"],
+        "method": tags["method"],
+        "variant": None if tags["variant"] == NONE else tags["variant"],
+        "mask_mean": None if tags["mask_mean"] == NONE else float(tags["mask_mean"]),
+    }
 
 
-def _trial_tags(role: str, trial: Record) -> dict[str, str]:
+def _trial_tags(role: str, trial: Record | Failure) -> dict[str, str]:
     tags = {"role": role, "trial_key": trial["key"], "trajectory": _text(trial.get("trajectory"))}
     tags |= {"objective": trial["objective"], "seed": str(trial["seed"]), **cell_tags(trial)}
-    return tags if role == "seed" else {**tags, "cell": search_name(trial)}
+    return tags if role == "seed" else {**tags, "cell": _search_name(trial)}
 
 
-def _trial_name(role: str, trial: Record) -> str:
+def _trial_name(role: str, trial: Record | Failure) -> str:
     """What tells neighbours apart stands first: the UI cuts names at the end."""
     if role == "seed":
         return f"seed {trial['seed']} {trial['objective']} {cell_name(trial)}"
     mean = "" if trial["mask_mean"] is None else f"mean={float(trial['mask_mean'])!r} "
-    return f"{mean}seed {trial['seed']} {search_name(trial).removeprefix('search/')}"
+    return f"{mean}seed {trial['seed']} {_search_name(trial).removeprefix('search/')}"
 
 
-def _points(curve: Iterable[Mapping[str, Any]], prefix: str) -> Iterable[Point]:
+def _search_name(trial: Row) -> str:
+    return search_name(trial["encoder"], trial["dataset"], trial["method"])
+
+
+def _points(curve: Iterable[CurvePoint], prefix: str) -> Iterable[Point]:
     """`validation_<metric>`, `train_loss_<task>`, `task_weight_<task>` and `epoch` of every evaluation."""
-    parts = (("validation", "validation"), ("train_loss", "train_loss"), ("task_weights", "task_weight"))
     for evaluation in curve:
-        values = {f"{prefix}epoch": evaluation.get("epoch")}
-        for part, start in parts:
-            values |= {f"{prefix}{start}_{_legal(name)}": value for name, value in (evaluation.get(part) or {}).items()}
+        values: dict[str, float | None] = {f"{prefix}epoch": evaluation["epoch"]}
+        parts = {
+            "validation": evaluation["validation"],
+            "train_loss": evaluation["train_loss"],
+            "task_weight": evaluation["task_weights"],
+        }
+        for start, numbers in parts.items():
+            values |= {f"{prefix}{start}_{_legal(name)}": value for name, value in numbers.items()}
         yield from (Point(name, value, int(evaluation["update"])) for name, value in finite(values).items())
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from study.tracking.cells import Places
+from study.tracking.cells import Places, row_of
 from study.tracking.client import PARENT, Client, Run
 from study.tracking.datasets import Source
 from study.tracking.runs import CURRENT, Entry, RunView, cell_tags, parent_view
@@ -50,7 +50,7 @@ class Session:
         for (role, key), run in list(self._client.runs.items()):
             if role != "seed":
                 continue
-            homes = [cell_tags(home._asdict()) for home in places.homes.get(key, ())]
+            homes = [cell_tags(row_of(home)) for home in places.homes.get(key, ())]
             tags = {CURRENT: "yes" if homes else "no"}
             if homes and run.tags.get("cell") not in {home["cell"] for home in homes}:
                 moved = RunView(role="seed", key=key, name="", tags={**homes[0], **tags}, status=run.status)

@@ -8,7 +8,16 @@ import random
 import pytest
 from plans import KNOWN, records_of, space
 
-from study.estimate.times import Times, compared, duration, estimate, local_slots, makespan
+from study.estimate.times import (
+    Times,
+    compared,
+    duration,
+    estimate,
+    local_slots,
+    makespan,
+    time_left,
+    time_left_at_pace,
+)
 from study.plan.grid import make_plan
 from study.space.spec import Resources
 
@@ -94,6 +103,17 @@ def test_makespan_is_that_of_a_simulation() -> None:
         assert makespan(jobs, slots, under_way) == pytest.approx(simulated(jobs, slots, under_way))
         assert makespan(jobs, slots) >= max(max(jobs), sum(jobs) / slots) - 1e-9
     assert makespan([], 3) == 0
+
+
+def test_the_time_left_of_jobs_and_of_a_stage() -> None:
+    assert time_left([]) == 0
+    assert time_left([10, 20, 30], slots=2) == 30
+    assert time_left([10], slots=2, running=[(30, 10), (5, 100)]) == 20, "the second is over its time: its slot is free"
+    assert time_left([10, None]) is None
+    assert time_left([10], running=[(None, 3)]) is None
+    assert time_left_at_pace(30, 3, 10) == pytest.approx(70)
+    assert time_left_at_pace(0, 0, 10) is None
+    assert time_left_at_pace(30, 10, 10) == 0
 
 
 def simulated(jobs: list[float], slots: int, running: list[float]) -> float:

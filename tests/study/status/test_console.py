@@ -8,11 +8,12 @@ from io import StringIO
 import pytest
 from plans import KNOWN, space
 from rich.console import Console
+from rich.progress import Progress as Bars
 from terminals import screen, under_terminal
 
 import study.status.console
 from study.plan.grid import make_plan
-from study.status.console import LiveReporter, PlainReporter, cell_table, reporter
+from study.status.console import LiveReporter, PlainReporter, TimeLeftColumn, cell_table, reporter
 from study.status.progress import Counts, Progress
 
 PROGRAM = """
@@ -122,6 +123,18 @@ def test_elsewhere_lines_are_plain_and_few(capsys, monkeypatch, tmp_path) -> Non
         "trainings: 100/100",
     ]
     assert told == [("trainings", done, 100) for done in range(101)], "progress.json hears of every step"
+
+
+def test_a_bar_tells_the_time_left_at_the_pace_so_far() -> None:
+    now, column = [0.0], TimeLeftColumn()
+    bars = Bars(column, get_time=lambda: now[0])
+    stage = bars.add_task("trainings", total=10)
+    now[0] = 30.0
+    assert column.render(bars.tasks[0]).plain == "", "nobody knows yet"
+    bars.update(stage, completed=3)
+    assert column.render(bars.tasks[0]).plain == "70 s left"
+    bars.update(stage, completed=10)
+    assert column.render(bars.tasks[0]).plain == ""
 
 
 def test_a_live_view_tells_its_progress_of_the_stages(tmp_path) -> None:

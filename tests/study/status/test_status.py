@@ -93,8 +93,8 @@ def test_the_time_left_counts_what_runs(at_work: Path) -> None:
     slots = 2
     assert view.most == slots
     later = look(at_work, now=began + 10_000)
-    assert now.estimate.seconds == pytest.approx(two_places(stl, rtm, rtm, rtm), abs=0.1)
-    assert later.estimate.seconds == pytest.approx(rtm), "what is over its time is taken to end now"
+    assert now.summary.estimate_seconds == pytest.approx(two_places(stl, rtm, rtm, rtm), abs=0.1)
+    assert later.summary.estimate_seconds == pytest.approx(rtm), "what is over its time is taken to end now"
     assert [elapsed for _, elapsed, _ in later.running] == pytest.approx([10_000, 10_000], abs=5)
 
 

@@ -63,8 +63,9 @@ def test_an_arm_without_masking_has_no_mlm_curve_and_no_mean():
 
 
 def test_values_that_are_not_finite_are_left_out():
-    curve = [{"update": 5, "epoch": 1.0, "validation": {"accuracy": math.nan, "loss": math.inf}, "train_loss": None}]
-    view = seed_view(make_record(curve=curve, epochs_to_best=math.inf, test={"accuracy": -math.inf}))
+    point = {"update": 5, "epoch": 1.0, "validation": {"accuracy": math.nan, "loss": math.inf}, "train_loss": {}}
+    point |= {"task_weights": {"primary": math.nan}, "empty_mlm_batches": 0}
+    view = seed_view(make_record(curve=[point], epochs_to_best=math.inf, test={"accuracy": -math.inf}))
     assert [point.key for point in view.curve] == ["epoch"]
     assert not view.metrics.keys() & {"test_accuracy", "epochs_to_best"}
 

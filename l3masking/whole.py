@@ -1,0 +1,111 @@
+"""Whole files and folders or none: the one place that writes under a temporary name and then gives the name.
+
+A file is written beside its place, synced, and only then given its name; the folder is synced after that. So a file
+that can be seen under its final name is complete, whatever was killed and whenever. `sweep` removes what killed
+writers left. It may hit a temporary file that is still in use; the writer then starts over.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{32}\.tmp")
+ATTEMPTS = 5  # each repeat needs another sweep to start within the same few milliseconds
+
+
+def temporary_name(name: str) -> str:
+    """A hidden name that no other process uses and that `sweep` knows."""
+    return f".{name}.{uuid.uuid4().hex}.tmp"
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, over whatever was there: a reader sees the old file or the new one, never a part."""
+    _write(path, data, os.replace, 0o666)
+
+
+def write_new(path: Path, data: bytes, *, mode: int = 0o666) -> None:
+    """Write `data` to `path` if nothing is there yet, else FileExistsError: of two writers the first one wins.
+
+    mode: permissions of the file, less the process's umask. OSError on a file system without hard links.
+    """
+    _write(path, data, os.link, mode)
+
+
+@contextmanager
+def made_whole(path: Path) -> Iterator[Path]:
+    """A temporary place for a file or folder that the body makes; it gets the name `path` if the body raises nothing.
+
+    For what is made by other libraries. Unlike the functions above this syncs nothing.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(temporary_name(path.name))
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        _remove(temporary)
+
+
+def sweep(folder: Path, name: str | None = None) -> None:
+    """Remove the temporary files and folders that killed writers left in `folder`.
+
+    name: only those of this file or folder, with what a library put beside them under a longer name.
+    """
+    if not folder.is_dir():
+        return
+    for entry in os.scandir(folder):
+        found = TEMPORARY.fullmatch(entry.name) if name is None else TEMPORARY.match(entry.name)
+        if found and name in (None, found[1]):
+            _remove(Path(entry.path))
+
+
+def _write(path: Path, data: bytes, give_name: Callable[[Path, Path], None], mode: int) -> None:
+    _make_folder(path.parent)
+    for attempt in range(1, ATTEMPTS + 1):
+        temporary = path.with_name(temporary_name(path.name))
+        try:
+            _write_synced(temporary, data, mode)
+            give_name(temporary, path)
+            return
+        except FileNotFoundError:  # swept away between the two calls
+            if attempt == ATTEMPTS or not path.parent.is_dir():
+                raise
+        finally:
+            temporary.unlink(missing_ok=True)
+            _sync_folder(path.parent)
+
+
+def _write_synced(path: Path, data: bytes, mode: int) -> None:
+    with open(path, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _make_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
