@@ -14,7 +14,7 @@ from typing import ClassVar, get_args
 from l3masking.errors import InputError
 from l3masking.rng import stream
 from l3masking.rows import FORMATS, Rows, decode, read_rows
-from l3masking.sources import HubPart, cache_folder, read_file, read_hub, read_url
+from l3masking.sources import HubPart, cache_folder, check_hub_id, read_file, read_hub, read_url
 from l3masking.splits import Overlap, Parts, cut_rows
 from l3masking.textdata import SPLITS, Split, TextData, assemble, classes
 
@@ -69,8 +69,8 @@ class DataSpec:
                 raise InputError(f"blobs.{part} is {blob!r}: a git blob id has 40 hex digits (git hash-object FILE)")
 
     def _check_sources(self) -> None:
-        if self.hub is not None and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", self.hub, re.ASCII):
-            raise InputError(f"hub is {self.hub!r}: a Hub dataset id is owner/name")
+        if self.hub is not None:
+            check_hub_id(self.hub, "`train`, `validation` and `test`, without `hub`")
         if self.hub is None and (self.revision is not None or self.subset is not None):
             raise InputError("`revision` and `subset` go with `hub`; files are pinned by `blobs`")
         for part in SPLITS:

@@ -10,7 +10,9 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import tempfile
+import urllib.parse
 import urllib.request
 import uuid
 from pathlib import Path
@@ -20,6 +22,8 @@ from l3masking.errors import EnvironmentFault, InputError
 from l3masking.rows import Rows, check_columns, collect, read_rows
 
 PREFETCH = "run `l3study prefetch SPACE` on a machine with a network, with the same L3STUDY_CACHE"
+HUB_ID = re.compile(r"(?:[A-Za-z0-9_](?:[\w.-]*[A-Za-z0-9_])?/)?[A-Za-z0-9_](?:[\w.-]*[A-Za-z0-9_])?", re.ASCII)
+MAX_HUB_ID = 96  # characters
 TIMEOUT_SECONDS = 60.0  # without a byte from the server
 
 
@@ -30,6 +34,18 @@ class HubPart(NamedTuple):
     revision: str | None
     subset: str | None
     split: str
+
+
+def check_hub_id(hub: str, folder: str) -> None:
+    """Raise InputError unless `hub` can be a Hub id, [owner/]name. `folder`: what takes a folder or file instead."""
+    if len(hub) <= MAX_HUB_ID and HUB_ID.fullmatch(hub) and "--" not in hub and ".." not in hub:
+        return
+    if "://" in hub:
+        parts = [part for part in urllib.parse.urlsplit(hub).path.split("/") if part not in ("", "datasets", "models")]
+        raise InputError(f"hub is {hub!r}: that is a URL; give the id alone, as {'/'.join(parts[:2]) or 'owner/name'}")
+    if hub.startswith((".", "/", "~")) or "\\" in hub or os.path.exists(hub):
+        raise InputError(f"hub is {hub!r}: that is a path, which goes to {folder}; a Hub id is owner/name")
+    raise InputError(f"hub is {hub!r}: a Hub id is owner/name, of letters, digits, '-', '_' and '.'")
 
 
 def cache_folder() -> Path:
