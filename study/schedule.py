@@ -13,7 +13,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from l3masking.errors import EnvironmentFault
 from study.cluster.access import guard_token
+from study.cluster.nodes import check_code, search_path
+from study.cluster.ray_address import VARIABLE, joined
 from study.score import worker_slots
 from study.space.spec import Resources
 from study.trial import Assignment, died, execute
@@ -44,18 +47,29 @@ def run_serially(assignments: Sequence[Assignment], listener: Listener) -> None:
 
 @contextmanager
 def ray_session() -> Iterator[None]:
-    """Join the Ray cluster that RAY_ADDRESS names, or start one on this machine; leave it at the end."""
+    """Join the Ray cluster that RAY_ADDRESS names, or start one on this machine; leave it at the end.
+
+    EnvironmentFault if there is none to join, none can be started, or its workers would import other code than this.
+    """
+    address = joined()
     import ray
 
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    local: dict[str, Any] = {} if os.environ.get("RAY_ADDRESS") else {"address": "local", "include_dashboard": False}
-    if local:
+    options: dict[str, Any] = {"address": address} if address else {"address": "local", "include_dashboard": False}
+    if address is None:
         guard_token()  # before Ray writes one that everybody may read
     handler = signal.getsignal(signal.SIGTERM)
-    ray.init(logging_level=logging.ERROR, log_to_driver=False, **local)
-    signal.signal(signal.SIGTERM, handler)  # Ray puts its own there, which ends the process
     try:
+        ray.init(logging_level=logging.ERROR, log_to_driver=False, job_config=search_path(address), **options)
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        what = f"{VARIABLE}={os.environ[VARIABLE]}: cannot be joined" if address else "Ray does not start here"
+        raise EnvironmentFault(f"{what} ({said}); `l3study doctor` looks for the cause") from error
+    finally:
+        signal.signal(signal.SIGTERM, handler)  # Ray puts its own there, which ends the process
+    try:
+        check_code()
         yield
     finally:
         ray.shutdown()

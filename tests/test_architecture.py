@@ -16,22 +16,12 @@ MODULES = {
 }
 TREES = {name: ast.parse(file.read_text()) for name, file in MODULES.items()}
 NOUNS = {  # know nothing of ours but errors
-    *(
-        "errors",
-        "rng",
-        "metrics",
-        "precision",
-        "lazy",
-        "whole",
-        "encoders.families",
-        "encoders.table",
-        "masking.probabilities",
-    ),
+    *("errors", "rng", "metrics", "precision", "lazy", "whole", "hub_ids", "masking.probabilities"),
 }
 INPUTS = {
     *(f"data.{name}" for name in ("table", "spec", "rows", "sources", "splits", "textdata")),
     *(f"data.{name}" for name in ("characters", "labels", "files", "content")),
-    *("encoders.checks", "encoders.hub", "encoders.load"),
+    *("encoders.families", "encoders.table", "encoders.checks", "encoders.hub", "encoders.load"),
     *("scoring.settings", "scoring.words", "scoring.copies", "scoring.forward", "scoring.probe"),
     *("masking.settings", "training.settings"),
 }

@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import tempfile
+import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import NamedTuple, cast

@@ -12,6 +12,7 @@ from l3masking.data.files import FORMATS, PACKED, format_of
 from l3masking.data.splits import Overlap
 from l3masking.data.textdata import SPLITS
 from l3masking.errors import InputError
+from l3masking.hub_ids import check_hub_id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +88,8 @@ class DataSpec:
                 raise InputError(f"blobs.{part} is {blob!r}: a git blob id has 40 hex digits (git hash-object FILE)")
 
     def _check_sources(self) -> None:
-        if self.hub is not None and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", self.hub, re.ASCII):
-            raise InputError(f"hub is {self.hub!r}: a Hub dataset id is owner/name")
+        if self.hub is not None:
+            check_hub_id(self.hub, "`train`, `validation` and `test`, without `hub`")
         if self.hub is None and (self.revision is not None or self.subset is not None):
             raise InputError("`revision` and `subset` go with `hub`; files are pinned by `blobs`")
         for part in (*SPLITS, "mlm"):

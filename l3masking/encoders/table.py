@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from l3masking.errors import InputError
+from l3masking.hub_ids import check_hub_id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,8 @@ class EncoderSpec:
     def __post_init__(self) -> None:
         if (self.hub is None) == (self.path is None):
             raise InputError("an encoder needs either `hub` (a Hub id) or `path` (a folder), and not both")
+        if self.hub is not None:
+            check_hub_id(self.hub, "`path`")
         if self.path is not None and self.revision is not None:
             raise InputError(f"encoder {self.path}: `revision` goes with `hub`; a folder is known by its content")
 

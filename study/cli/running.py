@@ -121,11 +121,16 @@ def _run(space: str, **options: Any) -> None:
 
 def _run_to_end(space: str, given: dict[str, Any]) -> int:
     """The exit code of a run that came to its tables."""
+    from study.space.reader import read_space
+
+    file = find_space(space)
+    read_space(file, given.get("sets", ()))  # a refused file costs no import of torch
+
     from study.report.tables import terminal_table
     from study.run import RunOptions, run_study
     from study.status.console import reporter
 
-    options = RunOptions(space=find_space(space), **given)
+    options = RunOptions(space=file, **given)
     with reporter() as live:
         finish = run_study(options, live)
     console = Console(width=None if sys.stdout.isatty() else 120)

@@ -23,7 +23,7 @@ from l3masking.errors import EnvironmentFault, InputError
 from study.cluster.access import Access, reach
 from study.cluster.job_files import check_files, files_of, lasting, read_environment, space_in
 from study.store.whole_files import content_key
-from study.version import COMMIT, program_commit
+from study.version import COMMIT, travelling_code
 
 STOPPED = 75  # exit code of a study that the same command continues
 NOT_STARTED = ("SETUP_FAILURE", "START_TIMEOUT", "START_FAILURE", "START_ERROR", "UNSCHEDULABLE")  # ends of error types
@@ -67,7 +67,7 @@ def submit(submission: Submission, warn: Callable[[str], None]) -> str:
     check_files(folder, submission.space, files_of(spec.resolved()), warn)
     access = reach(submission.address)
     _check_guarded(access, submission.insecure, warn)
-    now, commit = datetime.datetime.now(datetime.UTC), program_commit() or ""
+    now, code = datetime.datetime.now(datetime.UTC), travelling_code(folder)
     with _client(access) as client:
         job: str = client.submit_job(
             entrypoint=shlex.join(["python", "-m", "study", "run", space, "--out", out, *_options(submission)]),
@@ -75,14 +75,14 @@ def submit(submission: Submission, warn: Callable[[str], None]) -> str:
             runtime_env={
                 **environment,
                 "working_dir": str(folder),
-                "env_vars": {**(environment.get("env_vars") or {}), COMMIT: commit},
+                "env_vars": {**(environment.get("env_vars") or {}), **code},
             },
             metadata={
                 "study": spec.name,
                 "space": content_key(
                     {"file": submission.space.read_text(encoding="utf-8"), "sets": list(submission.sets)}
                 ),
-                "commit": commit,
+                "commit": code[COMMIT],
                 "out": out,
             },
         )

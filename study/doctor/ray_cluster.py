@@ -6,7 +6,7 @@ import os
 import urllib.parse
 from collections.abc import Iterator
 
-from study.cluster import access
+from study.cluster import access, ray_address
 from study.cluster.jobs import NO_TOKEN
 from study.doctor.findings import Finding, Patient
 from study.doctor.machine import version_of
@@ -35,9 +35,11 @@ def token(patient: Patient) -> Iterator[Finding]:
 def cluster(patient: Patient) -> Iterator[Finding]:
     """Whether a cluster's Jobs API answers, to whom, and which Ray it runs."""
     if patient.address is None:
-        joined = os.environ.get("RAY_ADDRESS")
+        joined = ray_address.joined()
         text = (
-            f"RAY_ADDRESS={joined}: `run` joins it" if joined else "none asked about (--address); `run` starts its own"
+            f"RAY_ADDRESS={joined} answers: `run` joins it"
+            if joined
+            else "none asked about (--address); `run` starts its own"
         )
         yield Finding(name="cluster", state="ok", text=text)
         return

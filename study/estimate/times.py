@@ -172,10 +172,10 @@ def makespan(seconds: Iterable[float], slots: int, running: Iterable[float] = ()
 
 def local_slots(resources: Resources) -> int:
     """Trials that run at a time, as far as this machine tells; one GPU is assumed where it has none."""
-    import torch
-
     fits = max(1, int((os.cpu_count() or 1) // resources.cpu))
     if resources.gpu:
+        import torch  # which nobody else here needs
+
         fits = min(fits, max(1, int(max(1, torch.cuda.device_count()) // resources.gpu)))
     return min(fits, resources.workers or fits)
 

@@ -10,17 +10,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-
-import torch
+from typing import TYPE_CHECKING
 
 from l3masking.data.table import DataSpec, TextData, load_data
 from l3masking.encoders.hub import check_length, read_position_limit, resolve_revision
-from l3masking.encoders.load import Encoder, load_encoder
 from l3masking.encoders.table import EncoderSpec
 from l3masking.errors import EnvironmentFault, InputError
 from study.plan.trials import Identities
 from study.space.spec import Generated, StudySpec
 from study.toyworld.world import build_world, find_world
+
+if TYPE_CHECKING:
+    from l3masking.encoders.load import Encoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,10 @@ class EncoderSource:
 
     def load(self, device: str) -> Encoder:
         """The vanilla encoder in float32. InputError where a folder has changed since it was pinned."""
+        import torch  # a plan needs sources and never loads one
+
+        from l3masking.encoders.load import load_encoder
+
         spec = concrete_encoder(self.spec)
         if spec.hub is not None:
             spec = dataclasses.replace(spec, revision=self.revision)

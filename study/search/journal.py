@@ -1,38 +1,88 @@
-"""Optuna's journal in the study's folder: one file for all searches, mended after a crash before it is read.
+"""Optuna's journal in the study's folder: one file for all searches, repaired after a crash before it is read.
 
-A write that was cut off leaves half a line, which Optuna reads past once and never again after the next append. Nobody
-else writes the file: the driver holds the study's lock.
+A write that was cut off leaves half a line, which Optuna reads past once and never again after the next append. A power
+cut may leave NULs, which Optuna does not read past at all. Nobody else writes the file: the driver holds the study's
+lock. Every beginning of a journal is a journal, so what cannot be read is cut off. The settings behind it are tried
+again, and their trainings, which have their records, cost nothing then.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
 from study.store.whole_files import write_atomic
 
 FILE = "optuna.log"
+FOREIGN = (KeyError, ValueError, TypeError, AttributeError, IndexError, AssertionError)
+"""What Optuna raises on lines that are JSON, and not its own or of another version."""
+
+
+class JournalWarning(UserWarning):
+    """A journal could not be read to its end."""
 
 
 def open_journal(folder: Path) -> Any:
-    """The JournalStorage of `folder`/optuna.log. What a killed writer left (half a line, its lock) is taken away."""
+    """The JournalStorage of `folder`/optuna.log. What a killed writer left (half a line, its lock) is taken away.
+
+    A journal with lines that cannot be read is kept as optuna.log.broken[-i], and named in a JournalWarning.
+    """
     import optuna
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILE
     (folder / f"{FILE}.lock").unlink(missing_ok=True)
     if path.exists():
-        mend(path)
-    return JournalStorage(JournalFileBackend(os.fspath(path)))
+        repair(path)
+    try:
+        return _storage(path)
+    except (*FOREIGN, optuna.exceptions.OptunaError) as error:
+        what = f"Optuna {optuna.__version__} cannot read it ({type(error).__name__})"
+        _set_aside(path, f"{what}; a new one is begun")
+        path.unlink()
+        return _storage(path)
 
 
-def mend(path: Path) -> None:
-    """Cut what stands behind the last whole line of a journal; the trials it spoke of are run again."""
+def _storage(path: Path) -> Any:
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    return JournalStorage(JournalFileBackend(os.fspath(path)))  # reads all of it
+
+
+def repair(path: Path) -> None:
+    """Cut a journal behind its last whole line, or before the first one that is none of Optuna's."""
     content = path.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
-    if whole != content:
-        write_atomic(path, whole)
+    good, lines = 0, whole.splitlines(keepends=True)
+    for number, line in enumerate(lines, 1):
+        if not _is_entry(line):
+            _set_aside(path, f"line {number} of {len(lines)} cannot be read; it goes on from the lines before")
+            break
+        good += len(line)
+    if good != len(content):
+        write_atomic(path, content[:good])
+
+
+def _is_entry(line: bytes) -> bool:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(value, dict) and isinstance(value.get("op_code"), int) and "worker_id" in value
+
+
+def _set_aside(path: Path, what: str) -> None:
+    """Keep a copy of a damaged journal, and say so."""
+    target, copies = path.with_name(f"{path.name}.broken"), 0
+    while target.exists():
+        copies += 1
+        target = path.with_name(f"{path.name}.broken-{copies}")
+    shutil.copyfile(path, target)
+    text = f"{path}: {what}. It is kept as {target.name}; settings are tried again, trainings with a record are not"
+    warnings.warn(text, JournalWarning, stacklevel=3)

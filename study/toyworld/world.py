@@ -25,7 +25,7 @@ from l3masking.data.sources import cache_folder
 from l3masking.errors import EnvironmentFault
 from l3masking.whole import made_whole, sweep
 from study.store.whole_files import content_key
-from study.toyworld.encoder import EncoderConfig, make_encoder
+from study.toyworld.encoder_config import EncoderConfig
 from study.toyworld.grammar import GrammarConfig, general_corpus, make_language
 from study.toyworld.task import SPLITS, TaskConfig, make_terms, task_examples
 
@@ -37,9 +37,10 @@ SOURCES = (
     Path(__file__).with_name("grammar.py"),
     Path(__file__).with_name("task.py"),
     Path(__file__).with_name("encoder.py"),
+    Path(__file__).with_name("encoder_config.py"),
     *(
         Path(l3masking.__file__).parent / name
-        for name in ("rng.py", "scoring/words.py", "masking/collator.py", "training/mlm.py")
+        for name in ("rng.py", "scoring/words.py", "masking/collator.py", "masking/corruption.py", "training/mlm.py")
     ),
 )
 
@@ -124,6 +125,8 @@ def _build(config: WorldConfig, final: Path) -> ToyWorld:
         log.warning("%s is damaged and is made anew", final)
         shutil.rmtree(final)
     start = time.monotonic()
+    from study.toyworld.encoder import make_encoder  # torch, which a world that is there does not need
+
     log.info("making the embedded world in %s: once, about half a minute", final)
     with made_whole(final) as temporary:
         temporary.mkdir()

@@ -16,6 +16,7 @@ import pytest
 from ray.exceptions import ActorDiedError
 from small_study import NoMirror, Said, command, marks, records, results, tables, write_study
 
+from l3masking.errors import EnvironmentFault
 from study import schedule
 from study.ray_tune import ROUNDS
 from study.schedule import run_on_ray, run_serially
@@ -180,15 +181,58 @@ def test_ray_does_not_keep_the_handler_of_sigterm(monkeypatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(ray, "init", init)
     monkeypatch.setattr(ray, "shutdown", lambda: given.update(shut=True))
+    monkeypatch.setattr(schedule, "check_code", lambda: given.update(checked=True))
     before = signal.getsignal(signal.SIGTERM)
     with mock.patch.dict(os.environ), schedule.ray_session():
         assert signal.getsignal(signal.SIGTERM) is before
     assert given["address"] == "local"  # never somebody else's cluster on this machine
     assert given["shut"]
-    with mock.patch.dict(os.environ, RAY_ADDRESS="ray://somewhere:1"):
-        given.clear()
-        with schedule.ray_session():
-            assert "address" not in given
+    assert given["checked"]
+    monkeypatch.setattr(schedule, "joined", lambda: "head:6379")  # has answered
+    with schedule.ray_session():
+        assert given["address"] == "head:6379"
+
+
+def test_a_ray_that_cannot_be_joined_or_started_is_one_line(monkeypatch) -> None:
+    import ray
+
+    def init(**_: Any) -> None:
+        raise RuntimeError("Version mismatch: 2.1 there\nand more")
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(schedule, "guard_token", lambda: None)
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with (
+        mock.patch.dict(os.environ),
+        pytest.raises(EnvironmentFault, match=r"^Ray does not start here \(Version mism.*there\);"),
+    ):
+        schedule.ray_session().__enter__()
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    monkeypatch.setattr(schedule, "joined", lambda: "head:6379")
+    with (
+        mock.patch.dict(os.environ),
+        pytest.raises(EnvironmentFault, match=r"^RAY_ADDRESS=head:6379: cannot be joined \(Ver"),
+    ):
+        schedule.ray_session().__enter__()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_workers_that_run_other_code_end_the_session(monkeypatch) -> None:
+    import ray
+
+    def other() -> None:
+        raise EnvironmentFault("workers import other code")
+
+    given: dict[str, Any] = {}
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray, "init", lambda **options: given.update(options))
+    monkeypatch.setattr(ray, "shutdown", lambda: given.update(shut=True))
+    monkeypatch.setattr(schedule, "guard_token", lambda: None)
+    monkeypatch.setattr(schedule, "check_code", other)
+    with mock.patch.dict(os.environ), pytest.raises(EnvironmentFault, match="other code"):
+        schedule.ray_session().__enter__()
+    assert given["shut"]
 
 
 class Rounds:

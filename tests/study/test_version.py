@@ -21,6 +21,10 @@ def folder(tmp_path: Path, monkeypatch) -> Path:
     asked = (checkout.program_commit, checkout.program_version)
     for function in asked:
         function.cache_clear()
+    monkeypatch.setattr(checkout, "__file__", str(tmp_path / "study" / "checkout.py"))
+    for name in (checkout.COMMIT, checkout.CODE):
+        monkeypatch.delenv(name, raising=False)
+    checkout.program_commit.cache_clear()
     yield tmp_path
     for function in asked:
         function.cache_clear()
@@ -78,3 +82,50 @@ def test_the_version_is_that_of_pyproject_or_of_the_installed_distribution(folde
     installed.clear()
     checkout.program_version.cache_clear()
     assert checkout.program_version() is None
+
+
+def write_code(folder: Path, text: str = "") -> Path:
+    for name in checkout.PACKAGES:
+        (folder / name / "deep").mkdir(parents=True, exist_ok=True)
+        (folder / name / "__init__.py").write_text("")
+        (folder / name / "deep" / "module.py").write_text(text)
+    return folder
+
+
+def test_the_hash_of_code_is_of_names_and_contents_of_python_files(tmp_path: Path) -> None:
+    one, two = write_code(tmp_path / "one"), write_code(tmp_path / "two" / "elsewhere")
+    before = checkout.code_hash(one)
+    assert re.fullmatch("[0-9a-f]{16}", before)
+    assert checkout.code_hash(two) == before
+    (two / "study" / "notes.txt").write_text("no code")
+    (two / "study" / "__pycache__").mkdir()
+    (two / "study" / "__pycache__" / "module.cpython-311.pyc").write_bytes(b"x")
+    (two / "study" / ".#module.py").symlink_to("nowhere")
+    (two / "other.py").write_text("another package's")
+    assert checkout.code_hash(two) == before
+    (two / "study" / "deep" / "module.py").rename(two / "study" / "deep" / "renamed.py")
+    assert checkout.code_hash(two) != before
+    assert checkout.code_hash(write_code(tmp_path / "one", "x = 1")) != before
+
+
+def test_a_job_names_the_commit_of_the_code_that_travels(folder: Path, tmp_path: Path, monkeypatch) -> None:
+    """Not that of the program that submits it, where the working directory holds another checkout."""
+    monkeypatch.setenv(checkout.COMMIT, "mine")
+    other = write_code(tmp_path / "other", "x = 1")
+    write_code(folder)
+    assert checkout.travelling_code(tmp_path) == {checkout.COMMIT: "mine", checkout.CODE: checkout.code_hash(folder)}
+    assert checkout.travelling_code(other) == {checkout.COMMIT: "", checkout.CODE: checkout.code_hash(other)}
+    git(other, "init", "-q")
+    git(other, "add", ".")
+    git(other, "commit", "-qm", "first")
+    assert checkout.travelling_code(other)[checkout.COMMIT] == git(other, "rev-parse", "HEAD")
+
+
+def test_the_commit_of_a_job_holds_for_the_code_that_was_submitted_alone(folder: Path, monkeypatch) -> None:
+    write_code(folder)
+    monkeypatch.setenv(checkout.COMMIT, "abc")
+    monkeypatch.setenv(checkout.CODE, checkout.code_hash(folder))
+    assert checkout.program_commit() == "abc"
+    checkout.program_commit.cache_clear()
+    write_code(folder, "x = 1")
+    assert checkout.program_commit() is None

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import torch
 
-from study.toyworld.encoder import EncoderConfig, random_bert, train_tokenizer
+from study.toyworld.encoder import random_bert, train_tokenizer
+from study.toyworld.encoder_config import EncoderConfig
 from study.toyworld.grammar import GrammarConfig, general_corpus, make_language
 from study.toyworld.task import TaskConfig
 from study.toyworld.world import WorldConfig, build_world

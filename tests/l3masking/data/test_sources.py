@@ -11,7 +11,10 @@ import pytest
 
 from l3masking.data import sources
 from l3masking.data.sources import HubPart, blob_id, cache_folder, download, read_file, read_hub, read_url
+from l3masking.data.table import DataSpec
+from l3masking.encoders.load import EncoderSpec
 from l3masking.errors import EnvironmentFault, InputError
+from l3masking.hub_ids import check_hub_id
 
 CONTENT = b'{"text": "a", "label": "x"}\n{"text": "b", "label": "y"}\n'
 URL = "https://example.org/pinned/train.jsonl"
@@ -204,3 +207,50 @@ def test_unreachable_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")  # the discard port: nobody listens
     with pytest.raises(EnvironmentFault, match=r"owner/name .*cannot be fetched .*prefetch"):
         read_hub(HubPart("owner/name", None, None, "train"), "text", "label", tmp_path, offline=False)
+
+
+@pytest.mark.parametrize("hub", ["bert", "google-bert/bert-base-uncased", "a_b/c.d", "0/1", "_x/y_"])
+def test_hub_ids(hub: str) -> None:
+    from huggingface_hub.utils import validate_repo_id
+
+    validate_repo_id(hub)
+    check_hub_id(hub, "`path`")
+
+
+@pytest.mark.parametrize(
+    ("hub", "said"),
+    [
+        (
+            "https://huggingface.co/google-bert/bert-base-uncased",
+            "a URL; give the id alone, as google-bert/bert-base-un",
+        ),
+        ("https://huggingface.co/datasets/owner/name/tree/main", "a URL; give the id alone, as owner/name"),
+        ("https://huggingface.co", "a URL; give the id alone, as owner/name"),
+        *(
+            (path, "that is a path, which goes to `path`; a Hub id is")
+            for path in ("./enc", "/a/b", "~/x", "..", "C:\\x")
+        ),
+        *(
+            (wrong, "a Hub id is owner/name, of letters")
+            for wrong in ("a/b/c", "a/b ", "-x/y", "a--b", "x" * 97, "é", "")
+        ),
+    ],
+)
+def test_a_folder_or_a_url_is_no_hub_id(hub: str, said: str) -> None:
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    with pytest.raises(HFValidationError):
+        validate_repo_id(hub)
+    with pytest.raises(InputError) as refused:
+        check_hub_id(hub, "`path`")
+    assert str(refused.value).startswith(f"hub is {hub!r}: ")
+    assert said in str(refused.value)
+
+
+def test_a_folder_that_is_there_is_named_as_one(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "a" / "b" / "c").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="that is a path"):
+        EncoderSpec(hub="a/b/c")
+    with pytest.raises(InputError, match="goes to `train`, `validation` and `test`, without `hub`"):
+        DataSpec(hub="./a", train="train", validation="validation", test="test")

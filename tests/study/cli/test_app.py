@@ -199,7 +199,7 @@ def test_plan_works_offline_and_counts_what_is_not_at_hand(here: Path, nowhere) 
 
 def test_plan_counts_what_is_done_and_computes_nothing(here: Path, monkeypatch) -> None:
     before = {path: path.stat().st_mtime_ns for path in here.rglob("*")}
-    monkeypatch.setattr("study.plan.inputs.load_encoder", lambda *_, **__: pytest.fail("loaded an encoder"))
+    monkeypatch.setattr("l3masking.encoders.load.load_encoder", lambda *_, **__: pytest.fail("loaded an encoder"))
     said = command("plan", here / "small.yaml", "--out", here / "out", "--set", "seeds=3", "--json")
     summary = json.loads(said.out)
     assert (summary["records"], summary["done"], summary["left"]) == (18, 12, 6)

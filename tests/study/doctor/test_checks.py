@@ -224,7 +224,11 @@ def test_token(tmp_path: Path, patient: Patient, monkeypatch) -> None:
 
 def test_cluster(patient: Patient, monkeypatch) -> None:
     assert only(doctor_ray.cluster(patient)).state == "ok"
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1024")
+    with pytest.raises(EnvironmentFault, match="no Ray head answers"):
+        only(doctor_ray.cluster(patient))
     monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    monkeypatch.setattr("study.cluster.ray_address._answers", lambda *_: None)
     assert "RAY_ADDRESS=head:6379" in only(doctor_ray.cluster(patient)).text
     there = Patient(out=patient.out, address="head:8265")
     here = doctor_machine.version_of("ray")

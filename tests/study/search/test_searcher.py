@@ -12,7 +12,7 @@ from registered import KNOWN
 from searched import MEAN, space
 
 from study.plan.searches import Search, searches
-from study.search.journal import open_journal
+from study.search.journal import FILE, JournalWarning, open_journal
 from study.search.searcher import Explorer, tried, weak
 
 
@@ -190,3 +190,36 @@ def test_a_journal_torn_anywhere_in_its_last_lines_is_read_and_goes_on(tmp_path:
         ]
         assert trials == [8, 8]
         assert 10 <= len(rest) <= 11
+
+
+@pytest.mark.parametrize("foreign", [bytes(64), b"a word", b"5", b"[]", b"{}", b'{"op_code": "4"}', b"\xff\xfe"])
+def test_a_journal_goes_on_from_before_a_line_that_cannot_be_read(tmp_path: Path, foreign: bytes) -> None:
+    """The same settings follow as without the damage: what is behind it is asked for again."""
+    undisturbed = settings(run_all(explorer_in(tmp_path / "undisturbed")), 0)
+    run_all(explorer_in(tmp_path / "damaged"), 10)
+    path = tmp_path / "damaged" / FILE
+    lines = path.read_bytes().splitlines(keepends=True)
+    damaged = b"".join([*lines[:-6], foreign + b"\n", *lines[-6:]])
+    path.write_bytes(damaged)
+    with pytest.warns(JournalWarning) as warned:
+        explorer = explorer_in(tmp_path / "damaged")
+    (warning,) = warned
+    assert str(warning.message) == (
+        f"{path}: line {len(lines) - 5} of {len(lines) + 1} cannot be read; it goes on from the lines before. It is "
+        "kept as optuna.log.broken; settings are tried again, trainings with a record are not"
+    )
+    assert (path.parent / "optuna.log.broken").read_bytes() == damaged
+    again = settings(run_all(explorer), 0)
+    assert undisturbed[-len(again) :] == again
+    assert explorer_in(tmp_path / "damaged").total == 0, "the journal is whole again"
+
+
+@pytest.mark.parametrize("entry", [b'{"op_code": 99, "worker_id": "x"}', b'{"op_code": 0, "worker_id": "x"}'])
+def test_a_journal_that_optuna_refuses_is_begun_anew(tmp_path: Path, entry: bytes) -> None:
+    path = tmp_path / FILE
+    path.write_bytes(entry + b"\n")
+    (tmp_path / "optuna.log.broken").write_text("an earlier one")
+    with pytest.warns(JournalWarning, match="cannot read it .* a new one is begun.* kept as optuna.log.broken-1"):
+        explorer = explorer_in(tmp_path)
+    assert len(run_all(explorer)) == 16
+    assert (tmp_path / "optuna.log.broken-1").read_bytes() == entry + b"\n"

@@ -26,8 +26,9 @@ from l3masking.encoders.load import load_encoder
 from l3masking.errors import EnvironmentFault, InputError
 from l3masking.scoring.scoring import score_tokens
 from study.store.whole_files import content_key
+from study.toyworld import encoder
 from study.toyworld import world as toyworld
-from study.toyworld.encoder import EncoderConfig
+from study.toyworld.encoder_config import EncoderConfig
 from study.toyworld.grammar import GrammarConfig, general_corpus, make_language
 from study.toyworld.task import SPLITS, TaskConfig, make_terms, task_examples
 from study.toyworld.world import ToyWorld, build_world, domain_spans, find_world, recipe
@@ -90,8 +91,8 @@ def test_a_damaged_world_is_seen_and_made_anew(tmp_path: Path, file: str, caplog
 
 def test_of_two_that_ask_at_once_one_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     built = []
-    make = toyworld.make_encoder
-    monkeypatch.setattr(toyworld, "make_encoder", lambda *args, **more: built.append(1) or make(*args, **more))
+    make = encoder.make_encoder
+    monkeypatch.setattr(encoder, "make_encoder", lambda *args, **more: built.append(1) or make(*args, **more))
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(lambda _: build_world(SMALL, cache=tmp_path), range(2))
     assert first == second

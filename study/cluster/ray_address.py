@@ -1,0 +1,106 @@
+"""RAY_ADDRESS: which Ray a run joins. Looked at before Ray is, which tries a wrong or dead address for minutes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import urllib.parse
+
+from l3masking.errors import EnvironmentFault
+
+VARIABLE = "RAY_ADDRESS"
+FORM = "expected host:port of the head node, as 10.0.0.7:6379; unset it to start Ray on this machine"
+PORTS = range(1024, 65536)  # Ray takes no other
+CLIENT = "ray://"
+CLIENT_PORT = 10001
+SECONDS = 5.0  # for a connection, and again for an answer
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # of HTTP/2, with empty settings
+SETTINGS = 4  # the type of the frame that a gRPC server answers with: its fourth byte
+
+
+def joined() -> str | None:
+    """The Ray that RAY_ADDRESS names, as host:port or ray://host:port, once it has answered; None: start one here.
+
+    EnvironmentFault, within 20 seconds, if the address has another form or no head of a Ray cluster answers there.
+    """
+    given = os.environ.get(VARIABLE, "").strip()
+    if given in ("", "local"):
+        return None
+    address = _running() if given == "auto" else given
+    host, port = parse(address)
+    _answers(given, host, port)
+    return address
+
+
+def parse(address: str) -> tuple[str, int]:
+    """Host and port of host:port, [IPv6]:port or ray://host[:port]. EnvironmentFault for anything else."""
+    scheme, mark, rest = address.rpartition("://")
+    if scheme.lower() in ("http", "https"):
+        host = urllib.parse.urlsplit(address).hostname or "HOST"
+        raise EnvironmentFault(
+            f"{VARIABLE}={address}: that is a dashboard, which `l3study submit --address` takes; {VARIABLE} is the "
+            f"head's own host:port, as {host}:6379; unset it to start Ray on this machine"
+        )
+    client = address.startswith(CLIENT)
+    if mark and not client:
+        raise EnvironmentFault(f"{VARIABLE}={address}: {FORM}")
+    try:
+        parts = urllib.parse.urlsplit(f"//{rest}")
+        port = parts.port or (CLIENT_PORT if client else None)
+    except ValueError:  # a port that is no number or above 65535, a bracket that is not closed
+        raise EnvironmentFault(f"{VARIABLE}={address}: {FORM}") from None
+    if not parts.hostname or port is None or port not in PORTS or parts.netloc != rest or "@" in rest:
+        raise EnvironmentFault(f"{VARIABLE}={address}: {FORM}")
+    return parts.hostname, port
+
+
+def _running() -> str:
+    """The Ray of this machine, as Ray's own "auto" finds it."""
+    from ray._private import services
+
+    try:
+        return str(services.get_ray_address_from_environment("auto", None))
+    except ConnectionError:
+        raise EnvironmentFault(
+            f"{VARIABLE}=auto: no Ray runs on this machine; start one by `ray start --head`, or unset {VARIABLE}"
+        ) from None
+
+
+def _answers(given: str, host: str, port: int) -> None:
+    """EnvironmentFault unless something that speaks gRPC listens. In a thread: name servers know no time limit."""
+    said = [f"no answer within {2 * SECONDS:g} s"]
+
+    def ask() -> None:
+        try:
+            said[0] = _greet(host, port)
+        except OSError as error:
+            said[0] = str(error.strerror or error)
+        except UnicodeError:  # a host's name with a part that is empty or too long
+            said[0] = "no name of a host"
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(2 * SECONDS)
+    if said[0]:
+        raise EnvironmentFault(
+            f"{VARIABLE}={given}: no Ray head answers at {host}, port {port} ({said[0]}); start it by `ray start "
+            f"--head`, correct the address, or unset {VARIABLE} to start Ray on this machine"
+        )
+
+
+def _greet(host: str, port: int) -> str:
+    """Why this is no head of a Ray cluster, as far as a greeting tells; empty if it may be one."""
+    with socket.create_connection((host, port), timeout=SECONDS) as connection:
+        if os.environ.get("RAY_USE_TLS", "0").lower() not in ("", "0", "false"):
+            return ""  # it answers nothing that is not encrypted
+        connection.settimeout(SECONDS)
+        connection.sendall(GREETING)
+        answer = b""
+        with contextlib.suppress(TimeoutError):
+            while len(answer) < 4 and (more := connection.recv(9)):
+                answer += more
+    if answer[3:4] == bytes((SETTINGS,)):
+        return ""
+    return "a web server answers there, perhaps the dashboard" if answer[:4] == b"HTTP" else "what answers is no Ray"

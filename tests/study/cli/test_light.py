@@ -1,0 +1,67 @@
+"""Verbs that compute nothing load neither torch nor Ray: a typing error costs no seconds."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from study.plan.grid import make_plan
+from study.plan.resolved import planned
+
+HEAVY = ("torch", "ray", "transformers", "mlflow", "optuna")
+CODE = """
+import contextlib, io, json, sys
+sys.argv = ["l3study", *json.loads(sys.argv[1])]
+from study.cli import main
+out, code = io.StringIO(), 0
+try:
+    with contextlib.redirect_stdout(out):
+        main()
+except SystemExit as end:
+    code = end.code or 0
+print(json.dumps([code, [name for name in {heavy!r} if name in sys.modules]]))
+"""
+
+
+def loaded(*words: object) -> tuple[int, list[str], str]:
+    """Exit code of a command in a process of its own, the heavy packages that it loaded, and its standard error."""
+    code = CODE.replace("{heavy!r}", repr(HEAVY))
+    texts = json.dumps([str(word) for word in words])
+    done = subprocess.run([sys.executable, "-c", code, texts], capture_output=True, text=True, timeout=120, check=True)
+    exit_code, found = json.loads(done.stdout.splitlines()[-1])
+    return exit_code, found, done.stderr
+
+
+def key(study: Path) -> str:
+    return make_plan(*planned(study / "out"))[0].trajectory
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        lambda study: ("--help",),
+        lambda study: ("plan", study / "small.yaml", "--out", study / "out"),
+        lambda study: ("status", study / "out"),
+        lambda study: ("export", study / "out", "--format", "md"),
+        lambda study: ("compare", study / "out"),
+        lambda study: ("explain", study / "out", key(study)),
+    ],
+    ids=["help", "plan", "status", "export", "compare", "explain"],
+)
+def test_verbs_that_compute_nothing_load_neither_torch_nor_ray(finished_study: Path, verb) -> None:
+    code, found, errors = loaded(*verb(finished_study))
+    assert code == 0, errors
+    assert found == []
+
+
+@pytest.mark.parametrize("verb", ["run", "plan", "score", "search", "prefetch"])
+def test_a_refused_space_file_costs_no_import_of_torch_or_ray(tmp_path: Path, verb: str) -> None:
+    (tmp_path / "wrong.yaml").write_text("name: wrong\nmethod: [stl]\n")
+    code, found, errors = loaded(verb, tmp_path / "wrong.yaml")
+    assert code == 2, errors
+    assert "nearest: methods" in errors
+    assert found == []
