@@ -204,7 +204,7 @@ def test_mlm_reads_several_files_and_gz(tmp_path: Path) -> None:
     spec = three(tmp_path)
     (tmp_path / "b.txt").write_text("b unit\n")
     (tmp_path / "a.txt").write_text("a unit\n\n")
-    (tmp_path / "c.txt.gz").write_bytes(gzip.compress(b"c unit\nc too"))
+    (tmp_path / "c.txt.gz").write_bytes(gzip.compress(b"c unit\nc too", mtime=0))
     for mlm, units in (
         ("?.txt*", ("a unit", "b unit", "c unit", "c too")),
         (("c.txt.gz", "a.txt"), ("c unit", "c too", "a unit")),
@@ -215,7 +215,7 @@ def test_mlm_reads_several_files_and_gz(tmp_path: Path) -> None:
         load_data(dataclasses.replace(spec, mlm=("b.txt", "a.txt")), name="mine", folder=tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"text,label\na,x\n", gzip.compress(b"text,label\na,x\n" * 99)[:-9]])
+@pytest.mark.parametrize("content", [b"text,label\na,x\n", gzip.compress(b"text,label\na,x\n" * 99, mtime=0)[:-9]])
 def test_what_is_no_whole_gzip_file(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "train.csv.gz").write_bytes(content)
     with pytest.raises(InputError, match=r"train\.csv\.gz: not a whole gzip file \(.*\); compress or copy it again"):
@@ -225,7 +225,7 @@ def test_what_is_no_whole_gzip_file(tmp_path: Path, content: bytes) -> None:
 def test_blob_ids_are_of_the_files_as_they_are(tmp_path: Path) -> None:
     write(tmp_path / "plain.jsonl", many(30))
     content = (tmp_path / "plain.jsonl").read_bytes()
-    packed = gzip.compress(content)
+    packed = gzip.compress(content, mtime=0)
     (tmp_path / "train.jsonl.gz").write_bytes(packed)
     pinned = DataSpec(train="train.jsonl.gz", blobs={"train": blob_id(packed)})
     assert len(load_data(pinned, name="mine", folder=tmp_path).train) == 24
