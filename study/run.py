@@ -15,7 +15,7 @@ from study.events import GridTeller, SearchTeller
 from study.executor import make_executor
 from study.plan.grid import left, make_plan, narrow
 from study.plan.inputs import identify
-from study.plan.resolved import FILE, Resolved, changed, pinned, read_resolved, write_resolved
+from study.plan.resolved import RESOLVED_FILE, Resolved, changed, pinned, read_resolved, write_resolved
 from study.plan.searches import Search, searches
 from study.plan.trials import Trial
 from study.results.aggregate import Cell
@@ -196,7 +196,7 @@ class _Run:
             found = {key: plain(finding) for key, finding in stage.findings().items()}
             self.resolved = self.resolved._replace(findings={**self.resolved.findings, **found})
             write_resolved(self.store.root, self.resolved)
-            self.store.push(FILE)
+            self.store.push(RESOLVED_FILE)
             self.mirror.findings(self.resolved.findings.values())
             self.replan()
 

@@ -35,7 +35,7 @@ from study.store.places import Place, fetched, put
 from study.store.record import MadeWith, ScoreManifest
 from study.store.whole_files import canonical, content_key
 
-SCHEMA = 1  # of a score folder; part of its key. Another cut into shards needs another number
+SCORE_SCHEMA = 1  # of a score folder; part of its key. Another cut into shards needs another number
 SHARD_TEXTS = 64  # distinct texts in a shard: seconds to minutes of work, and the most that a killed worker loses
 PART = re.compile(r"part-(\d{5})-([0-9a-f]{32})\.parquet")
 RESTARTS = 3  # of a scoring worker that died, and so often is a shard tried again
@@ -56,7 +56,7 @@ class ScoreJob:
         """Everything that may change a score; two studies may share a folder of scores."""
         return content_key(
             {
-                "schema": SCHEMA,
+                "schema": SCORE_SCHEMA,
                 "revision": self.encoder.revision,
                 "data_hash": self.data.data_hash,
                 "scoring": plain(self.scoring),

@@ -12,7 +12,7 @@ State = Literal["ok", "warn", "FAIL"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class Diagnosis:
     """One thing that was looked at."""
 
     name: str

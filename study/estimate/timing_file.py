@@ -15,8 +15,8 @@ from study.plan.trials import Trial
 from study.space.spec import Resources
 from study.store.whole_files import canonical, content_key, write_atomic
 
-FILE = "calibration.json"
-SCHEMA = 1  # of the file; another one is as good as none
+TIMING_FILE = "calibration.json"
+TIMING_SCHEMA = 1  # of the file; another one is as good as none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +87,8 @@ class Calibration:
 def read_calibration(root: Path, resources: Callable[[str, str], Resources]) -> Calibration | None:
     """What an earlier calibration left in a study's folder; None where there is none that can be read."""
     try:
-        value = json.loads((root / FILE).read_bytes())
-        if value["schema"] != SCHEMA:
+        value = json.loads((root / TIMING_FILE).read_bytes())
+        if value["schema"] != TIMING_SCHEMA:
             return None
         entries = {str(key): _measured(entry) for key, entry in value["entries"].items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
@@ -100,8 +100,8 @@ def write_calibration(root: Path, calibration: Calibration) -> None:
     """Write `root`/calibration.json, with what was measured earlier of other kinds."""
     before = read_calibration(root, calibration.resources)
     entries = {**(before.entries if before else {}), **calibration.entries}
-    value = {"schema": SCHEMA, "entries": {key: vars(entry) for key, entry in entries.items()}}
-    write_atomic(root / FILE, canonical(value))
+    value = {"schema": TIMING_SCHEMA, "entries": {key: vars(entry) for key, entry in entries.items()}}
+    write_atomic(root / TIMING_FILE, canonical(value))
 
 
 def _measured(entry: Mapping[str, Any]) -> Measured:

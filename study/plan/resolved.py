@@ -18,7 +18,7 @@ from study.space.spec import SECTIONS, StudySpec, plain
 from study.space.yaml import dump_yaml, read_yaml
 from study.store.store import write_atomic
 
-FILE = "resolved.yaml"
+RESOLVED_FILE = "resolved.yaml"
 
 
 class Resolved(NamedTuple):
@@ -38,12 +38,12 @@ class Changes(NamedTuple):
 
 def write_resolved(root: Path, resolved: Resolved) -> None:
     """Write `root`/resolved.yaml."""
-    write_atomic(root / FILE, dump_yaml(_plain(resolved)).encode())
+    write_atomic(root / RESOLVED_FILE, dump_yaml(_plain(resolved)).encode())
 
 
 def read_resolved(root: Path) -> Resolved | None:
     """What `write_resolved` wrote, or None where there is nothing; InputError where it cannot be read any more."""
-    path = root / FILE
+    path = root / RESOLVED_FILE
     if not path.exists():
         return None
     value, problems = read_yaml(path)

@@ -25,7 +25,7 @@ from study.doctor import machine as doctor_machine
 from study.doctor import ray_cluster as doctor_ray
 from study.doctor import storage as doctor_places
 from study.doctor.checks import all_checks, describe, examine, place_of
-from study.doctor.findings import Finding, Patient
+from study.doctor.findings import Diagnosis, Patient
 from study.space.reader import read_space
 
 
@@ -48,7 +48,7 @@ def of_space(tmp_path: Path, **changes: object) -> Patient:
     return Patient(spec=read_space(space), out=tmp_path / "studies" / "small")
 
 
-def only(findings: Iterator[Finding]) -> Finding:
+def only(findings: Iterator[Diagnosis]) -> Diagnosis:
     (found,) = findings
     return found
 
@@ -97,8 +97,8 @@ def test_a_failing_check_is_a_line_and_the_exit_code(tmp_path: Path, monkeypatch
     assert line.startswith("FAIL  cluster: http://127.0.0.1:1: no Ray dashboard answers")
     assert said.err == ""
 
-    def broken(patient: Patient) -> Iterator[Finding]:
-        yield Finding(name="first", state="ok", text="so far")
+    def broken(patient: Patient) -> Iterator[Diagnosis]:
+        yield Diagnosis(name="first", state="ok", text="so far")
         raise EnvironmentFault("the cat sat on it")
 
     found = list(examine(Patient(out=tmp_path), [broken]))
