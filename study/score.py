@@ -226,7 +226,7 @@ def parts(folder: Path) -> Iterator[tuple[int, Path]]:
 
 
 def _manifest(folder: Path) -> ScoreManifest | None:
-    """The manifest of a folder; None where it is missing or damaged."""
+    """The manifest of a folder; None if it is missing or damaged."""
     try:
         value = json.loads((folder / "manifest.json").read_bytes())
     except (FileNotFoundError, ValueError):
@@ -244,7 +244,7 @@ def read_scores(folder: Path, texts: Sequence[str]) -> list[TokenScores]:
     found = {path.name: path for _, path in parts(folder)}
     for name in manifest["parts"]:
         if name not in found:
-            raise FileNotFoundError(f"{folder / name} is missing or damaged: run the study again to score it anew")
+            raise FileNotFoundError(f"{folder / name} is missing or damaged: run the study again to score it again")
         table = pq.read_table(found[name])
         columns = [table.column(column).to_pylist() for column in COLUMNS]
         for text, ids, positions, words, values in zip(table.column("text").to_pylist(), *columns, strict=True):

@@ -1,4 +1,4 @@
-"""What a run will meet on this machine, and on a cluster, looked at beforehand: one line per thing, with its mend.
+"""What a run will meet on this machine, and on a cluster, looked at beforehand: one line per thing, with its fix.
 
 Nothing is downloaded, nothing is left behind, and no question takes longer than a few seconds.
 """
@@ -50,8 +50,8 @@ def all_checks() -> tuple[Check, ...]:
 
 def describe(finding: Diagnosis) -> str:
     """One line."""
-    mend = f"; {finding.mend}" if finding.mend else ""
-    return f"{finding.state:4}  {finding.name}: {finding.text}{mend}"
+    fix = f"; {finding.fix}" if finding.fix else ""
+    return f"{finding.state:4}  {finding.name}: {finding.text}{fix}"
 
 
 def place_of(spec: StudySpec | None, out: Place | None) -> Place:

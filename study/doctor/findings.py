@@ -18,7 +18,7 @@ class Diagnosis:
     name: str
     state: State
     text: str
-    mend: str = ""  # of what is not ok
+    fix: str = ""  # of what is not ok
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,8 +37,8 @@ def packages(patient: Patient) -> Iterator[Diagnosis]:
             wrong.append(f"{requirement.name} {found or 'missing'} (wanted: {requirement.specifier or 'any'})")
     shown = ", ".join(f"{name} {version_of(name)}" for name in SHOWN)
     if wrong:
-        mend = "make setup, or pip install -c constraints.txt -e ."
-        yield Diagnosis(name="packages", state="FAIL", text=", ".join(wrong), mend=mend)
+        fix = "make setup, or pip install -c constraints.txt -e ."
+        yield Diagnosis(name="packages", state="FAIL", text=", ".join(wrong), fix=fix)
     elif not wanted:
         text = f"Python {running}, {shown}; no pyproject.toml here says which are wanted"
         yield Diagnosis(name="packages", state="warn", text=text)
@@ -82,13 +82,11 @@ def processor(patient: Patient) -> Iterator[Diagnosis]:
     text += f", torch starts with {torch.get_num_threads()} threads"
     resources = patient.spec.resources if patient.spec else None
     if resources and patient.address is None and max(resources.cpu, resources.threads) > cores:
-        mend = f"--set resources.cpu={max(1, int(cores))} --set resources.threads={max(1, int(cores))}"
+        fix = f"--set resources.cpu={max(1, int(cores))} --set resources.threads={max(1, int(cores))}"
         text += f"; a trial asks for cpu {resources.cpu:g} and {resources.threads} threads"
-        yield Diagnosis(name="processor", state="FAIL" if resources.cpu > cores else "warn", text=text, mend=mend)
+        yield Diagnosis(name="processor", state="FAIL" if resources.cpu > cores else "warn", text=text, fix=fix)
     elif memory.available < 2 * GIB:
-        yield Diagnosis(
-            name="processor", state="warn", text=text, mend="a trial may need more than is free: end others"
-        )
+        yield Diagnosis(name="processor", state="warn", text=text, fix="a trial may need more than is free: end others")
     else:
         yield Diagnosis(name="processor", state="ok", text=text)
 
@@ -112,7 +110,7 @@ def bf16(patient: Patient) -> Iterator[Diagnosis]:
     text = f"bf16 is {ratio:.2g} times as fast as float32 on this processor"
     wanted = patient.spec is not None and patient.spec.precision == "bf16" and not patient.spec.resources.gpu
     if ratio < 1 and wanted:
-        yield Diagnosis(name="bf16", state="warn", text=text, mend="precision: float32, or a GPU")
+        yield Diagnosis(name="bf16", state="warn", text=text, fix="precision: float32, or a GPU")
     else:
         yield Diagnosis(name="bf16", state="ok", text=text if ratio >= 1 else f"{text}: keep precision: float32")
 
@@ -144,8 +142,8 @@ def gpus(patient: Patient) -> Iterator[Diagnosis]:
     if not torch.cuda.is_available():
         if asked and here:
             text = f"torch {torch.__version__} finds none, and a trial asks for {asked:g}"
-            mend = "--set resources.gpu=0, or install a CUDA build of torch and its driver"
-            yield Diagnosis(name="gpus", state="FAIL", text=text, mend=mend)
+            fix = "--set resources.gpu=0, or install a CUDA build of torch and its driver"
+            yield Diagnosis(name="gpus", state="FAIL", text=text, fix=fix)
         else:
             yield Diagnosis(name="gpus", state="ok", text="none; trials run on the processor")
         return
@@ -155,4 +153,4 @@ def gpus(patient: Patient) -> Iterator[Diagnosis]:
         text = f"{index}: {properties.name}, {properties.total_memory / GIB:.1f} GiB, {half} bf16"
         yield Diagnosis(name="gpus", state="ok", text=text)
     if not asked and patient.spec is not None and here:
-        yield Diagnosis(name="gpus", state="warn", text="trials run on the processor", mend="--set resources.gpu=0.25")
+        yield Diagnosis(name="gpus", state="warn", text="trials run on the processor", fix="--set resources.gpu=0.25")

@@ -19,11 +19,11 @@ def token(patient: Patient) -> Iterator[Diagnosis]:
     mode, path = os.environ.get("RAY_AUTH_MODE", "").lower(), access.token_path()
     if mode and mode != "token":
         text = f"RAY_AUTH_MODE={mode}: a Ray that is started here runs the code of anybody who reaches its ports"
-        yield Diagnosis(name="token", state="warn", text=text, mend="unset it, or set RAY_AUTH_MODE=token")
+        yield Diagnosis(name="token", state="warn", text=text, fix="unset it, or set RAY_AUTH_MODE=token")
         return
     if access.readable_by_others():
         text = f"other users of this machine can read {path}, and so run code as you"
-        yield Diagnosis(name="token", state="warn", text=text, mend=f"chmod 600 {path}")
+        yield Diagnosis(name="token", state="warn", text=text, fix=f"chmod 600 {path}")
     elif access.token() is None:
         text = "none yet: `l3study run` makes one, but `ray start --head` without one runs the code of anybody"
         yield Diagnosis(name="token", state="ok", text=text)
@@ -47,7 +47,7 @@ def cluster(patient: Patient) -> Iterator[Diagnosis]:
     host = urllib.parse.urlsplit(found.address).netloc
     if not found.guarded:
         text = f"{host} answers without a token: anybody who reaches it runs code there"
-        yield Diagnosis(name="cluster", state="warn" if found.local else "FAIL", text=text, mend=NO_TOKEN)
+        yield Diagnosis(name="cluster", state="warn" if found.local else "FAIL", text=text, fix=NO_TOKEN)
     else:
         yield Diagnosis(name="cluster", state="ok", text=f"{host} asks for a token, and takes that of this user")
     here = version_of("ray")
@@ -55,4 +55,4 @@ def cluster(patient: Patient) -> Iterator[Diagnosis]:
         yield Diagnosis(name="cluster", state="ok", text=f"Ray {here} there and here")
     else:
         text = f"Ray {found.ray_version} there, {here} here"
-        yield Diagnosis(name="cluster", state="warn", text=text, mend="install the same version on both sides")
+        yield Diagnosis(name="cluster", state="warn", text=text, fix="install the same version on both sides")

@@ -1,4 +1,4 @@
-"""What `l3study doctor` says of places: the study's folder or URL, caches, the Hub, and what is at hand."""
+"""What `l3study doctor` says of places: the study's folder or URL, caches, the Hub, and what is available."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def folder(patient: Patient) -> Iterator[Diagnosis]:
     free = shutil.disk_usage(place).free
     text = f"{patient.out} ({kind}): files are synced, linked and renamed, {free / GIB:.1f} GiB free"
     if kind.startswith(NETWORK):
-        mend = "for the MLflow database, which is SQLite, give --tracking-uri of a server; locks may hold nobody back"
-        yield Diagnosis(name="folder", state="warn", text=text, mend=mend)
+        fix = "for the MLflow database, which is SQLite, give --tracking-uri of a server; locks may hold nobody back"
+        yield Diagnosis(name="folder", state="warn", text=text, fix=fix)
     elif free < LITTLE:
-        yield Diagnosis(name="folder", state="warn", text=text, mend="make room, or choose another --out")
+        yield Diagnosis(name="folder", state="warn", text=text, fix="make room, or choose another --out")
     else:
         yield Diagnosis(name="folder", state="ok", text=text)
 
@@ -98,7 +98,7 @@ def clock(patient: Patient) -> Iterator[Diagnosis]:
     now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
     if abs(skew) > SKEW:
         text = f"{now} here, the file server of {place} is {skew:+.0f} s off"
-        yield Diagnosis(name="clock", state="warn", text=text, mend="set the clocks; results do not depend on them")
+        yield Diagnosis(name="clock", state="warn", text=text, fix="set the clocks; results do not depend on them")
     else:
         yield Diagnosis(name="clock", state="ok", text=now)
 
@@ -110,8 +110,8 @@ def cache(patient: Patient) -> Iterator[Diagnosis]:
     there = cache_folder()
     standing = _standing(there.absolute())
     if not os.access(standing, os.W_OK | os.X_OK):
-        mend = "set L3STUDY_CACHE to a folder that can be written"
-        yield Diagnosis(name="cache", state="FAIL", text=f"{there} cannot be written", mend=mend)
+        fix = "set L3STUDY_CACHE to a folder that can be written"
+        yield Diagnosis(name="cache", state="FAIL", text=f"{there} cannot be written", fix=fix)
         return
     yield Diagnosis(name="cache", state="ok", text=f"{there}, {shutil.disk_usage(standing).free / GIB:.1f} GiB free")
 
@@ -119,15 +119,15 @@ def cache(patient: Patient) -> Iterator[Diagnosis]:
 def scratch(patient: Patient) -> Iterator[Diagnosis]:
     """Where Ray keeps logs and objects while it runs."""
     free = shutil.disk_usage(tempfile.gettempdir())
-    text, state, mend = f"{tempfile.gettempdir()}: {free.free / GIB:.1f} GiB free", "ok", ""
+    text, state, fix = f"{tempfile.gettempdir()}: {free.free / GIB:.1f} GiB free", "ok", ""
     if free.free < LITTLE or free.free < 0.05 * free.total:  # Ray stops to write objects at 95 % full
-        state, mend = "warn", "make room, or set TMPDIR"
+        state, fix = "warn", "make room, or set TMPDIR"
     with contextlib.suppress(OSError):
         shared = shutil.disk_usage(SHARED_MEMORY).free
         text += f", {shared / GIB:.1f} GiB shared memory"
         if shared < GIB and state == "ok":
-            state, mend = "warn", "in a container: --shm-size=2g; else Ray keeps its objects on disk"
-    yield Diagnosis(name="scratch", state="warn" if state == "warn" else "ok", text=text, mend=mend)
+            state, fix = "warn", "in a container: --shm-size=2g; else Ray keeps its objects on disk"
+    yield Diagnosis(name="scratch", state="warn" if state == "warn" else "ok", text=text, fix=fix)
 
 
 def hub(patient: Patient) -> Iterator[Diagnosis]:
@@ -140,12 +140,12 @@ def hub(patient: Patient) -> Iterator[Diagnosis]:
     if answer is None:
         yield Diagnosis(name="hub", state="ok", text=f"{endpoint} answers")
     else:
-        mend = "`l3study prefetch SPACE` on a machine that reaches it; what is in the cache works without"
-        yield Diagnosis(name="hub", state="warn", text=f"{endpoint} is not reached ({answer})", mend=mend)
+        fix = "`l3study prefetch SPACE` on a machine that reaches it; what is in the cache works without"
+        yield Diagnosis(name="hub", state="warn", text=f"{endpoint} is not reached ({answer})", fix=fix)
 
 
 def _within(seconds: float, url: str) -> str | None:
-    """Why an address does not answer; None where it does. Name servers may take longer than any timeout."""
+    """Why an address does not answer; None if it does. Name servers may take longer than any timeout."""
     said = ["no answer in time"]
 
     def ask() -> None:
@@ -164,7 +164,7 @@ def _within(seconds: float, url: str) -> str | None:
 
 
 def inputs(patient: Patient) -> Iterator[Diagnosis]:
-    """Which encoders and datasets of the study are at hand."""
+    """Which encoders and datasets of the study are available."""
     if patient.spec is None:
         return
     from study.plan.inputs import identify_at_hand
@@ -178,10 +178,10 @@ def inputs(patient: Patient) -> Iterator[Diagnosis]:
         missing = [name for name in names if name not in there]
         held = ", ".join(f"{name} ({there[name][:14]})" for name in names if name in there)
         if held:
-            yield Diagnosis(name=f"{kind}s", state="ok", text=f"at hand: {held}")
+            yield Diagnosis(name=f"{kind}s", state="ok", text=f"available: {held}")
         if missing:
-            mend = "a run fetches or makes them; `l3study prefetch SPACE` does it now"
-            yield Diagnosis(name=f"{kind}s", state="warn", text=f"not at hand: {', '.join(missing)}", mend=mend)
+            fix = "a run fetches or makes them; `l3study prefetch SPACE` does it now"
+            yield Diagnosis(name=f"{kind}s", state="warn", text=f"not available: {', '.join(missing)}", fix=fix)
 
 
 def database(patient: Patient) -> Iterator[Diagnosis]:
@@ -196,13 +196,13 @@ def database(patient: Patient) -> Iterator[Diagnosis]:
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=2)) as reader:
             (found,) = reader.execute("select version_num from alembic_version").fetchone() or ("none",)
     except sqlite3.Error as error:
-        mend = "move it away: the next run, or `l3study sync`, makes it anew from the records"
-        yield Diagnosis(name="mlflow", state="warn", text=f"{path}: {error}", mend=mend)
+        fix = "move it away: the next run, or `l3study sync`, makes it again from the records"
+        yield Diagnosis(name="mlflow", state="warn", text=f"{path}: {error}", fix=fix)
         return
     wanted = _get_latest_schema_revision()
     if found == wanted:
         yield Diagnosis(name="mlflow", state="ok", text=f"{path} is of the installed version's schema")
     else:
         upgrade = f"mlflow db upgrade {shlex.quote(sqlite_uri(path.absolute()))}"
-        mend = f"{upgrade}, or move it away: the next run makes it anew from the records"
-        yield Diagnosis(name="mlflow", state="warn", text=f"{path}: schema {found}, wanted {wanted}", mend=mend)
+        fix = f"{upgrade}, or move it away: the next run makes it again from the records"
+        yield Diagnosis(name="mlflow", state="warn", text=f"{path}: schema {found}, wanted {wanted}", fix=fix)

@@ -100,7 +100,7 @@ def _describe() -> Device:
 
 
 def misfit(assignment: Assignment, peak: int, device: Device) -> str | None:
-    """Why a training with this peak (bytes) does not fit, with the mend; None where it does."""
+    """Why a training with this peak (bytes) does not fit, with the fix; None if it does."""
     share, needed = assignment.resources.gpu * device.total, peak + CONTEXT
     if needed <= share:
         return None

@@ -61,7 +61,7 @@ class Calibration:
     def seconds(self, trial: Trial, size: DataSize) -> float | None:
         """One training where nothing stops it early: all updates, all looks at validation, all final epochs, test.
 
-        None where the kind was not measured, or a number of texts is not known.
+        None if the kind was not measured, or a number of texts is not known.
         """
         found, most = self.measured(trial), training_size(trial, size)
         if found is None or most.updates_at_most is None or most.evaluations_at_most is None:
@@ -77,7 +77,7 @@ class Calibration:
         return main + len(trial.objectives) * end
 
     def scoring_seconds(self, trial: Trial, size: DataSize) -> float | None:
-        """Scoring all texts that `trial` needs scores of, by one worker; None where it was not measured."""
+        """Scoring all texts that `trial` needs scores of, by one worker; None if it was not measured."""
         found = self.measured(trial)
         if found is None or found.scoring_seconds is None or size.mlm is None:
             return None
@@ -85,7 +85,7 @@ class Calibration:
 
 
 def read_calibration(root: Path, resources: Callable[[str, str], Resources]) -> Calibration | None:
-    """What an earlier calibration left in a study's folder; None where there is none that can be read."""
+    """What an earlier calibration left in a study's folder; None if there is none that can be read."""
     try:
         value = json.loads((root / TIMING_FILE).read_bytes())
         if value["schema"] != TIMING_SCHEMA:

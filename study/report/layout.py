@@ -26,7 +26,7 @@ MARKED = (
 
 
 class GridRow(NamedTuple):
-    """One line of a block; `entries` runs along the columns of its grid, None where the study has no such cell."""
+    """One line of a block; `entries` runs along the columns of its grid, None if the study has no such cell."""
 
     label: str
     entries: tuple[Cell | None, ...]

@@ -105,7 +105,7 @@ class Progress:
         self._changed.set()
 
     def close(self, state: str) -> None:
-        """Write the last word ("finished", "stopped", ...) and stop writing. Only the first call does anything."""
+        """Write the last update ("finished", "stopped", ...) and stop writing. Only the first call does anything."""
         if self._over.is_set():
             return
         with self._lock:
@@ -185,7 +185,7 @@ class View:
 
 
 def read_view(root: Path) -> View | None:
-    """What the driver of a study's last run has said; None where there is nothing that can be read."""
+    """What the driver of a study's last run has said; None if there is nothing that can be read."""
     try:
         value = json.loads((root / PROGRESS_FILE).read_bytes())
         if value.pop("schema") != PROGRESS_SCHEMA:
@@ -197,7 +197,7 @@ def read_view(root: Path) -> View | None:
 
 
 def exists(pid: int) -> bool:
-    """Whether a process of this number runs on this machine; one that has ended and is not yet buried does not."""
+    """Whether process `pid` runs on this machine. One that has exited but was not reaped (a zombie) does not."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
@@ -209,7 +209,7 @@ def exists(pid: int) -> bool:
 
 
 def born(pid: int) -> str | None:
-    """When a process of this machine began, in the kernel's ticks since the start; None where that is not told."""
+    """When a process of this machine began, in the kernel's ticks since the start; None if that is not told."""
     told = _told(pid)
     return told[19] if len(told) > 19 else None
 

@@ -1,4 +1,4 @@
-"""Fractions of a GPU: what is refused, and with which mend. The GPU here is a made-up one."""
+"""Fractions of a GPU: what is refused, and with which fix. The GPU here is a made-up one."""
 
 from __future__ import annotations
 

@@ -97,12 +97,12 @@ def test_what_is_not_at_hand_is_not_measured_and_said_once(small: Path, monkeypa
     said: list[str] = []
     assert calibrate(spec, identities, trials, said.append).entries == {}
     assert said == [
-        f"not measured: far / words / {name}: encoder far is not at hand" for name in ("stl", "rtm", "l3masking")
+        f"not measured: far / words / {name}: encoder far is not available" for name in ("stl", "rtm", "l3masking")
     ]
     gone = write_space(small.with_name("gone.yaml"), datasets={"gone": {"hub": "owner/name", "train": "train"}})
     said.clear()
     calibrate(*planned(gone), said.append)
-    assert said[0] == "not measured: tiny / gone / stl: dataset gone is not at hand"
+    assert said[0] == "not measured: tiny / gone / stl: dataset gone is not available"
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     said.clear()
     calibrate(*planned(small, "resources.gpu=0.5", "methods=[stl]"), said.append)

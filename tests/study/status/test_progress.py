@@ -100,7 +100,7 @@ def test_many_events_make_few_writes(tmp_path: Path, monkeypatch) -> None:
     progress.close("finished")
     spent = time.monotonic() - started
     assert 2 <= len(writes) <= spent / 0.2 + 3
-    assert json.loads(writes[-1])["stage"]["done"] == 2999, "the last word holds the last event"
+    assert json.loads(writes[-1])["stage"]["done"] == 2999, "the last update holds the last event"
 
 
 def test_a_quiet_driver_gives_a_sign_of_life(tmp_path: Path, monkeypatch) -> None:

@@ -77,7 +77,7 @@ def test_each_trial_is_in_one_state(at_work: Path) -> None:
     assert "\ntrials: 2 done, 2 running" not in text
     assert "\ntrials: 2 done, 1 failed, 2 running, 1 waiting; about " in text
     assert f"(process {os.getpid()} on " in text
-    assert "), trainings 3/6, last word " in text
+    assert "), trainings 3/6, last update " in text
     assert text.count("\nrunning tiny / words / ") == 2
     assert "FAILED tiny / words / l3masking / seed 0 / accuracy: it broke (2 attempts)" in text
     assert text.endswith("\nthe same `l3study run` tries them again")
@@ -121,11 +121,11 @@ def test_a_driver_that_is_gone_is_not_running(at_work: Path) -> None:
 
 def test_a_folder_without_a_driver(root: Path) -> None:
     standing = look(root)
-    assert driver_line(standing) == "not running, and no run has left a word here"
+    assert driver_line(standing) == "not running: no run found in this folder"
     assert totals_line(standing) == "trials: 6 done, 0 failed, 0 running, 0 waiting"
     Progress(root).close("stopped")
     assert "not running: the last run (process " in driver_line(look(root))
-    assert ") stopped, last word " in driver_line(look(root))
+    assert ") stopped, last update " in driver_line(look(root))
 
 
 def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:
