@@ -28,8 +28,6 @@ PLAIN = {  # what is not written (a regular expression; a blank matches a line b
 }
 BLANK = r"[\s#]+"  # between two words: a line break too, and the sign of a comment behind it
 WORDS = {re.compile(rf"\b(?:{BLANK.join(word.split())})\b", re.IGNORECASE): plain for word, plain in PLAIN.items()}
-TO_CLEAN: set[str] = {  # files that still use such words; this list only ever gets shorter
-}
 
 
 def texts_of(file: Path) -> Iterator[tuple[int, int, str]]:
@@ -78,15 +76,8 @@ def files() -> list[Path]:
 
 
 def test_every_text_is_plain_english() -> None:
-    found = {file.relative_to(ROOT).as_posix(): words for file in files() if (words := found_in(file))}
-    new = [f"{name}:{word}" for name, words in found.items() if name not in TO_CLEAN for word in words]
-    assert not new, "\n".join(["plainer words, please:", *new])
-
-
-def test_the_list_of_files_to_clean_gets_shorter() -> None:
-    found = {file.relative_to(ROOT).as_posix() for file in files() if found_in(file)}
-    clean = sorted(set(TO_CLEAN) - found)
-    assert not clean, f"these files are clean, or gone: take them off TO_CLEAN: {clean}"
+    found = [f"{file.relative_to(ROOT).as_posix()}:{word}" for file in files() for word in found_in(file)]
+    assert not found, "\n".join(["plainer words, please:", *found])
 
 
 @pytest.mark.parametrize(
