@@ -15,7 +15,7 @@ from study.events import GridTeller, SearchTeller
 from study.executor import make_executor
 from study.plan.grid import left, make_plan, narrow
 from study.plan.inputs import identify
-from study.plan.resolved import FILE, Resolved, changed, pinned, read_resolved, write_resolved
+from study.plan.resolved import RESOLVED_FILE, Resolved, changed, pinned, read_resolved, write_resolved
 from study.plan.searches import Search, searches
 from study.plan.trials import Trial
 from study.results.aggregate import Cell
@@ -72,7 +72,9 @@ def run_study(options: RunOptions, reporter: Reporter) -> Finish:
     with store.lock(), followed(store.root, reporter) as progress:
         reporter.say(f"study {spec.name} in {place}")
         if vanishes(options.out):
-            reporter.say("warning: this is the job's own folder, which vanishes with it: give --out a lasting one")
+            reporter.say(
+                "warning: this folder belongs to the job and is deleted with it: give --out a folder that stays"
+            )
         resolved = settle(store.root, options.space, spec, reporter)
         store.push()  # to a URL, before hours of work
         narrow(make_plan(*resolved), options.only, options.limit)  # a wrong filter is refused before any work
@@ -105,7 +107,7 @@ def settle(root: Path, space: Path, spec: StudySpec, reporter: Reporter) -> Reso
     if before is not None:
         changes = changed(resolved, before)
         if changes.cells:
-            reporter.say(f"changed since the last run: {', '.join(changes.keys)}; these run anew, old records stay:")
+            reporter.say(f"changed since the last run: {', '.join(changes.keys)}; these run again, old records stay:")
             for cell in changes.cells:
                 reporter.say(f"  {cell}")
     write_atomic(root / "space.yaml", space.read_bytes())
@@ -196,7 +198,7 @@ class _Run:
             found = {key: plain(finding) for key, finding in stage.findings().items()}
             self.resolved = self.resolved._replace(findings={**self.resolved.findings, **found})
             write_resolved(self.store.root, self.resolved)
-            self.store.push(FILE)
+            self.store.push(RESOLVED_FILE)
             self.mirror.findings(self.resolved.findings.values())
             self.replan()
 

@@ -35,7 +35,7 @@ from study.store.places import Place, fetched, put
 from study.store.record import MadeWith, ScoreManifest
 from study.store.whole_files import canonical, content_key
 
-SCHEMA = 1  # of a score folder; part of its key. Another cut into shards needs another number
+SCORE_SCHEMA = 1  # of a score folder; part of its key. Another cut into shards needs another number
 SHARD_TEXTS = 64  # distinct texts in a shard: seconds to minutes of work, and the most that a killed worker loses
 PART = re.compile(r"part-(\d{5})-([0-9a-f]{32})\.parquet")
 RESTARTS = 3  # of a scoring worker that died, and so often is a shard tried again
@@ -56,7 +56,7 @@ class ScoreJob:
         """Everything that may change a score; two studies may share a folder of scores."""
         return content_key(
             {
-                "schema": SCHEMA,
+                "schema": SCORE_SCHEMA,
                 "revision": self.encoder.revision,
                 "data_hash": self.data.data_hash,
                 "scoring": plain(self.scoring),
@@ -226,7 +226,7 @@ def parts(folder: Path) -> Iterator[tuple[int, Path]]:
 
 
 def _manifest(folder: Path) -> ScoreManifest | None:
-    """The manifest of a folder; None where it is missing or damaged."""
+    """The manifest of a folder; None if it is missing or damaged."""
     try:
         value = json.loads((folder / "manifest.json").read_bytes())
     except (FileNotFoundError, ValueError):
@@ -244,7 +244,7 @@ def read_scores(folder: Path, texts: Sequence[str]) -> list[TokenScores]:
     found = {path.name: path for _, path in parts(folder)}
     for name in manifest["parts"]:
         if name not in found:
-            raise FileNotFoundError(f"{folder / name} is missing or damaged: run the study again to score it anew")
+            raise FileNotFoundError(f"{folder / name} is missing or damaged: run the study again to score it again")
         table = pq.read_table(found[name])
         columns = [table.column(column).to_pylist() for column in COLUMNS]
         for text, ids, positions, words, values in zip(table.column("text").to_pylist(), *columns, strict=True):

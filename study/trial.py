@@ -50,7 +50,7 @@ class Assignment:
 
 
 def execute(assignment: Assignment, on_evaluation: Callable[[dict[str, Any]], None] | None = None) -> str | None:
-    """Run one trial and write its records, or its failure; returns the reason of a failure, None where it finished.
+    """Run one trial and write its records, or its failure; returns the reason of a failure, None if it finished.
 
     This is the one place where any exception is caught: a trial that fails costs itself alone. Where a training that
     serves several objectives diverges, one of them may have stopped before: each is then trained by itself, with the

@@ -36,7 +36,7 @@ def program_commit() -> str | None:
 
 
 def commit_of(folder: Path) -> str | None:
-    """The commit of a checkout, "+" behind it where files are changed; None where there is none."""
+    """The commit of a checkout, "+" behind it where files are changed; None if there is none."""
     if not (folder / ".git").exists():
         return None
     try:

@@ -73,7 +73,7 @@ class DataSpec:
         return () if given is None else (given,) if isinstance(given, str) else given
 
     def pins(self, part: str) -> tuple[str | None, ...]:
-        """The blob ids of `sources`, None where there is none."""
+        """The blob ids of `sources`, None if there is none."""
         given = self.blobs.get(part)
         if given is None:
             return (None,) * len(self.sources(part))

@@ -135,7 +135,7 @@ def reading(spec: EncoderSpec, part: str) -> Iterator[None]:
     except pickle.UnpicklingError as error:
         raise InputError(
             f"encoder {spec.place}: its weights are damaged or hold other objects than tensors (nothing was executed): "
-            "save them anew, as model.safetensors"
+            "save them again, as model.safetensors"
         ) from error
     except Exception as error:  # readers raise whatever a damaged file leads them to
         said = " ".join(f"{type(error).__name__} {error}".split())[:200]

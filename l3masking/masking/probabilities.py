@@ -11,7 +11,7 @@ from l3masking.errors import InputError, check_choice
 
 TokenWeighting = Literal["complement", "surprisal"]  # 1 - PLT, or -ln PLT
 Redistribution = Literal["equal", "none"]  # what exceeds 1: shared by the others, or lost
-WEIGHTINGS: tuple[TokenWeighting, ...] = get_args(TokenWeighting)
+TOKEN_WEIGHTINGS: tuple[TokenWeighting, ...] = get_args(TokenWeighting)
 REDISTRIBUTIONS: tuple[Redistribution, ...] = get_args(Redistribution)
 
 

@@ -23,7 +23,7 @@ from l3masking.scoring.words import EncodedText
 T = TypeVar("T")
 
 
-class Row(NamedTuple):
+class CopyRow(NamedTuple):
     """One masked copy of one text and the eligible tokens that are read from it."""
 
     text: int  # index of the text
@@ -31,27 +31,27 @@ class Row(NamedTuple):
     read: NDArray[np.int64]  # indices into the text's eligible positions
 
 
-def mask_rows(text: EncodedText, index: int, metric: Metric) -> Iterator[Row]:
+def mask_rows(text: EncodedText, index: int, metric: Metric) -> Iterator[CopyRow]:
     """The masked copies that score one text: one per token, or with whole_word one per word."""
     order = np.arange(len(text.positions))
     if not len(order):
         return
     if metric == "original":
         for token in order:
-            yield Row(index, text.positions[token : token + 1], order[token : token + 1])
+            yield CopyRow(index, text.positions[token : token + 1], order[token : token + 1])
         return
     # words are contiguous runs: cut where the word number changes
     for word in np.split(order, np.flatnonzero(np.diff(text.words)) + 1):
         if metric == "whole_word":
-            yield Row(index, text.positions[word], word)
+            yield CopyRow(index, text.positions[word], word)
         else:
             for token in word:
-                yield Row(index, text.positions[token : word[-1] + 1], order[token : token + 1])
+                yield CopyRow(index, text.positions[token : word[-1] + 1], order[token : token + 1])
 
 
 def token_batches(
-    rows: Iterable[Row], encoded: Sequence[EncodedText], budget: Callable[[], int]
-) -> Iterator[list[Row]]:
+    rows: Iterable[CopyRow], encoded: Sequence[EncodedText], budget: Callable[[], int]
+) -> Iterator[list[CopyRow]]:
     """Cut rows into batches of at most `budget()` tokens (at least one row); the budget is asked for at each row."""
     return cut_within(rows, lambda row: len(encoded[row.text].input_ids), budget)
 
@@ -71,7 +71,7 @@ def cut_within(items: Iterable[T], size: Callable[[T], int], limit: Callable[[],
         yield group
 
 
-class Run(NamedTuple):
+class WordRun(NamedTuple):
     """Copies of one length, R of T tokens each, and n read positions in them."""
 
     copies: int  # R
@@ -87,10 +87,10 @@ class Copies(NamedTuple):
     pairs: Tensor  # [S], the pair of each token
     reads: Tensor  # [N], the read positions as indices into S, rising
     truth: Tensor  # [N], the ids that stand there in the text
-    runs: Sequence[Run]
+    runs: Sequence[WordRun]
 
 
-def pack(batch: Sequence[Row], encoded: Sequence[EncodedText], mask_id: int, device: torch.device) -> Copies:
+def pack(batch: Sequence[CopyRow], encoded: Sequence[EncodedText], mask_id: int, device: torch.device) -> Copies:
     """A batch of rows as tensors on `device`; those of one text, and texts of one length, lie side by side.
 
     A copy's tokens are its text's own or masks, and masks differ by position alone: the pairs are a mask for each
@@ -117,7 +117,7 @@ def pack(batch: Sequence[Row], encoded: Sequence[EncodedText], mask_id: int, dev
             truth.append(text.input_ids[at])
             pair += length
             count += len(rows)
-        runs.append(Run(count, length, _put(copies_n, device)))
+        runs.append(WordRun(count, length, _put(copies_n, device)))
         start += count * length
     return Copies(
         ids=_put(ids, device),

@@ -24,7 +24,7 @@ from transformers.activations import GELUActivation
 
 from l3masking.encoders.families import FAMILIES, Layer, first_position
 from l3masking.precision import Precision
-from l3masking.scoring.copies import Copies, Run
+from l3masking.scoring.copies import Copies, WordRun
 
 CPU_ROWS = 1024  # tokens a thread that a CPU takes from one attention to the next at a time: they stay in its cache
 
@@ -60,7 +60,7 @@ class Packed(NamedTuple):
         return found if out is None else out.copy_(found)
 
 
-class Block(NamedTuple):
+class LayerPass(NamedTuple):
     """One layer, its weights in the dtype of the matrix products."""
 
     project: Affine | Packed  # to query, key and value, side by side
@@ -97,7 +97,7 @@ class MaskedForward:
 
         layers = FAMILIES[config.model_type].layers(body)
         self.blocks = [
-            Block(
+            LayerPass(
                 product(layer.query, layer.key, layer.value),
                 product(layer.attention_out),
                 product(layer.feed_in),
@@ -123,13 +123,13 @@ class MaskedForward:
         reads_NH = x_SH[copies.reads]
         return self.blocks[-1].finish(self._attend_at_reads(reads_NH, x_SH, copies.runs), reads_NH)
 
-    def _attend(self, projected_SP: Tensor, run: Run) -> Tensor:
+    def _attend(self, projected_SP: Tensor, run: WordRun) -> Tensor:
         """[R T, P] queries, keys and values of one run to its [R T, H] attention output."""
         split = projected_SP.view(run.copies, run.length, 3, self.heads, -1)
         query, key, value = split.permute(2, 0, 3, 1, 4)  # each [R, A, T, D]
         return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(len(projected_SP), -1)
 
-    def _attend_at_reads(self, reads_NH: Tensor, x_SH: Tensor, runs: Sequence[Run]) -> Tensor:
+    def _attend_at_reads(self, reads_NH: Tensor, x_SH: Tensor, runs: Sequence[WordRun]) -> Tensor:
         """[N, H] attention output of the last layer at the read positions, by the equations above."""
         count, width = reads_NH.shape
         query, key, value = self.last
@@ -158,7 +158,7 @@ def _activated(activation: Any, inner: Tensor) -> Tensor:
     return activation(inner)
 
 
-def _cut(rows: Tensor, runs: Sequence[Run]) -> Iterator[tuple[Tensor, Run]]:
+def _cut(rows: Tensor, runs: Sequence[WordRun]) -> Iterator[tuple[Tensor, WordRun]]:
     """The rows of each run, and the run."""
     return zip(rows.split([run.copies * run.length for run in runs]), runs, strict=True)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from l3masking.encoders.families import FAMILIES, position_limit
 from l3masking.errors import InputError
-from l3masking.scoring.copies import Row, mask_rows, pack
+from l3masking.scoring.copies import CopyRow, mask_rows, pack
 from l3masking.scoring.forward import MaskedForward
 from l3masking.scoring.words import EncodedText, structural_ids
 
@@ -65,7 +65,7 @@ def probe_texts(tokenizer: Any, limit: int) -> list[EncodedText]:
     return texts
 
 
-def _own_scores(model: Any, tokenizer: Any, texts: list[EncodedText], rows: list[Row]) -> Tensor:
+def _own_scores(model: Any, tokenizer: Any, texts: list[EncodedText], rows: list[CopyRow]) -> Tensor:
     """[N] scores of all that the rows read, by the model's own pass over one padded batch, as in training."""
     longest = max(len(text.input_ids) for text in texts)
     ids_RT = torch.full((len(rows), longest), tokenizer.pad_token_id)

@@ -18,7 +18,7 @@ from torch import Tensor
 from l3masking.encoders.load import Encoder
 from l3masking.errors import InputError, check_choice
 from l3masking.precision import Precision, autocast
-from l3masking.scoring.copies import Row, cut_within, mask_rows, pack, token_batches
+from l3masking.scoring.copies import CopyRow, cut_within, mask_rows, pack, token_batches
 from l3masking.scoring.forward import MaskedForward
 from l3masking.scoring.settings import TOKEN_BUDGETS, Metric, ScoringConfig, Whitespace, WordSource
 from l3masking.scoring.words import EncodedText
@@ -108,7 +108,7 @@ def score_texts(
 class _Group(NamedTuple):
     """Rows that went through the LM head together."""
 
-    rows: list[Row]
+    rows: list[CopyRow]
     values: Tensor  # [N] log-likelihoods of all that the rows read, one after the other
 
 
@@ -119,7 +119,7 @@ class _Scorer:
         self.encoder, self.encoded, self.precision, self.budget = encoder, encoded, precision, budget
         self.forward = MaskedForward(encoder.model, precision)
 
-    def groups(self, rows: Iterable[Row]) -> Iterator[_Group]:
+    def groups(self, rows: Iterable[CopyRow]) -> Iterator[_Group]:
         """All rows. The next group is begun before one is given out: a GPU works on while its values are fetched."""
         begun: _Group | None = None
         cut = token_batches(rows, self.encoded, lambda: self.budget)
@@ -131,7 +131,7 @@ class _Scorer:
         if begun:
             yield begun
 
-    def _score(self, batches: Sequence[list[Row]]) -> _Group:
+    def _score(self, batches: Sequence[list[CopyRow]]) -> _Group:
         parts = [part for batch in batches for part in self._states(batch)]
         states_NH, truth_N = (torch.cat(both) for both in zip(*parts, strict=True))
         values = [
@@ -140,7 +140,7 @@ class _Scorer:
         ]
         return _Group([row for batch in batches for row in batch], torch.cat(values))
 
-    def _states(self, batch: list[Row]) -> list[tuple[Tensor, Tensor]]:
+    def _states(self, batch: list[CopyRow]) -> list[tuple[Tensor, Tensor]]:
         """[N, H] states at the read positions and the [N] ids that belong there; halves where memory is short."""
         try:
             copies = pack(batch, self.encoded, self.encoder.tokenizer.mask_token_id, self.encoder.device)

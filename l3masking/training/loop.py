@@ -38,7 +38,7 @@ class Outcome:
     """What one objective leaves. Metric values are fractions; epochs are primary examples seen / |train|."""
 
     objective: str
-    test: dict[str, float] | None  # None where the task holds no test split
+    test: dict[str, float] | None  # None if the task holds no test split
     validation: dict[str, float]
     epochs_to_best: float  # where validation ties, to the latest of the ties, whose weights are kept
     epochs_to_first_best: float  # to the first of them

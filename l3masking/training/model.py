@@ -87,7 +87,7 @@ class MultiTaskModel(nn.Module):
         return F.cross_entropy(logits_BC.float(), torch.cat([chunk.labels for chunk in chunks]))
 
     def mlm_loss(self, chunks: Sequence[Chunk]) -> Tensor | None:
-        """Mean cross-entropy over the selected positions of the batch (nats); None where nothing was selected.
+        """Mean cross-entropy over the selected positions of the batch (nats); None if nothing was selected.
 
         Only selected positions pass through the last feed-forward part and the LM head: [N, H] -> [N, V].
         """

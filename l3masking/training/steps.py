@@ -125,7 +125,7 @@ class Stepper:
         return {task: torch.stack(values).mean() for task, values in losses.items() if values}
 
     def loss(self, task: str, update: int, micro: int) -> Tensor | None:
-        """Loss of the task's next batch, or None where no position of it was selected."""
+        """Loss of the task's next batch, or None if no position of it was selected."""
         if task == "mlm":
             assert self.auxiliary is not None
             tokenizer = self.model.encoder.tokenizer

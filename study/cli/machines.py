@@ -32,7 +32,7 @@ def prefetch(space: Space, sets: Sets = None) -> None:
 def doctor(
     space: Annotated[str | None, typer.Argument(help="A space that is to run here.")] = None,
     sets: Sets = None,
-    out: Annotated[str | None, typer.Option("--out", help="Where it is to go: a folder or a URL.")] = None,
+    out: Annotated[str | None, typer.Option("--out", help="Where the results go: a folder or a URL.")] = None,
     address: Annotated[str | None, typer.Option("--address", metavar="URL", help="A cluster's dashboard.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="A list of objects.")] = False,
 ) -> None:
@@ -62,7 +62,7 @@ def submit(
     limit: Limit = None,
     tracking_uri: Uri = None,
     runtime_env: Annotated[Path | None, typer.Option("--runtime-env", help="Default: runtime_env.yaml.")] = None,
-    working_dir: Annotated[Path, typer.Option("--working-dir", help="The folder that travels.")] = Path(),
+    working_dir: Annotated[Path, typer.Option("--working-dir", help="Folder that Ray copies to the cluster.")] = Path(),
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not follow the log.")] = False,
     insecure_cluster: Annotated[
         bool, typer.Option("--insecure-cluster", help="Accept a cluster that asks for no token.")
@@ -84,8 +84,8 @@ def submit(
         insecure=insecure_cluster,
     )
     job = submit(submission, lambda line: print(f"warning: {line}", file=sys.stderr))
-    print(f"job {job}\nfollow it by  l3study logs {job} --address {address}")
-    print(f"stop it by    l3study stop {job} --address {address}", flush=True)
+    print(f"job {job}\nfollow it with l3study logs {job} --address {address}")
+    print(f"stop it with   l3study stop {job} --address {address}", flush=True)
     if not no_wait:
         raise typer.Exit(_follow(job, address))
 
@@ -113,7 +113,7 @@ def _follow(job: str, address: str) -> int:
     try:
         return follow(job, address, write)
     except KeyboardInterrupt:
-        print(f"\nno longer followed; job {job} goes on", file=sys.stderr)
+        print(f"\nstopped following the log; job {job} continues", file=sys.stderr)
         return STOPPED
     except BrokenPipeError:  # as in `l3study logs JOB | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -17,7 +17,9 @@ from study.cli.options import Folder, Uri
 
 def ui(
     folder: Folder,
-    port: Annotated[int, typer.Option("--port", help="Of this machine; the next free one where it is taken.")] = 5000,
+    port: Annotated[
+        int, typer.Option("--port", help="Port on this machine; if it is taken, the next free one.")
+    ] = 5000,
     no_open: Annotated[bool, typer.Option("--no-open", help="Print the links and open no browser.")] = False,
 ) -> None:
     """Show the study in MLflow's UI, for this machine alone, until Ctrl-C."""
@@ -30,7 +32,7 @@ def ui(
     try:
         with serve(root, port) as server:
             if server.port != port:
-                print(f"port {port} is taken: {server.port} it is")
+                print(f"port {port} is taken: using {server.port}")
             if (root / STALE).exists():
                 print(f"the mirror is behind: `l3study sync {folder}` brings it up to date")
             links = server.links()

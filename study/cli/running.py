@@ -94,12 +94,12 @@ def plan(
     print(describe(summary, root=root))
     changes = changed(resolved, before) if before else None
     if changes and changes.cells:
-        print(f"\nchanged since the last run: {', '.join(changes.keys)}; these would run anew:")
+        print(f"\nchanged since the last run: {', '.join(changes.keys)}; these would run again:")
         print("\n".join(f"  {cell}" for cell in changes.cells))
 
 
 def _calibrate(spec: StudySpec, identities: Identities, trials: Sequence[Trial], root: Path) -> None:
-    """Time what is at hand, and keep it for later plans. What is said goes to stderr: stdout may be JSON."""
+    """Time what is available, and keep it for later plans. What is said goes to stderr: stdout may be JSON."""
     from study.estimate.timing import calibrate
     from study.estimate.timing_file import write_calibration
 
@@ -109,7 +109,7 @@ def _calibrate(spec: StudySpec, identities: Identities, trials: Sequence[Trial],
 
 
 def _run(space: str, **options: Any) -> None:
-    """Run a space; `options` are fields of RunOptions, None where the command line does not say."""
+    """Run a space; `options` are fields of RunOptions, None if the command line does not say."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # it stops a run as Ctrl-C does
     try:
         code = _run_to_end(space, {name: value for name, value in options.items() if value is not None})

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 def status(
     folder: Annotated[str, typer.Argument(help="A study's folder, or with --address the id of a job.")],
-    watch: Annotated[bool, typer.Option("--watch", help="Go on until nobody works on it any more.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep watching until the run ends.")] = False,
     address: Annotated[
-        str | None, typer.Option("--address", help="Of a Ray cluster's dashboard: ask for a job.")
+        str | None,
+        typer.Option("--address", help="Address of a Ray cluster's dashboard; the argument is then a job id."),
     ] = None,
 ) -> None:
     """Show how far a study is: trials by state, what runs, the time left, and why trials failed."""
@@ -45,7 +46,7 @@ def status(
 
 def explain(
     folder: Folder,
-    key: Annotated[str, typer.Argument(help="Of a training or a record, or its beginning: 4 digits or more.")],
+    key: Annotated[str, typer.Argument(help="Key of a training or a record, or at least its first 4 digits.")],
 ) -> None:
     """Show all that is known of one training: settings, state, curve, failure, and the command that repeats it."""
     from study.status.explain import explain as tell

@@ -73,7 +73,7 @@ def lasting(out: str | None) -> str:
         return check_url(out)
     if out is None or not os.path.isabs(out):
         raise InputError(
-            f"--out {out or '(none)'}: a job's own folder vanishes with it; give an absolute folder that all nodes "
+            f"--out {out or '(none)'}: a job's own folder is deleted with it; give an absolute folder that all nodes "
             "share, or a URL such as s3://bucket/studies/name"
         )
     return out

@@ -113,7 +113,7 @@ def _options(submission: Submission) -> Iterator[str]:
 def follow(job: str, address: str, write: Callable[[str], object]) -> int:
     """Give a job's log to `write` as it grows, from its beginning, until the job has ended; returns its exit code.
 
-    A connection that breaks is made anew; EnvironmentFault where the cluster stays away.
+    A connection that breaks is made again; EnvironmentFault where the cluster stays away.
     """
     access, shown, heard = reach(address), 0, time.monotonic()
     with _client(access) as client:
@@ -168,7 +168,7 @@ def stop(job: str, address: str, say: Callable[[str], None]) -> bool:
     with _client(reach(address)) as client:
         info = client.get_job_info(job)
         if info.status.is_terminal():
-            say(f"job {job} had ended before: {info.status}")
+            say(f"job {job} had already ended: {info.status}")
             return True
         client.stop_job(job)
         variables = (info.runtime_env or {}).get("env_vars") or {}
@@ -177,7 +177,7 @@ def stop(job: str, address: str, say: Callable[[str], None]) -> bool:
         until = time.monotonic() + wait
         while not (info := client.get_job_info(job)).status.is_terminal():
             if time.monotonic() > until:
-                say(f"job {job} is {info.status} still; look again by `l3study status {job} --address {address}`")
+                say(f"job {job} is {info.status} still; check again with `l3study status {job} --address {address}`")
                 return False
             time.sleep(POLL)
     say(f"job {job}: {info.status}")

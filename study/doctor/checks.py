@@ -1,4 +1,4 @@
-"""What a run will meet on this machine, and on a cluster, looked at beforehand: one line per thing, with its mend.
+"""What a run will meet on this machine, and on a cluster, looked at beforehand: one line per thing, with its fix.
 
 Nothing is downloaded, nothing is left behind, and no question takes longer than a few seconds.
 """
@@ -9,20 +9,20 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from l3masking.errors import EnvironmentFault, InputError
-from study.doctor.findings import Finding, Patient
+from study.doctor.findings import Diagnosis, Patient
 from study.space.spec import StudySpec
 from study.store.whole_files import Place
 
-Check = Callable[[Patient], Iterator[Finding]]
+Check = Callable[[Patient], Iterator[Diagnosis]]
 
 
-def examine(patient: Patient, checks: Sequence[Check] | None = None) -> Iterator[Finding]:
+def examine(patient: Patient, checks: Sequence[Check] | None = None) -> Iterator[Diagnosis]:
     """The findings of all checks, each as soon as it is there. A check that cannot be made is a finding itself."""
     for check in checks or all_checks():
         try:
             yield from check(patient)
         except (InputError, EnvironmentFault, OSError, ImportError) as error:
-            yield Finding(name=check.__name__, state="FAIL", text=str(error) or type(error).__name__)
+            yield Diagnosis(name=check.__name__, state="FAIL", text=str(error) or type(error).__name__)
 
 
 def all_checks() -> tuple[Check, ...]:
@@ -48,10 +48,10 @@ def all_checks() -> tuple[Check, ...]:
     )
 
 
-def describe(finding: Finding) -> str:
+def describe(finding: Diagnosis) -> str:
     """One line."""
-    mend = f"; {finding.mend}" if finding.mend else ""
-    return f"{finding.state:4}  {finding.name}: {finding.text}{mend}"
+    fix = f"; {finding.fix}" if finding.fix else ""
+    return f"{finding.state:4}  {finding.name}: {finding.text}{fix}"
 
 
 def place_of(spec: StudySpec | None, out: Place | None) -> Place:

@@ -12,13 +12,13 @@ State = Literal["ok", "warn", "FAIL"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class Diagnosis:
     """One thing that was looked at."""
 
     name: str
     state: State
     text: str
-    mend: str = ""  # of what is not ok
+    fix: str = ""  # of what is not ok
 
 
 @dataclass(frozen=True, kw_only=True)

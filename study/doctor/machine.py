@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from study.doctor.findings import Finding, Patient
+from study.doctor.findings import Diagnosis, Patient
 from study.version import DISTRIBUTION
 
 SHOWN = ("ray", "torch", "transformers", "datasets", "optuna", "mlflow")
@@ -19,7 +19,7 @@ CGROUP = Path("/sys/fs/cgroup/cpu.max")  # the share of the processor that a con
 ROUNDS = 3  # of each measurement; the best one counts, as others may be at work
 
 
-def packages(patient: Patient) -> Iterator[Finding]:
+def packages(patient: Patient) -> Iterator[Diagnosis]:
     """Python and the packages, as pyproject.toml asks for them."""
     python, wanted = requirements()
     wrong = []
@@ -37,13 +37,13 @@ def packages(patient: Patient) -> Iterator[Finding]:
             wrong.append(f"{requirement.name} {found or 'missing'} (wanted: {requirement.specifier or 'any'})")
     shown = ", ".join(f"{name} {version_of(name)}" for name in SHOWN)
     if wrong:
-        mend = "make setup, or pip install -c constraints.txt -e ."
-        yield Finding(name="packages", state="FAIL", text=", ".join(wrong), mend=mend)
+        fix = "make setup, or pip install -c constraints.txt -e ."
+        yield Diagnosis(name="packages", state="FAIL", text=", ".join(wrong), fix=fix)
     elif not wanted:
         text = f"Python {running}, {shown}; no pyproject.toml here says which are wanted"
-        yield Finding(name="packages", state="warn", text=text)
+        yield Diagnosis(name="packages", state="warn", text=text)
     else:
-        yield Finding(name="packages", state="ok", text=f"Python {running}, {shown}")
+        yield Diagnosis(name="packages", state="ok", text=f"Python {running}, {shown}")
 
 
 def requirements() -> tuple[str, list[str]]:
@@ -70,7 +70,7 @@ def version_of(name: str) -> str | None:
         return None
 
 
-def processor(patient: Patient) -> Iterator[Finding]:
+def processor(patient: Patient) -> Iterator[Diagnosis]:
     """Cores that this process may use, memory, and the threads that a trial is to have."""
     import psutil
     import torch
@@ -82,13 +82,13 @@ def processor(patient: Patient) -> Iterator[Finding]:
     text += f", torch starts with {torch.get_num_threads()} threads"
     resources = patient.spec.resources if patient.spec else None
     if resources and patient.address is None and max(resources.cpu, resources.threads) > cores:
-        mend = f"--set resources.cpu={max(1, int(cores))} --set resources.threads={max(1, int(cores))}"
+        fix = f"--set resources.cpu={max(1, int(cores))} --set resources.threads={max(1, int(cores))}"
         text += f"; a trial asks for cpu {resources.cpu:g} and {resources.threads} threads"
-        yield Finding(name="processor", state="FAIL" if resources.cpu > cores else "warn", text=text, mend=mend)
+        yield Diagnosis(name="processor", state="FAIL" if resources.cpu > cores else "warn", text=text, fix=fix)
     elif memory.available < 2 * GIB:
-        yield Finding(name="processor", state="warn", text=text, mend="a trial may need more than is free: end others")
+        yield Diagnosis(name="processor", state="warn", text=text, fix="a trial may need more than is free: end others")
     else:
-        yield Finding(name="processor", state="ok", text=text)
+        yield Diagnosis(name="processor", state="ok", text=text)
 
 
 def usable_cores() -> float:
@@ -101,7 +101,7 @@ def usable_cores() -> float:
         return cores
 
 
-def bf16(patient: Patient) -> Iterator[Finding]:
+def bf16(patient: Patient) -> Iterator[Diagnosis]:
     """How fast this processor is in bf16, measured against float32."""
     import torch
 
@@ -110,9 +110,9 @@ def bf16(patient: Patient) -> Iterator[Finding]:
     text = f"bf16 is {ratio:.2g} times as fast as float32 on this processor"
     wanted = patient.spec is not None and patient.spec.precision == "bf16" and not patient.spec.resources.gpu
     if ratio < 1 and wanted:
-        yield Finding(name="bf16", state="warn", text=text, mend="precision: float32, or a GPU")
+        yield Diagnosis(name="bf16", state="warn", text=text, fix="precision: float32, or a GPU")
     else:
-        yield Finding(name="bf16", state="ok", text=text if ratio >= 1 else f"{text}: keep precision: float32")
+        yield Diagnosis(name="bf16", state="ok", text=text if ratio >= 1 else f"{text}: keep precision: float32")
 
 
 def multiplication_seconds(dtype: object) -> float:
@@ -133,7 +133,7 @@ def multiplication_seconds(dtype: object) -> float:
         torch.set_num_threads(threads)
 
 
-def gpus(patient: Patient) -> Iterator[Finding]:
+def gpus(patient: Patient) -> Iterator[Diagnosis]:
     """The GPUs that torch finds here, and whether a study needs one."""
     import torch
 
@@ -142,15 +142,15 @@ def gpus(patient: Patient) -> Iterator[Finding]:
     if not torch.cuda.is_available():
         if asked and here:
             text = f"torch {torch.__version__} finds none, and a trial asks for {asked:g}"
-            mend = "--set resources.gpu=0, or install a CUDA build of torch and its driver"
-            yield Finding(name="gpus", state="FAIL", text=text, mend=mend)
+            fix = "--set resources.gpu=0, or install a CUDA build of torch and its driver"
+            yield Diagnosis(name="gpus", state="FAIL", text=text, fix=fix)
         else:
-            yield Finding(name="gpus", state="ok", text="none; trials run on the processor")
+            yield Diagnosis(name="gpus", state="ok", text="none; trials run on the processor")
         return
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         half = "with" if torch.cuda.is_bf16_supported() else "without"
         text = f"{index}: {properties.name}, {properties.total_memory / GIB:.1f} GiB, {half} bf16"
-        yield Finding(name="gpus", state="ok", text=text)
+        yield Diagnosis(name="gpus", state="ok", text=text)
     if not asked and patient.spec is not None and here:
-        yield Finding(name="gpus", state="warn", text="trials run on the processor", mend="--set resources.gpu=0.25")
+        yield Diagnosis(name="gpus", state="warn", text="trials run on the processor", fix="--set resources.gpu=0.25")

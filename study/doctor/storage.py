@@ -1,4 +1,4 @@
-"""What `l3study doctor` says of places: the study's folder or URL, caches, the Hub, and what is at hand."""
+"""What `l3study doctor` says of places: the study's folder or URL, caches, the Hub, and what is available."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from l3masking.whole import temporary_name
-from study.doctor.findings import Finding, Patient
+from study.doctor.findings import Diagnosis, Patient
 from study.store.places import is_url
 from study.store.whole_files import write_atomic, write_new
 
@@ -31,7 +31,7 @@ HUB_SECONDS = 4.0
 SHARED_MEMORY = Path("/dev/shm")  # where Ray keeps its objects
 
 
-def folder(patient: Patient) -> Iterator[Finding]:
+def folder(patient: Patient) -> Iterator[Diagnosis]:
     """Whether a study can be kept where it goes."""
     if is_url(patient.out):
         yield from _url(str(patient.out))
@@ -48,15 +48,15 @@ def folder(patient: Patient) -> Iterator[Finding]:
     free = shutil.disk_usage(place).free
     text = f"{patient.out} ({kind}): files are synced, linked and renamed, {free / GIB:.1f} GiB free"
     if kind.startswith(NETWORK):
-        mend = "for the MLflow database, which is SQLite, give --tracking-uri of a server; locks may hold nobody back"
-        yield Finding(name="folder", state="warn", text=text, mend=mend)
+        fix = "for the MLflow database, which is SQLite, give --tracking-uri of a server; locks may hold nobody back"
+        yield Diagnosis(name="folder", state="warn", text=text, fix=fix)
     elif free < LITTLE:
-        yield Finding(name="folder", state="warn", text=text, mend="make room, or choose another --out")
+        yield Diagnosis(name="folder", state="warn", text=text, fix="make room, or choose another --out")
     else:
-        yield Finding(name="folder", state="ok", text=text)
+        yield Diagnosis(name="folder", state="ok", text=text)
 
 
-def _url(url: str) -> Iterator[Finding]:
+def _url(url: str) -> Iterator[Diagnosis]:
     from study.store.remote import Remote
     from study.store.remote_store import copy_of
 
@@ -67,9 +67,11 @@ def _url(url: str) -> Iterator[Finding]:
     finally:
         remote.remove(name)
     if same:
-        yield Finding(name="folder", state="ok", text=f"{url} can be written and read; the copy here is {copy_of(url)}")
+        yield Diagnosis(
+            name="folder", state="ok", text=f"{url} can be written and read; the copy here is {copy_of(url)}"
+        )
     else:
-        yield Finding(name="folder", state="FAIL", text=f"{url} gives back something else than what was written")
+        yield Diagnosis(name="folder", state="FAIL", text=f"{url} gives back something else than what was written")
 
 
 def _standing(path: Path) -> Path:
@@ -88,7 +90,7 @@ def file_system(path: Path) -> str:
     return max(around, key=lambda pair: len(pair[0]), default=("", "unknown"))[1]
 
 
-def clock(patient: Patient) -> Iterator[Finding]:
+def clock(patient: Patient) -> Iterator[Diagnosis]:
     """Whether the clocks of this machine, and of the file server, agree."""
     place = _standing(Path("studies").absolute() if is_url(patient.out) else Path(patient.out))
     with tempfile.NamedTemporaryFile(dir=place, prefix=".doctor-") as probe:
@@ -96,54 +98,54 @@ def clock(patient: Patient) -> Iterator[Finding]:
     now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
     if abs(skew) > SKEW:
         text = f"{now} here, the file server of {place} is {skew:+.0f} s off"
-        yield Finding(name="clock", state="warn", text=text, mend="set the clocks; results do not depend on them")
+        yield Diagnosis(name="clock", state="warn", text=text, fix="set the clocks; results do not depend on them")
     else:
-        yield Finding(name="clock", state="ok", text=now)
+        yield Diagnosis(name="clock", state="ok", text=now)
 
 
-def cache(patient: Patient) -> Iterator[Finding]:
+def cache(patient: Patient) -> Iterator[Diagnosis]:
     """The cache folder: generated worlds, downloads, copies of studies at URLs."""
     from l3masking.data.sources import cache_folder
 
     there = cache_folder()
     standing = _standing(there.absolute())
     if not os.access(standing, os.W_OK | os.X_OK):
-        mend = "set L3STUDY_CACHE to a folder that can be written"
-        yield Finding(name="cache", state="FAIL", text=f"{there} cannot be written", mend=mend)
+        fix = "set L3STUDY_CACHE to a folder that can be written"
+        yield Diagnosis(name="cache", state="FAIL", text=f"{there} cannot be written", fix=fix)
         return
-    yield Finding(name="cache", state="ok", text=f"{there}, {shutil.disk_usage(standing).free / GIB:.1f} GiB free")
+    yield Diagnosis(name="cache", state="ok", text=f"{there}, {shutil.disk_usage(standing).free / GIB:.1f} GiB free")
 
 
-def scratch(patient: Patient) -> Iterator[Finding]:
+def scratch(patient: Patient) -> Iterator[Diagnosis]:
     """Where Ray keeps logs and objects while it runs."""
     free = shutil.disk_usage(tempfile.gettempdir())
-    text, state, mend = f"{tempfile.gettempdir()}: {free.free / GIB:.1f} GiB free", "ok", ""
+    text, state, fix = f"{tempfile.gettempdir()}: {free.free / GIB:.1f} GiB free", "ok", ""
     if free.free < LITTLE or free.free < 0.05 * free.total:  # Ray stops to write objects at 95 % full
-        state, mend = "warn", "make room, or set TMPDIR"
+        state, fix = "warn", "make room, or set TMPDIR"
     with contextlib.suppress(OSError):
         shared = shutil.disk_usage(SHARED_MEMORY).free
         text += f", {shared / GIB:.1f} GiB shared memory"
         if shared < GIB and state == "ok":
-            state, mend = "warn", "in a container: --shm-size=2g; else Ray keeps its objects on disk"
-    yield Finding(name="scratch", state="warn" if state == "warn" else "ok", text=text, mend=mend)
+            state, fix = "warn", "in a container: --shm-size=2g; else Ray keeps its objects on disk"
+    yield Diagnosis(name="scratch", state="warn" if state == "warn" else "ok", text=text, fix=fix)
 
 
-def hub(patient: Patient) -> Iterator[Finding]:
+def hub(patient: Patient) -> Iterator[Diagnosis]:
     """Whether the Hub can be asked."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-        yield Finding(name="hub", state="ok", text="HF_HUB_OFFLINE is set: only what is in the cache is used")
+        yield Diagnosis(name="hub", state="ok", text="HF_HUB_OFFLINE is set: only what is in the cache is used")
         return
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     answer = _within(HUB_SECONDS, endpoint)
     if answer is None:
-        yield Finding(name="hub", state="ok", text=f"{endpoint} answers")
+        yield Diagnosis(name="hub", state="ok", text=f"{endpoint} answers")
     else:
-        mend = "`l3study prefetch SPACE` on a machine that reaches it; what is in the cache works without"
-        yield Finding(name="hub", state="warn", text=f"{endpoint} is not reached ({answer})", mend=mend)
+        fix = "`l3study prefetch SPACE` on a machine that reaches it; what is in the cache works without"
+        yield Diagnosis(name="hub", state="warn", text=f"{endpoint} is not reached ({answer})", fix=fix)
 
 
 def _within(seconds: float, url: str) -> str | None:
-    """Why an address does not answer; None where it does. Name servers may take longer than any timeout."""
+    """Why an address does not answer; None if it does. Name servers may take longer than any timeout."""
     said = ["no answer in time"]
 
     def ask() -> None:
@@ -161,8 +163,8 @@ def _within(seconds: float, url: str) -> str | None:
     return said[0] or None
 
 
-def inputs(patient: Patient) -> Iterator[Finding]:
-    """Which encoders and datasets of the study are at hand."""
+def inputs(patient: Patient) -> Iterator[Diagnosis]:
+    """Which encoders and datasets of the study are available."""
     if patient.spec is None:
         return
     from study.plan.inputs import identify_at_hand
@@ -176,13 +178,13 @@ def inputs(patient: Patient) -> Iterator[Finding]:
         missing = [name for name in names if name not in there]
         held = ", ".join(f"{name} ({there[name][:14]})" for name in names if name in there)
         if held:
-            yield Finding(name=f"{kind}s", state="ok", text=f"at hand: {held}")
+            yield Diagnosis(name=f"{kind}s", state="ok", text=f"available: {held}")
         if missing:
-            mend = "a run fetches or makes them; `l3study prefetch SPACE` does it now"
-            yield Finding(name=f"{kind}s", state="warn", text=f"not at hand: {', '.join(missing)}", mend=mend)
+            fix = "a run fetches or makes them; `l3study prefetch SPACE` does it now"
+            yield Diagnosis(name=f"{kind}s", state="warn", text=f"not available: {', '.join(missing)}", fix=fix)
 
 
-def database(patient: Patient) -> Iterator[Finding]:
+def database(patient: Patient) -> Iterator[Diagnosis]:
     """Whether the installed MLflow reads the database that the study has."""
     if is_url(patient.out) or not (path := Path(patient.out) / "mlflow.db").is_file():
         return
@@ -194,13 +196,13 @@ def database(patient: Patient) -> Iterator[Finding]:
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=2)) as reader:
             (found,) = reader.execute("select version_num from alembic_version").fetchone() or ("none",)
     except sqlite3.Error as error:
-        mend = "move it away: the next run, or `l3study sync`, makes it anew from the records"
-        yield Finding(name="mlflow", state="warn", text=f"{path}: {error}", mend=mend)
+        fix = "move it away: the next run, or `l3study sync`, makes it again from the records"
+        yield Diagnosis(name="mlflow", state="warn", text=f"{path}: {error}", fix=fix)
         return
     wanted = _get_latest_schema_revision()
     if found == wanted:
-        yield Finding(name="mlflow", state="ok", text=f"{path} is of the installed version's schema")
+        yield Diagnosis(name="mlflow", state="ok", text=f"{path} is of the installed version's schema")
     else:
         upgrade = f"mlflow db upgrade {shlex.quote(sqlite_uri(path.absolute()))}"
-        mend = f"{upgrade}, or move it away: the next run makes it anew from the records"
-        yield Finding(name="mlflow", state="warn", text=f"{path}: schema {found}, wanted {wanted}", mend=mend)
+        fix = f"{upgrade}, or move it away: the next run makes it again from the records"
+        yield Diagnosis(name="mlflow", state="warn", text=f"{path}: schema {found}, wanted {wanted}", fix=fix)

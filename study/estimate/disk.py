@@ -34,7 +34,7 @@ DATABASE, RUN, RUN_POINT = 980_000, 17_000, 2_000  # bytes: empty, of a seed run
 
 @dataclass(frozen=True, kw_only=True)
 class Disk:
-    """Bytes of the whole study when all of it is done, at most; a part is None where it cannot be told."""
+    """Bytes of the whole study when all of it is done, at most; a part is None if it cannot be told."""
 
     records: int
     scores: int | None
@@ -101,7 +101,7 @@ def _scores(trials: Iterable[Trial], sizes: Mapping[str, DataSize]) -> int | Non
 
 
 def _models(spec: StudySpec, trials: Sequence[Trial]) -> int | None:
-    """A model per record, each as large as its encoder; None where one is not at hand."""
+    """A model per record, each as large as its encoder; None if one is not available."""
     total = 0
     for name in dict.fromkeys(trial.encoder for trial in trials):
         own = [trial for trial in trials if trial.encoder == name]
@@ -113,7 +113,7 @@ def _models(spec: StudySpec, trials: Sequence[Trial]) -> int | None:
 
 
 def encoder_bytes(spec: EncoderSpec | Generated, revision: str | None) -> int | None:
-    """Bytes of an encoder's weights and tokenizer on this machine; None where it is not here."""
+    """Bytes of an encoder's weights and tokenizer on this machine; None if it is not here."""
     from huggingface_hub import try_to_load_from_cache
 
     if isinstance(spec, Generated):

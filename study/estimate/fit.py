@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from study.trial import Assignment
 
 
-FILE = "fits.json"
-SCHEMA = 1  # of the file; another one is as good as none
+FITS_FILE = "fits.json"
+FITS_SCHEMA = 1  # of the file; another one is as good as none
 
 
 def heaviest(assignments: Sequence[Assignment]) -> list[Assignment]:
@@ -100,7 +100,7 @@ def _describe() -> Device:
 
 
 def misfit(assignment: Assignment, peak: int, device: Device) -> str | None:
-    """Why a training with this peak (bytes) does not fit, with the mend; None where it does."""
+    """Why a training with this peak (bytes) does not fit, with the fix; None if it does."""
     share, needed = assignment.resources.gpu * device.total, peak + CONTEXT
     if needed <= share:
         return None
@@ -119,7 +119,7 @@ def _key(assignment: Assignment, device: Device) -> str:
     trial = assignment.trial
     return content_key(
         {
-            "schema": SCHEMA,
+            "schema": FITS_SCHEMA,
             "revision": trial.revision,
             "data_hash": trial.data_hash,
             "weight": _weight(assignment),
@@ -133,12 +133,12 @@ def _key(assignment: Assignment, device: Device) -> str:
 def _read(root: Path) -> dict[str, int]:
     """What was measured before; nothing where the file cannot be read, and it is then measured again."""
     try:
-        value = json.loads((root / FILE).read_bytes())
-        entries = value["peaks"] if value["schema"] == SCHEMA else {}
+        value = json.loads((root / FITS_FILE).read_bytes())
+        entries = value["peaks"] if value["schema"] == FITS_SCHEMA else {}
         return {str(key): int(peak) for key, peak in entries.items() if peak > 0}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
 
 
 def _write(root: Path, peaks: Mapping[str, int]) -> None:
-    write_atomic(root / FILE, canonical({"schema": SCHEMA, "peaks": peaks}))
+    write_atomic(root / FITS_FILE, canonical({"schema": FITS_SCHEMA, "peaks": peaks}))

@@ -1,4 +1,4 @@
-"""What a run foretells of its own time, and how far off that was when it is over."""
+"""Time estimates for a run, and their error once it is over."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Forecast:
         self._began = time.monotonic()
 
     def before(self) -> list[str]:
-        """The estimate, in a line; none where nobody knows or nothing is to be done."""
+        """The estimate, in a line; none if nobody knows or nothing is to be done."""
         seconds = self.estimate.seconds
         return [f"estimated time {duration(seconds)} ({self.estimate.basis})"] if seconds else []
 
     def after(self) -> list[str]:
-        """How far off it was, now that all is done, in a line; none where there was no estimate."""
+        """How far off it was, now that all is done, in a line; none if there was no estimate."""
         line = compared(self.estimate.seconds, time.monotonic() - self._began)
         return [line] if line else []

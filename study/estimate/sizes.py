@@ -1,6 +1,6 @@
-"""How large the trainings of a study are, before anything is computed: texts, updates, evaluations, tokens at most.
+"""How large the trainings of a study are, before anything is computed: texts, updates, evaluations, tokens.
 
-What is not at hand is counted from the numbers that its table entry or space file expects, so a plan needs no network.
+What is not available is counted from the numbers that its table entry or space file expects: a plan needs no network.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from study.toyworld.task import TaskConfig
 
 @dataclass(frozen=True, kw_only=True)
 class DataSize:
-    """Texts of a dataset; None where nobody knows yet."""
+    """Texts of a dataset; None if nobody knows yet."""
 
     train: int | None = None  # texts, 1 or more
     validation: int | None = None  # the same
@@ -43,7 +43,7 @@ class DataSize:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSize:
-    """One training: how many updates and looks at the validation data it may have; None where nobody knows yet."""
+    """One training: how many updates and looks at the validation data it may have; None if nobody knows yet."""
 
     updates_per_epoch: int | None  # optimizer steps, 1 or more
     updates_at_most: int | None  # main stage, where early stopping never strikes
@@ -98,7 +98,7 @@ def counted_size(data: TextData) -> DataSize:
 def data_sizes(spec: StudySpec, identities: Identities | None = None) -> dict[str, DataSize]:
     """The size of each dataset of a study, by its name.
 
-    With `identities`, data that are at hand and of which not all is expected are counted, without a network.
+    With `identities`, data that are available and of which not all is expected are counted, without a network.
     """
     sizes = {}
     for name, entry in spec.datasets.items():

@@ -41,11 +41,11 @@ class CellPlan:
     gpu: float  # of each training
     cpu: float
     threads: int
-    texts: dict[str, int | None]  # train, validation, test, mlm; None where nobody knows yet
+    texts: dict[str, int | None]  # train, validation, test, mlm; None if nobody knows yet
     updates_per_epoch: int | None
     updates_at_most: int | None  # main stage of one training
     tokens_per_epoch_at_most: int | None
-    seconds: float | None  # of one training; None where nothing is known
+    seconds: float | None  # of one training; None if nothing is known
     basis: str  # of `seconds`, in words
 
 
@@ -60,7 +60,7 @@ class Summary:
     done: int  # records
     left: int  # records
     search_trials: int  # settings that the searches try, all of them together
-    estimate_seconds: float | None  # wall time of what is left; None where some of it has nothing to go by
+    estimate_seconds: float | None  # wall time of what is left; None if some of it has nothing to go by
     gpu_hours: float | None  # of what is left; None likewise
     scoring_seconds: float | None  # by one worker, of all texts; None without a calibration
     basis: str  # of the estimate, in words
@@ -69,8 +69,8 @@ class Summary:
     slots: int  # trainings at a time that the estimate counts with
     resources: dict[str, Any]  # of each trial, where its pair says nothing else
     per_cell: tuple[CellPlan, ...]
-    first: tuple[str, ...]  # trajectory keys of a few trainings that are left and at hand
-    unknown: tuple[str, ...]  # encoders and datasets that are not at hand; their trials count as left
+    first: tuple[str, ...]  # trajectory keys of a few trainings that are left and available
+    unknown: tuple[str, ...]  # encoders and datasets that are not available; their trials count as left
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -134,7 +134,7 @@ def _search_trials(spec: StudySpec, trials: Iterable[Trial]) -> int:
 
 
 def _named(trial: Trial) -> bool:
-    """Whether its key stays as it is: what is not at hand, or not found yet, will be part of it."""
+    """Whether its key stays as it is: what is not available, or not found yet, will be part of it."""
     return trial.revision is not None and trial.data_hash is not None and not trial.pending
 
 
@@ -187,7 +187,7 @@ def _cells(
 def _scoring(
     open_trials: Iterable[Trial], calibration: Calibration | None, sizes: Mapping[str, DataSize]
 ) -> float | None:
-    """Scoring every encoder's texts of every dataset once; None where none was measured."""
+    """Scoring every encoder's texts of every dataset once; None if none was measured."""
     found: dict[tuple[str, str], float] = {}
     for trial in open_trials if calibration else ():
         place = trial.encoder, trial.dataset
@@ -244,7 +244,7 @@ def _numbers(summary: Summary, root: Path | None) -> list[str]:
     if summary.first:
         lines.append(f"next: {', '.join(key[:12] for key in summary.first)}")
     if summary.unknown:
-        lines.append(f"not at hand, counted as left: {', '.join(summary.unknown)}")
+        lines.append(f"not available, counted as left: {', '.join(summary.unknown)}")
     return lines
 
 

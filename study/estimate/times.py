@@ -24,7 +24,7 @@ Kind = tuple[str, str, str, str]  # the same, and a hash of the settings: traini
 
 
 class TrialTime(NamedTuple):
-    """Seconds of one training, and what they are taken from; None where nothing is known."""
+    """Seconds of one training, and what they are taken from; None if nothing is known."""
 
     seconds: float | None
     basis: Basis
@@ -107,7 +107,7 @@ UNKNOWN = TrialTime(None, "unknown", "no finished training of this encoder and d
 class Estimate:
     """What is left of a plan, in time."""
 
-    seconds: float | None  # wall time until all is done, slots considered; None where some training is unknown
+    seconds: float | None  # wall time until all is done, slots considered; None if some training is unknown
     gpu_hours: float | None  # sum over the trainings that are left of hours × GPUs; None likewise
     basis: str  # in words: what the numbers are taken from
 
@@ -144,7 +144,7 @@ def time_left(
     """Seconds until all is done. Everything that tells a user how long something still takes asks this function.
 
     `waiting`: seconds of each job that has not begun. `running`: (seconds in all, seconds so far) of each job that
-    has; one that is over its time is taken to end now. None where the seconds of a job are not known.
+    has; one that is over its time is taken to end now. None if the seconds of a job are not known.
     """
     jobs, under_way = list(waiting), list(running)
     known = [seconds for seconds in jobs if seconds is not None]
@@ -155,7 +155,7 @@ def time_left(
 
 
 def time_left_at_pace(spent: float, done: int, total: int) -> float | None:
-    """The same for a stage of like steps, of which `done` took `spent` seconds; None where none is done yet."""
+    """The same for a stage of like steps, of which `done` took `spent` seconds; None if none is done yet."""
     return time_left([spent / done if done and spent else None] * (total - done))
 
 
@@ -210,7 +210,7 @@ def counted(number: int) -> str:
 
 
 def compared(estimated: float | None, took: float) -> str | None:
-    """ "estimated 12 min, took 15 min (25 % more)"; None where there was no estimate, or next to nothing to do."""
+    """ "estimated 12 min, took 15 min (25 % more)"; None if there was no estimate, or next to nothing to do."""
     if estimated is None or estimated < 1:
         return None
     difference = (took - estimated) / estimated

@@ -41,7 +41,7 @@ class _Enough(Exception):
 def calibrate(
     spec: StudySpec, identities: Identities, trials: Iterable[Trial], say: Callable[[str], None]
 ) -> Calibration:
-    """Measure each kind of training among `trials` that is at hand; `say` is told what was measured, and what not.
+    """Measure each kind of training among `trials` that is available; `say` is told what was measured, and what not.
 
     A kind is an encoder, a dataset, a method and its settings. Each takes six updates at the study's own batch size.
     """
@@ -66,16 +66,16 @@ def calibrate(
 
 
 def _why_not(spec: StudySpec, trial: Trial) -> str | None:
-    """Why a training cannot be measured here; None where it can."""
+    """Why a training cannot be measured here; None if it can."""
     if trial.pending:
         return "its setting is still to be searched"
     if trial.data_hash is None:
-        return f"dataset {trial.dataset} is not at hand"
+        return f"dataset {trial.dataset} is not available"
     encoder = spec.encoders[trial.encoder]
     if trial.revision is None or (
         not isinstance(encoder, Generated) and encoder.hub is not None and not is_cached(encoder.hub, trial.revision)
     ):
-        return f"encoder {trial.encoder} is not at hand"
+        return f"encoder {trial.encoder} is not available"
     if spec.resources_of(trial.encoder, trial.dataset).gpu and not torch.cuda.is_available():
         return "it is to run on a GPU, and torch finds none here"
     return None

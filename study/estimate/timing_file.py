@@ -15,8 +15,8 @@ from study.plan.trials import Trial
 from study.space.spec import Resources
 from study.store.whole_files import canonical, content_key, write_atomic
 
-FILE = "calibration.json"
-SCHEMA = 1  # of the file; another one is as good as none
+TIMING_FILE = "calibration.json"
+TIMING_SCHEMA = 1  # of the file; another one is as good as none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class Calibration:
     def seconds(self, trial: Trial, size: DataSize) -> float | None:
         """One training where nothing stops it early: all updates, all looks at validation, all final epochs, test.
 
-        None where the kind was not measured, or a number of texts is not known.
+        None if the kind was not measured, or a number of texts is not known.
         """
         found, most = self.measured(trial), training_size(trial, size)
         if found is None or most.updates_at_most is None or most.evaluations_at_most is None:
@@ -77,7 +77,7 @@ class Calibration:
         return main + len(trial.objectives) * end
 
     def scoring_seconds(self, trial: Trial, size: DataSize) -> float | None:
-        """Scoring all texts that `trial` needs scores of, by one worker; None where it was not measured."""
+        """Scoring all texts that `trial` needs scores of, by one worker; None if it was not measured."""
         found = self.measured(trial)
         if found is None or found.scoring_seconds is None or size.mlm is None:
             return None
@@ -85,10 +85,10 @@ class Calibration:
 
 
 def read_calibration(root: Path, resources: Callable[[str, str], Resources]) -> Calibration | None:
-    """What an earlier calibration left in a study's folder; None where there is none that can be read."""
+    """What an earlier calibration left in a study's folder; None if there is none that can be read."""
     try:
-        value = json.loads((root / FILE).read_bytes())
-        if value["schema"] != SCHEMA:
+        value = json.loads((root / TIMING_FILE).read_bytes())
+        if value["schema"] != TIMING_SCHEMA:
             return None
         entries = {str(key): _measured(entry) for key, entry in value["entries"].items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
@@ -100,8 +100,8 @@ def write_calibration(root: Path, calibration: Calibration) -> None:
     """Write `root`/calibration.json, with what was measured earlier of other kinds."""
     before = read_calibration(root, calibration.resources)
     entries = {**(before.entries if before else {}), **calibration.entries}
-    value = {"schema": SCHEMA, "entries": {key: vars(entry) for key, entry in entries.items()}}
-    write_atomic(root / FILE, canonical(value))
+    value = {"schema": TIMING_SCHEMA, "entries": {key: vars(entry) for key, entry in entries.items()}}
+    write_atomic(root / TIMING_FILE, canonical(value))
 
 
 def _measured(entry: Mapping[str, Any]) -> Measured:

@@ -115,7 +115,7 @@ def identify(spec: StudySpec, say: Callable[[str], None]) -> Identities:
 
 
 def identify_at_hand(spec: StudySpec) -> Identities:
-    """As `identify`, without a network and without making anything; what is not at hand is left out."""
+    """As `identify`, without a network and without making anything; what is not available is left out."""
     encoders: dict[str, str] = {}
     datasets: dict[str, str] = {}
     for pair in spec.pairs:

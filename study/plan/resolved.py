@@ -18,7 +18,7 @@ from study.space.spec import SECTIONS, StudySpec, plain
 from study.space.yaml import dump_yaml, read_yaml
 from study.store.store import write_atomic
 
-FILE = "resolved.yaml"
+RESOLVED_FILE = "resolved.yaml"
 
 
 class Resolved(NamedTuple):
@@ -38,12 +38,12 @@ class Changes(NamedTuple):
 
 def write_resolved(root: Path, resolved: Resolved) -> None:
     """Write `root`/resolved.yaml."""
-    write_atomic(root / FILE, dump_yaml(_plain(resolved)).encode())
+    write_atomic(root / RESOLVED_FILE, dump_yaml(_plain(resolved)).encode())
 
 
 def read_resolved(root: Path) -> Resolved | None:
-    """What `write_resolved` wrote, or None where there is nothing; InputError where it cannot be read any more."""
-    path = root / FILE
+    """What `write_resolved` wrote, or None if there is nothing; InputError where it cannot be read any more."""
+    path = root / RESOLVED_FILE
     if not path.exists():
         return None
     value, problems = read_yaml(path)
@@ -85,7 +85,7 @@ def pinned(spec: StudySpec, before: Resolved | None) -> StudySpec:
 def changed(now: Resolved, before: Resolved) -> Changes:
     """The settings and identities that differ, and the cells of both plans whose trainings have other keys now.
 
-    What only one of the two has (a further encoder, more seeds) has not changed. What is not at hand is not compared.
+    What only one of the two has (a further encoder, more seeds) has not changed. What is not available is not compared.
     """
     new, old = _relevant(now), _relevant(before)
     keys = [key for key in old if key in new and new[key] != old[key]]

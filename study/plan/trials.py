@@ -17,7 +17,7 @@ from study.store.store import content_key
 
 @dataclass(frozen=True, kw_only=True)
 class Identities:
-    """What encoders and datasets are, by their names in the space; what is not at hand is left out."""
+    """What encoders and datasets are, by their names in the space; what is not available is left out."""
 
     encoders: Mapping[str, str] = field(default_factory=dict)  # Hub commit, or hash of a folder
     datasets: Mapping[str, str] = field(default_factory=dict)  # content hash
@@ -35,7 +35,7 @@ class Trial:
     mask_mean: float | None  # None for a method that masks nothing
     settings: Mapping[str, Any]  # nested; those alone that may change this trial's results
     pending: bool = False  # its settings are still to be found by a search; those here are the plain row's
-    revision: str | None  # of the encoder; None where it is not at hand, and then nothing of this trial can be done
+    revision: str | None  # of the encoder; None if it is not available, and then nothing of this trial can be done
     data_hash: str | None  # the same, of the dataset
     trajectory: str  # key of the training
     keys: Mapping[str, str]  # objective -> key of its record

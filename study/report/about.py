@@ -23,8 +23,8 @@ def about_study(resolved: Resolved, failures: Iterable[Failure]) -> About:
         name=spec.name,
         description=spec.description,
         settings=settings_in_words(spec),
-        encoders=[(name, identities.encoders.get(name) or "not at hand") for name in encoders],
-        datasets=[(name, identities.datasets.get(name) or "not at hand") for name in datasets],
+        encoders=[(name, identities.encoders.get(name) or "not available") for name in encoders],
+        datasets=[(name, identities.datasets.get(name) or "not available") for name in datasets],
         failures=[_failure(failure) for failure in failures],
     )
 

@@ -25,25 +25,25 @@ MARKED = (
 )
 
 
-class Row(NamedTuple):
-    """One line of a block; `entries` runs along the columns of its grid, None where the study has no such cell."""
+class GridRow(NamedTuple):
+    """One line of a block; `entries` runs along the columns of its grid, None if the study has no such cell."""
 
     label: str
     entries: tuple[Cell | None, ...]
 
 
-class Block(NamedTuple):
+class GridBlock(NamedTuple):
     """Rows under one heading, whose parts are the values of the fields that make the block."""
 
     heading: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[GridRow, ...]
 
 
 class Grid(NamedTuple):
     """Blocks over common columns; blocks, rows and columns keep the order in which the cells came."""
 
     columns: tuple[tuple[str, ...], ...]
-    blocks: tuple[Block, ...]
+    blocks: tuple[GridBlock, ...]
 
 
 class Shown(NamedTuple):
@@ -81,7 +81,9 @@ def grid(cells: Sequence[Cell], block: Sequence[str], column: Sequence[str]) -> 
     several = len({cell.mask_mean for cell in cells} - {None}) > 1
     return Grid(
         columns,
-        tuple(Block(name, tuple(_row(row, columns, several) for row in rows.values())) for name, rows in found.items()),
+        tuple(
+            GridBlock(name, tuple(_row(row, columns, several) for row in rows.values())) for name, rows in found.items()
+        ),
     )
 
 
@@ -92,10 +94,10 @@ def row_label(method: str, variant: str | None, means: Iterable[float | None]) -
     return label_of(method) + (f" ({extra})" if extra else "")
 
 
-def _row(entries: Mapping[tuple[str, ...], Cell], columns: Sequence[tuple[str, ...]], with_means: bool) -> Row:
+def _row(entries: Mapping[tuple[str, ...], Cell], columns: Sequence[tuple[str, ...]], with_means: bool) -> GridRow:
     cells = [entries[column] for column in columns if column in entries]
     label = row_label(cells[0].method, cells[0].variant, [cell.mask_mean for cell in cells] if with_means else [])
-    return Row(label, tuple(map(entries.get, columns)))
+    return GridRow(label, tuple(map(entries.get, columns)))
 
 
 def shown(cell: Cell) -> Shown:

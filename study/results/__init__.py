@@ -1,1 +1,8 @@
 """From records to cells, comparisons and the answers of `compare`. Fractions only."""
+
+from study.results.aggregate import Cell as Cell
+from study.results.aggregate import cells as cells
+from study.results.compare import Comparison as Comparison
+from study.results.compare import compare as compare
+from study.results.gather import Results as Results
+from study.results.gather import gather as gather

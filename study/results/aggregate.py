@@ -68,11 +68,11 @@ class Cell:
     """The same until the first of equal best values, which tables and figures show; records made before 2026-11-27 hold
     no such number, and then it is that of the latest."""
     converged: int | None = None
-    """Seeds whose training had converged (study.results.convergence), 0 to n; None where no record tells."""
+    """Seeds whose training had converged (study.results.convergence), 0 to n; None if no record tells."""
     values: Mapping[int, float]
     """Test value by seed, in the order of the seeds, fractions."""
     test_texts: int | None = None
-    """Texts in the test set, 1 and up; None where no record says."""
+    """Texts in the test set, 1 and up; None if no record says."""
 
     @property
     def key(self) -> CellKey:
@@ -231,7 +231,7 @@ class Judged(Kept):
 
 
 def _converged(rows: Sequence[Evaluated]) -> int | None:
-    """How many trainings had converged; None where one of them does not tell."""
+    """How many trainings had converged; None if one of them does not tell."""
     verdicts = [cast(Judged, row).get("converged") for row in rows]
     return sum(map(bool, verdicts)) if rows and None not in verdicts else None
 

@@ -71,7 +71,7 @@ class Comparison:
     difference: float | None  # of the means, fraction
     ci_low: float | None  # 95 % interval: t of the paired differences, or Welch's
     ci_high: float | None
-    effect_size: float | None  # Cohen's d_z; None where unpaired
+    effect_size: float | None  # Cohen's d_z; None if unpaired
     p: float | None  # two-sided
     p_holm: float | None  # adjusted within its family
     family: int  # tests in it

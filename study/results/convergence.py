@@ -19,7 +19,7 @@ QUARTER = 4  # the slope is that of the last 1/QUARTER of the curve, two points 
 
 
 def converged(record: Record) -> bool | None:
-    """Whether the training of a record had converged; None where its curve is too short to tell."""
+    """Whether the training of a record had converged; None if its curve is too short to tell."""
     curve, stop = record.get("curve") or [], record.get("epochs_to_stop")
     if len(curve) < 2 or not stop:
         return None

@@ -37,7 +37,7 @@ class Welch(NamedTuple):
 
     low: float  # ends of the 95 % interval
     high: float
-    p: float | None  # two-sided; None where neither side varies
+    p: float | None  # two-sided; None if neither side varies
 
 
 def named_generator(*names: str | int) -> np.random.Generator:
@@ -81,7 +81,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def effect_size(differences: Sequence[float]) -> float | None:
-    """Cohen's d_z: mean over sample standard deviation of the paired differences; None where they do not vary."""
+    """Cohen's d_z: mean over sample standard deviation of the paired differences; None if they do not vary."""
     spread = statistics.stdev(differences) if len(differences) > 1 else 0.0
     return statistics.mean(differences) / spread if spread > TIE else None
 

@@ -1,6 +1,6 @@
-"""The true labels of a study's test texts, where the data is at hand. Records do not hold them.
+"""The true labels of a study's test texts, where the data is available. Records do not hold them.
 
-Nothing is fetched, and nothing is made: a dataset that is not at hand, or is another one by now, has a reason instead.
+Nothing is fetched or made: a dataset that is not available, or is another one by now, has a reason instead.
 """
 
 from __future__ import annotations

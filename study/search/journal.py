@@ -17,7 +17,7 @@ from typing import Any
 
 from study.store.whole_files import write_atomic
 
-FILE = "optuna.log"
+JOURNAL_FILE = "optuna.log"
 FOREIGN = (KeyError, ValueError, TypeError, AttributeError, IndexError, AssertionError)
 """What Optuna raises on lines that are JSON, and not its own or of another version."""
 
@@ -35,8 +35,8 @@ def open_journal(folder: Path) -> Any:
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / FILE
-    (folder / f"{FILE}.lock").unlink(missing_ok=True)
+    path = folder / JOURNAL_FILE
+    (folder / f"{JOURNAL_FILE}.lock").unlink(missing_ok=True)
     if path.exists():
         repair(path)
     try:

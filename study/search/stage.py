@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import Any
 
 from study.plan.searches import Search
-from study.search.journal import FILE, open_journal
+from study.search.journal import JOURNAL_FILE, open_journal
 from study.space.search_section import SEARCH_FOLDER
 from study.store.places import Place, inside, open_store
 from study.store.record import Failure, Record
@@ -76,7 +76,7 @@ class Stage:
 
     def attempt(self, suggestion: Mapping[str, Any], result: Mapping[str, Any], reason: str | None = None) -> Attempt:
         """What has been learnt of a suggestion. The journal of it is made to last."""
-        self.store.push(FILE)
+        self.store.push(JOURNAL_FILE)
         reason = reason or result.get("failed") or None
         return Attempt(
             search=self.searches[suggestion["search"]],

@@ -47,11 +47,11 @@ def tune_searches(stage: Stage, resources: Sequence[Resources], tried: Tried) ->
         if broken is None:
             return
         stage.reopen()
-    raise EnvironmentFault(f"the search: Ray Tune ended {ROUNDS} times ({broken}); the same command goes on with it")
+    raise EnvironmentFault(f"the search: Ray Tune ended {ROUNDS} times ({broken}); the same command continues it")
 
 
 def _round(stage: Stage, resources: Sequence[Resources], tried: Tried) -> str | None:
-    """One Tuner over what is left; why another is to go on, or None where all settings have ended."""
+    """One Tuner over what is left; why another is to go on, or None if all settings have ended."""
     total = stage.explorer.total
     if not total:
         return None

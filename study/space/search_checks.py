@@ -24,7 +24,7 @@ def read_search(
     settings: Mapping[str, Any],
     problems: list[Problem],
 ) -> SearchConfig | None:
-    """The search, or None where there is none or it is wrong; what is wrong goes to `problems`.
+    """The search, or None if there is none or it is wrong; what is wrong goes to `problems`.
 
     `settings`: the study's own, nested, on which every end of every parameter is tried.
     """

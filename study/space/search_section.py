@@ -137,7 +137,7 @@ class SearchConfig:
         return None if None in counts else math.prod(count or 0 for count in counts)
 
     def points(self) -> list[dict[str, Any]]:
-        """Every combination, the last parameter changing fastest; none where they cannot be counted."""
+        """Every combination, the last parameter changing fastest; none if they cannot be counted."""
         values = {name: list(each or ()) for name, each in self._values().items()}
         return [dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())]
 

@@ -174,7 +174,7 @@ def reporter() -> Iterator[Reporter]:
 
 @contextmanager
 def followed(root: Path, reporter: Reporter) -> Iterator[Progress]:
-    """The progress of one run, shown by its reporter; its last word is an error unless `close` has said another."""
+    """The progress of one run, shown by its reporter; its last update is an error unless `close` has said another."""
     progress = Progress(root)
     try:
         reporter.follow(progress)

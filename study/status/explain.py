@@ -34,7 +34,7 @@ class Subject:
     """What a key names: a training, with all its objectives or one of them."""
 
     who: Mapping[str, Any]  # encoder, dataset, method, variant, seed
-    trajectory: str | None  # None where only a failure is left of an earlier plan; the three below likewise
+    trajectory: str | None  # None if only a failure is left of an earlier plan; the three below likewise
     settings: Mapping[str, Any] | None
     revision: str | None  # of the encoder
     data_hash: str | None  # of the dataset

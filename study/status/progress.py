@@ -23,8 +23,8 @@ from study.store.whole_files import canonical, write_atomic
 if TYPE_CHECKING:
     from study.plan.trials import Trial
 
-FILE = "progress.json"
-SCHEMA = 1  # of the file; another one is as good as none
+PROGRESS_FILE = "progress.json"
+PROGRESS_SCHEMA = 1  # of the file; another one is as good as none
 EVERY = 5.0  # seconds between two writes, at least
 BEAT = 30.0  # seconds after which the file is written again though nothing has happened
 SILENT = 120.0  # seconds without a write after which a driver on another machine counts as gone
@@ -57,7 +57,7 @@ class Progress:
 
     def __init__(self, root: Path, *, every: float = EVERY, clock: Callable[[], float] = time.time) -> None:
         """`root`: the study's folder, which exists. `clock`: seconds since the epoch."""
-        self._path, self._every, self._clock = root / FILE, every, clock
+        self._path, self._every, self._clock = root / PROGRESS_FILE, every, clock
         self._lock = threading.Lock()
         self._cells: dict[Cell, set[str]] = {}  # trajectory keys that the run is asked for
         self._ended: dict[str, bool] = {}  # trajectory key -> whether it failed
@@ -105,7 +105,7 @@ class Progress:
         self._changed.set()
 
     def close(self, state: str) -> None:
-        """Write the last word ("finished", "stopped", ...) and stop writing. Only the first call does anything."""
+        """Write the last update ("finished", "stopped", ...) and stop writing. Only the first call does anything."""
         if self._over.is_set():
             return
         with self._lock:
@@ -138,7 +138,7 @@ class Progress:
         with self._lock:
             counts = [self._count(keys) for keys in self._cells.values()]
             value = {
-                "schema": SCHEMA,
+                "schema": PROGRESS_SCHEMA,
                 "pid": os.getpid(),
                 "born": born(os.getpid()),
                 "host": socket.gethostname(),
@@ -185,10 +185,10 @@ class View:
 
 
 def read_view(root: Path) -> View | None:
-    """What the driver of a study's last run has said; None where there is nothing that can be read."""
+    """What the driver of a study's last run has said; None if there is nothing that can be read."""
     try:
-        value = json.loads((root / FILE).read_bytes())
-        if value.pop("schema") != SCHEMA:
+        value = json.loads((root / PROGRESS_FILE).read_bytes())
+        if value.pop("schema") != PROGRESS_SCHEMA:
             return None
         running = [Running(**{**entry, "cell": tuple(entry["cell"])}) for entry in value.pop("running")]
         return View(running=tuple(running), **value)
@@ -197,7 +197,7 @@ def read_view(root: Path) -> View | None:
 
 
 def exists(pid: int) -> bool:
-    """Whether a process of this number runs on this machine; one that has ended and is not yet buried does not."""
+    """Whether process `pid` runs on this machine. One that has exited but was not reaped (a zombie) does not."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
@@ -209,7 +209,7 @@ def exists(pid: int) -> bool:
 
 
 def born(pid: int) -> str | None:
-    """When a process of this machine began, in the kernel's ticks since the start; None where that is not told."""
+    """When a process of this machine began, in the kernel's ticks since the start; None if that is not told."""
     told = _told(pid)
     return told[19] if len(told) > 19 else None
 

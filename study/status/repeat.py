@@ -1,4 +1,4 @@
-"""The command that runs one trial of a study alone, and nothing else. It is tried on the plan before it is told."""
+"""The command that runs one trial of a study and nothing else; it is checked against the plan before it is printed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WHOLE = ("search", "pairs")  # whose keys hold dots, or which are lists
 def repeat_command(
     root: Path, resolved: Resolved, who: Mapping[str, Any], trajectory: str, settings: Mapping[str, Any], out: Path
 ) -> str | None:
-    """`l3study run ...` for the training with this key, into the folder `out`; None where none does it any more.
+    """`l3study run ...` for the training with this key, into the folder `out`; None if none does it any more.
 
     `who`: encoder, dataset, method, variant and seed. What the copied space file does not say (--set of the run,
     relative paths, pinned commits) is said by --set.

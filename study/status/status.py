@@ -36,7 +36,7 @@ class Standing:
     """A study's state at one moment."""
 
     summary: Summary  # its estimate takes into account what runs now
-    view: View | None  # of the last run; None where none has said anything
+    view: View | None  # of the last run; None if none has said anything
     alive: bool  # whether its driver is at work
     now: float  # seconds since the epoch
     counts: Mapping[Cell, Counts]  # trials by state
@@ -122,14 +122,14 @@ def driver_line(standing: Standing) -> str:
     """Whether somebody works on the study, and since when nothing was heard of it."""
     view = standing.view
     if view is None:
-        return "not running, and no run has left a word here"
+        return "not running: no run found in this folder"
     who = f"process {view.pid} on {view.host}"
-    heard = f"last word {duration(max(0.0, standing.now - view.updated))} ago"
+    heard = f"last update {duration(max(0.0, standing.now - view.updated))} ago"
     if standing.alive:
         stage = f", {view.stage['name']} {view.stage['done']}/{view.stage['total']}" if view.stage else ""
         return f"running for {duration(max(0.0, standing.now - view.started))} ({who}){stage}, {heard}"
     if view.state == "running":
-        return f"not running: {who} ended without a word ({heard}); the same `l3study run` continues"
+        return f"not running: {who} ended without a message ({heard}); the same `l3study run` continues"
     return f"not running: the last run ({who}) {view.state}, {heard}"
 
 

@@ -63,7 +63,9 @@ def _wait_for_holder(remote: Remote) -> None:
         remote.remove(NAME)
         return
     holder = f"process {found.get('pid')} on {found.get('host')}"
-    warnings.warn(f"{remote.url}: {holder} works there, or did; looking for {PATIENCE * BEAT:.0f} s", stacklevel=3)
+    warnings.warn(
+        f"{remote.url}: {holder} may still be working on this study; checking for {PATIENCE * BEAT:.0f} s", stacklevel=3
+    )
     time.sleep(PATIENCE * BEAT)
     again = _read(remote)
     if again == found:

@@ -65,7 +65,7 @@ class Run(TypedDict):
     device: str  # name of the GPU, or architecture of the processor
     threads: int  # CPU threads that PyTorch used, 1 and up
     versions: dict[str, str]  # of Python, torch, transformers, tokenizers and numpy
-    commit: str | None  # of the program's checkout; None where it is not one
+    commit: str | None  # of the program's checkout; None if it is not one
     attempts: int  # attempts that this record took, failed ones included; 1 and up
     started: str  # when the training began, ISO 8601 in UTC, to the second
 

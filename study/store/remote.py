@@ -68,7 +68,7 @@ class Remote:
         return {name: size for name, size in sorted(sizes.items()) if all(map(PART.fullmatch, name.split("/")))}
 
     def read(self, name: str) -> bytes | None:
-        """The content of a file, or None where there is none."""
+        """The content of a file, or None if there is none."""
         try:
             return self._ask("read", self._read, self._path(name))
         except FileNotFoundError:

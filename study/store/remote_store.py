@@ -137,7 +137,7 @@ class RemoteStore(Store):
         gone = [name for name in sorted(common.keys() - there.keys()) if self._has(name)]
         for name in gone:
             self._set_aside(name)
-        if any(ONCE.fullmatch(name) for name in gone):  # the rest is made anew, and a failure goes with its success
+        if any(ONCE.fullmatch(name) for name in gone):  # the rest is made again, and a failure goes with its success
             warnings.warn(f"files of {self.place} were removed there; copies are in {self.root / GONE}", stacklevel=2)
         for notes in self._notes():
             part = notes.parent.relative_to(self.root)

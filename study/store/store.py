@@ -56,7 +56,7 @@ class Store:
         return [record for key in self._keys("records") if (record := self.read(key)) is not None]
 
     def read(self, key: str) -> Record | None:
-        """The record of `key`, or None where there is none that verifies."""
+        """The record of `key`, or None if there is none that verifies."""
         return self._load(self._path("records", key), unseal)
 
     def has(self, key: str) -> bool:

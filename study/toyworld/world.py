@@ -122,7 +122,7 @@ def _build(config: WorldConfig, final: Path) -> ToyWorld:
     """Make the world and put it in place. The caller holds the lock, so all temporary folders of this key are dead."""
     sweep(final.parent, final.name)
     if final.exists():
-        log.warning("%s is damaged and is made anew", final)
+        log.warning("%s is damaged and is made again", final)
         shutil.rmtree(final)
     start = time.monotonic()
     from study.toyworld.encoder import make_encoder  # torch, which a world that is there does not need

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from study.tracking.database import open_database, sqlite_path
-from study.tracking.datasets import CONTEXT, SCHEMA, UNKNOWN, DatasetView, Source
+from study.tracking.datasets import CONTEXT, DATA_SCHEMA, UNKNOWN, DatasetView, Source
 from study.tracking.runs import RunView
 
 REVISION = "dc11669786a5"
@@ -91,7 +91,7 @@ class Bulk:
         for data in dict.fromkeys(run.view.dataset for run in runs):
             if data is not None:
                 source = self._sources.get(data.name, UNKNOWN)
-                row = (uuid.uuid4().hex, self._experiment, *data, *source, SCHEMA)
+                row = (uuid.uuid4().hex, self._experiment, *data, *source, DATA_SCHEMA)
                 connection.execute(_insert("datasets", "insert or ignore"), row)
                 ids[data] = connection.execute(where, (self._experiment, *data)).fetchone()[0]
         return ids

@@ -14,7 +14,7 @@ from typing import Any
 
 from study.tracking.bulk import NewRun, open_bulk
 from study.tracking.database import DATABASE, prepare_database, relocate, sqlite_path
-from study.tracking.datasets import CONTEXT, SCHEMA, UNKNOWN, DatasetView, Source
+from study.tracking.datasets import CONTEXT, DATA_SCHEMA, UNKNOWN, DatasetView, Source
 from study.tracking.runs import RunView
 
 PARENT = "mlflow.parentRunId"
@@ -27,7 +27,7 @@ PAGE = 1000
 
 
 @dataclass(kw_only=True)
-class Run:
+class StoredRun:
     """What is known of one MLflow run."""
 
     run_id: str
@@ -58,24 +58,24 @@ class Client:
         self.experiment: str = found.experiment_id
         self._tags: dict[str, str] = dict(found.tags)
         self.bulk = open_bulk(uri, self.experiment, found.artifact_location, sources)
-        self.runs: dict[tuple[str, str], Run] = {}
+        self.runs: dict[tuple[str, str], StoredRun] = {}
         self._listed: set[tuple[str, DatasetView]] = set()
         self._find_runs()
 
-    def ensure(self, view: RunView, parent: Run | None) -> Run:
+    def ensure(self, view: RunView, parent: StoredRun | None) -> StoredRun:
         """The run of this identity, made if missing, hung under `parent` if its own was deleted."""
         run = self.runs.get((view.role, view.key))
         link = {PARENT: parent.run_id} if parent else {}
         if run is None:
             tags = {**view.tags, **link}
             made = self.api.create_run(self.experiment, start_time=view.start, tags=tags, run_name=view.name)
-            run = Run(run_id=made.info.run_id, status="RUNNING", tags=tags, metrics={})
+            run = StoredRun(run_id=made.info.run_id, status="RUNNING", tags=tags, metrics={})
             self.runs[view.role, view.key] = run
         else:
             self.set_tags(run, link)
         return run
 
-    def insert(self, views: Sequence[tuple[RunView, Run]]) -> None:
+    def insert(self, views: Sequence[tuple[RunView, StoredRun]]) -> None:
         """Write runs with their parents that are not there yet, all at once; only where there is `bulk`."""
         assert self.bulk is not None
         new = [
@@ -85,10 +85,10 @@ class Client:
         if new:
             self.bulk.insert(new)
         for run in new:
-            known = Run(run_id=run.run_id, status=run.view.status, tags=run.tags, metrics={})
+            known = StoredRun(run_id=run.run_id, status=run.view.status, tags=run.tags, metrics={})
             self.runs[run.view.role, run.view.key] = known
 
-    def log(self, run: Run, view: RunView, metrics: Mapping[str, float], moment: int) -> None:
+    def log(self, run: StoredRun, view: RunView, metrics: Mapping[str, float], moment: int) -> None:
         """Everything of one run in one batch call. Params that are set already stay: MLflow refuses to change them."""
         from mlflow.entities import Metric, Param, RunTag
 
@@ -104,7 +104,7 @@ class Client:
         if view.dataset is not None:
             self.list_dataset(run, view.dataset)
 
-    def refresh(self, run: Run, view: RunView) -> None:
+    def refresh(self, run: StoredRun, view: RunView) -> None:
         """Log what changed of a run whose values change. One that is no more becomes NaN: MLflow takes none back.
 
         All values have step 0, so that they are drawn as bars; of several the one with the highest timestamp counts.
@@ -116,31 +116,31 @@ class Client:
         tags = {**view.tags, REFRESHED: str(moment)} if changed else view.tags
         self.log(run, replace(view, tags=tags), changed, moment)
 
-    def list_dataset(self, run: Run, data: DatasetView) -> None:
+    def list_dataset(self, run: StoredRun, data: DatasetView) -> None:
         """Note that a run read a dataset; again does nothing."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         if (run.run_id, data) in self._listed:
             return
         source = self._sources.get(data.name, UNKNOWN)
-        what = Dataset(data.name, data.digest, source.kind, source.place, SCHEMA)
+        what = Dataset(data.name, data.digest, source.kind, source.place, DATA_SCHEMA)
         self.api.log_inputs(run.run_id, datasets=[DatasetInput(what, [InputTag(*CONTEXT)])])
         self._listed.add((run.run_id, data))
 
-    def set_tags(self, run: Run, tags: Mapping[str, str]) -> None:
+    def set_tags(self, run: StoredRun, tags: Mapping[str, str]) -> None:
         """Set the tags that differ."""
         for name, value in tags.items():
             if run.tags.get(name) != value:
                 self.api.set_tag(run.run_id, name, value)
                 run.tags[name] = value
 
-    def drop_tag(self, run: Run, name: str) -> None:
+    def drop_tag(self, run: StoredRun, name: str) -> None:
         """Take a tag away, where it is."""
         if name in run.tags:
             self.api.delete_tag(run.run_id, name)
             del run.tags[name]
 
-    def set_status(self, run: Run, status: str, end: int | None = None) -> None:
+    def set_status(self, run: StoredRun, status: str, end: int | None = None) -> None:
         """Set the status if it differs; `end` in milliseconds, none: now."""
         if run.status == status:
             return
@@ -178,7 +178,7 @@ class Client:
                 if key is None:
                     continue  # somebody else's run
                 values = {} if role in ("seed", "search") else found.data.metrics  # those are never refreshed
-                run = Run(run_id=found.info.run_id, status=found.info.status, tags=tags, metrics=values)
+                run = StoredRun(run_id=found.info.run_id, status=found.info.status, tags=tags, metrics=values)
                 run.params = set() if run.status == "FINISHED" and not values else set(found.data.params)
                 twin = self.runs.setdefault((role, key), run)
                 if twin is not run:

@@ -94,7 +94,7 @@ def prepare_database(path: Path, *, replace: bool) -> None:
 
     A second process that meets a half-made MLflow database fails and leaves it unusable for good, and so does a kill
     during the migrations; so it is made under a temporary name. `replace`: a file that is no MLflow database is set
-    aside as `<name>.broken[-i]` (never deleted) and made anew; otherwise it is a sqlite3.DatabaseError.
+    aside as `<name>.broken[-i]` (never deleted) and made again; otherwise it is a sqlite3.DatabaseError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(f"{path}.lock", timeout=60):

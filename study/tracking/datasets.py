@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 DIGEST = 12
 """Characters of our content hash that are a dataset's digest; MLflow takes 36 at most, and shows them all."""
-SCHEMA = json.dumps({"mlflow_colspec": [{"name": name, "type": "string"} for name in ("text", "label")]})
+DATA_SCHEMA = json.dumps({"mlflow_colspec": [{"name": name, "type": "string"} for name in ("text", "label")]})
 """Of every dataset, as MLflow writes it: texts and labels."""
 CONTEXT = ("mlflow.data.context", "training")
 """Tag of the link between a dataset and a run."""

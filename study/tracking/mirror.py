@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 COUNTS = ("n", "failed", "wanted")
-"""Of a cell, that the study run shows the sum of."""
+"""Cell metrics that are summed on the study run."""
 
 
 class Mirror:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from study.tracking.cells import Places, row_of
-from study.tracking.client import PARENT, Client, Run
+from study.tracking.client import PARENT, Client, StoredRun
 from study.tracking.datasets import Source
 from study.tracking.runs import CURRENT, Entry, RunView, cell_tags, parent_view
 from study.tracking.views import Page
@@ -60,7 +60,7 @@ class Session:
     def write(self, entries: Iterable[Entry]) -> None:
         """Write records and failures. A record outweighs a failure of its key, and is written once."""
         parents = {run.run_id for (role, _), run in self._client.runs.items() if role in PARENTS}
-        fresh: dict[tuple[str, str], tuple[RunView, Run]] = {}
+        fresh: dict[tuple[str, str], tuple[RunView, StoredRun]] = {}
         for entry in entries:
             place = entry.role, entry.record["key"]
             run = self._client.runs.get(place)
@@ -125,7 +125,7 @@ class Session:
         view.tags[CURRENT] = "yes" if known else "no"
         return view
 
-    def _parent(self, view: RunView) -> Run:
+    def _parent(self, view: RunView) -> StoredRun:
         """The run that `view` hangs under, made if missing."""
         above = parent_view(view)
         run = self._client.runs.get((above.role, above.key))
@@ -134,7 +134,7 @@ class Session:
             self._client.log(run, above, {}, 0)
         return run
 
-    def _put(self, view: RunView, parent: Run) -> None:
+    def _put(self, view: RunView, parent: StoredRun) -> None:
         """One run through MLflow's client."""
         run = self._client.ensure(view, parent)
         if run.status == "FINISHED":

@@ -159,16 +159,16 @@ def free_port(port: int) -> int:
 def _check(folder: Path) -> None:
     """Raise unless there is a database that MLflow can open; and tell it where its artifacts are by now."""
     path = folder.resolve() / DATABASE
-    mend = f"`l3study sync {folder}` makes it from the records"
+    fix = f"`l3study sync {folder}` makes it from the records"
     if not path.is_file():
-        raise InputError(f"{path}: no such file; {mend}")
+        raise InputError(f"{path}: no such file; {fix}")
     try:
         prepare_database(path, replace=False)
         relocate(path, (path.parent / "mlartifacts").as_uri())
     except sqlite3.OperationalError as error:
         raise EnvironmentFault(f"{path}: {error}; try again when nothing else works on it") from error
     except sqlite3.DatabaseError as error:
-        raise InputError(f"{path}: {error}; move it away, and {mend}") from error
+        raise InputError(f"{path}: {error}; move it away, and {fix}") from error
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

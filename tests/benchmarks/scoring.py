@@ -247,7 +247,7 @@ def profile(side: Callable[[], Values]) -> list[dict[str, Any]]:
 
 
 def lacks(precision: str, device: str) -> str | None:
-    """Why a dtype can't be measured on this device; None where it can."""
+    """Why a dtype can't be measured on this device; None if it can."""
     if device == "cuda" and not torch.cuda.is_available():
         sys.exit("--device cuda: torch sees no GPU here")
     if precision == "float32" or (device == "cuda" and torch.cuda.is_bf16_supported()):

@@ -58,7 +58,7 @@ class LocalCluster:
         return int(done.stdout.split()[-1]) if done.returncode == 0 else 0
 
     def run(self, *words: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-        """A command with the cluster's token at hand, to its end."""
+        """A command with the cluster's token available, to its end."""
         return subprocess.run(
             list(map(str, words)),
             cwd=cwd or self.folder,

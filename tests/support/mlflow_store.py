@@ -33,7 +33,7 @@ def _template() -> tempfile.TemporaryDirectory[str]:
 
 
 def empty_database(folder: Path) -> Path:
-    """An empty database in a study's folder, as one made anew, and quicker."""
+    """An empty database in a study's folder, as one made again, and quicker."""
     folder.mkdir(parents=True, exist_ok=True)
     return Path(shutil.copy(Path(_template().name) / "mlflow.db", folder / "mlflow.db"))
 

@@ -21,5 +21,5 @@ class Policy(Protocol):
     def probabilities(
         self, num_eligible: int, likelihood: NDArray | None, config: MaskingConfig, generator: torch.Generator
     ) -> NDArray[np.float64]:
-        """[n] in [0, 1] for n eligible tokens. `likelihood`: [n] in [0, 1], None where no scores are needed."""
+        """[n] in [0, 1] for n eligible tokens. `likelihood`: [n] in [0, 1], None if no scores are needed."""
         ...

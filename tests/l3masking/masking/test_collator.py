@@ -178,7 +178,7 @@ def test_refused_settings(setting: dict, name: str) -> None:
         MaskingConfig(**setting)
 
 
-# One example for each entry of POLICIES: likelihoods of a text of n tokens, or None where it takes none.
+# One example for each entry of POLICIES: likelihoods of a text of n tokens, or None if it takes none.
 EXAMPLES = {"uniform": None, "l3": lambda n: np.linspace(0.01, 0.99, n), "l3_shuffled": lambda n: np.linspace(0, 1, n)}
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from l3masking.errors import InputError
-from l3masking.masking.probabilities import REDISTRIBUTIONS, WEIGHTINGS, mask_probabilities, scale_to_mean
+from l3masking.masking.probabilities import REDISTRIBUTIONS, TOKEN_WEIGHTINGS, mask_probabilities, scale_to_mean
 
 TOLERANCE = 1e-9
 PLT = [0.6, 0.5, 0.8, 0.9, 0.3, 0.7, 0.2, 0.95]  # the worked sentence: the ho ##oli ##gan wrecked the vehicle .
@@ -20,7 +20,7 @@ likelihoods = arrays(np.float64, st.integers(1, 40), elements=unit)
 peaked = arrays(np.float64, st.integers(2, 40), elements=st.sampled_from([0.0, 0.05, 0.97, 0.99, 0.999]))
 plts = likelihoods | peaked
 means = st.floats(0, 1) | st.sampled_from([0.0, 0.15, 0.5, 1.0])
-weightings = st.sampled_from(WEIGHTINGS)
+weightings = st.sampled_from(TOKEN_WEIGHTINGS)
 quick = settings(derandomize=True, deadline=None, max_examples=150)
 
 
@@ -186,7 +186,7 @@ def test_floor_holds_and_the_mean_stays(plt: np.ndarray, mean: float, share: flo
     assert abs(values.mean() - mean) < TOLERANCE
 
 
-@pytest.mark.parametrize("weighting", WEIGHTINGS)
+@pytest.mark.parametrize("weighting", TOKEN_WEIGHTINGS)
 @pytest.mark.parametrize("redistribute", REDISTRIBUTIONS)
 def test_mean_zero_one_and_empty(weighting: str, redistribute: str) -> None:
     options = {"weighting": weighting, "redistribute": redistribute}
@@ -207,7 +207,7 @@ def test_without_redistribution_the_mean_falls_as_in_the_released_code() -> None
 
 def test_extreme_values_stay_finite_and_exact() -> None:
     for plt in ([1e-300, 1.0, 1.0], [0.0] + [1.0] * 126, [1 - 2**-53] + [1.0] * 9, [0.0] * 5 + [1e-300] * 5):
-        for weighting in WEIGHTINGS:
+        for weighting in TOKEN_WEIGHTINGS:
             values = mask_probabilities(plt, mean=0.15, weighting=weighting)
             assert abs(values.mean() - 0.15) < 1e-12
             assert values.max() <= 1

@@ -212,7 +212,7 @@ def test_plan_counts_what_is_done_and_computes_nothing(here: Path, monkeypatch) 
 def test_plan_names_what_has_changed(here: Path) -> None:
     said = command("plan", here / "small.yaml", "--out", here / "out", "--set", "optim.lr=1e-3")
     assert said.code == 0
-    assert "changed since the last run: optim.lr; these would run anew:\n  tiny / words / stl" in said.out
+    assert "changed since the last run: optim.lr; these would run again:\n  tiny / words / stl" in said.out
 
 
 def test_status_shows_progress_and_failures_with_reasons(here: Path) -> None:

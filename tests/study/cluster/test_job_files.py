@@ -136,7 +136,7 @@ def test_results_go_where_they_last() -> None:
     assert lasting("/shared/studies/x") == "/shared/studies/x"
     assert lasting("s3://bucket/x/") == "s3://bucket/x"
     for wrong in (None, "studies/x"):
-        with pytest.raises(InputError, match="a job's own folder vanishes with it; give an absolute folder"):
+        with pytest.raises(InputError, match="a job's own folder is deleted with it; give an absolute folder"):
             lasting(wrong)
 
 

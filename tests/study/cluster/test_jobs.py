@@ -220,7 +220,7 @@ def test_a_stop_waits_until_the_job_has_ended(client: Client) -> None:
     said.clear()
     assert stop("job", "head", said.append)
     assert client.stopped == ["job"], "it had ended before"
-    assert said == ["job job had ended before: STOPPED"]
+    assert said == ["job job had already ended: STOPPED"]
 
 
 def test_a_job_that_does_not_stop_is_named(client: Client, monkeypatch) -> None:
@@ -228,7 +228,7 @@ def test_a_job_that_does_not_stop_is_named(client: Client, monkeypatch) -> None:
     client.infos = [info("RUNNING", runtime_env=None)]
     said: list[str] = []
     assert not stop("job", "head", said.append)
-    assert said[-1] == "job job is RUNNING still; look again by `l3study status job --address head`"
+    assert said[-1] == "job job is RUNNING still; check again with `l3study status job --address head`"
 
 
 def test_a_job_is_described(client: Client, monkeypatch) -> None:
@@ -260,18 +260,18 @@ def test_the_verbs(client: Client, tmp_path: Path, monkeypatch) -> None:
     assert said.code == 75, said.err
     assert said.out.splitlines() == [
         f"job {job}",
-        f"follow it by  l3study logs {job} --address head",
-        f"stop it by    l3study stop {job} --address head",
+        f"follow it with l3study logs {job} --address head",
+        f"stop it with   l3study stop {job} --address head",
         "a line",
     ]
     assert command("submit", space, *options, "--no-wait").code == 0
     client.tails = [("a line\n", None)]
     assert command("logs", job, "--address", "head").out == "a line\n"
     said = command("stop", job, "--address", "head")
-    assert (said.code, said.out) == (0, f"job {job} had ended before: STOPPED\n")
+    assert (said.code, said.out) == (0, f"job {job} had already ended: STOPPED\n")
     said = command("submit", space, "--address", "head")
     assert (said.code, said.err.count("\n")) == (2, 1)
-    assert "--out (none): a job's own folder vanishes with it" in said.err
+    assert "--out (none): a job's own folder is deleted with it" in said.err
 
     def leave(*_: object) -> int:
         raise KeyboardInterrupt
@@ -279,7 +279,7 @@ def test_the_verbs(client: Client, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(cluster, "follow", leave)
     said = command("logs", job)
     assert said.code == 75
-    assert f"no longer followed; job {job} goes on" in said.err
+    assert f"stopped following the log; job {job} continues" in said.err
 
 
 def test_rays_client_goes_to_the_address_that_was_given(monkeypatch) -> None:

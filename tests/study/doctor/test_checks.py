@@ -25,7 +25,7 @@ from study.doctor import machine as doctor_machine
 from study.doctor import ray_cluster as doctor_ray
 from study.doctor import storage as doctor_places
 from study.doctor.checks import all_checks, describe, examine, place_of
-from study.doctor.findings import Finding, Patient
+from study.doctor.findings import Diagnosis, Patient
 from study.space.reader import read_space
 
 
@@ -48,7 +48,7 @@ def of_space(tmp_path: Path, **changes: object) -> Patient:
     return Patient(spec=read_space(space), out=tmp_path / "studies" / "small")
 
 
-def only(findings: Iterator[Finding]) -> Finding:
+def only(findings: Iterator[Diagnosis]) -> Diagnosis:
     (found,) = findings
     return found
 
@@ -97,8 +97,8 @@ def test_a_failing_check_is_a_line_and_the_exit_code(tmp_path: Path, monkeypatch
     assert line.startswith("FAIL  cluster: http://127.0.0.1:1: no Ray dashboard answers")
     assert said.err == ""
 
-    def broken(patient: Patient) -> Iterator[Finding]:
-        yield Finding(name="first", state="ok", text="so far")
+    def broken(patient: Patient) -> Iterator[Diagnosis]:
+        yield Diagnosis(name="first", state="ok", text="so far")
         raise EnvironmentFault("the cat sat on it")
 
     found = list(examine(Patient(out=tmp_path), [broken]))
@@ -162,7 +162,7 @@ def test_processor(tmp_path: Path, monkeypatch) -> None:
     for asked, state in (({"threads": 5}, "warn"), ({"cpu": 5}, "FAIL"), ({"cpu": 4, "threads": 4}, "ok")):
         found = only(doctor_machine.processor(of_space(tmp_path, resources=asked)))
         assert found.state == state
-        assert ("resources.cpu=4" in found.mend) == (state != "ok")
+        assert ("resources.cpu=4" in found.fix) == (state != "ok")
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=2**30, total=9 * 2**30))
     assert only(doctor_machine.processor(of_space(tmp_path))).state == "warn"
 
@@ -216,7 +216,7 @@ def test_token(tmp_path: Path, patient: Patient, monkeypatch) -> None:
     assert only(doctor_ray.token(patient)).state == "ok"
     access.token_path().chmod(0o644)
     found = only(doctor_ray.token(patient))
-    assert (found.state, found.mend) == ("warn", f"chmod 600 {access.token_path()}")
+    assert (found.state, found.fix) == ("warn", f"chmod 600 {access.token_path()}")
     assert (access.token() or "x") not in found.text
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     assert only(doctor_ray.token(patient)).state == "warn"
@@ -251,10 +251,10 @@ def test_folder(tmp_path: Path, patient: Patient, monkeypatch) -> None:
     assert sorted(tmp_path.rglob("*")) == before
     monkeypatch.setattr(doctor_places, "file_system", lambda path: "nfs4")
     found = only(doctor_places.folder(patient))
-    assert (found.state, "--tracking-uri" in found.mend) == ("warn", True)
+    assert (found.state, "--tracking-uri" in found.fix) == ("warn", True)
     monkeypatch.setattr(doctor_places, "file_system", lambda path: "ext4")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=2**20, total=2**40))
-    assert "make room" in only(doctor_places.folder(patient)).mend
+    assert "make room" in only(doctor_places.folder(patient)).fix
 
     def no_links(*_: object) -> None:
         raise OSError(1, "Operation not permitted")
@@ -306,9 +306,9 @@ def test_cache_and_scratch(patient: Patient, monkeypatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", usage)
     assert only(doctor_places.scratch(patient)).state == "ok"
     space["/dev/shm"] = (0, 1)
-    assert "--shm-size" in only(doctor_places.scratch(patient)).mend
+    assert "--shm-size" in only(doctor_places.scratch(patient)).fix
     space["/tmp"] = (4, 100)
-    assert "make room" in only(doctor_places.scratch(patient)).mend
+    assert "make room" in only(doctor_places.scratch(patient)).fix
 
 
 def test_hub(patient: Patient, monkeypatch) -> None:
@@ -359,7 +359,7 @@ def test_database(tmp_path: Path) -> None:
     assert list(doctor_places.database(patient)) == []
     (tmp_path / "mlflow.db").write_bytes(b"no database at all, but long enough to look like one" * 10)
     found = only(doctor_places.database(patient))
-    assert (found.state, "l3study sync" in found.mend) == ("warn", True)
+    assert (found.state, "l3study sync" in found.fix) == ("warn", True)
     for version, state in (("0123456789ab", "warn"), (_get_latest_schema_revision(), "ok")):
         (tmp_path / "mlflow.db").unlink()
         database = sqlite3.connect(tmp_path / "mlflow.db")

@@ -1,4 +1,4 @@
-"""Fractions of a GPU: what is refused, and with which mend. The GPU here is a made-up one."""
+"""Fractions of a GPU: what is refused, and with which fix. The GPU here is a made-up one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from plans import KNOWN, space
 
 from l3masking.errors import InputError
 from study.estimate import fit
-from study.estimate.fit import FILE, check_fits, heaviest, misfit
+from study.estimate.fit import FITS_FILE, check_fits, heaviest, misfit
 from study.gpu import CONTEXT, GIB, Device
 from study.plan.grid import make_plan
 
@@ -86,16 +86,16 @@ def test_all_pairs_are_measured_once_and_named_together(tmp_path: Path) -> None:
     check_fits(tmp_path, assignments(train={"batch": 32}, resources={"gpu": 0.5}), DEVICE, measure)
     check_fits(tmp_path, assignments(methods=["stl"], resources={"gpu": 0.5}), DEVICE, measure)
     assert asked == ["bert-base", "scibert", *["bert-base"] * 3]
-    (tmp_path / FILE).write_text('{"schema": 1, "peaks": [3]}')
+    (tmp_path / FITS_FILE).write_text('{"schema": 1, "peaks": [3]}')
     check_fits(tmp_path, half, DEVICE, measure)
     assert len(asked) == 6, "a file that cannot be read is as good as none"
-    assert list(json.loads((tmp_path / FILE).read_text())["peaks"].values()) == [30 * GIB]
+    assert list(json.loads((tmp_path / FITS_FILE).read_text())["peaks"].values()) == [30 * GIB]
 
 
 def test_whole_gpus_and_none_are_left_alone(tmp_path: Path) -> None:
     for gpu in (0, 1, 2):
         check_fits(tmp_path, assignments(resources={"gpu": gpu}), DEVICE, lambda a: pytest.fail("measured"))
-    assert not (tmp_path / FILE).exists()
+    assert not (tmp_path / FITS_FILE).exists()
 
 
 def test_on_ray_each_measurement_has_a_gpu_and_a_process_for_itself(tmp_path: Path, monkeypatch) -> None:

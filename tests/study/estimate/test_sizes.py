@@ -53,7 +53,7 @@ def test_data_at_hand_are_counted_where_not_all_is_expected(tmp_path: Path) -> N
     assert data_sizes(spec)["words"] == DataSize()
     counted = data_sizes(spec, identify_at_hand(spec))["words"]
     assert counted == DataSize(train=24, validation=12, test=12, mlm=24, classes=3, counted=True)
-    assert data_sizes(spec, Identities())["words"] == DataSize(), "not at hand: not looked for"
+    assert data_sizes(spec, Identities())["words"] == DataSize(), "not available: not looked for"
 
 
 def test_updates_and_evaluations() -> None:

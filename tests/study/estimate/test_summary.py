@@ -60,7 +60,7 @@ def test_what_is_not_at_hand_is_named_and_counted() -> None:
     assert (summary.records, summary.done, summary.left) == (12, 0, 12)
     assert summary.unknown == ("dataset acl-arc",)
     assert summary.first == (), "its keys will be others"
-    assert "not at hand, counted as left: dataset acl-arc" in describe(summary)
+    assert "not available, counted as left: dataset acl-arc" in describe(summary)
     assert "estimated time unknown" in describe(summary)
 
 

@@ -19,7 +19,7 @@ from study.estimate.sizes import DataSize, data_sizes
 from study.estimate.summary import summarize
 from study.estimate.times import Times
 from study.estimate.timing import UPDATES, calibrate
-from study.estimate.timing_file import FILE, Calibration, Measured, read_calibration, write_calibration
+from study.estimate.timing_file import TIMING_FILE, Calibration, Measured, read_calibration, write_calibration
 from study.plan.grid import make_plan
 from study.plan.inputs import identify_at_hand
 from study.space.reader import read_space
@@ -97,12 +97,12 @@ def test_what_is_not_at_hand_is_not_measured_and_said_once(small: Path, monkeypa
     said: list[str] = []
     assert calibrate(spec, identities, trials, said.append).entries == {}
     assert said == [
-        f"not measured: far / words / {name}: encoder far is not at hand" for name in ("stl", "rtm", "l3masking")
+        f"not measured: far / words / {name}: encoder far is not available" for name in ("stl", "rtm", "l3masking")
     ]
     gone = write_space(small.with_name("gone.yaml"), datasets={"gone": {"hub": "owner/name", "train": "train"}})
     said.clear()
     calibrate(*planned(gone), said.append)
-    assert said[0] == "not measured: tiny / gone / stl: dataset gone is not at hand"
+    assert said[0] == "not measured: tiny / gone / stl: dataset gone is not available"
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     said.clear()
     calibrate(*planned(small, "resources.gpu=0.5", "methods=[stl]"), said.append)
@@ -177,7 +177,7 @@ def test_the_file_keeps_what_was_measured_before(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_calibration(tmp_path, Calibration(resources=space().resources_of, entries={name: FOUND}))
     assert dict(read_calibration(tmp_path, space().resources_of).entries) == {"a": FOUND, "b": FOUND}
-    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+    assert [path.name for path in tmp_path.iterdir()] == [TIMING_FILE]
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_the_file_keeps_what_was_measured_before(tmp_path: Path) -> None:
 )
 def test_a_file_that_cannot_be_read_is_as_good_as_none(tmp_path: Path, change: dict) -> None:
     value = {"schema": 1, "entries": {"a": {**vars(FOUND), **change}}}
-    (tmp_path / FILE).write_text(json.dumps(value))
+    (tmp_path / TIMING_FILE).write_text(json.dumps(value))
     assert read_calibration(tmp_path, space().resources_of) is None
-    (tmp_path / FILE).write_text("[]")
+    (tmp_path / TIMING_FILE).write_text("[]")
     assert read_calibration(tmp_path, space().resources_of) is None

@@ -69,7 +69,7 @@ def test_changed_data_move_every_cell_that_reads_them():
     assert changes.keys == ["identities.datasets.acl-arc"]
     assert len(changes.cells) == 3
     unknown = dataclasses.replace(KNOWN, datasets={})
-    assert changed(Resolved(space(), unknown), Resolved(space(), KNOWN)) == ([], []), "not at hand is not changed"
+    assert changed(Resolved(space(), unknown), Resolved(space(), KNOWN)) == ([], []), "not available is not changed"
 
 
 def test_a_later_run_keeps_the_commits_of_the_first(tmp_path):

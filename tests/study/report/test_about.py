@@ -45,6 +45,6 @@ def test_identities_and_failures(tmp_path: Path):
     about = about_study(resolved, [failure])
     assert (about.name, about.encoders, about.datasets) == (
         *("small", [("tiny", "a-commit")]),
-        [("words", "not at hand")],
+        [("words", "not available")],
     )
     assert about.failures == [Failure("tiny / words / rtm @ best", "accuracy", 3, 2, "no room")]

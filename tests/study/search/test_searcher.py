@@ -12,7 +12,7 @@ from registered import KNOWN
 from searched import MEAN, space
 
 from study.plan.searches import Search, searches
-from study.search.journal import FILE, JournalWarning, open_journal
+from study.search.journal import JOURNAL_FILE, JournalWarning, open_journal
 from study.search.searcher import Explorer, tried, weak
 
 
@@ -197,7 +197,7 @@ def test_a_journal_goes_on_from_before_a_line_that_cannot_be_read(tmp_path: Path
     """The same settings follow as without the damage: what is behind it is asked for again."""
     undisturbed = settings(run_all(explorer_in(tmp_path / "undisturbed")), 0)
     run_all(explorer_in(tmp_path / "damaged"), 10)
-    path = tmp_path / "damaged" / FILE
+    path = tmp_path / "damaged" / JOURNAL_FILE
     lines = path.read_bytes().splitlines(keepends=True)
     damaged = b"".join([*lines[:-6], foreign + b"\n", *lines[-6:]])
     path.write_bytes(damaged)
@@ -216,7 +216,7 @@ def test_a_journal_goes_on_from_before_a_line_that_cannot_be_read(tmp_path: Path
 
 @pytest.mark.parametrize("entry", [b'{"op_code": 99, "worker_id": "x"}', b'{"op_code": 0, "worker_id": "x"}'])
 def test_a_journal_that_optuna_refuses_is_begun_anew(tmp_path: Path, entry: bytes) -> None:
-    path = tmp_path / FILE
+    path = tmp_path / JOURNAL_FILE
     path.write_bytes(entry + b"\n")
     (tmp_path / "optuna.log.broken").write_text("an earlier one")
     with pytest.warns(JournalWarning, match="cannot read it .* a new one is begun.* kept as optuna.log.broken-1"):

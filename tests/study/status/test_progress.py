@@ -16,7 +16,7 @@ from plans import KNOWN, space
 
 from study.plan.grid import make_plan
 from study.status.console import PlainReporter, followed
-from study.status.progress import BEAT, FILE, SILENT, Counts, Progress, born, exists, read_view
+from study.status.progress import BEAT, PROGRESS_FILE, SILENT, Counts, Progress, born, exists, read_view
 
 TRIALS = make_plan(space(seeds=3, methods=["stl", "rtm"]), KNOWN)
 STL, RTM = TRIALS[0].cell, TRIALS[1].cell
@@ -100,7 +100,7 @@ def test_many_events_make_few_writes(tmp_path: Path, monkeypatch) -> None:
     progress.close("finished")
     spent = time.monotonic() - started
     assert 2 <= len(writes) <= spent / 0.2 + 3
-    assert json.loads(writes[-1])["stage"]["done"] == 2999, "the last word holds the last event"
+    assert json.loads(writes[-1])["stage"]["done"] == 2999, "the last update holds the last event"
 
 
 def test_a_quiet_driver_gives_a_sign_of_life(tmp_path: Path, monkeypatch) -> None:
@@ -164,11 +164,11 @@ def left_behind(tmp_path: Path) -> dict:
     progress.expect(TRIALS, ())
     progress.started(TRIALS[0])
     progress.close("running")
-    return json.loads((tmp_path / FILE).read_text())
+    return json.loads((tmp_path / PROGRESS_FILE).read_text())
 
 
 def rewritten(root: Path, value: dict, **changes: object) -> None:
-    (root / FILE).write_text(json.dumps(value | changes))
+    (root / PROGRESS_FILE).write_text(json.dumps(value | changes))
 
 
 def test_a_dead_drivers_file_is_not_believed(tmp_path: Path, left_behind: dict) -> None:
@@ -192,7 +192,7 @@ def test_a_driver_elsewhere_is_believed_for_a_while(tmp_path: Path, left_behind:
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"schema": 99}', '{"schema": 1}', '{"schema": 1, "running": 3}'])
 def test_a_file_that_cannot_be_read_says_nothing(tmp_path: Path, text: str) -> None:
     assert read_view(tmp_path) is None
-    (tmp_path / FILE).write_text(text)
+    (tmp_path / PROGRESS_FILE).write_text(text)
     assert read_view(tmp_path) is None
 
 

@@ -20,7 +20,7 @@ import study.status.status as module
 from l3masking.errors import InputError
 from study.plan.grid import make_plan
 from study.plan.resolved import read_resolved
-from study.status.progress import FILE, Counts, Progress, read_view
+from study.status.progress import PROGRESS_FILE, Counts, Progress, read_view
 from study.status.status import driver_line, look, status_lines, totals_line, watch, work_lines
 from study.store.store import Store
 
@@ -29,7 +29,7 @@ from study.store.store import Store
 def root(finished_study: Path, tmp_path: Path) -> Path:
     """A copy of a finished study of two seeds of three methods."""
     shutil.copytree(finished_study / "out", tmp_path / "out")
-    (tmp_path / "out" / FILE).unlink(missing_ok=True)
+    (tmp_path / "out" / PROGRESS_FILE).unlink(missing_ok=True)
     return tmp_path / "out"
 
 
@@ -77,7 +77,7 @@ def test_each_trial_is_in_one_state(at_work: Path) -> None:
     assert "\ntrials: 2 done, 2 running" not in text
     assert "\ntrials: 2 done, 1 failed, 2 running, 1 waiting; about " in text
     assert f"(process {os.getpid()} on " in text
-    assert "), trainings 3/6, last word " in text
+    assert "), trainings 3/6, last update " in text
     assert text.count("\nrunning tiny / words / ") == 2
     assert "FAILED tiny / words / l3masking / seed 0 / accuracy: it broke (2 attempts)" in text
     assert text.endswith("\nthe same `l3study run` tries them again")
@@ -106,12 +106,12 @@ def two_places(first: float, second: float, *waiting: float) -> float:
 
 
 def test_a_driver_that_is_gone_is_not_running(at_work: Path) -> None:
-    value = json.loads((at_work / FILE).read_text())
+    value = json.loads((at_work / PROGRESS_FILE).read_text())
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     folder = at_work.with_name("copy")
     shutil.copytree(at_work, folder)
-    (folder / FILE).write_text(json.dumps(value | {"pid": process.pid}))
+    (folder / PROGRESS_FILE).write_text(json.dumps(value | {"pid": process.pid}))
     standing = look(folder)
     assert standing.totals == Counts(2, 0, 2, 2)
     assert driver_line(standing).startswith(f"not running: process {process.pid} on ")
@@ -121,11 +121,11 @@ def test_a_driver_that_is_gone_is_not_running(at_work: Path) -> None:
 
 def test_a_folder_without_a_driver(root: Path) -> None:
     standing = look(root)
-    assert driver_line(standing) == "not running, and no run has left a word here"
+    assert driver_line(standing) == "not running: no run found in this folder"
     assert totals_line(standing) == "trials: 6 done, 0 failed, 0 running, 0 waiting"
     Progress(root).close("stopped")
     assert "not running: the last run (process " in driver_line(look(root))
-    assert ") stopped, last word " in driver_line(look(root))
+    assert ") stopped, last update " in driver_line(look(root))
 
 
 def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:
@@ -163,8 +163,8 @@ def test_watching_ends_with_the_run(at_work: Path, monkeypatch, capsys) -> None:
     def sleep(seconds: float) -> None:
         pauses.append(seconds)
         if len(pauses) == 3:  # each look has two
-            value = json.loads((at_work / FILE).read_text())
-            (at_work / FILE).write_text(json.dumps(value | {"state": "finished", "running": []}))
+            value = json.loads((at_work / PROGRESS_FILE).read_text())
+            (at_work / PROGRESS_FILE).write_text(json.dumps(value | {"state": "finished", "running": []}))
 
     monkeypatch.setattr(Progress, "_write", lambda self: None)
     watch(at_work, Console(file=StringIO()), sleep=sleep)
@@ -194,8 +194,8 @@ def test_a_terminal_is_drawn_anew_until_the_run_ends(root: Path) -> None:
     progress.started(trials[5])
     progress.close("running")
     driver = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    value = json.loads((root / FILE).read_text())
-    (root / FILE).write_text(json.dumps(value | {"pid": driver.pid, "born": None}))
+    value = json.loads((root / PROGRESS_FILE).read_text())
+    (root / PROGRESS_FILE).write_text(json.dumps(value | {"pid": driver.pid, "born": None}))
 
     def heard(said: str) -> None:
         if said.count("running for") == 3:

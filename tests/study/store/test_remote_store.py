@@ -350,7 +350,7 @@ def test_two_runs_on_one_machine_and_on_two(on: Machine, monkeypatch) -> None:
         with pytest.raises(InputError, match=rf"{a.place}: another run works on this study \(process"), a.lock():
             pytest.fail("the same machine")
         with (
-            pytest.warns(UserWarning, match="works there, or did; looking for"),
+            pytest.warns(UserWarning, match="may still be working on this study; checking for"),
             pytest.raises(InputError, match="another run works on this study"),
             b.lock(),
         ):

@@ -194,7 +194,7 @@ def test_mirroring_again_doubles_nothing_and_a_deleted_database_comes_back(folde
     assert mirror.close(60) is None
     assert rows(folder) == before
     (folder / "mlflow.db").unlink()
-    shutil.copy(template, folder / "mlflow.db")  # as empty as one made anew, and quicker
+    shutil.copy(template, folder / "mlflow.db")  # as empty as one made again, and quicker
     assert sync(filled_store(folder), cells=cells(RECORDS, FAILURES, 2)).reason is None
     assert {key: run.data.metrics for key, run in runs_of(folder).items()} == values
 

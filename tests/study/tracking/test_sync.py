@@ -1,4 +1,4 @@
-"""`l3study sync`: MLflow made anew from the records, anywhere, any number of times."""
+"""`l3study sync`: MLflow made again from the records, anywhere, any number of times."""
 
 import sqlite3
 

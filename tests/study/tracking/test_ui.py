@@ -72,7 +72,7 @@ class Ui:
         self.links = dict(re.split(r"\s{2,}", line) for line in self.said if "  http://" in line)
 
     def end(self, number: int = signal.SIGINT) -> tuple[int, str]:
-        """Its exit code and last words."""
+        """Its exit code and last updates."""
         self.process.send_signal(number)
         rest = self.process.stdout.read()
         self.process.stdout.close()
