@@ -157,6 +157,19 @@ def test_no_two_modules_of_the_study_have_the_same_name() -> None:
     assert not [names for names in stems.values() if len(names) > 1]
 
 
+@pytest.mark.parametrize("package", sorted(name for name in MODULES if MODULES[name].name == "__init__.py"))
+def test_no_exported_name_hides_a_module(package: str) -> None:
+    """`package.name` must not be the module or the function, depending on what was imported before."""
+    named = {
+        alias.asname or alias.name
+        for node in TREES[package].body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    inside = {name.rpartition(".")[2] for name in MODULES if name.rpartition(".")[0] == package}
+    assert not named & inside
+
+
 def test_no_cycles_at_module_level() -> None:
     graph = {name: imports(name, inside_functions=False) & set(MODULES) - {name} for name in MODULES}
     done: set[str] = set()

@@ -3,6 +3,4 @@
 from study.results.aggregate import Cell as Cell
 from study.results.aggregate import cells as cells
 from study.results.compare import Comparison as Comparison
-from study.results.compare import compare as compare
 from study.results.gather import Results as Results
-from study.results.gather import gather as gather

@@ -2,6 +2,5 @@
 
 from study.space.reader import make_space as make_space
 from study.space.reader import read_space as read_space
-from study.space.relevant import relevant as relevant
 from study.space.spec import Resources as Resources
 from study.space.spec import StudySpec as StudySpec

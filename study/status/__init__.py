@@ -1,6 +1,5 @@
 """How far a run is, told while it works and afterwards."""
 
 from study.status.console import Reporter as Reporter
-from study.status.explain import explain as explain
 from study.status.progress import Progress as Progress
 from study.status.status import look as look

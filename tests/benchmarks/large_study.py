@@ -79,7 +79,9 @@ def record(trial: Trial, objective: str, draws: random.Random) -> dict[str, Any]
         "validation": values,
         "test_predictions": draws.choices(range(classes), k=texts),
         "epochs_to_best": 10.5,
+        "epochs_to_first_best": 9.5,
         "epochs_to_stop": 20.5,
+        "mlm_passes": 20.5,
         "updates": 30 * EVALUATIONS,
         "run": {"seconds": 100.0, "host": "here", "device": "cpu", "threads": 1, "attempts": 1},
     }

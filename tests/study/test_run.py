@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from small_study import NoMirror, command, marks, records, results, start, tables, write_rows, write_space
 
+import study.executor
 import study.run
 from study.plan.grid import make_plan
 from study.plan.inputs import identify
@@ -78,7 +79,7 @@ def test_a_run_leaves_every_record_and_writes_the_study_down(finished_study: Pat
 def test_the_same_command_again_trains_and_writes_nothing_new(here: Path, mirror, monkeypatch) -> None:
     root = here / "out"
     before, exported, resolved = marks(root), tables(root), (root / "resolved.yaml").read_bytes()
-    monkeypatch.setattr(study.run, "run_serially", lambda given, listener: given and pytest.fail("trained again"))
+    monkeypatch.setattr(study.executor, "run_serially", lambda given, listener: given and pytest.fail("trained again"))
     monkeypatch.setattr(study.run, "score_job", lambda *_: pytest.fail("scored again"))
     said = run(here)
     assert said.code == 0, said.err
@@ -236,7 +237,7 @@ def test_an_interrupt_while_training_still_writes_tables(fresh: Path, mirror, mo
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(study.run, "run_serially", interrupted)
+    monkeypatch.setattr(study.executor, "run_serially", interrupted)
     said = run(fresh)
     assert said.code == 75
     assert (fresh / "out" / "tables" / "results.md").is_file()

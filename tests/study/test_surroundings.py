@@ -117,7 +117,9 @@ def test_a_table_with_plus_minus_is_printed_in_ascii(finished_study: Path) -> No
     code = (
         "import json, sys; from pathlib import Path; from rich.console import Console\n"
         "from study.surroundings import tolerate_encodings; tolerate_encodings()\n"
-        "from study.report.tables import terminal_table; from study.results.gather import *\n"
+        "from study.report.tables import terminal_table; from study.results.gather import gather\n"
+        "from study.plan.grid import make_plan; from study.plan.resolved import planned\n"
+        "from study.store.store import Store\n"
         "resolved = planned(Path(sys.argv[1])); trials = make_plan(*resolved)\n"
         "Console(width=120).print(terminal_table(gather(Store(Path(sys.argv[1])), resolved.spec, trials).cells))"
     )
@@ -153,7 +155,7 @@ def test_a_figure_that_cannot_be_drawn_costs_one_warning(finished_study: Path, t
     import shutil
 
     from study.report.figures import FigureWarning
-    from study.results.gather import write_tables
+    from study.report.publish import write_tables
 
     def broken(*_: object) -> bytes:
         raise RuntimeError("no fonts\nhere")
@@ -182,7 +184,7 @@ def unforeseen(monkeypatch) -> None:
     def fall(*_: object, **__: object) -> None:
         raise ZeroDivisionError("of\nsomething")
 
-    monkeypatch.setattr("study.results.gather.write_tables", fall)
+    monkeypatch.setattr("study.report.publish.write_tables", fall)
     monkeypatch.setattr("study.store.places.opened", Path)
 
 
@@ -221,7 +223,7 @@ def test_other_ends_of_a_verb_are_never_1(monkeypatch, tmp_path: Path, error: Ba
     def end(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("study.results.gather.write_tables", end)
+    monkeypatch.setattr("study.report.publish.write_tables", end)
     monkeypatch.setattr("study.store.places.opened", Path)
     said = command("export", tmp_path)
     assert said.code == code

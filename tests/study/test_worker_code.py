@@ -28,7 +28,7 @@ def second_checkout(folder: Path) -> Path:
     """A copy of the program that gives other scores."""
     for name in PACKAGES:
         shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    changed = folder / "l3masking" / "scoring.py"
+    changed = folder / "l3masking" / "scoring" / "scoring.py"
     text = changed.read_text()
     changed.write_text(text.replace(".clamp(max=0)", ".clamp(max=0) - 100"))
     assert changed.read_text() != text

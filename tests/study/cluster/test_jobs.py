@@ -110,6 +110,7 @@ def test_what_is_submitted_is_what_was_said(client: Client, tmp_path: Path) -> N
     environment = client.submitted["runtime_env"]
     assert environment["working_dir"] == str(tmp_path)
     commit = environment["env_vars"].pop("L3STUDY_COMMIT")
+    assert re.fullmatch("[0-9a-f]{16}", environment["env_vars"].pop("L3STUDY_CODE"))
     assert environment["env_vars"] == ENV_VARS
     assert client.submitted["metadata"].keys() == {"study", "space", "commit", "out"}
     assert client.submitted["metadata"]["study"] == "small"
@@ -130,7 +131,7 @@ def test_a_wrong_space_or_folder_is_refused_before_anything_is_asked(tmp_path: P
     monkeypatch.setattr(cluster, "reach", lambda address: pytest.fail("asked"))
     with pytest.raises(InputError, match="seeds"):
         submit(submission(tmp_path, sets=["seeds=many"]), print)
-    with pytest.raises(InputError, match="vanishes with it"):
+    with pytest.raises(InputError, match="is deleted with it"):
         submit(submission(tmp_path, out="studies/small"), print)
     with pytest.raises(InputError, match="lies outside of"):
         submit(submission(tmp_path, working_dir=tmp_path / "my spaces" / "encoder"), print)

@@ -86,7 +86,7 @@ def test_the_command_of_the_readme(cluster: LocalCluster, checkout: Path) -> Non
     address = ("--address", cluster.address)
     done = cluster.run("ray", "job", "submit", *address, *words, "spaces/small.yaml", "--limit", "2", cwd=checkout)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "this is the job's own folder, which vanishes with it" in done.stdout
+    assert "this folder belongs to the job and is deleted with it" in done.stdout
     assert f"Records: 4 of {6 * SEEDS}" in done.stdout
     assert "\r" not in done.stdout
 

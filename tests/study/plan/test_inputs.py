@@ -163,7 +163,7 @@ def test_a_moved_branch_does_not_move_a_pinned_encoder(monkeypatch) -> None:
         asked.append(spec)
         return SimpleNamespace(revision=spec.revision)
 
-    monkeypatch.setattr(inputs, "load_encoder", load)
+    monkeypatch.setattr("l3masking.encoders.load.load_encoder", load)
     source = inputs.EncoderSource(name="far", spec=EncoderSpec(hub="some/model", revision="main"), revision="a" * 40)
     source.load("cpu")
     assert asked[0].revision == "a" * 40

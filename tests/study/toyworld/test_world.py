@@ -68,7 +68,7 @@ def test_a_hit_computes_nothing(small: ToyWorld, monkeypatch: pytest.MonkeyPatch
         raise AssertionError("a hit must not build")
 
     monkeypatch.setattr(toyworld, "_build", refuse)
-    monkeypatch.setattr(toyworld, "make_encoder", refuse)
+    monkeypatch.setattr(encoder, "make_encoder", refuse)
     cache = small.encoder_folder.parents[2]
     before = {path: path.stat().st_mtime_ns for path in cache.rglob("*")}
     assert build_world(SMALL, cache=cache) == small == find_world(SMALL, cache=cache)

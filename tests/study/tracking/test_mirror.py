@@ -253,7 +253,7 @@ def test_a_batch_whose_answer_was_lost_is_sent_again_without_doubling_a_point(fo
         assert "the answer was lost" in mirror.close(60)
     assert runs_of(folder)["seed", "0" * 32].info.status == "RUNNING"
     points = rows(folder)["metrics"]
-    assert len(points) == 9 + 3 * 8  # once-logged values, evaluations × curves
+    assert len(points) == 10 + 3 * 8  # once-logged values, evaluations × curves
     mirror = Mirror(folder, "tiny", records=RECORDS[:1])
     assert mirror.close(60) is None
     assert rows(folder)["metrics"] == points

@@ -267,9 +267,9 @@ def test_a_moved_study_finds_its_artifacts(tmp_path):
 
 
 def test_a_whole_study_is_mirrored_as_its_tables_have_it(tmp_path):
-    spec, known = write_study(tmp_path, searched=True, failing=[3])
+    spec, known, findings = write_study(tmp_path, searched=True, failing=[3])
     empty_database(tmp_path)
-    store, trials = Store(tmp_path), make_plan(spec, known)
+    store, trials = Store(tmp_path), make_plan(spec, known, findings)
     results = gather(store, spec, trials)
     mirror = Mirror(tmp_path, spec.name, records=store.records(), searched=Store(tmp_path / "search").records())
     mirror.plan(trials)

@@ -76,8 +76,7 @@ def test_a_deleted_database_is_rebuilt(root):
 
 
 def test_a_record_more_is_a_run_more(root):
-    spec, known = planned(root)
-    records = trial_records(make_plan(spec, known)[0])
+    records = trial_records(make_plan(*planned(root))[0])
     for record in records:
         (root / "records" / f"{record['key']}.json").unlink()
     assert command("sync", root).code == 0
