@@ -19,7 +19,7 @@ from l3masking.masking.settings import MaskingConfig
 from l3masking.methods import METHODS, Method
 from l3masking.scoring.scoring import TokenScores
 from l3masking.scoring.settings import ScoringConfig
-from l3masking.scoring.words import EncodedText, encode_texts
+from l3masking.scoring.words import EncodedText, encode_as, encode_texts
 from l3masking.training.evaluation import Task
 from l3masking.training.loop import Outcome, Trajectory, fine_tune
 from l3masking.training.settings import FinetuneConfig
@@ -71,7 +71,7 @@ def encode_inputs(
 ) -> Inputs:
     """What `method` reads of `data`, as token ids. Without `with_test` the test split is not touched."""
     task = encode_task(encoder, data, scoring, with_test=with_test)
-    return Inputs(task=task, mlm=scoring.encode(encoder, data.mlm_texts) if method.masks else None)
+    return Inputs(task=task, mlm=encode_as(scoring, encoder.tokenizer, data.mlm_texts) if method.masks else None)
 
 
 def prepare(

@@ -21,7 +21,7 @@ from l3masking.precision import Precision, autocast
 from l3masking.scoring.copies import CopyRow, cut_within, mask_rows, pack, token_batches
 from l3masking.scoring.forward import MaskedForward
 from l3masking.scoring.settings import TOKEN_BUDGETS, Metric, ScoringConfig, Whitespace, WordSource
-from l3masking.scoring.words import EncodedText
+from l3masking.scoring.words import EncodedText, encode_as
 
 HEAD_READS = 512  # read positions that go through the LM head at a time, at most
 
@@ -82,7 +82,7 @@ def score_texts(
     if encoder.model.training:
         raise InputError("the encoder is in training mode, so dropout would change the scores: call model.eval()")
     encoder.check_length(config.max_length)
-    encoded = config.encode(encoder, texts)
+    encoded = encode_as(config, encoder.tokenizer, texts)
     first: dict[tuple[bytes, bytes], int] = {}  # same ids and words: scored once
     source = [first.setdefault((text.input_ids.tobytes(), text.words.tobytes()), i) for i, text in enumerate(encoded)]
     distinct = sorted(set(source), key=lambda i: len(encoded[i].input_ids))

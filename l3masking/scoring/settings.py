@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from l3masking.errors import InputError, check_choice
-
-if TYPE_CHECKING:
-    from l3masking.encoders.load import Encoder
-    from l3masking.scoring.words import EncodedText
 
 Metric = Literal["word_l2r", "original", "whole_word"]
 Whitespace = Literal["collapse", "keep"]
@@ -35,15 +30,3 @@ class ScoringConfig:
         check_choice("scoring.whitespace", self.whitespace, Whitespace)
         if self.max_length < 3:
             raise InputError(f"scoring.max_length is {self.max_length}: at least 3 (two special tokens and one other)")
-
-    def encode(self, encoder: Encoder, texts: Iterable[str]) -> list[EncodedText]:
-        """The texts as this encoder reads them under this setting."""
-        from l3masking.scoring.words import encode_texts
-
-        return encode_texts(
-            encoder.tokenizer,
-            texts,
-            max_length=self.max_length,
-            whitespace=self.whitespace,
-            word_source=self.word_source,
-        )

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tokenizers import AddedToken, Encoding, Tokenizer
 
 from l3masking.errors import InputError, check_choice
-from l3masking.scoring.settings import Whitespace, WordSource
+from l3masking.scoring.settings import ScoringConfig, Whitespace, WordSource
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,17 @@ class EncodedText:
     input_ids: NDArray[np.int64]  # [T]
     positions: NDArray[np.int64]  # [n], eligible positions, rising
     words: NDArray[np.int64]  # [n], word number of each eligible position
+
+
+def encode_as(config: ScoringConfig, tokenizer: Any, texts: Iterable[str]) -> list[EncodedText]:
+    """Encode texts under the settings of scoring, so that scores, masks and training see the same ids."""
+    return encode_texts(
+        tokenizer,
+        texts,
+        max_length=config.max_length,
+        whitespace=config.whitespace,
+        word_source=config.word_source,
+    )
 
 
 def encode_texts(

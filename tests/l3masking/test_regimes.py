@@ -15,6 +15,7 @@ from l3masking.masking.settings import MaskingConfig
 from l3masking.methods import METHODS
 from l3masking.regimes import Inputs, Training, encode_task, prepare, run_method, summarise
 from l3masking.scoring.settings import ScoringConfig
+from l3masking.scoring.words import encode_as
 from l3masking.training.settings import MetaConfig
 from l3masking.training.task_weights import WEIGHTINGS
 
@@ -38,7 +39,7 @@ def masks(name: str, masking: MaskingConfig, *, seed: int = 0, texts: list[str] 
 
 def prepared(name: str, texts: list[str], given, scoring: ScoringConfig, masking: MaskingConfig, *, seed: int = 0):
     made = encoder()
-    inputs = Inputs(task=encode_task(made, data(), scoring), mlm=scoring.encode(made, texts))
+    inputs = Inputs(task=encode_task(made, data(), scoring), mlm=encode_as(scoring, made.tokenizer, texts))
     return prepare(METHODS[name], made, inputs, masking=masking, config=settings(), seed=seed, scores=given)
 
 

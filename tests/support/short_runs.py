@@ -9,6 +9,7 @@ from torch import Tensor
 from l3masking.masking.settings import MaskingConfig
 from l3masking.methods import METHODS
 from l3masking.regimes import Inputs, encode_task, prepare
+from l3masking.scoring.words import encode_as
 from l3masking.training.evaluation import Task
 from l3masking.training.steps import Auxiliary
 
@@ -22,7 +23,7 @@ def task() -> Task:
 
 def auxiliary(mean: float = 0.2) -> Auxiliary:
     texts = data().mlm_texts
-    inputs = Inputs(task=task(), mlm=SCORING.encode(encoder(), texts))
+    inputs = Inputs(task=task(), mlm=encode_as(SCORING, encoder().tokenizer, texts))
     masking = MaskingConfig(mean=mean)
     made = prepare(METHODS["l3masking"], encoder(), inputs, masking=masking, config=SHORT, seed=0, scores=scores(texts))
     assert made.auxiliary is not None

@@ -21,6 +21,7 @@ from l3masking.masking.corruption import corrupt
 from l3masking.masking.settings import MaskingConfig
 from l3masking.methods import METHODS
 from l3masking.regimes import Inputs, encode_task, prepare
+from l3masking.scoring.words import encode_as
 from l3masking.training.batches import draws, epochs
 from l3masking.training.loop import Trajectory
 from l3masking.training.model import ClassificationHead
@@ -47,7 +48,9 @@ def trajectory(config: FinetuneConfig, weighting: str, auxiliary: Auxiliary | No
 
 def masks(probability: float | None = None) -> Auxiliary:
     texts = data().mlm_texts
-    inputs = Inputs(task=encode_task(encoder(0.0), data(), SCORING), mlm=SCORING.encode(encoder(0.0), texts))
+    inputs = Inputs(
+        task=encode_task(encoder(0.0), data(), SCORING), mlm=encode_as(SCORING, encoder(0.0).tokenizer, texts)
+    )
     made = prepare(
         METHODS["l3masking"], encoder(0.0), inputs, masking=MASKING, config=config(), seed=SEED, scores=scores(texts)
     ).auxiliary
