@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from study.search.stage import Attempt, Stage
+from study.search.stage import Attempt, SearchStage
 from study.status.console import Reporter
 from study.status.progress import Progress
 from study.store.store import Store
@@ -47,7 +47,7 @@ class GridTeller:
 class SearchTeller:
     """Hears of the settings that searches try."""
 
-    def __init__(self, stage: Stage, reporter: Reporter, mirror: Mirror) -> None:
+    def __init__(self, stage: SearchStage, reporter: Reporter, mirror: Mirror) -> None:
         self.stage, self.reporter, self.mirror = stage, reporter, mirror
         self.total = stage.explorer.total
         self.ends = 0

@@ -19,7 +19,7 @@ from study.store.store import Store
 from study.trial import Assignment
 
 if TYPE_CHECKING:  # Optuna and Ray Tune, which only a search needs
-    from study.search.stage import Stage, Tried
+    from study.search.stage import SearchStage, Tried
 
 
 class Executor(Protocol):
@@ -33,7 +33,7 @@ class Executor(Protocol):
         """Check that trainings of these sizes can run. Returns how many run at a time."""
         ...
 
-    def search(self, stage: Stage, tried: Tried) -> None:
+    def search(self, stage: SearchStage, tried: Tried) -> None:
         """Try what is left of all searches; `tried` is told of each setting."""
         ...
 
@@ -55,7 +55,7 @@ class Serial:
     def prepare(self, assignments: Sequence[Assignment]) -> int:
         return 1
 
-    def search(self, stage: Stage, tried: Tried) -> None:
+    def search(self, stage: SearchStage, tried: Tried) -> None:
         stage.serially(tried)
 
     def train(self, assignments: Sequence[Assignment], listener: Listener) -> None:
@@ -87,7 +87,7 @@ class OnRay:
         check_on_ray(self._store.root, assignments)
         return most_slots(assignment.resources for assignment in assignments)
 
-    def search(self, stage: Stage, tried: Tried) -> None:
+    def search(self, stage: SearchStage, tried: Tried) -> None:
         from study.search.tune import tune_searches
 
         samples = [stage.sample(search) for search in stage.searches]

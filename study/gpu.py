@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 
 GIB = 2**30
-CONTEXT = 0.75 * GIB  # of each process beside torch's own memory: CUDA context, libraries' workspaces (an assumption)
+CUDA_CONTEXT = 0.75 * GIB  # of each process beside torch's own memory: CUDA context, workspaces (an assumption)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,4 +62,4 @@ def limit_share(gpu: float, device: Gpu | None = None) -> None:
     """
     if 0 < gpu < 1:
         total = (device or Cuda()).describe().total
-        torch.cuda.set_per_process_memory_fraction(max(0.0, gpu - CONTEXT / total))
+        torch.cuda.set_per_process_memory_fraction(max(0.0, gpu - CUDA_CONTEXT / total))

@@ -187,9 +187,9 @@ class _Run:
         wanted = self.open_searches()
         if not wanted:
             return
-        from study.search.stage import Stage  # Optuna, which only a search needs
+        from study.search.stage import SearchStage  # Optuna, which only a search needs
 
-        stage = Stage(self.place, wanted, self.assigner.of_search)
+        stage = SearchStage(self.place, wanted, self.assigner.of_search)
         teller = SearchTeller(stage, self.reporter, self.mirror)
         try:
             self.executor.search(stage, teller.tried)

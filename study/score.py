@@ -37,9 +37,9 @@ from study.store.whole_files import canonical, content_key
 
 SCORE_SCHEMA = 1  # of a score folder; part of its key. Another cut into shards needs another number
 SHARD_TEXTS = 64  # distinct texts in a shard: seconds to minutes of work, and the most that a killed worker loses
-PART = re.compile(r"part-(\d{5})-([0-9a-f]{32})\.parquet")
+PART_NAME = re.compile(r"part-(\d{5})-([0-9a-f]{32})\.parquet")
 RESTARTS = 3  # of a scoring worker that died, and so often is a shard tried again
-COLUMNS = ("input_ids", "positions", "words", "log_likelihood")
+SCORE_COLUMNS = ("input_ids", "positions", "words", "log_likelihood")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +114,7 @@ class ScoringWorker:
 
 def part_bytes(texts: Sequence[str], scores: Sequence[TokenScores]) -> bytes:
     """One Parquet file: a row per text with its ids, eligible positions, word numbers and log-likelihoods."""
-    columns = {name: [getattr(score, name) for score in scores] for name in COLUMNS}
+    columns = {name: [getattr(score, name) for score in scores] for name in SCORE_COLUMNS}
     buffer = io.BytesIO()
     pq.write_table(pa.table({"text": list(texts), **columns}), buffer)
     return buffer.getvalue()
@@ -220,7 +220,7 @@ def worker_slots(resources: Resources) -> int:
 def parts(folder: Path) -> Iterator[tuple[int, Path]]:
     """The parts of a folder whose content is what their name says; others count as not there."""
     for path in sorted(folder.glob("part-*.parquet")):
-        match = PART.fullmatch(path.name)
+        match = PART_NAME.fullmatch(path.name)
         if match and hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest() == match[2]:
             yield int(match[1]), path
 
@@ -246,7 +246,7 @@ def read_scores(folder: Path, texts: Sequence[str]) -> list[TokenScores]:
         if name not in found:
             raise FileNotFoundError(f"{folder / name} is missing or damaged: run the study again to score it again")
         table = pq.read_table(found[name])
-        columns = [table.column(column).to_pylist() for column in COLUMNS]
+        columns = [table.column(column).to_pylist() for column in SCORE_COLUMNS]
         for text, ids, positions, words, values in zip(table.column("text").to_pylist(), *columns, strict=True):
             by_text[text] = TokenScores(
                 input_ids=np.asarray(ids, dtype=np.int64),

@@ -31,7 +31,7 @@ from study.store.record import SCHEMA, CurvePoint, FinalStage, Identity, MaskPro
 from study.store.store import Store
 from study.version import DISTRIBUTION, program_version
 
-PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
+RECORDED_PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,4 +215,4 @@ def versions() -> dict[str, str]:
     from importlib.metadata import version
 
     own = {DISTRIBUTION: program_version() or "unknown", "python": platform.python_version()}
-    return own | {name: version(name) for name in PACKAGES}
+    return own | {name: version(name) for name in RECORDED_PACKAGES}

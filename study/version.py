@@ -12,9 +12,9 @@ from functools import lru_cache
 from pathlib import Path
 
 DISTRIBUTION = "l3masking-study"  # as pyproject.toml names it
-COMMIT = "L3STUDY_COMMIT"  # environment variable of a job: what was submitted, as .git does not travel
+COMMIT_VARIABLE = "L3STUDY_COMMIT"  # environment variable of a job: what was submitted, as .git does not travel
 CODE = "L3STUDY_CODE"  # the same: code_hash of what was submitted, for which alone the commit holds
-PACKAGES = ("l3masking", "study")
+OWN_PACKAGES = ("l3masking", "study")
 
 
 def code_folder() -> Path:
@@ -32,7 +32,7 @@ def program_commit() -> str | None:
     if (folder / ".git").exists():
         return commit_of(folder)
     sent = os.environ.get(CODE)  # installed elsewhere: a checkout around it is not this program's
-    return os.environ.get(COMMIT) or None if not sent or sent == code_hash(folder) else None
+    return os.environ.get(COMMIT_VARIABLE) or None if not sent or sent == code_hash(folder) else None
 
 
 def commit_of(folder: Path) -> str | None:
@@ -69,9 +69,9 @@ def program_version() -> str | None:
 
 def travelling_code(folder: Path) -> dict[str, str]:
     """COMMIT and CODE for a job whose working directory is `folder`: of the packages in it, else of this program."""
-    runs = folder if all((folder / name / "__init__.py").is_file() for name in PACKAGES) else code_folder()
+    runs = folder if all((folder / name / "__init__.py").is_file() for name in OWN_PACKAGES) else code_folder()
     commit = program_commit() if runs.resolve() == code_folder() else commit_of(runs)
-    return {COMMIT: commit or "", CODE: code_hash(runs)}
+    return {COMMIT_VARIABLE: commit or "", CODE: code_hash(runs)}
 
 
 def imported_code() -> tuple[list[str], str]:
@@ -79,7 +79,7 @@ def imported_code() -> tuple[list[str], str]:
 
     Workers of a cluster are sent this function itself, as they may have another program under its name.
     """
-    found = [importlib.util.find_spec(name) for name in PACKAGES]
+    found = [importlib.util.find_spec(name) for name in OWN_PACKAGES]
     files = [Path(spec.origin).resolve() if spec is not None and spec.origin else None for spec in found]
     folders = [file.parent.parent if file is not None else None for file in files]
     names = [str(folder) if folder is not None else "nowhere" for folder in folders]
@@ -89,7 +89,7 @@ def imported_code() -> tuple[list[str], str]:
 def code_hash(folder: Path) -> str:
     """16 hexadecimal digits over the names and contents of the Python files of both packages in `folder`."""
     digest = hashlib.blake2b(digest_size=8)
-    for package in PACKAGES:
+    for package in OWN_PACKAGES:
         for file in sorted((folder / package).rglob("*.py"), key=lambda file: file.relative_to(folder).as_posix()):
             if file.is_file() and not file.name.startswith("."):
                 digest.update(f"{file.relative_to(folder).as_posix()}\0".encode())

@@ -267,3 +267,19 @@ def test_one_module_gives_files_their_names() -> None:
     calls = re.compile(r"\bos\.(link|replace)\b|\.tmp\b|\bmkstemp\b|\.hardlink_to\(")
     found = {name for name, file in MODULES.items() if calls.search(file.read_text())}
     assert found == {"l3masking.whole", "study.store.remote_store"}
+
+
+def test_one_name_means_one_thing() -> None:
+    """No two public classes or constants have the same name, unless they have the same value."""
+    found: dict[str, set[str]] = {}
+    for name, tree in TREES.items():
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, set()).add(name)
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                value = ast.unparse(node.value) if node.value else name
+                for target in targets:
+                    if isinstance(target, ast.Name) and target.id[0].isupper():
+                        found.setdefault(target.id, set()).add(value)
+    assert not {name: sorted(values) for name, values in found.items() if len(values) > 1}

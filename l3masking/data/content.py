@@ -15,7 +15,7 @@ GZIP = b"\x1f\x8b"  # what every gzip file starts with
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # byte-order marks; one of UTF-32 starts like the first
 HEAD = 4096  # bytes in which UTF-16 without a mark is looked for
 LINES = 20  # of a plain text that are tried as JSON
-PLAIN = "write one text per line into a .txt file, or say mlm: instance"
+WRITE_PLAIN = "write one text per line into a .txt file, or say mlm: instance"
 
 
 def unpack(content: bytes, name: str, place: str) -> bytes:
@@ -62,15 +62,15 @@ def text_lines(content: bytes, place: str, column: str) -> list[str]:
     decoded = decode(content, place)
     lines = [line.rstrip("\r") for line in decoded.split("\n") if line.strip()]
     if not lines:
-        raise InputError(f"{place} holds no line of text: {PLAIN}")
+        raise InputError(f"{place} holds no line of text: {WRITE_PLAIN}")
     head = lines[:LINES]
     objects = sum(_is_json(line, dict) for line in head)
     if decoded.lstrip()[0] in "[{" and (_is_json(decoded, dict | list) or 2 * objects > len(head)):
-        raise InputError(f"{place} is JSON, and its braces, keys and labels would be masked as text; {PLAIN}")
+        raise InputError(f"{place} is JSON, and its braces, keys and labels would be masked as text; {WRITE_PLAIN}")
     if _is_header(lines[0], column):
         raise InputError(
             f"{place} starts with the header {lines[0][:60]!r} of a table, whose separators and labels would be masked "
-            f"as text; {PLAIN}"
+            f"as text; {WRITE_PLAIN}"
         )
     return lines
 

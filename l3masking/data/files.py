@@ -9,7 +9,7 @@ from pathlib import Path
 
 from l3masking.errors import InputError
 
-FORMATS = (".jsonl", ".json", ".csv", ".tsv", ".parquet")  # of labelled texts; each may be compressed: .jsonl.gz
+FILE_FORMATS = (".jsonl", ".json", ".csv", ".tsv", ".parquet")  # of labelled texts; each may be compressed: .jsonl.gz
 PACKED = ".gz"
 
 

@@ -26,7 +26,7 @@ from l3masking.errors import InputError
 
 LARGEST_WHOLE = 2**53  # beyond it a float no longer tells neighbouring whole numbers apart
 
-Record = tuple[int, object, object]  # line or row number from 1, text, label, both as the file has them
+RawRow = tuple[int, object, object]  # line or row number from 1, text, label, both as the file has them
 
 
 class Rows(NamedTuple):
@@ -53,7 +53,7 @@ def read_rows(content: bytes, place: str, suffix: str, text: str, label: str) ->
     return collect(_json_lines(decoded, place, text, label), place, "line", text, label)
 
 
-def collect(records: Iterable[Record], place: str, unit: str, text: str, label: str) -> Rows:
+def collect(records: Iterable[RawRow], place: str, unit: str, text: str, label: str) -> Rows:
     """Check each record and gather them; `unit` is what the numbers count ("line" or "row")."""
     rows = Rows([], [])
     first: dict[str, str] = {}  # kind of label -> where it was first seen
@@ -111,7 +111,7 @@ def _check_characters(value: str, column: str, where: str) -> None:
             raise InputError(f"{where}: `{column}` holds half of a surrogate pair; repair the \\u escape") from None
 
 
-def _json_lines(decoded: str, place: str, text: str, label: str) -> Iterator[Record]:
+def _json_lines(decoded: str, place: str, text: str, label: str) -> Iterator[RawRow]:
     parse = _Json()
     # split("\n"), because splitlines() also cuts at U+2028 and U+0085, which JSON strings may hold as they are
     for number, line in enumerate(decoded.split("\n"), start=1):
@@ -122,7 +122,7 @@ def _json_lines(decoded: str, place: str, text: str, label: str) -> Iterator[Rec
             yield number, *_pick(row, where, text, label)
 
 
-def _json_array(decoded: str, place: str, text: str, label: str) -> Iterator[Record]:
+def _json_array(decoded: str, place: str, text: str, label: str) -> Iterator[RawRow]:
     parse = _Json()
     for number, row in enumerate(parse.value(decoded, place, "it must be one JSON array of objects"), start=1):
         where = f"{place} row {number}"
@@ -178,7 +178,7 @@ def _pick(row: object, where: str, text: str, label: str) -> tuple[object, objec
     return row[text], row[label]
 
 
-def _csv(decoded: str, place: str, suffix: str, text: str, label: str) -> list[Record]:
+def _csv(decoded: str, place: str, suffix: str, text: str, label: str) -> list[RawRow]:
     name, delimiter, separators = ("TSV", "\t", "tabs") if suffix == ".tsv" else ("CSV", ",", "commas")
     # csv's limit of 131,072 characters a field is a setting of the whole process: it is put back, whatever happens,
     # and the list is made here because an unfinished generator would put it back only when it is collected
@@ -210,7 +210,7 @@ def _csv(decoded: str, place: str, suffix: str, text: str, label: str) -> list[R
     return [(number, cells[text_at], cells[label_at]) for number, cells in lines[1:]]
 
 
-def _parquet(content: bytes, place: str, text: str, label: str) -> Iterator[Record]:
+def _parquet(content: bytes, place: str, text: str, label: str) -> Iterator[RawRow]:
     try:
         file = pq.ParquetFile(pa.BufferReader(content))
         check_columns(file.schema_arrow.names, place, text, label)

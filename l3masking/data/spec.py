@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, get_args
 
-from l3masking.data.content import PLAIN
-from l3masking.data.files import FORMATS, PACKED, format_of
+from l3masking.data.content import WRITE_PLAIN
+from l3masking.data.files import FILE_FORMATS, PACKED, format_of
 from l3masking.data.splits import Overlap
 from l3masking.data.textdata import SPLITS
 from l3masking.errors import InputError
@@ -108,11 +108,11 @@ class DataSpec:
                 raise InputError(f"{part} is {source!r}: only https addresses are read")
             if source.startswith("https://") and blob is None:
                 raise InputError(f"{part} is {source!r}: an address needs its git blob id under blobs.{part}")
-            if part != "mlm" and format_of(source) not in FORMATS:
-                known = f"{', '.join(FORMATS)}, with or without {PACKED}"
+            if part != "mlm" and format_of(source) not in FILE_FORMATS:
+                known = f"{', '.join(FILE_FORMATS)}, with or without {PACKED}"
                 raise InputError(f"{part} is {source!r}: files end in {known} (a split name needs `hub`)")
-            if part == "mlm" and format_of(source) in FORMATS:
-                raise InputError(f"mlm is {source!r}, a table by its name: plain text is read there; {PLAIN}")
+            if part == "mlm" and format_of(source) in FILE_FORMATS:
+                raise InputError(f"mlm is {source!r}, a table by its name: plain text is read there; {WRITE_PLAIN}")
             if part == "mlm" and source == "instance" and len(sources) > 1:
                 raise InputError(f"mlm is {list(sources)!r}: `instance` stands alone, or files are named")
 

@@ -15,7 +15,7 @@ from l3masking.encoders.families import position_limit
 from l3masking.encoders.table import EncoderSpec
 from l3masking.errors import EnvironmentFault, InputError
 
-COMMIT = r"[0-9a-f]{40}"
+COMMIT_ID = r"[0-9a-f]{40}"
 HUB_SECONDS = 20  # for the one question which commit a revision is
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model")
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")  # a checkpoint in several parts is asked for on the Hub
@@ -30,7 +30,7 @@ def resolve_revision(spec: EncoderSpec, *, offline: bool = False) -> str:
 
     if spec.path is not None:
         return folder_hash(Path(spec.path))
-    if spec.revision and re.fullmatch(COMMIT, spec.revision):
+    if spec.revision and re.fullmatch(COMMIT_ID, spec.revision):
         return spec.revision
     fault = unreachable(spec, OSError("offline"))
     if not offline:

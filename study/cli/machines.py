@@ -18,7 +18,7 @@ Address = Annotated[
     str,
     typer.Option("--address", metavar="URL", envvar="RAY_API_SERVER_ADDRESS", help="The cluster's dashboard."),
 ]
-Job = Annotated[str, typer.Argument(help="A job's id, as `submit` printed it.")]
+JobId = Annotated[str, typer.Argument(help="A job's id, as `submit` printed it.")]
 
 
 def prefetch(space: Space, sets: Sets = None) -> None:
@@ -90,12 +90,12 @@ def submit(
         raise typer.Exit(_follow(job, address))
 
 
-def logs(job: Job, address: Address = DASHBOARD) -> None:
+def logs(job: JobId, address: Address = DASHBOARD) -> None:
     """Show a job's log from its beginning, follow it, and end with the study's own exit code."""
     raise typer.Exit(_follow(job, address))
 
 
-def stop(job: Job, address: Address = DASHBOARD) -> None:
+def stop(job: JobId, address: Address = DASHBOARD) -> None:
     """Stop a job: it writes its tables and ends; the same `submit` continues it."""
     from study.cluster.jobs import stop
 

@@ -23,11 +23,11 @@ from l3masking.errors import EnvironmentFault, InputError
 from study.cluster.access import Access, reach
 from study.cluster.job_files import check_files, files_of, lasting, read_environment, space_in
 from study.store.whole_files import content_key
-from study.version import COMMIT, travelling_code
+from study.version import COMMIT_VARIABLE, travelling_code
 
 STOPPED = 75  # exit code of a study that the same command continues
 NOT_STARTED = ("SETUP_FAILURE", "START_TIMEOUT", "START_FAILURE", "START_ERROR", "UNSCHEDULABLE")  # ends of error types
-UNKNOWN = 70  # exit code of what nobody foresaw, as in study.cli
+UNKNOWN_EXIT = 70  # exit code of what nobody foresaw, as in study.cli
 NO_COMMAND = (126, 127)  # a shell's codes for a command that it cannot run or find: here `python`
 LOST = 120.0  # seconds that a cluster may be out of reach while a job is followed
 POLL = 1.0  # seconds between two questions how a job is
@@ -82,7 +82,7 @@ def submit(submission: Submission, warn: Callable[[str], None]) -> str:
                 "space": content_key(
                     {"file": submission.space.read_text(encoding="utf-8"), "sets": list(submission.sets)}
                 ),
-                "commit": code[COMMIT],
+                "commit": code[COMMIT_VARIABLE],
                 "out": out,
             },
         )
@@ -160,7 +160,7 @@ def exit_code(info: Any) -> int:
         return STOPPED
     if kind.endswith(NOT_STARTED) or code in NO_COMMAND:
         return 3
-    return code if code in (1, 2, 3, STOPPED) else UNKNOWN
+    return code if code in (1, 2, 3, STOPPED) else UNKNOWN_EXIT
 
 
 def stop(job: str, address: str, say: Callable[[str], None]) -> bool:

@@ -14,11 +14,11 @@ from l3masking.whole import temporary_name
 from study import version
 from study.cluster.ray_address import CLIENT
 from study.store.places import Place, is_url
-from study.version import PACKAGES, code_folder, code_hash
+from study.version import OWN_PACKAGES, code_folder, code_hash
 
-PATIENCE = 10.0  # seconds until a network file system must have shown a new file
+NODE_PATIENCE = 10.0  # seconds until a network file system must have shown a new file
 START = 300.0  # seconds that a node has to start a process, its runtime environment included
-MARK = ".lease"  # what a URL holds while a run goes on
+LEASE_MARK = ".lease"  # what a URL holds while a run goes on
 
 
 def search_path(address: str | None) -> Any:
@@ -53,9 +53,9 @@ def check_code() -> None:
         if code != mine:
             there = " and ".join(dict.fromkeys(folders))
             raise EnvironmentFault(
-                f"workers on {node['NodeManagerAddress']} import {' and '.join(PACKAGES)} from {there} (code {code}), "
-                f"but this program is {here} (code {mine}); install the same version on all nodes, and remove other "
-                "copies from PYTHONPATH"
+                f"workers on {node['NodeManagerAddress']} import {' and '.join(OWN_PACKAGES)} from {there} (code "
+                f"{code}), but this program is {here} (code {mine}); install the same version on all nodes, and remove "
+                "other copies from PYTHONPATH"
             )
 
 
@@ -106,8 +106,8 @@ def sees(place: str) -> bool:
     if is_url(place):
         from study.store.remote import Remote
 
-        return Remote(place).read(MARK) is not None
-    until = time.monotonic() + PATIENCE
+        return Remote(place).read(LEASE_MARK) is not None
+    until = time.monotonic() + NODE_PATIENCE
     while not Path(place).exists():
         if time.monotonic() > until:
             return False

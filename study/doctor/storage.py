@@ -27,7 +27,7 @@ MOUNTS = Path("/proc/mounts")
 GIB = 2**30
 LITTLE = 2 * GIB  # free bytes below which a place is worth a warning
 SKEW = 60.0  # seconds between two clocks that nobody need care about
-HUB_SECONDS = 4.0
+PING_SECONDS = 4.0
 SHARED_MEMORY = Path("/dev/shm")  # where Ray keeps its objects
 
 
@@ -136,7 +136,7 @@ def hub(patient: Patient) -> Iterator[Diagnosis]:
         yield Diagnosis(name="hub", state="ok", text="HF_HUB_OFFLINE is set: only what is in the cache is used")
         return
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-    answer = _within(HUB_SECONDS, endpoint)
+    answer = _within(PING_SECONDS, endpoint)
     if answer is None:
         yield Diagnosis(name="hub", state="ok", text=f"{endpoint} answers")
     else:

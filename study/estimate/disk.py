@@ -24,7 +24,7 @@ from study.store.store import content_key
 from study.toyworld.world import find_world
 
 # of the quickstart's records, 2026-11-20
-RECORD = 2200  # bytes: settings, identity, test values, run
+RECORD_BYTES = 2200  # bytes: settings, identity, test values, run
 POINT = {False: 212, True: 277}  # bytes of an evaluation: without and with a masking task
 # of texts of ACL-ARC, Ohsumed and IMDb under max_length 128: 13.8, 16.4 and 17.2; the text itself is among them
 SCORED_TOKEN = 17  # bytes of a scored token in its Parquet file
@@ -68,7 +68,7 @@ def disk_space(
             looks = points.get(key, most)
             vague += looks is None or size.test is None
             evaluations += looks or 0
-            made += RECORD + POINT[masks] * (looks or 0) + digits * (size.test or 0)
+            made += RECORD_BYTES + POINT[masks] * (looks or 0) + digits * (size.test or 0)
     count = sum(len(trial.keys) for trial in trials)
     scores = _scores(trials, sizes)
     models = _models(spec, trials) if spec.resources.save_models else 0

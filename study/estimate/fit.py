@@ -18,7 +18,7 @@ import torch
 from l3masking.errors import InputError
 from study.estimate.peak import measure_peak
 from study.estimate.sizes import passes
-from study.gpu import CONTEXT, GIB, Cuda, Device
+from study.gpu import CUDA_CONTEXT, GIB, Cuda, Device
 from study.store.whole_files import canonical, content_key, write_atomic
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _describe() -> Device:
 
 def misfit(assignment: Assignment, peak: int, device: Device) -> str | None:
     """Why a training with this peak (bytes) does not fit, with the fix; None if it does."""
-    share, needed = assignment.resources.gpu * device.total, peak + CONTEXT
+    share, needed = assignment.resources.gpu * device.total, peak + CUDA_CONTEXT
     if needed <= share:
         return None
     trial = assignment.trial

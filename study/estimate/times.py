@@ -19,7 +19,7 @@ from study.store.record import Record
 from study.store.store import content_key
 
 Basis = Literal["finished", "scaled", "calibrated", "unknown"]
-Place = tuple[str, str, str]  # encoder, dataset, method
+CellPlace = tuple[str, str, str]  # encoder, dataset, method
 Kind = tuple[str, str, str, str]  # the same, and a hash of the settings: trainings that cost alike
 
 
@@ -70,7 +70,7 @@ class Times:
         """Seconds of one training of the plan, whichever its seed."""
         kind = self.kind(trial)
         if kind not in self._known:
-            self._known[kind] = self._own(kind) or self._scaled(kind, trial) or self._calibrated(trial) or UNKNOWN
+            self._known[kind] = self._own(kind) or self._scaled(kind, trial) or self._calibrated(trial) or UNKNOWN_TIME
         return self._known[kind]
 
     def _own(self, kind: Kind) -> TrialTime | None:
@@ -100,7 +100,7 @@ class Times:
         return TrialTime(seconds, "calibrated", "at most, by a short measurement: early stopping usually ends sooner")
 
 
-UNKNOWN = TrialTime(None, "unknown", "no finished training of this encoder and dataset, and no calibration")
+UNKNOWN_TIME = TrialTime(None, "unknown", "no finished training of this encoder and dataset, and no calibration")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,7 @@ from typing import Any
 
 from study.plan.resolved import Resolved
 from study.report.layout import OBJECTIVES, row_label
-from study.report.page import About
-from study.report.page import Failure as Shown
+from study.report.page import About, ShownFailure
 from study.results.compare import Arm
 from study.space.spec import StudySpec, plain
 from study.store.record import Failure
@@ -61,9 +60,9 @@ def _words(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _failure(failure: Failure) -> Shown:
+def _failure(failure: Failure) -> ShownFailure:
     row = str(Arm(failure["method"], failure["variant"]))
-    return Shown(
+    return ShownFailure(
         trial=f"{failure['encoder']} / {failure['dataset']} / {row}",
         objective=str(failure["objective"]),
         seed=int(failure["seed"]),

@@ -11,7 +11,7 @@ from study.report.escape import csv_text, markdown_table, markdown_text
 from study.report.layout import plain
 from study.report.wording import (
     HOW,
-    NONE,
+    NO_NUMBER,
     families,
     interval_text,
     p_text,
@@ -25,10 +25,10 @@ from study.report.wording import (
 from study.results.aggregate import CONFIDENCE
 from study.results.compare import LEVEL, Comparison, Side
 
-NOTHING = "Nothing to compare: nothing stands on both sides for the same encoder, dataset and objective."
+NO_COMPARISON = "Nothing to compare: nothing stands on both sides for the same encoder, dataset and objective."
 BOTH = "Seeds, texts"
 SIDES = ("first", "second")
-CSV_FIELDS = (
+COMPARISON_FIELDS = (
     *("question", "encoder", "dataset", "objective"),
     *(f"{name}_{field.name}" for name in SIDES for field in fields(Side)),
     *(
@@ -75,12 +75,14 @@ def comparisons_csv(comparisons: Sequence[Comparison]) -> str:
         name, _, part = field.partition("_")
         return getattr(getattr(comparison, name), part) if name in SIDES else getattr(comparison, field)
 
-    return csv_text(CSV_FIELDS, ([value(comparison, field) for field in CSV_FIELDS] for comparison in comparisons))
+    return csv_text(
+        COMPARISON_FIELDS, ([value(comparison, field) for field in COMPARISON_FIELDS] for comparison in comparisons)
+    )
 
 
 def comparisons_markdown(comparisons: Sequence[Comparison]) -> str:
     """A table per question and objective, and a sentence for each difference."""
-    parts = ["# Comparisons", f"{HOW} {legend(comparisons)}" if comparisons else NOTHING]
+    parts = ["# Comparisons", f"{HOW} {legend(comparisons)}" if comparisons else NO_COMPARISON]
     for family in families(comparisons):
         header, rows = table(family)
         lines = [f"- {markdown_text(line)}" for line in said(family)]
@@ -93,7 +95,7 @@ def comparisons_markdown(comparisons: Sequence[Comparison]) -> str:
 
 def comparisons_text(comparisons: Sequence[Comparison], notes: Sequence[str] = ()) -> str:
     """For a terminal or a log: plain lines, columns aligned within a question and objective."""
-    parts = [f"{HOW}\n{legend(comparisons)}" if comparisons else NOTHING]
+    parts = [f"{HOW}\n{legend(comparisons)}" if comparisons else NO_COMPARISON]
     for family in families(comparisons):
         header, rows = table(family)
         lines = [header, *rows]
@@ -114,7 +116,7 @@ def table(family: Sequence[Comparison]) -> Table:
     first, second = ("Here", "There") if there else sides(family[0])
     header = ["Encoder, data", "Seeds", first, second, *("Difference", "95 % interval", BOTH), "d_z", "p", "Holm", "SE"]
     rows = [_row(comparison) for comparison in family]
-    used = [column for column in range(len(header)) if any(row[column] != NONE for row in rows)]
+    used = [column for column in range(len(header)) if any(row[column] != NO_NUMBER for row in rows)]
     return Table([plain(header[c]) for c in used], [[plain(row[c]) for c in used] for row in rows])
 
 
@@ -145,9 +147,9 @@ def _row(comparison: Comparison) -> list[str]:
         plus + points(comparison.difference),
         interval_text(comparison.ci_low, comparison.ci_high),
         interval_text(comparison.bootstrap_low, comparison.bootstrap_high),
-        NONE if comparison.effect_size is None else f"{comparison.effect_size:.2f}",
-        NONE if comparison.p is None else p_text(comparison.p),
-        NONE if comparison.p_holm is None else p_text(comparison.p_holm),
+        NO_NUMBER if comparison.effect_size is None else f"{comparison.effect_size:.2f}",
+        NO_NUMBER if comparison.p is None else p_text(comparison.p),
+        NO_NUMBER if comparison.p_holm is None else p_text(comparison.p_holm),
         points(comparison.standard_error),
     ]
 

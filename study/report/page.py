@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from study.report.comparisons import NOTHING, legend, table
+from study.report.comparisons import NO_COMPARISON, legend, table
 from study.report.layout import EPOCHS, MARK, MARKED, OBJECTIVES, best, caption, epochs, grid, notes, plain, shown
 from study.report.template import STYLE, TEMPLATE
 from study.report.wording import HOW, families, remarks, sentence, title
@@ -28,7 +28,7 @@ class Figure(NamedTuple):
     parts: Sequence[bytes]  # PNG, from top to bottom; a printed page may end between two of them
 
 
-class Failure(NamedTuple):
+class ShownFailure(NamedTuple):
     """A trial and objective without a record."""
 
     trial: str  # encoder / dataset / method @ variant
@@ -47,7 +47,7 @@ class About:
     settings: Sequence[tuple[str, str]]  # those that matter, in words
     encoders: Sequence[tuple[str, str]]  # name, revision
     datasets: Sequence[tuple[str, str]]  # name, content hash
-    failures: Sequence[Failure]
+    failures: Sequence[ShownFailure]
 
 
 def page(
@@ -75,7 +75,7 @@ def page(
         epochs=EPOCHS,
         figures=[_figure(figure) for figure in figures],
         families=[_family(family) for family in families(comparisons)],
-        how=f"{HOW} {legend(comparisons)}" if comparisons else NOTHING,
+        how=f"{HOW} {legend(comparisons)}" if comparisons else NO_COMPARISON,
         failures=[_failure(failure) for failure in about.failures],
     )
 
@@ -139,7 +139,7 @@ def _figure(figure: Figure) -> dict[str, Any]:
     return {"parts": parts, "name": plain(figure.name), "text": text}
 
 
-def _failure(failure: Failure) -> Failure:
+def _failure(failure: ShownFailure) -> ShownFailure:
     return failure._replace(
         trial=plain(failure.trial), objective=plain(failure.objective), reason=plain(failure.reason)
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PANEL = (3.6, 2.5)  # inches, with its labels
-LEGEND = (
+SEARCH_LEGEND = (
     "Validation set, percent. Open dots: seeds of the search. Diamond and bar: mean ± sample standard deviation.\n"
     "Pale: given up early, after fewer seeds. Line: means of equal values. Dashed: the finding."
 )
@@ -39,7 +39,7 @@ def draw_responses(found: Sequence[Response]) -> Figure:
             size = (1 / columns - 0.75 / figure.get_figwidth(), (PANEL[1] - 0.95) / height)
             axis = figure.add_axes((left, bottom, *size))
             _draw(axis, group, key, f"{' · '.join(name[:2])} · {label_of(name[2])}", name)
-    figure.text(0.5, 0.08 / height, LEGEND, fontsize=7.5, color="#444444", ha="center", va="bottom")
+    figure.text(0.5, 0.08 / height, SEARCH_LEGEND, fontsize=7.5, color="#444444", ha="center", va="bottom")
     return figure
 
 

@@ -39,8 +39,8 @@ from study.results.compare import Comparison, better_than_random
 from study.store.store import write_atomic
 
 FORMATS = ("md", "tex", "csv", "json")
-CSV_FIELDS = (*(field.name for field in fields(Cell) if field.name != "values"), "definition")
-PAGE = "report.html"
+RESULT_FIELDS = (*(field.name for field in fields(Cell) if field.name != "values"), "definition")
+PAGE_FILE = "report.html"
 FIGURE = "figures/results.png"
 DEFINITION = (
     "test fractions; std sample (n-1); ci 95% t interval over seeds; epochs are primary passes of the main stage"
@@ -88,8 +88,8 @@ def export(
     written = [*files, *([FIGURE] if image else [])]
     if about is not None:
         figures = [*([Figure("results", strips(shown_panels, image))] if image else []), *figures_of(others)]
-        write_atomic(root / PAGE, page(about, cells, comparisons or (), figures, marked).encode())
-    return [root / name for name in (*written, *([PAGE] if about else []))]
+        write_atomic(root / PAGE_FILE, page(about, cells, comparisons or (), figures, marked).encode())
+    return [root / name for name in (*written, *([PAGE_FILE] if about else []))]
 
 
 def results_json(cells: Sequence[Cell]) -> str:
@@ -99,8 +99,10 @@ def results_json(cells: Sequence[Cell]) -> str:
 
 def results_csv(cells: Sequence[Cell]) -> str:
     """One line per cell with the fields of results.json that are single values, and what the statistics mean."""
-    rows = ([DEFINITION if field == "definition" else getattr(cell, field) for field in CSV_FIELDS] for cell in cells)
-    return csv_text(CSV_FIELDS, rows)
+    rows = (
+        [DEFINITION if field == "definition" else getattr(cell, field) for field in RESULT_FIELDS] for cell in cells
+    )
+    return csv_text(RESULT_FIELDS, rows)
 
 
 def markdown(cells: Sequence[Cell], marked: Collection[CellKey] = ()) -> str:

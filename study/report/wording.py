@@ -12,7 +12,7 @@ from study.report.layout import OBJECTIVES, row_label
 from study.results.compare import LEVEL, Comparison, leaves_zero_out
 from study.results.paired import EXACT_PAIRS, FLIPS, TIE
 
-NONE = "–"  # where there is no number
+NO_NUMBER = "–"  # where there is no number
 TESTS = {
     "sign_flip": "exact sign-flip test over all flips of the paired differences",
     "sign_flip_sampled": f"sign-flip test over {FLIPS:,} flips from a named generator (more than {EXACT_PAIRS} pairs)",
@@ -84,12 +84,12 @@ def p_text(p: float) -> str:
 
 def points(value: float | None) -> str:
     """A fraction as percent points with two decimals; a dash where there is none."""
-    return NONE if value is None else f"{100 * value:.2f}".replace("-0.00", "0.00")
+    return NO_NUMBER if value is None else f"{100 * value:.2f}".replace("-0.00", "0.00")
 
 
 def interval_text(low: float | None, high: float | None) -> str:
     """-0.40 to 2.00; an end beside zero keeps its sign: -0.69 to -0.003."""
-    return NONE if low is None or high is None else f"{_end(low)} to {_end(high)}"
+    return NO_NUMBER if low is None or high is None else f"{_end(low)} to {_end(high)}"
 
 
 def _end(value: float) -> str:

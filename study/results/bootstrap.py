@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from study.results.aggregate import CONFIDENCE
 
 DRAWS = 10_000
-CHUNK = 500  # draws at a time: a few MB for a test set of thousands
+RESAMPLES_AT_ONCE = 500  # draws at a time: a few MB for a test set of thousands
 
 
 def resampled_metrics(
@@ -36,8 +36,8 @@ def resampled_metrics(
     kinds, counts = np.unique(np.vstack([labels, predictions]), axis=1, return_counts=True)
     indicators = _Indicators(kinds[0], kinds[1:], np.asarray(objectives), num_classes)
     out = np.empty((len(predictions), draws))
-    for start in range(0, draws, CHUNK):
-        size = min(CHUNK, draws - start)
+    for start in range(0, draws, RESAMPLES_AT_ONCE):
+        size = min(RESAMPLES_AT_ONCE, draws - start)
         weights = generator.multinomial(len(labels), counts / len(labels), size=size).T.astype(np.float32)
         out[:, start : start + size] = indicators.metrics(np.ascontiguousarray(weights))
     return out

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 TRIALS = 10
 PAPER = "Kimura et al. 2024, Table 3"
-COLUMNS = tuple(
+PRINTED_COLUMNS = tuple(
     (dataset, objective) for dataset in ("acl-arc", "ohsumed", "imdb") for objective in ("accuracy", "macro_f1")
 )
 PRINTED = """
@@ -52,7 +52,7 @@ def table3() -> dict[tuple[str, str, str, str], Published]:
     found = {}
     for line in PRINTED.split("\n")[1:-1]:
         encoder, method, *numbers = line.split()
-        for (dataset, objective), mean, std in zip(COLUMNS, numbers[::2], numbers[1::2], strict=True):
+        for (dataset, objective), mean, std in zip(PRINTED_COLUMNS, numbers[::2], numbers[1::2], strict=True):
             if mean != "-":
                 place = (encoder, dataset, method, objective)
                 found[place] = Published(encoder, dataset, method, objective, float(mean) / 100, float(std) / 100)

@@ -16,7 +16,7 @@ from study.results.compare import Comparison, Side
 from study.results.paired import named_generator
 
 Predictions = Mapping[CellKey, Mapping[int, NDArray[np.integer]]]  # cell -> seed -> predicted class of each test text
-TOLERANCE = 1e-9  # between a record's test value and the same metric computed again
+METRIC_TOLERANCE = 1e-9  # between a record's test value and the same metric computed again
 
 
 class Truth(NamedTuple):
@@ -96,4 +96,4 @@ def _agrees(predictions: Predictions, truth: Truth, key: CellKey, seed: int, val
     predicted = predictions.get(key, {}).get(seed)
     if predicted is None or len(predicted) != len(truth.labels):
         return False
-    return abs(METRICS[key.objective](predicted, truth.labels, truth.num_classes) - value) <= TOLERANCE
+    return abs(METRICS[key.objective](predicted, truth.labels, truth.num_classes) - value) <= METRIC_TOLERANCE

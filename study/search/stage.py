@@ -48,7 +48,7 @@ class Finding:
     optuna: str
 
 
-class Stage:
+class SearchStage:
     """The searches of one run. Importing it imports Optuna and Ray Tune, which only a search needs."""
 
     def __init__(self, place: Place, searches: Sequence[Search], assign: Assign) -> None:

@@ -15,13 +15,13 @@ from study.schedule import Stopped, most_slots
 from study.space.spec import Resources
 
 if TYPE_CHECKING:
-    from study.search.stage import Stage, Tried
+    from study.search.stage import SearchStage, Tried
 
 
 class Screen(FIFOScheduler):
     """Runs settings as they come and stops those that the searcher calls weak."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: SearchStage) -> None:
         super().__init__()
         self._stage = stage
 
@@ -34,7 +34,7 @@ class Screen(FIFOScheduler):
         return FIFOScheduler, ()  # Tune pickles it for a restore that never happens
 
 
-def tune_searches(stage: Stage, resources: Sequence[Resources], tried: Tried) -> None:
+def tune_searches(stage: SearchStage, resources: Sequence[Resources], tried: Tried) -> None:
     """Try what is left of all searches, as many settings at a time as fit.
 
     `resources`: what a trial of each search takes. Where a death ends the whole of Ray Tune or leaves a setting
@@ -50,7 +50,7 @@ def tune_searches(stage: Stage, resources: Sequence[Resources], tried: Tried) ->
     raise EnvironmentFault(f"the search: Ray Tune ended {ROUNDS} times ({broken}); the same command continues it")
 
 
-def _round(stage: Stage, resources: Sequence[Resources], tried: Tried) -> str | None:
+def _round(stage: SearchStage, resources: Sequence[Resources], tried: Tried) -> str | None:
     """One Tuner over what is left; why another is to go on, or None if all settings have ended."""
     total = stage.explorer.total
     if not total:

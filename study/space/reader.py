@@ -29,9 +29,9 @@ from study.space.yaml import Problem, read_yaml
 
 __all__ = ["Generated", "Pair", "Resources", "StudySpec", "read_space"]
 
-NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+NAME_PATTERN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 SECRET = re.compile(r"(^|[_-])(tokens?|secrets?|passw(or)?d|credentials?|auth|(api|access|private)[_-]?key)$", re.I)
-KEYS = [item.name for item in dataclasses.fields(StudySpec)]
+TOP_KEYS = [item.name for item in dataclasses.fields(StudySpec)]
 
 
 def read_space(path: Path | str, sets: Sequence[str] = ()) -> StudySpec:
@@ -152,14 +152,14 @@ class _Reader:
     def _refuse_unknown_keys(self) -> None:
         inner = {item.name: key for key, cls in SECTIONS.items() for item in dataclasses.fields(cls)}
         for key in self.raw:
-            if key in KEYS:
+            if key in TOP_KEYS:
                 continue
             homes = [f"{section}.{key}" for section, cls in SECTIONS.items() if key in _fields(cls)]
-            hint = f"it belongs into {' or '.join(homes)}" if key in inner else nearest(key, KEYS)
+            hint = f"it belongs into {' or '.join(homes)}" if key in inner else nearest(key, TOP_KEYS)
             self._say(key, f"unknown key (its value: {shown(self.raw[key])}); {hint}")
 
     def _check_name(self, name: Any, path: str) -> bool:
-        if isinstance(name, str) and NAME.fullmatch(name):
+        if isinstance(name, str) and NAME_PATTERN.fullmatch(name):
             return True
         self._say(path, f"{shown(name)} is no name; expected 1 to 64 of A-Z a-z 0-9 . _ - without a dot in front")
         return False

@@ -26,9 +26,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from study.estimate.times import duration, time_left_at_pace
-from study.status.progress import Cell, Counts, Progress
+from study.status.progress import CellName, Counts, Progress
 
-EVERY = 30.0  # seconds between two summaries where there is no terminal
+SAY_EVERY = 30.0  # seconds between two summaries where there is no terminal
 PER_SECOND = 2  # times that a terminal is drawn anew
 NUMBER = 4  # columns of a number of trials
 NARROW = 60  # columns of a terminal below which bars and times are left out
@@ -55,7 +55,7 @@ class PlainReporter:
 
     def __init__(self) -> None:
         self._started: dict[str, float] = {}
-        self._last = -EVERY
+        self._last = -SAY_EVERY
         self._progress: Progress | None = None
 
     def say(self, line: str) -> None:
@@ -66,7 +66,7 @@ class PlainReporter:
             self._progress.stage(stage, done, total)
         now = time.monotonic()
         started = self._started.setdefault(stage, now)
-        if done == total or now - self._last >= EVERY:
+        if done == total or now - self._last >= SAY_EVERY:
             self._last = now
             rest = time_left_at_pace(now - started, done, total) if done < total else None
             left = "" if rest is None else f", about {duration(rest)} left"
@@ -125,7 +125,7 @@ def _columns(width: int) -> list[ProgressColumn]:
     return [SpinnerColumn(), name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeLeftColumn()]
 
 
-def cell_table(counts: Mapping[Cell, Counts], width: int, room: int) -> Table:
+def cell_table(counts: Mapping[CellName, Counts], width: int, room: int) -> Table:
     """A row per cell. Where there is no room for all: those at work first, then those with something left.
 
     `width`, `room`: columns and rows that it may take, its header apart. Long names lose their beginning: the method
@@ -153,7 +153,7 @@ def cell_table(counts: Mapping[Cell, Counts], width: int, room: int) -> Table:
     return table
 
 
-def _shortened(cell: Cell, width: int) -> str:
+def _shortened(cell: CellName, width: int) -> str:
     """The name of a cell in so many columns."""
     parts = [part for part in cell if part]
     whole, close = " / ".join(parts), "/".join(parts)

@@ -25,7 +25,7 @@ from study.store.store import Store
 
 SHORTEST = 4  # digits of a key that are enough, where only one key begins with them
 POINTS = 8  # of a curve that are shown
-NAMED = 5  # keys that are near, or begin alike
+KEYS_SHOWN = 5  # keys that are near, or begin alike
 NAMES = ("encoder", "dataset", "method", "variant", "seed")
 
 
@@ -89,9 +89,9 @@ def find(root: Path, resolved: Resolved, prefix: str) -> Subject:
     if len(found) == 1:
         return names[found[0]]
     if found:
-        raise InputError(f"{len(found)} keys begin with {prefix}: {', '.join(found[:NAMED])}; give more digits")
+        raise InputError(f"{len(found)} keys begin with {prefix}: {', '.join(found[:KEYS_SHOWN])}; give more digits")
     begins = {key[: len(prefix)]: key for key in names}
-    near = [begins[begin] for begin in difflib.get_close_matches(prefix, begins, n=NAMED, cutoff=0.5)]
+    near = [begins[begin] for begin in difflib.get_close_matches(prefix, begins, n=KEYS_SHOWN, cutoff=0.5)]
     hint = f"nearest: {', '.join(near)}" if near else f"none of the {len(names)} keys is near"
     raise InputError(f"{root}: no training or record has the key {prefix}; {hint}")
 

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 PROGRESS_FILE = "progress.json"
 PROGRESS_SCHEMA = 1  # of the file; another one is as good as none
-EVERY = 5.0  # seconds between two writes, at least
-BEAT = 30.0  # seconds after which the file is written again though nothing has happened
+WRITE_EVERY = 5.0  # seconds between two writes, at least
+PROGRESS_BEAT = 30.0  # seconds after which the file is written again though nothing has happened
 SILENT = 120.0  # seconds without a write after which a driver on another machine counts as gone
 
 log = logging.getLogger(__name__)
-Cell = tuple[str, str, str, str | None]
+CellName = tuple[str, str, str, str | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +55,11 @@ class Counts(NamedTuple):
 class Progress:
     """Takes what happens and writes it down. No method raises for the file's sake: a full disk stops no study."""
 
-    def __init__(self, root: Path, *, every: float = EVERY, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, root: Path, *, every: float = WRITE_EVERY, clock: Callable[[], float] = time.time) -> None:
         """`root`: the study's folder, which exists. `clock`: seconds since the epoch."""
         self._path, self._every, self._clock = root / PROGRESS_FILE, every, clock
         self._lock = threading.Lock()
-        self._cells: dict[Cell, set[str]] = {}  # trajectory keys that the run is asked for
+        self._cells: dict[CellName, set[str]] = {}  # trajectory keys that the run is asked for
         self._ended: dict[str, bool] = {}  # trajectory key -> whether it failed
         self._running: dict[str, Running] = {}
         self._stage: dict[str, Any] | None = None
@@ -116,7 +116,7 @@ class Progress:
         self._thread.join()
         self._write()
 
-    def counts(self) -> dict[Cell, Counts]:
+    def counts(self) -> dict[CellName, Counts]:
         """What has become of each cell, in the order of `expect`."""
         with self._lock:
             return {cell: self._count(keys) for cell, keys in self._cells.items()}
@@ -128,7 +128,7 @@ class Progress:
 
     def _write_on(self) -> None:
         while not self._over.is_set():
-            self._changed.wait(BEAT)
+            self._changed.wait(PROGRESS_BEAT)
             self._changed.clear()
             if not self._over.is_set():
                 self._write()

@@ -15,7 +15,7 @@ from study.space.reader import read_space
 from study.space.spec import SECTIONS, StudySpec, plain
 from study.space.yaml import parse_yaml
 
-NAMED = ("encoders", "datasets", "variants")  # whose entries may be set one by one
+NAMED_SECTIONS = ("encoders", "datasets", "variants")  # whose entries may be set one by one
 WHOLE = ("search", "pairs")  # whose keys hold dots, or which are lists
 
 
@@ -75,10 +75,14 @@ def differences(given: StudySpec, wanted: StudySpec) -> list[str]:
     for key, value in after.items():
         if value == before[key]:
             continue
-        if key in NAMED and value.keys() == before[key].keys() and all(_alike(value[n], before[key][n]) for n in value):
+        if (
+            key in NAMED_SECTIONS
+            and value.keys() == before[key].keys()
+            and all(_alike(value[n], before[key][n]) for n in value)
+        ):
             for name, entry in value.items():
                 texts += [f"{key}.{name}.{k}={written(v)}" for k, v in entry.items() if v != before[key][name][k]]
-        elif isinstance(value, dict) and key not in (*NAMED, *WHOLE):
+        elif isinstance(value, dict) and key not in (*NAMED_SECTIONS, *WHOLE):
             texts += [f"{key}.{k}={written(v)}" for k, v in value.items() if v != before[key][k]]
         else:
             texts.append(f"{key}={written(value)}")

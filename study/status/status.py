@@ -21,13 +21,13 @@ from study.plan.grid import left, make_plan
 from study.plan.resolved import planned
 from study.plan.trials import Trial
 from study.status.console import cell_table
-from study.status.progress import Cell, Counts, View, read_view
+from study.status.progress import CellName, Counts, View, read_view
 from study.store.briefs import briefs
 from study.store.record import Failure
 from study.store.store import Store
 
 REDRAW = 5.0  # seconds between two looks at a study that is watched
-PLAIN = 30.0  # the same where there is no terminal
+PLAIN_EVERY = 30.0  # the same where there is no terminal
 SHARE = 10  # a look that takes longer than a tenth of that makes the pause so many times as long
 
 
@@ -39,17 +39,17 @@ class Standing:
     view: View | None  # of the last run; None if none has said anything
     alive: bool  # whether its driver is at work
     now: float  # seconds since the epoch
-    counts: Mapping[Cell, Counts]  # trials by state
+    counts: Mapping[CellName, Counts]  # trials by state
     running: Sequence[tuple[Trial, float, float | None]]  # with seconds since the start, and seconds it may take
     failures: Sequence[Failure]  # of what is planned, not running and not done
 
     @property
     def totals(self) -> Counts:
         """Of all cells."""
-        return Counts(*(sum(part) for part in zip(*self.counts.values(), strict=True))) if self.counts else NOTHING
+        return Counts(*(sum(part) for part in zip(*self.counts.values(), strict=True))) if self.counts else NO_COUNTS
 
 
-NOTHING = Counts(0, 0, 0, 0)
+NO_COUNTS = Counts(0, 0, 0, 0)
 
 
 def look(root: Path, now: float | None = None) -> Standing:
@@ -84,10 +84,10 @@ def look(root: Path, now: float | None = None) -> Standing:
 
 def _counts(
     trials: Sequence[Trial], open_trials: Iterable[Trial], running: Mapping[str, float], failed: set[str]
-) -> dict[Cell, Counts]:
+) -> dict[CellName, Counts]:
     """Each trial in one state: a failed one that is tried again is running."""
     unfinished = {trial.trajectory for trial in open_trials}
-    found: dict[Cell, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    found: dict[CellName, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
     for trial in trials:
         key = trial.trajectory
         state = 0 if key not in unfinished else 1 if key in running else 2 if key in failed else 3
@@ -158,7 +158,7 @@ def watch(root: Path, console: Console, *, sleep: Callable[[float], None] = time
         return
     while standing.alive:
         print(f"{datetime.fromtimestamp(standing.now):%H:%M:%S} {totals_line(standing)}", flush=True)
-        standing = _again(root, PLAIN, sleep)
+        standing = _again(root, PLAIN_EVERY, sleep)
     print("\n".join(status_lines(standing, root)), flush=True)
 
 

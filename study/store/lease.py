@@ -21,9 +21,9 @@ from l3masking.errors import EnvironmentFault, InputError
 from study.store.remote import Remote
 from study.store.whole_files import canonical
 
-NAME = ".lease"
-BEAT = 10.0  # seconds between two writes of the holder
-PATIENCE = 3.5  # beats that a newcomer waits for a sign of life
+LEASE_FILE = ".lease"
+LEASE_BEAT = 10.0  # seconds between two writes of the holder
+LEASE_BEATS = 3.5  # beats that a newcomer waits for a sign of life
 
 
 @contextlib.contextmanager
@@ -34,7 +34,7 @@ def lease(remote: Remote) -> Iterator[None]:
     moment may both get it, and so may any two where the backend has no conditional writes. Records are right even then.
     """
     mine = {"id": uuid.uuid4().hex, "host": socket.gethostname(), "pid": os.getpid(), "beat": 0}
-    while not remote.create(NAME, canonical(mine)):
+    while not remote.create(LEASE_FILE, canonical(mine)):
         _wait_for_holder(remote)
     over = threading.Event()
     thread = threading.Thread(target=_beat, args=(remote, mine, over), name="lease", daemon=True)
@@ -46,30 +46,31 @@ def lease(remote: Remote) -> Iterator[None]:
         thread.join()
         with contextlib.suppress(EnvironmentFault):  # left there, it is seen to be dead by the next run
             if _read(remote).get("id") == mine["id"]:
-                remote.remove(NAME)
+                remote.remove(LEASE_FILE)
 
 
 def _beat(remote: Remote, mine: dict[str, Any], over: threading.Event) -> None:
-    while not over.wait(BEAT):
+    while not over.wait(LEASE_BEAT):
         mine["beat"] += 1
         with contextlib.suppress(EnvironmentFault):  # a URL that is away for a while stops no study
-            remote.write(NAME, canonical(mine))
+            remote.write(LEASE_FILE, canonical(mine))
 
 
 def _wait_for_holder(remote: Remote) -> None:
     """Return when the lease is free: its holder has released it, or is dead and the lease is removed here."""
     found = _read(remote)
     if not found or _dead_here(found):
-        remote.remove(NAME)
+        remote.remove(LEASE_FILE)
         return
     holder = f"process {found.get('pid')} on {found.get('host')}"
     warnings.warn(
-        f"{remote.url}: {holder} may still be working on this study; checking for {PATIENCE * BEAT:.0f} s", stacklevel=3
+        f"{remote.url}: {holder} may still be working on this study; checking for {LEASE_BEATS * LEASE_BEAT:.0f} s",
+        stacklevel=3,
     )
-    time.sleep(PATIENCE * BEAT)
+    time.sleep(LEASE_BEATS * LEASE_BEAT)
     again = _read(remote)
     if again == found:
-        remote.remove(NAME)
+        remote.remove(LEASE_FILE)
     elif again:
         raise InputError(
             f"{remote.url}: another run works on this study ({holder}); wait for it, or choose another --out"
@@ -92,7 +93,7 @@ def _dead_here(found: dict[str, Any]) -> bool:
 
 def _read(remote: Remote) -> dict[str, Any]:
     try:
-        value = json.loads(remote.read(NAME) or b"{}")
+        value = json.loads(remote.read(LEASE_FILE) or b"{}")
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}

@@ -25,8 +25,8 @@ OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", 
 # whose package passes mode="create" of fsspec on to the store: s3fs, gcsfs, adlfs
 CONDITIONAL = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory"}
 WAITS = (1.0, 2.0, 4.0)  # seconds before each further try; the backends of the large stores have tries of their own
-BATCH = 64  # files that are asked for at a time
-PART = re.compile(r"[A-Za-z0-9_=+@-][A-Za-z0-9._=+@-]*")  # of a name: never hidden, never upwards
+READ_BATCH = 64  # files that are asked for at a time
+NAME_PART = re.compile(r"[A-Za-z0-9_=+@-][A-Za-z0-9._=+@-]*")  # of a name: never hidden, never upwards
 IN_VAIN = (FileNotFoundError, PermissionError, NotImplementedError)  # another try would end as this one
 
 
@@ -65,7 +65,7 @@ class Remote:
         except FileNotFoundError:
             return {}
         sizes = {path[len(self._base) :].lstrip("/"): int(entry.get("size") or 0) for path, entry in found.items()}
-        return {name: size for name, size in sorted(sizes.items()) if all(map(PART.fullmatch, name.split("/")))}
+        return {name: size for name, size in sorted(sizes.items()) if all(map(NAME_PART.fullmatch, name.split("/")))}
 
     def read(self, name: str) -> bytes | None:
         """The content of a file, or None if there is none."""
@@ -76,8 +76,8 @@ class Remote:
 
     def read_all(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         """Names and contents of many files, fetched side by side where the backend can; a vanished one is left out."""
-        for start in range(0, len(names), BATCH):
-            paths = {self._path(name): name for name in names[start : start + BATCH]}
+        for start in range(0, len(names), READ_BATCH):
+            paths = {self._path(name): name for name in names[start : start + READ_BATCH]}
             contents = self._ask("read", self._read_many, list(paths))
             yield from ((paths[path], content) for path, content in contents.items())
 

@@ -32,7 +32,7 @@ from study.toyworld.task import SPLITS, TaskConfig, make_terms, task_examples
 log = logging.getLogger(__name__)
 
 # what the content of a world depends on beside its constants
-PACKAGES = ("torch", "transformers", "tokenizers", "safetensors")
+RECIPE_PACKAGES = ("torch", "transformers", "tokenizers", "safetensors")
 SOURCES = (
     Path(__file__).with_name("grammar.py"),
     Path(__file__).with_name("task.py"),
@@ -107,7 +107,7 @@ def recipe(config: WorldConfig) -> dict[str, object]:
     """All that the content of a world depends on, as plain values."""
     return {
         "config": dataclasses.asdict(config),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "versions": {name: importlib.metadata.version(name) for name in RECIPE_PACKAGES},
         "python": ".".join(platform.python_version_tuple()[:2]),
         "sources": {path.name: _hash(path) for path in SOURCES},
         "threads": 1,

@@ -17,7 +17,7 @@ OLDER = ("out-of-date database schema", "Detected out-of-date", "no such column"
 """In the message of a database of an older MLflow, or of one whose migrations were cut off."""
 BROKEN = ("malformed", "not a database", "disk I/O error", "is a folder", "unfinished MLflow migrations")
 LOCKED = ("database is locked", "The file lock")
-REFUSED = ("INVALID_PARAMETER_VALUE", "exceeds the maximum length", "exceeded length limit", "exceeds length limit")
+REFUSALS = ("INVALID_PARAMETER_VALUE", "exceeds the maximum length", "exceeded length limit", "exceeds length limit")
 """In the message of a store that is there, and takes a value neither now nor later."""
 FULL = ("No space left", "database or disk is full")
 READ_ONLY = ("readonly database", "Permission denied", "unable to open database file", "Read-only file system")
@@ -42,7 +42,7 @@ def known_fix(message: str, folder: Path, uri: str) -> str | None:
         return anew
     if _has(message, LOCKED):
         return f"end the program that holds {path or store}; then the next run catches up, or {again} does it now"
-    if _has(message, REFUSED):
+    if _has(message, REFUSALS):
         return "MLflow refuses a value of this study, and would again; tables and records have all of it"
     if _has(message, FULL):
         return f"make room; then the next run catches up, or {again} does it now"

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from study.tracking.database import open_database, sqlite_path
-from study.tracking.datasets import CONTEXT, DATA_SCHEMA, UNKNOWN, DatasetView, Source
+from study.tracking.datasets import DATA_CONTEXT, DATA_SCHEMA, UNKNOWN_SOURCE, DatasetView, Source
 from study.tracking.runs import RunView
 
 REVISION = "dc11669786a5"
 """Of MLflow's schema (3.17). With another one: run tests/test_mlflow_bulk.py against it, then change this."""
 
-COLUMNS = {  # table -> what is written into it
+TABLE_COLUMNS = {  # table -> what is written into it
     "datasets": "dataset_uuid experiment_id name digest dataset_source_type dataset_source dataset_schema",
     "runs": "run_uuid name source_type source_name entry_point_name user_id status start_time end_time source_version "
     "lifecycle_stage artifact_uri experiment_id",
@@ -57,13 +57,13 @@ class Bulk:
         with contextlib.closing(open_database(self._path, "rw")) as connection, connection:
             connection.execute("begin immediate")
             datasets = self._datasets(connection, runs)
-            rows: dict[str, list[tuple[Any, ...]]] = {table: [] for table in COLUMNS if table != "datasets"}
+            rows: dict[str, list[tuple[Any, ...]]] = {table: [] for table in TABLE_COLUMNS if table != "datasets"}
             for run in runs:
                 self._add(rows, run, now)
                 if run.view.dataset is not None:
                     link = uuid.uuid4().hex
                     rows["inputs"].append((link, "DATASET", datasets[run.view.dataset], "RUN", run.run_id, 0))
-                    rows["input_tags"].append((link, *CONTEXT))
+                    rows["input_tags"].append((link, *DATA_CONTEXT))
             for table, values in rows.items():
                 connection.executemany(_insert(table), values)
 
@@ -90,7 +90,7 @@ class Bulk:
         ids = {}
         for data in dict.fromkeys(run.view.dataset for run in runs):
             if data is not None:
-                source = self._sources.get(data.name, UNKNOWN)
+                source = self._sources.get(data.name, UNKNOWN_SOURCE)
                 row = (uuid.uuid4().hex, self._experiment, *data, *source, DATA_SCHEMA)
                 connection.execute(_insert("datasets", "insert or ignore"), row)
                 ids[data] = connection.execute(where, (self._experiment, *data)).fetchone()[0]
@@ -108,5 +108,5 @@ def open_bulk(uri: str, experiment: str, artifacts: str, sources: Mapping[str, S
 
 
 def _insert(table: str, verb: str = "insert") -> str:
-    columns = COLUMNS[table].split()
+    columns = TABLE_COLUMNS[table].split()
     return f"{verb} into {table} ({', '.join(columns)}) values ({', '.join('?' * len(columns))})"

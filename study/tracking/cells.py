@@ -17,7 +17,7 @@ from study.store.record import Evaluated, Failure, Identity, Record, Row, part
 from study.tracking.runs import (
     CURRENT,
     IDENTITY,
-    Entry,
+    MirrorEntry,
     RunView,
     cell_name,
     cell_tags,
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from study.plan.trials import Trial
 
 Known = TypeVar("Known", Record, Failure, Record | Failure)
-Kept = TypeVar("Kept", Evaluated, Identity)
+KeptPart = TypeVar("KeptPart", Evaluated, Identity)
 
 STATISTICS = ("mean", "std", "n", "failed", "wanted", "ci_low", "ci_high")
 """Of the test metric; fractions and counts."""
-COLUMNS = (*IDENTITY, "objective", *STATISTICS, "epochs_to_first_best_mean", "epochs_to_stop_mean")
+CELL_COLUMNS = (*IDENTITY, "objective", *STATISTICS, "epochs_to_first_best_mean", "epochs_to_stop_mean")
 """Of the table."""
 
 
@@ -54,8 +54,8 @@ def cell_views(found: Iterable[Cell]) -> list[RunView]:
 
 def table(found: Iterable[Cell]) -> str:
     """The cells as JSON of the shape that MLflow's table viewer reads: `columns` and `data`."""
-    data = [[getattr(cell, name) for name in COLUMNS] for cell in found]
-    return json.dumps({"columns": list(COLUMNS), "data": data})
+    data = [[getattr(cell, name) for name in CELL_COLUMNS] for cell in found]
+    return json.dumps({"columns": list(CELL_COLUMNS), "data": data})
 
 
 class Places:
@@ -99,7 +99,7 @@ class Tally:
         """What the tables show, in their order."""
         self._shown = [cell.key for cell in found]
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: MirrorEntry) -> None:
         """Take in a record or a failure."""
         record = entry.record
         if entry.role == "search":
@@ -142,10 +142,10 @@ class Tally:
             return []  # a record that cannot be averaged: the end of the run says which
         return [replace(view, status="RUNNING") if view.status == "KILLED" else view for view in cell_views(found)]
 
-    def _of_plan(self, entries: Mapping[str, Kept]) -> Iterable[Kept]:
+    def _of_plan(self, entries: Mapping[str, KeptPart]) -> Iterable[KeptPart]:
         homes = self.places.homes if self.places else {}
         return (
-            cast(Kept, {**entry, **home._asdict()}) for key, entry in entries.items() for home in homes.get(key, ())
+            cast(KeptPart, {**entry, **home._asdict()}) for key, entry in entries.items() for home in homes.get(key, ())
         )
 
 

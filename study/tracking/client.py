@@ -14,15 +14,15 @@ from typing import Any
 
 from study.tracking.bulk import NewRun, open_bulk
 from study.tracking.database import DATABASE, prepare_database, relocate, sqlite_path
-from study.tracking.datasets import CONTEXT, DATA_SCHEMA, UNKNOWN, DatasetView, Source
+from study.tracking.datasets import DATA_CONTEXT, DATA_SCHEMA, UNKNOWN_SOURCE, DatasetView, Source
 from study.tracking.runs import RunView
 
 PARENT = "mlflow.parentRunId"
 REFRESHED = "refreshed"
 """Tag of a run whose values change: timestamp of the newest, milliseconds."""
-KEYS = {"study": "role", "cell": "cell", "seed": "trial_key", "search-study": "cell", "search": "trial_key"}
+ROLE_KEYS = {"study": "role", "cell": "cell", "seed": "trial_key", "search-study": "cell", "search": "trial_key"}
 """Role -> the tag that identifies a run within it."""
-PAGE = 1000
+PAGE_SIZE = 1000
 """Runs per page of the one search that finds what is there."""
 
 
@@ -122,9 +122,9 @@ class Client:
 
         if (run.run_id, data) in self._listed:
             return
-        source = self._sources.get(data.name, UNKNOWN)
+        source = self._sources.get(data.name, UNKNOWN_SOURCE)
         what = Dataset(data.name, data.digest, source.kind, source.place, DATA_SCHEMA)
-        self.api.log_inputs(run.run_id, datasets=[DatasetInput(what, [InputTag(*CONTEXT)])])
+        self.api.log_inputs(run.run_id, datasets=[DatasetInput(what, [InputTag(*DATA_CONTEXT)])])
         self._listed.add((run.run_id, data))
 
     def set_tags(self, run: StoredRun, tags: Mapping[str, str]) -> None:
@@ -170,11 +170,11 @@ class Client:
         """Index the runs by role and key. Of twins (a request that was sent again) the first finished one stays."""
         token: str | None = None
         while token != "":
-            page = self.api.search_runs([self.experiment], max_results=PAGE, page_token=token)
+            page = self.api.search_runs([self.experiment], max_results=PAGE_SIZE, page_token=token)
             token = page.token or ""
             for found in page:
                 tags, role = found.data.tags, found.data.tags.get("role", "")
-                key = tags.get(KEYS.get(role, ""))
+                key = tags.get(ROLE_KEYS.get(role, ""))
                 if key is None:
                     continue  # somebody else's run
                 values = {} if role in ("seed", "search") else found.data.metrics  # those are never refreshed

@@ -27,7 +27,7 @@ SQLITE = ("sqlite:///", "sqlite+pysqlite:///")
 SCHEMES = (*SQLITE, "postgresql", "mysql", "mssql", "http://", "https://")
 DRIVERS = {"postgresql": "psycopg", "mysql": "MySQLdb", "mssql": "pyodbc"}
 """Module that SQLAlchemy 2.1 reaches a database by, where the URI names none (postgresql+psycopg2://)."""
-PACKAGES = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
+DRIVER_PACKAGES = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
 """What installs a module that is called otherwise."""
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -51,7 +51,7 @@ def resolve_uri(folder: Path, uri: str | None) -> str:
     scheme, _, driver = uri.partition("://")[0].partition("+")
     module = driver or DRIVERS.get(scheme)
     if scheme in DRIVERS and module and importlib.util.find_spec(module) is None:
-        package = PACKAGES.get(module, module)
+        package = DRIVER_PACKAGES.get(module, module)
         raise EnvironmentFault(f"tracking uri {redacted(uri)}: {scheme} needs a package: pip install '{package}'")
     path = sqlite_path(uri)
     if path is None:

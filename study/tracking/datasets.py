@@ -13,7 +13,7 @@ DIGEST = 12
 """Characters of our content hash that are a dataset's digest; MLflow takes 36 at most, and shows them all."""
 DATA_SCHEMA = json.dumps({"mlflow_colspec": [{"name": name, "type": "string"} for name in ("text", "label")]})
 """Of every dataset, as MLflow writes it: texts and labels."""
-CONTEXT = ("mlflow.data.context", "training")
+DATA_CONTEXT = ("mlflow.data.context", "training")
 """Tag of the link between a dataset and a run."""
 
 MOST_FILES = 10
@@ -34,7 +34,7 @@ class Source(NamedTuple):
     place: str  # JSON
 
 
-UNKNOWN = Source("code", json.dumps({"tags": {"mlflow.source.name": "l3study"}}))
+UNKNOWN_SOURCE = Source("code", json.dumps({"tags": {"mlflow.source.name": "l3study"}}))
 """Made by the project, or nobody said where from."""
 
 
@@ -45,7 +45,7 @@ def source_of(spec: DataSpec | Generated) -> Source:
         place = {"path": hub, "config_name": getattr(spec, "subset", None), "revision": getattr(spec, "revision", None)}
         return Source("hugging_face", json.dumps(place | {"split": train}))
     if train is None:
-        return UNKNOWN
+        return UNKNOWN_SOURCE
     files = [train] if isinstance(train, str) else list(train)
     kind, key = ("http", "url") if all("://" in file for file in files) else ("local", "uri")
     named = ", ".join(files[:MOST_FILES]) + (f" and {len(files) - MOST_FILES} more" if len(files) > MOST_FILES else "")

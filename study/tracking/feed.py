@@ -13,7 +13,7 @@ from study.store.whole_files import write_atomic
 from study.tracking.advice import advice
 from study.tracking.cells import Tally
 from study.tracking.database import redacted
-from study.tracking.runs import Entry
+from study.tracking.runs import MirrorEntry
 from study.tracking.session import Session
 
 RETRY_SECONDS = 30.0
@@ -25,7 +25,7 @@ BATCH = 200
 STALE = "mlflow.stale"
 """File in the study folder: one line with the store and what went wrong. Gone once the mirror is whole."""
 
-Job = Callable[[Session], None] | Entry
+Job = Callable[[Session], None] | MirrorEntry
 log = logging.getLogger("study.tracking.mirror")
 
 
@@ -74,7 +74,7 @@ class Feed:
                 taken = self._take(bool(backlog))
                 ended = None in taken
                 for job in taken:
-                    if isinstance(job, Entry):
+                    if isinstance(job, MirrorEntry):
                         self._tally.add(job)
                 backlog += [job for job in taken if job is not None]
                 if ended or time.monotonic() >= self._retry_at:
@@ -172,7 +172,7 @@ def _grouped(backlog: Iterable[Job]) -> Iterable[list[Job]]:
     """Neighbouring records together, at most BATCH of them; everything else alone."""
     group: list[Job] = []
     for job in backlog:
-        if group and not (isinstance(job, Entry) and isinstance(group[0], Entry) and len(group) < BATCH):
+        if group and not (isinstance(job, MirrorEntry) and isinstance(group[0], MirrorEntry) and len(group) < BATCH):
             yield group
             group = []
         group.append(job)
@@ -182,11 +182,11 @@ def _grouped(backlog: Iterable[Job]) -> Iterable[list[Job]]:
 
 def _do(group: Sequence[Job], session: Session) -> None:
     """A group is one job, or records."""
-    entries = [job for job in group if isinstance(job, Entry)]
+    entries = [job for job in group if isinstance(job, MirrorEntry)]
     if entries:
         session.write(entries)
     for job in group:
-        if not isinstance(job, Entry):
+        if not isinstance(job, MirrorEntry):
             job(session)
 
 

@@ -17,7 +17,7 @@ from study.tracking.datasets import source_of
 from study.tracking.feed import STALE as STALE  # looked for here
 from study.tracking.feed import Feed
 from study.tracking.runs import (
-    Entry,
+    MirrorEntry,
     RunView,
     failed_search_view,
     failure_view,
@@ -96,19 +96,19 @@ class Mirror:
 
     def add(self, record: Record) -> None:
         """Mirror one committed record."""
-        self._feed.put(Entry("seed", record, seed_view))
+        self._feed.put(MirrorEntry("seed", record, seed_view))
 
     def add_failure(self, failure: Failure) -> None:
         """Mirror one failed trial: a status and a reason."""
-        self._feed.put(Entry("seed", failure, failure_view))
+        self._feed.put(MirrorEntry("seed", failure, failure_view))
 
     def add_search(self, record: Record) -> None:
         """Mirror one training of a search, beside the cells and never in them."""
-        self._feed.put(Entry("search", record, search_view))
+        self._feed.put(MirrorEntry("search", record, search_view))
 
     def add_search_failure(self, failure: Failure) -> None:
         """Mirror one training of a search that failed."""
-        self._feed.put(Entry("search", failure, failed_search_view))
+        self._feed.put(MirrorEntry("search", failure, failed_search_view))
 
     def findings(self, found: Iterable[Mapping[str, Any]]) -> None:
         """Note what searches have found, each with the fields of a `study.search.stage.Finding`."""

@@ -66,7 +66,7 @@ class RunView:
     when the timestamps agree, so a clock reading would double the points of a batch that is sent again."""
 
 
-class Entry(NamedTuple):
+class MirrorEntry(NamedTuple):
     """Something to be mirrored: a record or a failure, not yet mapped."""
 
     role: str  # seed | search

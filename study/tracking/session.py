@@ -11,7 +11,7 @@ from pathlib import Path
 from study.tracking.cells import Places, row_of
 from study.tracking.client import PARENT, Client, StoredRun
 from study.tracking.datasets import Source
-from study.tracking.runs import CURRENT, Entry, RunView, cell_tags, parent_view
+from study.tracking.runs import CURRENT, MirrorEntry, RunView, cell_tags, parent_view
 from study.tracking.views import Page
 
 NOTE = "mlflow.note.content"
@@ -57,7 +57,7 @@ class Session:
                 tags = {**moved.tags, PARENT: self._parent(moved).run_id}
             self._client.set_tags(run, tags)
 
-    def write(self, entries: Iterable[Entry]) -> None:
+    def write(self, entries: Iterable[MirrorEntry]) -> None:
         """Write records and failures. A record outweighs a failure of its key, and is written once."""
         parents = {run.run_id for (role, _), run in self._client.runs.items() if role in PARENTS}
         fresh: dict[tuple[str, str], tuple[RunView, StoredRun]] = {}
@@ -116,7 +116,7 @@ class Session:
             if run.status == "RUNNING":
                 self._client.set_status(run, worst if run is self._study else "KILLED")
 
-    def _view(self, entry: Entry) -> RunView:
+    def _view(self, entry: MirrorEntry) -> RunView:
         """The run of an entry, under the cell that the plan has it in."""
         if entry.role != "seed":
             return entry.make(entry.record)

@@ -30,7 +30,7 @@ from study.tracking.database import DATABASE, prepare_database, relocate, resolv
 from study.tracking.views import CELLS, SHARED, link
 
 HOST = "127.0.0.1"
-PORTS = 20
+PORTS_TRIED = 20
 """Ports that are tried, from the one asked for upwards."""
 START_SECONDS = 300.0
 """How long the server may take to answer: its imports take seconds, and minutes on a machine full of trials."""
@@ -145,7 +145,7 @@ def free_port(port: int) -> int:
     """The first port from `port` on that nobody uses; InputError for a number that is none."""
     if not 1 <= port <= 65535:
         raise InputError(f"--port {port}: expected a number from 1 to 65535")
-    for candidate in range(port, min(port + PORTS, 65536)):
+    for candidate in range(port, min(port + PORTS_TRIED, 65536)):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server: a closed one may linger
             try:
@@ -153,7 +153,9 @@ def free_port(port: int) -> int:
             except OSError:
                 continue
             return candidate
-    raise EnvironmentFault(f"--port {port}: no free port from there on ({PORTS} tried); choose another with --port")
+    raise EnvironmentFault(
+        f"--port {port}: no free port from there on ({PORTS_TRIED} tried); choose another with --port"
+    )
 
 
 def _check(folder: Path) -> None:

@@ -34,7 +34,7 @@ TABLE = "tables/results_table.json"
 """Artifact of the study run that the UI shows as a table."""
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Experiment tag that keeps the UI from asking whether this is a chat application."""
-NAME = "attributes.`Run Name`"
+RUN_NAME = "attributes.`Run Name`"
 """The column of run names, which the UI makes too narrow for ours."""
 MADE = 1_700_000_000_000
 """Date that the UI's menu shows for a view, milliseconds: one that stays, so that the tag is written once."""
@@ -182,8 +182,8 @@ def state(
     return {
         "orderByAsc": False,
         "selectedColumns": list(columns),
-        "columnOrder": [NAME, "runDateAndNestInfo", *columns],
-        "columnWidths": {NAME: 330} | {name: 95 if name in names else 150 for name in columns},
+        "columnOrder": [RUN_NAME, "runDateAndNestInfo", *columns],
+        "columnWidths": {RUN_NAME: 330} | {name: 95 if name in names else 150 for name in columns},
         "runsHiddenMode": "SHOW_ALL",
         "hideEmptyCharts": True,
         "useGroupedValuesInCharts": True,

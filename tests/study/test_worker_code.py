@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from small_study import PROJECT, records, results
 
-from study.version import PACKAGES, code_folder, code_hash
+from study.version import OWN_PACKAGES, code_folder, code_hash
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -26,7 +26,7 @@ def in_a_process(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 def second_checkout(folder: Path) -> Path:
     """A copy of the program that gives other scores."""
-    for name in PACKAGES:
+    for name in OWN_PACKAGES:
         shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     changed = folder / "l3masking" / "scoring" / "scoring.py"
     text = changed.read_text()

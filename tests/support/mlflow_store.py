@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from study.tracking.client import KEYS, PARENT, REFRESHED
+from study.tracking.client import PARENT, REFRESHED, ROLE_KEYS
 from study.tracking.database import ENVIRONMENT, prepare_database, resolve_uri
 
 # One of MLflow 3.17's own migrations uses a loader that SQLAlchemy 2.1 deprecates; it runs when a database is made.
@@ -50,7 +50,7 @@ def runs_of(place: Path | str, name: str = "tiny") -> dict[tuple[str, str], Any]
     client = client_of(place)
     experiment = client.get_experiment_by_name(name)
     found = client.search_runs([experiment.experiment_id], max_results=5000)
-    named = {(run.data.tags["role"], run.data.tags[KEYS[run.data.tags["role"]]]): run for run in found}
+    named = {(run.data.tags["role"], run.data.tags[ROLE_KEYS[run.data.tags["role"]]]): run for run in found}
     assert len(named) == len(found)
     return named
 

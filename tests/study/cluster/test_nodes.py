@@ -48,7 +48,7 @@ def asked(monkeypatch) -> dict[str, Any]:
     monkeypatch.setattr(ray, "remote", remote)
     monkeypatch.setattr(ray, "get", lambda answers, timeout: answers)
     monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "1" * 56))
-    monkeypatch.setattr(nodes, "PATIENCE", 0.0)
+    monkeypatch.setattr(nodes, "NODE_PATIENCE", 0.0)
     return state
 
 
@@ -157,8 +157,8 @@ def test_a_url_is_seen_by_what_a_run_keeps_there(asked: dict[str, Any], tmp_path
 
 
 def test_a_slow_file_system_has_some_time(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(nodes, "PATIENCE", 30.0)
+    monkeypatch.setattr(nodes, "NODE_PATIENCE", 30.0)
     monkeypatch.setattr(nodes.time, "sleep", lambda seconds: (tmp_path / "mark").touch())
     assert sees(str(tmp_path / "mark"))
-    monkeypatch.setattr(nodes, "PATIENCE", 0.0)
+    monkeypatch.setattr(nodes, "NODE_PATIENCE", 0.0)
     assert not sees(str(tmp_path / "other"))

@@ -317,7 +317,7 @@ def test_hub(patient: Patient, monkeypatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
     found = only(doctor_places.hub(patient))
     assert (found.state, "refused" in found.text) == ("warn", True)
-    monkeypatch.setattr(doctor_places, "HUB_SECONDS", 0.2)
+    monkeypatch.setattr(doctor_places, "PING_SECONDS", 0.2)
 
     gate = threading.Event()
 

@@ -14,7 +14,7 @@ from plans import KNOWN, space
 from l3masking.errors import InputError
 from study.estimate import fit
 from study.estimate.fit import FITS_FILE, check_fits, heaviest, misfit
-from study.gpu import CONTEXT, GIB, Device
+from study.gpu import CUDA_CONTEXT, GIB, Device
 from study.plan.grid import make_plan
 
 DEVICE = Device(name="made-up GPU", total=80 * GIB)
@@ -40,8 +40,8 @@ def test_of_many_trainings_the_heaviest_stands_for_its_pair() -> None:
 
 def test_a_share_that_is_too_small_is_refused_with_its_mend() -> None:
     (one,) = heaviest(assignments())
-    assert misfit(one, int(20 * GIB - CONTEXT), DEVICE) is None, "to the last byte"
-    line = misfit(one, int(20 * GIB - CONTEXT) + 1, DEVICE)
+    assert misfit(one, int(20 * GIB - CUDA_CONTEXT), DEVICE) is None, "to the last byte"
+    line = misfit(one, int(20 * GIB - CUDA_CONTEXT) + 1, DEVICE)
     assert line.startswith("resources.gpu 0.25 holds 20.0 GiB of a made-up GPU, bert-base on imdb (rtm) needs 20.0 GiB")
     assert misfit(one, int(26.25 * GIB), DEVICE).endswith("needs 27.0 GiB: use 0.34 or more, i.e. 1/2")
     assert misfit(one, int(25 * GIB), DEVICE).endswith("needs 25.8 GiB: use 0.33 or more, i.e. 1/3")
@@ -52,7 +52,7 @@ def test_a_share_that_is_too_small_is_refused_with_its_mend() -> None:
 @pytest.mark.parametrize("needed", [21.0, 25.9, 27.0, 39.0, 41.0, 79.9])
 def test_the_mend_mends(needed: float) -> None:
     (one,) = heaviest(assignments())
-    most = int(needed * GIB - CONTEXT)
+    most = int(needed * GIB - CUDA_CONTEXT)
     words = misfit(one, most, DEVICE).split(": use ")[1]
     least, even = float(words.split()[0]), words.split("i.e. ")[-1]
     parts = 1 if "whole" in words else int(even.removeprefix("1/"))

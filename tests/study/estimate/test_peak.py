@@ -19,7 +19,7 @@ from l3masking.training.settings import ModelConfig
 from study.assign import Assigner
 from study.estimate import peak
 from study.estimate.peak import measure_peak
-from study.gpu import CONTEXT, GIB, Device, limit_share
+from study.gpu import CUDA_CONTEXT, GIB, Device, limit_share
 from study.plan.grid import make_plan
 from study.plan.inputs import held_encoder, identify
 from study.space.reader import read_space
@@ -134,4 +134,4 @@ def test_a_process_is_held_to_its_share(monkeypatch) -> None:
         limit_share(gpu, Counted())
     assert asked == []
     limit_share(0.25, Counted())
-    assert asked == [pytest.approx(0.25 - CONTEXT / DEVICE.total)]
+    assert asked == [pytest.approx(0.25 - CUDA_CONTEXT / DEVICE.total)]

@@ -9,7 +9,7 @@ from small_study import write_study
 from study.plan.resolved import Resolved
 from study.plan.trials import Identities
 from study.report.about import about_study, settings_in_words
-from study.report.page import Failure
+from study.report.page import ShownFailure
 from study.space.reader import read_space
 from study.space.spec import SECTIONS
 
@@ -47,4 +47,4 @@ def test_identities_and_failures(tmp_path: Path):
         *("small", [("tiny", "a-commit")]),
         [("words", "not available")],
     )
-    assert about.failures == [Failure("tiny / words / rtm @ best", "accuracy", 3, 2, "no room")]
+    assert about.failures == [ShownFailure("tiny / words / rtm @ best", "accuracy", 3, 2, "no room")]

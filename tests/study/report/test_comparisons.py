@@ -13,7 +13,7 @@ from compared_cells import better, seeded
 from hostile_names import PAYLOADS
 
 from study.report.comparisons import (
-    NOTHING,
+    NO_COMPARISON,
     comparisons_csv,
     comparisons_json,
     comparisons_markdown,
@@ -72,7 +72,7 @@ def test_markdown_has_a_table_and_sentences_for_each_family():
     assert "- bert / imdb: L3Masking is 2.13 points above RTM (" in accuracy
     assert " SE |" not in macro  # no accuracy, no such column
     assert "Least p that n=3 can give: .25; after Holm over 2 tests: .25." in accuracy
-    assert comparisons_markdown([]) == f"# Comparisons\n\n{NOTHING}\n"
+    assert comparisons_markdown([]) == f"# Comparisons\n\n{NO_COMPARISON}\n"
 
 
 def test_columns_without_an_entry_are_left_out():
@@ -92,7 +92,7 @@ def test_text_is_aligned_and_ends_with_the_notes():
     assert header.index("Difference") + len("Difference") == first.index("+2.05") + 5 == second.index("+2.13") + 5
     assert lines[-1] == "arc: a note"
     assert "Under the names of the rows: mean ± sample standard deviation" in text
-    assert comparisons_text([], ["why"]) == f"{NOTHING}\n\nwhy"
+    assert comparisons_text([], ["why"]) == f"{NO_COMPARISON}\n\nwhy"
 
 
 def test_the_paper_is_there_and_its_oddities_are_said_once():

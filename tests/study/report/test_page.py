@@ -18,13 +18,13 @@ from PIL import Image
 from result_cells import cell
 
 from study.report.figures import panels, png, strips
-from study.report.page import About, Failure, Figure, figures_of, page
+from study.report.page import About, Figure, ShownFailure, figures_of, page
 from study.results.aggregate import Cell
 from study.results.compare import better_than_random, compare
 
 TEN = [0.70, 0.72, 0.71, 0.69, 0.73, 0.70, 0.74, 0.72, 0.71, 0.70]
 UP = [0.021, 0.019, 0.024, 0.017, 0.022, 0.018, 0.023, 0.02, 0.025, 0.016]
-FAILURE = Failure("bert / arc / rtm @ best", "accuracy", 4, 2, "OutOfMemoryError: no room")
+FAILURE = ShownFailure("bert / arc / rtm @ best", "accuracy", 4, 2, "OutOfMemoryError: no room")
 ABOUT = About(
     name="mine",
     description="what it is about",
@@ -137,7 +137,7 @@ def test_nothing_is_fetched_and_nothing_runs():
 
 @pytest.mark.parametrize("text", PAYLOADS)
 def test_names_stay_text(text: str):
-    failures = [Failure(text, text, 1, 1, text)]
+    failures = [ShownFailure(text, text, 1, 1, text)]
     about = About(
         name=text,
         description=text,

@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from l3masking.metrics import METRICS
-from study.results.bootstrap import CHUNK, joint_interval, resampled_metrics
+from study.results.bootstrap import RESAMPLES_AT_ONCE, joint_interval, resampled_metrics
 from study.results.paired import named_generator
 
 
@@ -51,7 +51,7 @@ def test_texts_that_are_alike_are_drawn_together():
 
 
 def test_the_spread_over_texts_is_the_binomial_standard_error():
-    texts, draws = 400, 4 * CHUNK + 7
+    texts, draws = 400, 4 * RESAMPLES_AT_ONCE + 7
     right = np.arange(texts) % 4 > 0
     labels = np.zeros(texts, dtype=int)
     out = resampled_metrics(labels, (~right)[None].astype(int), ["accuracy"], 2, named_generator("se"), draws=draws)

@@ -16,7 +16,7 @@ from plans import KNOWN, space
 
 from study.plan.grid import make_plan
 from study.status.console import PlainReporter, followed
-from study.status.progress import BEAT, PROGRESS_FILE, SILENT, Counts, Progress, born, exists, read_view
+from study.status.progress import PROGRESS_BEAT, PROGRESS_FILE, SILENT, Counts, Progress, born, exists, read_view
 
 TRIALS = make_plan(space(seeds=3, methods=["stl", "rtm"]), KNOWN)
 STL, RTM = TRIALS[0].cell, TRIALS[1].cell
@@ -104,13 +104,13 @@ def test_many_events_make_few_writes(tmp_path: Path, monkeypatch) -> None:
 
 
 def test_a_quiet_driver_gives_a_sign_of_life(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("study.status.progress.BEAT", 0.05)
+    monkeypatch.setattr("study.status.progress.PROGRESS_BEAT", 0.05)
     progress = Progress(tmp_path, every=0.01)
     eventually(lambda: read_view(tmp_path) is not None)
     first = read_view(tmp_path).updated
     eventually(lambda: read_view(tmp_path).updated > first)
     progress.close("finished")
-    assert BEAT * 3 < SILENT, "some of them may be late"
+    assert PROGRESS_BEAT * 3 < SILENT, "some of them may be late"
 
 
 def test_the_last_word_is_an_error_unless_another_was_said(tmp_path: Path, capsys) -> None:

@@ -104,7 +104,7 @@ def test_names_that_look_like_patterns_are_names() -> None:
 
 
 def test_many_files_come_in_batches(monkeypatch) -> None:
-    monkeypatch.setattr(remote, "BATCH", 4)
+    monkeypatch.setattr(remote, "READ_BATCH", 4)
     files = Remote(f"memory://{uuid.uuid4().hex}/many")
     contents = {f"records/{number:02d}.json": bytes([number]) for number in range(11)}
     for name, content in contents.items():

@@ -344,7 +344,7 @@ def test_pull_brings_what_others_finish_and_leaves_the_rest_alone(on: Machine) -
 
 
 def test_two_runs_on_one_machine_and_on_two(on: Machine, monkeypatch) -> None:
-    monkeypatch.setattr(lease, "BEAT", 0.05)
+    monkeypatch.setattr(lease, "LEASE_BEAT", 0.05)
     a, b = on("a"), on("b")
     with a.lock():
         with pytest.raises(InputError, match=rf"{a.place}: another run works on this study \(process"), a.lock():
@@ -360,7 +360,7 @@ def test_two_runs_on_one_machine_and_on_two(on: Machine, monkeypatch) -> None:
 
 
 def test_the_lease_of_a_dead_run_is_taken_over(url: str, on: Machine, monkeypatch) -> None:
-    monkeypatch.setattr(lease, "BEAT", 0.02)
+    monkeypatch.setattr(lease, "LEASE_BEAT", 0.02)
     Remote(url).write(".lease", json.dumps({"id": "x", "host": "elsewhere", "pid": 1, "beat": 7}).encode())
     with pytest.warns(UserWarning, match="process 1 on elsewhere works there, or did"), on("a").lock():
         pass
@@ -375,7 +375,7 @@ def test_the_lease_of_a_dead_run_is_taken_over(url: str, on: Machine, monkeypatc
 
 
 def test_a_url_that_is_away_for_a_while_does_not_end_the_lease(url: str, on: Machine, monkeypatch) -> None:
-    monkeypatch.setattr(lease, "BEAT", 0.01)
+    monkeypatch.setattr(lease, "LEASE_BEAT", 0.01)
     original, failed = MemoryFileSystem.pipe_file, []
 
     def flaky(self, path: str, *rest: object, **more: object) -> None:

@@ -54,7 +54,7 @@ from study.cli.app import main
 main()
 """
 STUCK = f"""
-replace("study.store.lease.BEAT", {BEAT})
+replace("study.store.lease.LEASE_BEAT", {BEAT})
 begun = []
 def run_trial(*words, **more):
     begun.append(1)
@@ -371,8 +371,8 @@ def test_a_killed_upload_of_a_large_file_never_shows(url: str, tmp_path: Path) -
 
 def test_of_two_newcomers_one_gets_the_lease(url: str, monkeypatch) -> None:
     """Both find the place free; the second to write is refused by S3, sees the first one live, and goes."""
-    monkeypatch.setattr(lease, "BEAT", BEAT)
-    monkeypatch.setattr(lease, "PATIENCE", PATIENCE)
+    monkeypatch.setattr(lease, "LEASE_BEAT", BEAT)
+    monkeypatch.setattr(lease, "LEASE_BEATS", PATIENCE)
     start, done, ends = threading.Barrier(2), threading.Event(), []
 
     def come() -> None:
@@ -395,7 +395,7 @@ def test_of_two_newcomers_one_gets_the_lease(url: str, monkeypatch) -> None:
     assert any("works there, or did" in str(one.message) for one in said)
     assert ends[0] == "got it"
     assert f"{url}: another run works on this study" in ends[1]
-    assert Remote(url).read(lease.NAME) is None
+    assert Remote(url).read(lease.LEASE_FILE) is None
 
 
 @pytest.mark.slow
@@ -403,8 +403,8 @@ def test_a_killed_study_keeps_others_away_while_it_lives_and_goes_on_elsewhere(
     finished_study: Path, url: str, tmp_path: Path, machine, monkeypatch
 ) -> None:
     monkeypatch.setattr(study.run, "Mirror", NoMirror)
-    monkeypatch.setattr(lease, "BEAT", BEAT)
-    monkeypatch.setattr(lease, "PATIENCE", PATIENCE)
+    monkeypatch.setattr(lease, "LEASE_BEAT", BEAT)
+    monkeypatch.setattr(lease, "LEASE_BEATS", PATIENCE)
     space, whole = write_study(tmp_path / "here"), finished_study / "out"
     machine("a")
     first = driver(STUCK, "run", space, "--out", url)
@@ -422,11 +422,11 @@ def test_a_killed_study_keeps_others_away_while_it_lives_and_goes_on_elsewhere(
     finally:
         first.kill()
         first.communicate()
-    assert Remote(url).read(lease.NAME) is not None
+    assert Remote(url).read(lease.LEASE_FILE) is not None
     said = command("run", space, "--out", url)
     assert said.code == 0, said.err
     assert "4 left to run" in said.out
-    assert Remote(url).read(lease.NAME) is None
+    assert Remote(url).read(lease.LEASE_FILE) is None
     there = at(url, tmp_path / "there")
     assert {key: results(found) for key, found in records(there).items()} == {
         key: results(found) for key, found in records(whole).items()

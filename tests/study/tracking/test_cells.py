@@ -8,8 +8,8 @@ from tracked_study import make_failure, make_record, make_search_record, trial_r
 
 from study.plan.grid import make_plan
 from study.results.aggregate import Cell, cells
-from study.tracking.cells import COLUMNS, Places, Tally, cell_views, table
-from study.tracking.runs import Entry, failure_view, search_view, seed_view
+from study.tracking.cells import CELL_COLUMNS, Places, Tally, cell_views, table
+from study.tracking.runs import MirrorEntry, failure_view, search_view, seed_view
 
 
 def make_cell(**changes):
@@ -49,7 +49,7 @@ def test_a_cell_has_its_identity_as_params_too():
 
 def test_the_table_has_a_row_per_cell_and_null_where_there_is_no_number():
     read = json.loads(table([make_cell(), make_cell(objective="macro_f1", std=None)]))
-    assert read["columns"] == list(COLUMNS)
+    assert read["columns"] == list(CELL_COLUMNS)
     rows = [dict(zip(read["columns"], row, strict=True)) for row in read["data"]]
     assert [row["objective"] for row in rows] == ["accuracy", "macro_f1"]
     assert (rows[0]["mean"], rows[0]["std"], rows[1]["std"]) == (0.5, 0.125, None)
@@ -65,7 +65,7 @@ def plan(tmp_path_factory):
 
 
 def entries(trials):
-    return [Entry("seed", record, seed_view) for trial in trials for record in trial_records(trial)]
+    return [MirrorEntry("seed", record, seed_view) for trial in trials for record in trial_records(trial)]
 
 
 def test_the_tally_agrees_with_the_aggregation_at_the_end(plan):
@@ -85,7 +85,7 @@ def test_an_unfinished_cell_is_running_with_the_seeds_so_far(plan):
     for entry in entries([started]):
         tally.add(entry)
     failure = make_failure(trial_records(plan[6])[0])
-    tally.add(Entry("seed", failure, failure_view))
+    tally.add(MirrorEntry("seed", failure, failure_view))
     views = {view.key: view for view in tally.views()}
     assert len(views) == 6
     assert {view.status for view in views.values()} == {"RUNNING"}
@@ -98,8 +98,8 @@ def test_an_unfinished_cell_is_running_with_the_seeds_so_far(plan):
 def test_records_of_earlier_settings_and_of_searches_count_in_no_cell(plan):
     tally = Tally()
     tally.plan(Places(plan))
-    tally.add(Entry("seed", make_record(key="9" * 32), seed_view))
-    tally.add(Entry("search", make_search_record(key="8" * 32), search_view))
+    tally.add(MirrorEntry("seed", make_record(key="9" * 32), seed_view))
+    tally.add(MirrorEntry("search", make_search_record(key="8" * 32), search_view))
     assert {view.metrics["test_accuracy_n"] for view in tally.views()} == {0}
 
 
@@ -120,7 +120,7 @@ def test_a_record_stands_under_the_variant_that_the_plan_has_it_under(plan):
     assert {home.variant for home in twice.homes[record["key"]]} == {None, "best"}
     tally = Tally()
     tally.plan(twice)
-    tally.add(Entry("seed", record, seed_view))
+    tally.add(MirrorEntry("seed", record, seed_view))
     assert [view.metrics["test_accuracy_n"] for view in tally.views()] == [1, 1]
 
 
@@ -128,7 +128,7 @@ def test_the_page_shows_what_a_search_varies(plan):
     tally = Tally()
     tally.plan(Places(plan))
     for number, mean in enumerate((0.1, 0.3)):
-        tally.add(Entry("search", make_search_record(mean=mean, key=f"{number}" * 32), search_view))
+        tally.add(MirrorEntry("search", make_search_record(mean=mean, key=f"{number}" * 32), search_view))
     page = tally.page()
     assert page.searched == ("masking.mean",)
     assert page.objectives == ("accuracy", "macro_f1")

@@ -8,7 +8,7 @@ import pytest
 
 from l3masking.data.spec import DataSpec
 from study.space.spec import Generated
-from study.tracking.datasets import UNKNOWN, source_of
+from study.tracking.datasets import UNKNOWN_SOURCE, source_of
 
 PIN = "0" * 40
 SITE = "https://example.org"
@@ -45,4 +45,4 @@ def test_source(spec: DataSpec, kind: str, place: dict[str, str | None]) -> None
 def test_many_files_are_counted_and_generated_data_has_no_place() -> None:
     many = source_of(DataSpec(train=tuple(f"/d/{n}.csv" for n in range(2000))))
     assert json.loads(many.place)["uri"].endswith("/d/9.csv and 1990 more")
-    assert source_of(Generated(generated="toyworld")) == UNKNOWN
+    assert source_of(Generated(generated="toyworld")) == UNKNOWN_SOURCE

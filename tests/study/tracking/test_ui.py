@@ -202,7 +202,7 @@ def test_a_taken_port_gives_way_to_the_next(root):
 def test_ports_that_cannot_be_had_are_told_in_a_line(monkeypatch):
     with pytest.raises(InputError, match="--port 70000: expected"):
         free_port(70000)
-    monkeypatch.setattr(mlflow_server, "PORTS", 1)
+    monkeypatch.setattr(mlflow_server, "PORTS_TRIED", 1)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
