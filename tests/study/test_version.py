@@ -17,12 +17,12 @@ def folder(tmp_path: Path, monkeypatch) -> Path:
     """The program lies there."""
     (tmp_path / "study").mkdir()
     monkeypatch.setattr(checkout, "__file__", str(tmp_path / "study" / "version.py"))
-    monkeypatch.delenv(checkout.COMMIT, raising=False)
+    monkeypatch.delenv(checkout.COMMIT_VARIABLE, raising=False)
     asked = (checkout.program_commit, checkout.program_version)
     for function in asked:
         function.cache_clear()
     monkeypatch.setattr(checkout, "__file__", str(tmp_path / "study" / "checkout.py"))
-    for name in (checkout.COMMIT, checkout.CODE):
+    for name in (checkout.COMMIT_VARIABLE, checkout.CODE):
         monkeypatch.delenv(name, raising=False)
     checkout.program_commit.cache_clear()
     yield tmp_path
@@ -52,7 +52,7 @@ def test_a_checkout_names_its_commit_and_whether_it_is_changed(folder: Path) -> 
 def test_elsewhere_it_is_what_the_job_was_told(folder: Path, monkeypatch) -> None:
     assert checkout.program_commit() is None
     checkout.program_commit.cache_clear()
-    monkeypatch.setenv(checkout.COMMIT, "abc+")
+    monkeypatch.setenv(checkout.COMMIT_VARIABLE, "abc+")
     assert checkout.program_commit() == "abc+"
 
 
@@ -85,7 +85,7 @@ def test_the_version_is_that_of_pyproject_or_of_the_installed_distribution(folde
 
 
 def write_code(folder: Path, text: str = "") -> Path:
-    for name in checkout.PACKAGES:
+    for name in checkout.OWN_PACKAGES:
         (folder / name / "deep").mkdir(parents=True, exist_ok=True)
         (folder / name / "__init__.py").write_text("")
         (folder / name / "deep" / "module.py").write_text(text)
@@ -110,20 +110,23 @@ def test_the_hash_of_code_is_of_names_and_contents_of_python_files(tmp_path: Pat
 
 def test_a_job_names_the_commit_of_the_code_that_travels(folder: Path, tmp_path: Path, monkeypatch) -> None:
     """Not that of the program that submits it, where the working directory holds another checkout."""
-    monkeypatch.setenv(checkout.COMMIT, "mine")
+    monkeypatch.setenv(checkout.COMMIT_VARIABLE, "mine")
     other = write_code(tmp_path / "other", "x = 1")
     write_code(folder)
-    assert checkout.travelling_code(tmp_path) == {checkout.COMMIT: "mine", checkout.CODE: checkout.code_hash(folder)}
-    assert checkout.travelling_code(other) == {checkout.COMMIT: "", checkout.CODE: checkout.code_hash(other)}
+    assert checkout.travelling_code(tmp_path) == {
+        checkout.COMMIT_VARIABLE: "mine",
+        checkout.CODE: checkout.code_hash(folder),
+    }
+    assert checkout.travelling_code(other) == {checkout.COMMIT_VARIABLE: "", checkout.CODE: checkout.code_hash(other)}
     git(other, "init", "-q")
     git(other, "add", ".")
     git(other, "commit", "-qm", "first")
-    assert checkout.travelling_code(other)[checkout.COMMIT] == git(other, "rev-parse", "HEAD")
+    assert checkout.travelling_code(other)[checkout.COMMIT_VARIABLE] == git(other, "rev-parse", "HEAD")
 
 
 def test_the_commit_of_a_job_holds_for_the_code_that_was_submitted_alone(folder: Path, monkeypatch) -> None:
     write_code(folder)
-    monkeypatch.setenv(checkout.COMMIT, "abc")
+    monkeypatch.setenv(checkout.COMMIT_VARIABLE, "abc")
     monkeypatch.setenv(checkout.CODE, checkout.code_hash(folder))
     assert checkout.program_commit() == "abc"
     checkout.program_commit.cache_clear()

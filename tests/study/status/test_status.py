@@ -171,8 +171,8 @@ def test_watching_ends_with_the_run(at_work: Path, monkeypatch, capsys) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert [line[8:36] for line in lines[:2]] == [" trials: 2 done, 1 failed, 2"] * 2
     assert lines[2].startswith("study small: 3 cells")
-    assert pauses[0::2] == [module.PLAIN] * 2
-    assert all(0 <= pause < module.PLAIN for pause in pauses[1::2])
+    assert pauses[0::2] == [module.PLAIN_EVERY] * 2
+    assert all(0 <= pause < module.PLAIN_EVERY for pause in pauses[1::2])
 
 
 WATCHED = """

@@ -362,7 +362,7 @@ def test_two_runs_on_one_machine_and_on_two(on: Machine, monkeypatch) -> None:
 def test_the_lease_of_a_dead_run_is_taken_over(url: str, on: Machine, monkeypatch) -> None:
     monkeypatch.setattr(lease, "LEASE_BEAT", 0.02)
     Remote(url).write(".lease", json.dumps({"id": "x", "host": "elsewhere", "pid": 1, "beat": 7}).encode())
-    with pytest.warns(UserWarning, match="process 1 on elsewhere works there, or did"), on("a").lock():
+    with pytest.warns(UserWarning, match="process 1 on elsewhere may still be working on this study"), on("a").lock():
         pass
     Remote(url).write(".lease", b"no json")
     with on("a").lock(), warnings.catch_warnings():

@@ -192,7 +192,7 @@ def test_a_taken_port_gives_way_to_the_next(root):
         taken.listen()
         shown = Ui(root, 5660)
         try:
-            assert "port 5660 is taken: 5661 it is" in shown.said
+            assert "port 5660 is taken: using 5661" in shown.said
             assert address_of(shown) == "http://127.0.0.1:5661/"
         finally:
             code, _ = shown.end(signal.SIGTERM)
