@@ -77,7 +77,8 @@ def run_study(options: RunOptions, reporter: Reporter) -> Finish:
             )
         resolved = settle(store.root, options.space, spec, reporter)
         store.push()  # to a URL, before hours of work
-        narrow(make_plan(*resolved), options.only, options.limit)  # a wrong filter is refused before any work
+        plan = make_plan(*resolved)
+        narrow(plan, options.only, options.limit)  # a wrong filter is refused before any work
         mirror = Mirror(
             store.root,
             spec.name,
@@ -87,7 +88,7 @@ def run_study(options: RunOptions, reporter: Reporter) -> Finish:
             records=store.records(),
             searched=Store(store.root / SEARCH_FOLDER).records(),
         )
-        run = _Run(place, store, resolved, reporter, mirror, progress, options)
+        run = _Run(place, store, resolved, plan, reporter, mirror, progress, options)
         try:
             stopped = run.everything()
         except (InputError, EnvironmentFault, OSError):
@@ -123,6 +124,7 @@ class _Run:
         place: Place,
         store: Store,
         resolved: Resolved,
+        plan: list[Trial],
         reporter: Reporter,
         mirror: Mirror,
         progress: Progress,
@@ -132,14 +134,15 @@ class _Run:
         self.reporter, self.mirror, self.progress, self.options = reporter, mirror, progress, options
         self.done = {brief.key for brief in briefs(store)}  # records before the grid, which alone makes new ones
         self.failed = 0
-        self.replan()
+        self.assigner = Assigner(
+            spec=resolved.spec, identities=resolved.identities, root=place, commit=program_commit()
+        )
+        self.adopt(plan)
 
-    def replan(self) -> None:
-        """The plan as the findings are now: computed at the start, and once more after a search."""
-        spec, identities, _ = self.resolved
-        self.plan = make_plan(*self.resolved)
+    def adopt(self, plan: list[Trial]) -> None:
+        """Go by `plan`: that of the start, and after a search the one with what was found."""
+        self.plan = plan
         self.chosen = narrow(self.plan, self.options.only, self.options.limit)
-        self.assigner = Assigner(spec=spec, identities=identities, root=self.place, commit=program_commit())
         self.mirror.plan(self.plan)
         self.progress.expect(self.chosen, self.done)
 
@@ -200,7 +203,7 @@ class _Run:
             write_resolved(self.store.root, self.resolved)
             self.store.push(RESOLVED_FILE)
             self.mirror.findings(self.resolved.findings.values())
-            self.replan()
+            self.adopt(make_plan(*self.resolved))
 
     def grid(self) -> None:
         """Train what is left."""

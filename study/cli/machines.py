@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -114,7 +113,4 @@ def _follow(job: str, address: str) -> int:
         return follow(job, address, write)
     except KeyboardInterrupt:
         print(f"\nstopped following the log; job {job} continues", file=sys.stderr)
-        return STOPPED
-    except BrokenPipeError:  # as in `l3study logs JOB | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return STOPPED

@@ -178,10 +178,15 @@ def convergence(cells: Sequence[Cell]) -> list[str]:
     ]
 
 
+def completeness(cells: Sequence[Cell]) -> list[str]:
+    """How many records there are, and which trainings had not converged."""
+    done, failed, wanted = (sum(getattr(cell, name) for cell in cells) for name in ("n", "failed", "wanted"))
+    return [f"Records: {done} of {wanted}; {failed} failed, {wanted - done - failed} not run.", *convergence(cells)]
+
+
 def notes(cells: Sequence[Cell]) -> list[str]:
     """How complete the study is, and in what respects its methods are not alike."""
-    done, failed, wanted = (sum(getattr(cell, name) for cell in cells) for name in ("n", "failed", "wanted"))
-    lines = [f"Records: {done} of {wanted}; {failed} failed, {wanted - done - failed} not run.", *convergence(cells)]
+    lines = completeness(cells)
     methods = {cell.method for cell in cells} & METHODS.keys()
     alone = {name for name in methods if not METHODS[name].masks}
     if alone and methods - alone:

@@ -25,7 +25,7 @@ from study.report.layout import (
     OBJECTIVES,
     best,
     caption,
-    convergence,
+    completeness,
     epochs,
     grid,
     notes,
@@ -147,8 +147,7 @@ def terminal_table(cells: Sequence[Cell]) -> Table:
             [
                 f"Test, percent: mean ± sample standard deviation over {seeds(cells)}, best in bold.",
                 "Epochs: passes over the primary training data to best / to stop.",
-                notes(cells)[0],
-                *convergence(cells),
+                *completeness(cells),
             ]
         ),
         caption_justify="left",
