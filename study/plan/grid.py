@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Container, Iterable, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from l3masking.errors import InputError
 from l3masking.methods import METHODS
@@ -17,9 +17,7 @@ from study.space.relevant import relevant
 from study.space.search_section import BEST
 from study.space.spec import StudySpec
 from study.space.validation import nearest
-from study.store.record import Identity
-
-Entry = TypeVar("Entry", bound=Identity)  # a record, a part of one, or a failure
+from study.store.record import Entry
 
 FILTERS = ("encoder", "dataset", "method", "variant", "seed")
 

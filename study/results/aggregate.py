@@ -13,12 +13,11 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple, NotRequired, TypeVar, cast
+from typing import NamedTuple, NotRequired, cast
 
 from l3masking.errors import InputError
-from study.store.record import Evaluated, Identity, Kept
+from study.store.record import Entry, Evaluated, Identity, Kept
 
-Entry = TypeVar("Entry", bound=Identity)
 CONFIDENCE = 0.95  # of every interval, two-sided
 
 

@@ -36,6 +36,9 @@ class Identity(Row):
     seed: int  # of all random streams of the training, 0 and up
 
 
+Entry = TypeVar("Entry", bound=Identity)  # a record, a part of one, or a failure
+
+
 class Failure(Identity):
     """failures/<key>.json: why a trial has no record."""
 
