@@ -20,11 +20,11 @@ from study.space.spec import SECTIONS, Resources, StudySpec
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
-FILE = re.compile(r"`((?:l3masking|study|tests|search_spaces|docs)/[\w./-]*\w)`")
-VERB = re.compile(r"\bl3study ([a-z]+)((?: [^`\n#|]*)?)")
+FILE = re.compile(r"(?<![\w./-])((?:l3masking|study|tests|search_spaces|docs)/[\w./-]*\w)")
+VERB = re.compile(r"(?:\bl3study|-m study) ([a-z]+)((?: [^`\n#|]*)?)")
 OPTION = re.compile(r"(?<!\w)--[a-z][a-z-]+")
 SETTINGS = {**SECTIONS, "resources": Resources, "search": SearchConfig}
-KEY = re.compile(rf"`({'|'.join(SETTINGS)})\.(\w+)")
+KEY = re.compile(rf"(?<![\w./])({'|'.join(SETTINGS)})\.(?!(?:jsonl|csv|json|png|yaml|py)\b)(\w+)")
 
 
 def commands() -> dict[str, set[str]]:
@@ -38,7 +38,8 @@ def commands() -> dict[str, set[str]]:
 
 def missing_files(text: str, folder: Path) -> list[str]:
     gone = [link for link in LINK.findall(text) if not (folder / link).exists()]
-    return gone + [name for name in FILE.findall(text) if not (ROOT / name).exists()]
+    gone += [name for name in FILE.findall(text) if not (ROOT / name).exists()]
+    return list(dict.fromkeys(gone))
 
 
 def unknown_words(text: str) -> list[str]:
@@ -74,8 +75,14 @@ def test_what_a_page_names_exists(page: Path) -> None:
 
 def test_the_checks_can_fail() -> None:
     assert missing_files("[a](docs/nothing.md) `study/nothing.py`", ROOT) == ["docs/nothing.md", "study/nothing.py"]
+    assert missing_files("`python tests/benchmarks/gone.py --x`", ROOT) == ["tests/benchmarks/gone.py"]
     assert unknown_words("`l3study walk mine.yaml` and `l3study plan mine.yaml --fast`") == ["walk", "plan --fast"]
-    assert unknown_keys("`masking.maen` and `train.batch`") == ["masking.maen"]
+    assert unknown_words("python -m study walk") == ["walk"]
+    assert unknown_keys("`masking.maen` and `train.batch` in `train.jsonl`") == ["masking.maen"]
+    assert unknown_keys("--set masking.maen=1, {surprisal: {masking.wieghting: x}}") == [
+        "masking.maen",
+        "masking.wieghting",
+    ]
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -102,9 +109,8 @@ def test_every_key_has_a_row_with_its_default() -> None:
     for cls in (DataSpec, EncoderSpec):
         wanted += [(item.name, default_of(item)) for item in dataclasses.fields(cls)]
     assert [row for row in wanted if row not in rows] == []
-    own = {name for name, _ in rows if "." not in name}
     top = {item.name for item in dataclasses.fields(StudySpec)} - SETTINGS.keys()
-    assert top <= own, "a top-level key without a row"
+    assert {name for name, _ in rows} == {name for name, _ in wanted} | top, "a row for each key"
 
 
 def test_the_exit_codes_are_named() -> None:

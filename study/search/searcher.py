@@ -1,8 +1,8 @@
 """Several Optuna searches behind one searcher, so that Ray Tune keeps a whole cluster busy with all of them at once.
 
 Each search is an Optuna study of its own in the journal, asked and told through Ray's OptunaSearch. A setting is tried
-with one training per seed, whose mean is its value. What was running when a run ended is tried again, and so is what
-failed; the trainings that have their record cost nothing then. Importing this imports Ray Tune and Optuna.
+with one training per seed; its value is their mean. Settings that were running when a run ended, and settings that
+failed, are tried again. Trainings with a record are not repeated. Importing this imports Ray Tune and Optuna.
 """
 
 from __future__ import annotations

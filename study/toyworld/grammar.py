@@ -74,7 +74,7 @@ class Language(NamedTuple):
     names: tuple[str, ...]
     article: Mapping[str, str]  # of a noun
     adjective: Mapping[str, str]  # of a noun
-    doings: Mapping[str, tuple[str, ...]]  # noun -> the two verbs that it calls for
+    habits: Mapping[str, tuple[str, ...]]  # noun -> the two verbs that it calls for
     objects: Mapping[str, tuple[str, ...]]  # verb -> the three nouns that it calls for
     preposition: Mapping[str, str]  # of a verb
 
@@ -91,16 +91,16 @@ def make_language(config: GrammarConfig, *, seed: int) -> Language:
     counts = (config.nouns, config.verbs, config.adjectives)
     topics = tuple(Topic(*(invent(rng, taken, count, (2, 3)) for count in counts)) for _ in range(config.topics))
     names = invent(rng, taken, config.names, (2, 4))
-    article, adjective, doings, objects, preposition = {}, {}, {}, {}, {}
+    article, adjective, habits, objects, preposition = {}, {}, {}, {}, {}
     for topic in topics:
         for noun in topic.nouns:
             article[noun] = rng.choice(ARTICLES)
             adjective[noun] = rng.choice(topic.adjectives)
-            doings[noun] = tuple(rng.sample(topic.verbs, 2))
+            habits[noun] = tuple(rng.sample(topic.verbs, 2))
         for verb in topic.verbs:
             objects[verb] = tuple(rng.sample(topic.nouns, 3))
             preposition[verb] = rng.choice(PREPOSITIONS)
-    return Language(topics, names, article, adjective, doings, objects, preposition)
+    return Language(topics, names, article, adjective, habits, objects, preposition)
 
 
 def general_corpus(language: Language, config: GrammarConfig, *, seed: int) -> list[str]:
@@ -155,7 +155,7 @@ def _clause(
 
     named = places[0] is None and rng.random() < config.naming
     subject = rng.choice(language.names) if named else places[0] or draw(rng, topic.nouns, config.zipf)
-    verb = by_habit(language.doings.get(subject, ()), topic.verbs)
+    verb = by_habit(language.habits.get(subject, ()), topic.verbs)
     words = [*([subject] if named else phrase(subject)), verb]
     words += phrase(places[1] or by_habit(language.objects[verb], topic.nouns))
     for place in places[2:]:
