@@ -11,7 +11,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from l3masking.errors import InputError
 from l3masking.masking.policies.table import POLICIES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adapt:
+    """Masked-LM training before fine-tuning: from an encoder to an encoder. Settings: section `adapt`."""
+
+    name: ClassVar[str] = "adapt"
+
+    policy: str  # of POLICIES: what sets the mask probabilities; or of SELECTIONS
+    text: Literal["task", "corpus", "either"] = "task"  # either: the corpus that `adapt.corpus` names, else the task's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +35,19 @@ class Finetune:
     weighting: Literal["static", "meta"] = "static"  # of WEIGHTINGS: equal task weights, or learned ones (META-TARTAN)
 
 
-Stage = Finetune  # what an arm does in one step, from an encoder to an encoder or to a tested model
+@dataclass(frozen=True, kw_only=True)
+class MaskTune:
+    """Mask-tuning: mask, predict, classify the text with the predictions in it. Settings: section `mask_tuning`."""
+
+    name: ClassVar[str] = "mask_tune"
+
+    policy: str = "uniform"  # of POLICIES: which tokens are masked
+    mlm_loss: bool = True  # False: the classification loss alone
+    rounds: Literal[1, 2] = 1  # 2: train the masked LM, perturb the texts once, then fine-tune on them
+
+
+Stage = Adapt | Finetune | MaskTune  # what an arm does in one step
+SELECTIONS = ("selective", "selective_random")  # masks of `adapt`: the important tokens, or as many at random places
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,44 +57,75 @@ class Method:
     label: str  # in tables and figures
     summary: str  # one sentence without its full stop
     source: str  # publication, and what of it
-    stages: tuple[Stage, ...]  # in the order in which they run
+    stages: tuple[Stage, ...]  # in order: any number of Adapt, then the one that gives the tested model
     controls: tuple[str, ...] = ("rtm", "stl")  # the arms that `compare` holds it against, in order
     color: str = "#56434f"  # in figures; Okabe and Ito's palette, which colour-blind readers can tell apart
 
+    def __post_init__(self) -> None:
+        if not self.stages or any(isinstance(stage, Adapt) != (stage is not self.stages[-1]) for stage in self.stages):
+            names = ", ".join(stage.name for stage in self.stages)
+            raise InputError(f"arm {self.label}: stages [{names}]: only `adapt` stages come before the last one")
+
     @property
-    def finetune(self) -> Finetune:
+    def last(self) -> Finetune | MaskTune:
         """The stage that gives the tested model."""
-        return self.stages[-1]
+        stage = self.stages[-1]
+        assert not isinstance(stage, Adapt)
+        return stage
+
+    @property
+    def adapts(self) -> tuple[Adapt, ...]:
+        """The stages before it."""
+        return tuple(stage for stage in self.stages if isinstance(stage, Adapt))
 
     @property
     def masks(self) -> bool:
         """Whether masked language modelling runs beside the task, which then steers the order of batches."""
-        return self.finetune.policy is not None
+        return isinstance(self.last, Finetune) and self.last.policy is not None
 
     @property
     def learns_weights(self) -> bool:
         """Whether task weights are learned from validation labels while training."""
-        return self.masks and self.finetune.weighting == "meta"
+        return isinstance(self.last, Finetune) and self.masks and self.last.weighting == "meta"
+
+    @property
+    def tunes_masks(self) -> bool:
+        """Whether the arm is a form of Mask-tuning."""
+        return isinstance(self.last, MaskTune)
+
+    @property
+    def policies(self) -> tuple[str, ...]:
+        """The masking policies of all stages, in order; no SELECTIONS among them."""
+        names = [stage.policy for stage in self.stages]
+        return tuple(name for name in names if name is not None and name not in SELECTIONS)
+
+    @property
+    def selects(self) -> bool:
+        """Whether a stage masks the tokens that a classifier finds important."""
+        return any(stage.policy in SELECTIONS for stage in self.adapts)
 
     @property
     def needs_scores(self) -> bool:
         """Whether mask probabilities follow the pseudo-likelihood of the tokens."""
-        return self.finetune.policy is not None and POLICIES[self.finetune.policy].needs_scores
+        return any(POLICIES[name].needs_scores for name in self.policies if name in POLICIES)
+
+    @property
+    def needs_importance(self) -> bool:
+        """Whether a fine-tuned classifier tells first which tokens matter."""
+        return self.selects or "importance" in self.policies
 
     def alone(self) -> Method:
         """The same arm without its auxiliary task."""
-        return dataclasses.replace(self, stages=(*self.stages[:-1], Finetune()))
+        return dataclasses.replace(self, stages=(*self.adapts, Finetune()))
 
     def unscored(self) -> Method:
-        """The same training with equal mask probabilities: it costs the same and needs no scores."""
-        if not self.needs_scores:
-            return self
-        return dataclasses.replace(
-            self, stages=(*self.stages[:-1], dataclasses.replace(self.finetune, policy="uniform"))
-        )
+        """The last stage with equal mask probabilities: its updates cost the same, and it needs nothing else."""
+        last = self.last if self.last.policy is None else dataclasses.replace(self.last, policy="uniform")
+        return dataclasses.replace(self, stages=(last,))
 
 
 KIMURA = "Kimura, Komamizu and Hatano 2024"
+GU = '"Train No Evil", Gu et al. 2020'
 
 # To add an arm: one entry here.
 METHODS: dict[str, Method] = {
@@ -115,6 +169,88 @@ METHODS: dict[str, Method] = {
         stages=(Finetune(policy="l3_shuffled", weighting="meta"),),
         controls=("rtm",),
         color="#cc79a7",
+    ),
+    "tapt": Method(
+        label="TAPT",
+        summary="Masked language modelling on the task's own text first, with random masks, then fine-tuning",
+        source="task-adaptive pre-training: Gururangan et al. 2020",
+        stages=(Adapt(policy="uniform"), Finetune()),
+        controls=("stl",),
+        color="#56b4e9",
+    ),
+    "tapt_l3": Method(
+        label="TAPT-L3",
+        summary="TAPT in which the tokens that the vanilla model finds unlikely are masked more often",
+        source=f"this project: the masks of {KIMURA} in task-adaptive pre-training",
+        stages=(Adapt(policy="l3"), Finetune()),
+        controls=("tapt", "stl"),
+        color="#e69f00",
+    ),
+    "dapt": Method(
+        label="DAPT",
+        summary="Masked language modelling on a corpus of the domain first, then fine-tuning",
+        source="domain-adaptive pre-training: Gururangan et al. 2020",
+        stages=(Adapt(policy="uniform", text="corpus"), Finetune()),
+        controls=("stl", "tapt"),
+        color="#004d73",
+    ),
+    "selective": Method(
+        label="Selective",
+        summary="Masked language modelling first on the tokens that a fine-tuned classifier finds important, then "
+        "fine-tuning",
+        source=f"Selective Masking, {GU}",
+        stages=(Adapt(policy="selective", text="either"), Finetune()),
+        controls=("selective_random", "stl"),
+        color="#7b3294",
+    ),
+    "selective_random": Method(
+        label="Selective random",
+        summary="The stages of Selective with as many masks in each sentence, at random places",
+        source=f"the control of {GU}",
+        stages=(Adapt(policy="selective_random", text="either"), Finetune()),
+        controls=("stl",),
+        color="#b08bc4",
+    ),
+    "mtl_selective": Method(
+        label="MTL selective",
+        summary="RTM with the importance of a token for a fine-tuned classifier as its weight, at the same mean",
+        source=f"this project: the importance of {GU} in the training of {KIMURA}",
+        stages=(Finetune(policy="importance", weighting="meta"),),
+        controls=("rtm", "l3masking"),
+        color="#8c510a",
+    ),
+    "mask_tuning": Method(
+        label="Mask-tuning",
+        summary="Each update masks a few tokens at random, predicts them, and classifies the text with the predictions "
+        "filled in, under the joint loss",
+        source="Mask-tuning: Towards Improving Pre-trained Language Models' Generalization",
+        stages=(MaskTune(),),
+        controls=("stl", "mask_tuning_no_mlm"),
+        color="#b2182b",
+    ),
+    "mask_tuning_l3": Method(
+        label="Mask-tuning L3",
+        summary="Mask-tuning of the tokens that the vanilla model finds unlikely",
+        source=f"this project: the masks of {KIMURA} in Mask-tuning",
+        stages=(MaskTune(policy="l3"),),
+        controls=("mask_tuning", "stl"),
+        color="#d6604d",
+    ),
+    "mask_tuning_no_mlm": Method(
+        label="Mask-tuning, no MLM",
+        summary="Mask-tuning without the masked-LM loss: classification of the perturbed text alone",
+        source="the first ablation of Mask-tuning",
+        stages=(MaskTune(mlm_loss=False),),
+        controls=("stl",),
+        color="#f4a582",
+    ),
+    "mask_tuning_two_rounds": Method(
+        label="Mask-tuning, two rounds",
+        summary="Mask-tuning in two rounds: the masked LM first, then fine-tuning on the perturbed texts",
+        source="the second ablation of Mask-tuning",
+        stages=(MaskTune(rounds=2),),
+        controls=("mask_tuning", "stl"),
+        color="#92654c",
     ),
 }
 DEFAULT = ("stl", "rtm", "l3masking")  # what a study compares where it says nothing else

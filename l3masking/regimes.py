@@ -16,7 +16,7 @@ from l3masking.encoders.load import Encoder
 from l3masking.errors import InputError, check_choice
 from l3masking.masking.policies.table import POLICIES
 from l3masking.masking.settings import MaskingConfig
-from l3masking.methods import METHODS, Method
+from l3masking.methods import METHODS, Finetune, Method
 from l3masking.scoring.scoring import TokenScores
 from l3masking.scoring.settings import ScoringConfig
 from l3masking.scoring.words import EncodedText, encode_as, encode_texts
@@ -85,7 +85,8 @@ def prepare(
     scores: Sequence[TokenScores] | None = None,
 ) -> Training:
     """The training of one arm with one seed. `scores`: one per masked-LM text, for arms that need them."""
-    stage = method.finetune
+    stage = method.last
+    assert isinstance(stage, Finetune)
     auxiliary, masks = None, None
     if stage.policy is not None:
         assert inputs.mlm is not None, "inputs encoded for an arm that masks nothing"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from l3masking.methods import METHODS
+from study.artefacts import Job
 from study.plan.inputs import sources
 from study.plan.searches import Search
 from study.plan.trials import Identities, Trial
@@ -27,9 +27,14 @@ class Assigner:
     root: Place  # where the study lies
     commit: str | None  # of this program's checkout, where it is one
 
-    def job(self, trial: Trial) -> ScoreJob | None:
+    def jobs(self, trial: Trial) -> list[Job]:
+        """The artefacts that a trial needs."""
+        score = self.score_job(trial)
+        return [] if score is None else [score]
+
+    def score_job(self, trial: Trial) -> ScoreJob | None:
         """The scores that a trial needs, or None."""
-        if not METHODS[trial.method].needs_scores:
+        if not trial.arm.needs_scores:
             return None
         encoder, data = sources(self.spec, self.identities, trial.encoder, trial.dataset)
         setting = configs(trial.settings)
@@ -38,14 +43,14 @@ class Assigner:
     def of_grid(self, trial: Trial) -> Assignment:
         """A trial of the grid."""
         encoder, data = sources(self.spec, self.identities, trial.encoder, trial.dataset)
-        job = self.job(trial)
+        job = self.score_job(trial)
         return Assignment(
             study=self.spec.name,
             trial=trial,
             encoder=encoder,
             data=data,
             root=self.root,
-            scores=open_store(self.root).score_place(job.key) if job else None,
+            scores=open_store(self.root).artefact_place(job.room, job.key) if job else None,
             resources=self.spec.resources_of(trial.encoder, trial.dataset),
             commit=self.commit,
         )

@@ -1,6 +1,6 @@
 """How the work of a run is carried out: one thing after the other in this process, or under Ray.
 
-A run asks for scores, settings of searches and trainings in the same way of both, and results do not depend on which.
+A run asks both for artefacts, settings of searches and trainings in the same way, and gets the same results.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol
 
 from l3masking.errors import EnvironmentFault
+from study.artefacts import Done, Work, execute_on_ray, execute_serially
 from study.cluster.nodes import check_shared
 from study.schedule import Listener, most_slots, ray_session, run_on_ray, run_serially
-from study.score import Done, ScoreJob, Shard, execute_on_ray, execute_serially
 from study.space.spec import Resources
 from study.store.places import Place
 from study.store.store import Store
@@ -25,8 +25,8 @@ if TYPE_CHECKING:  # Optuna and Ray Tune, which only a search needs
 class Executor(Protocol):
     """Carries out what a run asks for. Work in flight is given up when it is closed."""
 
-    def score(self, job: ScoreJob, place: Place, resources: Resources, missing: Sequence[Shard]) -> Iterable[Done]:
-        """Score `missing` shards of a job; yields each when its part is written."""
+    def make(self, works: Sequence[Work]) -> Iterable[Done]:
+        """Make shards of artefacts, such as scores; yields each when its part is written."""
         ...
 
     def prepare(self, assignments: Sequence[Assignment]) -> int:
@@ -49,8 +49,8 @@ class Executor(Protocol):
 class Serial:
     """One thing after the other, in this process."""
 
-    def score(self, job: ScoreJob, place: Place, resources: Resources, missing: Sequence[Shard]) -> Iterator[Done]:
-        return execute_serially(job, place, resources, missing)
+    def make(self, works: Sequence[Work]) -> Iterator[Done]:
+        return execute_serially(works)
 
     def prepare(self, assignments: Sequence[Assignment]) -> int:
         return 1
@@ -73,10 +73,10 @@ class OnRay:
         self._session = ExitStack()
         self._joined = False
 
-    def score(self, job: ScoreJob, place: Place, resources: Resources, missing: Sequence[Shard]) -> Iterator[Done]:
-        if missing:
+    def make(self, works: Sequence[Work]) -> Iterator[Done]:
+        if works:
             self._join()
-        return execute_on_ray(job, place, resources, missing)
+        return execute_on_ray(works)
 
     def prepare(self, assignments: Sequence[Assignment]) -> int:
         if not assignments:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from l3masking.errors import EnvironmentFault, InputError
+from study.artefacts import make_artefacts
 from study.assign import Assigner
 from study.cluster.job_files import vanishes
 from study.estimate.forecast import Forecast
@@ -20,7 +21,6 @@ from study.plan.searches import Search, searches
 from study.plan.trials import Trial
 from study.results.aggregate import Cell
 from study.schedule import Stopped
-from study.score import score_job
 from study.space.reader import read_space
 from study.space.search_section import FIRST_SEED, SEARCH_FOLDER
 from study.space.spec import StudySpec, plain
@@ -150,7 +150,7 @@ class _Run:
         """Score, search and train; returns why it ended early, or None."""
         self.executor = make_executor(self.resolved.spec.resources, self.store, self.place)
         try:
-            self.score()
+            self.artefacts()
             if "search" in self.options.stages:
                 self.search()
             if "grid" in self.options.stages:
@@ -171,19 +171,20 @@ class _Run:
         found = searches(self.resolved.spec, self.resolved.identities)
         return [search for search in found if (search.encoder, search.dataset, search.method) in waiting]
 
-    def score(self) -> None:
-        """All scores that chosen trials and their searches need."""
+    def artefacts(self) -> None:
+        """All scores and importances that chosen trials and their searches need."""
         wanted = [trial for trial in self.open_trials() if not trial.pending]
         for search in self.open_searches():
-            values = search.scoring_values()
+            values = search.artefact_values()
             wanted += [search.trial(self.resolved.identities, value, FIRST_SEED) for value in values]
-        jobs = [job for trial in wanted if (job := self.assigner.job(trial)) is not None]
-        for job in {job.key: job for job in jobs}.values():
-            resources = self.resolved.spec.resources_of(job.encoder.name, job.data.name)
-            score_job(job, self.store.score_place(job.key), resources, self.executor.score, self.scored)
-
-    def scored(self, name: str, done: int, total: int) -> None:
-        self.reporter.step(f"scoring {name}", done, total)
+        resources = self.resolved.spec.resources_of
+        jobs = [(job, resources(trial.encoder, trial.dataset)) for trial in wanted for job in self.assigner.jobs(trial)]
+        make_artefacts(
+            {job.key: (job, own) for job, own in jobs}.values(),
+            lambda job: self.store.artefact_place(job.room, job.key),
+            self.executor.make,
+            self.reporter.step,
+        )
 
     def search(self) -> None:
         """Try settings on validation data until every search that is asked for has tried enough; keep what it found."""
@@ -251,6 +252,6 @@ def longest_first(trials: Sequence[Trial]) -> list[Trial]:
     """Trials by what they cost, so that no long one is left alone at the end: passes per step × epochs, then seeds."""
 
     def cost(trial: Trial) -> float:
-        return float(passes(trial.method) * trial.settings["train"]["max_epochs"])
+        return float(passes(trial.arm) * trial.settings["train"]["max_epochs"])
 
     return sorted(trials, key=lambda trial: (-cost(trial), trial.seed))

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from l3masking.errors import EnvironmentFault
+from study.artefacts import worker_slots
 from study.cluster.access import guard_token
 from study.cluster.nodes import check_code, search_path
 from study.cluster.ray_address import VARIABLE, joined
-from study.score import worker_slots
 from study.space.spec import Resources
 from study.trial import Assignment, died, execute
 

@@ -16,7 +16,6 @@ from typing import Any, cast
 import torch
 
 from l3masking.encoders.export import save_tuned
-from l3masking.methods import METHODS
 from l3masking.regimes import run_method
 from l3masking.scoring.scoring import TokenScores
 from l3masking.training.evaluation import NonFiniteLoss
@@ -131,7 +130,7 @@ def run_trial(
         config=setting.finetune,
         seed=trial.seed,
         objectives=trial.objectives,
-        scores=scores if METHODS[trial.method].needs_scores else None,
+        scores=scores if trial.arm.needs_scores else None,
         on_evaluation=on_evaluation,
         with_test=assignment.with_test,
     )

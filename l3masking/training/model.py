@@ -87,17 +87,22 @@ class MultiTaskModel(nn.Module):
         return F.cross_entropy(logits_BC.float(), torch.cat([chunk.labels for chunk in chunks]))
 
     def mlm_loss(self, chunks: Sequence[Chunk]) -> Tensor | None:
-        """Mean cross-entropy over the selected positions of the batch (nats); None if nothing was selected.
+        """As `mlm_loss`, of this model's encoder."""
+        return mlm_loss(self.encoder, chunks)
 
-        Only selected positions pass through the last feed-forward part and the LM head: [N, H] -> [N, V].
-        """
-        states, truths = [], []
-        for chunk in chunks:
-            rows, positions = torch.nonzero(chunk.labels != IGNORED, as_tuple=True)
-            if len(rows):
-                states.append(self.encoder.states_at(chunk.input_ids, chunk.attention_mask, rows, positions))
-                truths.append(chunk.labels[rows, positions])
-        if not states:
-            return None
-        logits_NV = self.encoder.mlm_logits(torch.cat(states))
-        return F.cross_entropy(logits_NV.float(), torch.cat(truths))
+
+def mlm_loss(encoder: Encoder, chunks: Sequence[Chunk]) -> Tensor | None:
+    """Mean cross-entropy over the selected positions of the batch (nats); None if nothing was selected.
+
+    Only selected positions pass through the last feed-forward part and the LM head: [N, H] -> [N, V].
+    """
+    states, truths = [], []
+    for chunk in chunks:
+        rows, positions = torch.nonzero(chunk.labels != IGNORED, as_tuple=True)
+        if len(rows):
+            states.append(encoder.states_at(chunk.input_ids, chunk.attention_mask, rows, positions))
+            truths.append(chunk.labels[rows, positions])
+    if not states:
+        return None
+    logits_NV = encoder.mlm_logits(torch.cat(states))
+    return F.cross_entropy(logits_NV.float(), torch.cat(truths))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import nn
 
-from l3masking.training.settings import OptimConfig
+from l3masking.training.settings import AdaptConfig, OptimConfig
 
 
 def decay_groups(module: nn.Module, lr: float, decay: float) -> list[dict[str, object]]:
@@ -29,7 +29,7 @@ def decay_groups(module: nn.Module, lr: float, decay: float) -> list[dict[str, o
     ]
 
 
-def adamw(groups: Iterable[dict[str, object]], config: OptimConfig) -> torch.optim.AdamW:
+def adamw(groups: Iterable[dict[str, object]], config: OptimConfig | AdaptConfig) -> torch.optim.AdamW:
     return torch.optim.AdamW(list(groups), betas=config.betas, eps=config.eps, fused=True)
 
 

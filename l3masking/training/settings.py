@@ -151,6 +151,53 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AdaptConfig:
+    """Masked-LM training before fine-tuning (continual pre-training).
+
+    Learning rate, warm-up, 100 epochs and 256 texts per update are those of task-adaptive pre-training in Gururangan et
+    al. 2020; the weights with the lowest masked-LM loss on held-out texts are kept, as in "Train No Evil".
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    corpus: str | None = None  # name in `corpora`; none: the masked-LM texts of the dataset
+    epochs: int = 100  # passes over the texts, >= 1
+    updates: int | None = None  # at most, >= 1; none: as many as the epochs hold
+    batch: int = 64  # texts per micro-step, >= 1
+    accumulate: int = 4  # micro-steps per update, >= 1
+    lr: float = 1e-4  # peak learning rate, linear up and down, > 0
+    warmup: float = 0.06  # share of the updates in which it rises, in [0, 1]
+    decay: float = 0.01  # weight decay; none on biases and normalisation layers; >= 0
+    betas: tuple[float, float] = (0.9, 0.98)  # of AdamW, each in [0, 1)
+    eps: float = 1e-6  # of AdamW, > 0
+    clip: float = 1.0  # largest gradient norm, > 0
+    static: bool = False  # each text is masked once, as in "Train No Evil"; else anew in every pass
+    dev_share: float = 0.1  # of the texts, held out: their loss chooses the weights; 0: the last weights; in [0, 0.5]
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch", "accumulate", "updates"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"adapt.{name} is {value}: at least 1")
+        for name in ("lr", "eps", "clip"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"adapt.{name} is {getattr(self, name)}: it must be above 0")
+        if not 0 <= self.warmup <= 1:
+            raise InputError(f"adapt.warmup is {self.warmup}: a share of the updates, in [0, 1]")
+        if not self.decay >= 0:
+            raise InputError(f"adapt.decay is {self.decay}: it must not be negative")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise InputError(f"adapt.betas is {self.betas}: two numbers in [0, 1)")
+        if not 0 <= self.dev_share <= 0.5:
+            raise InputError(f"adapt.dev_share is {self.dev_share}: a share of the texts, in [0, 0.5]")
+
+    def planned_updates(self, num_texts: int) -> int:
+        """Optimiser steps over `num_texts` training texts."""
+        whole = self.epochs * max(1, num_texts // (self.batch * self.accumulate))
+        return whole if self.updates is None else min(whole, self.updates)
+
+
+@dataclass(frozen=True, kw_only=True)
 class FinetuneConfig:
     """Everything about training that may change a result, one section per component."""
 

@@ -14,7 +14,6 @@ from typing import Any
 
 from l3masking.encoders.hub import TOKENIZER_FILES, WEIGHT_FILES
 from l3masking.encoders.table import EncoderSpec
-from l3masking.methods import METHODS
 from study.estimate.sizes import DataSize, training_size
 from study.plan.trials import Trial
 from study.space.spec import Generated, StudySpec
@@ -62,7 +61,7 @@ def disk_space(
         size = sizes[trial.dataset]
         if (*trial.cell,) not in seen:
             seen[*trial.cell,] = training_size(trial, size).evaluations_at_most
-        most, masks = seen[*trial.cell,], METHODS[trial.method].masks
+        most, masks = seen[*trial.cell,], trial.arm.masks
         digits = 2 if (size.classes or 100) <= 10 else 3  # of a predicted class, with its comma
         for key in trial.keys.values():
             looks = points.get(key, most)
@@ -90,7 +89,7 @@ def _scores(trials: Iterable[Trial], sizes: Mapping[str, DataSize]) -> int | Non
     held: dict[int, str] = {}
     folders: dict[tuple[str, str, str], int | None] = {}
     for trial in trials:
-        if METHODS[trial.method].needs_scores:
+        if trial.arm.needs_scores:
             how = held.get(id(trial.settings))
             if how is None:
                 how = held[id(trial.settings)] = content_key([trial.settings["scoring"], trial.settings["precision"]])

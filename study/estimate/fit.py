@@ -43,7 +43,7 @@ def heaviest(assignments: Sequence[Assignment]) -> list[Assignment]:
 
 def _weight(assignment: Assignment) -> tuple[int, float, int]:
     trial = assignment.trial
-    return passes(trial.method), trial.settings.get("masking", {}).get("mean", 0.0), len(trial.objectives)
+    return passes(trial.arm), trial.settings.get("masking", {}).get("mean", 0.0), len(trial.objectives)
 
 
 def _size(settings: Mapping[str, Any]) -> dict[str, Any]:

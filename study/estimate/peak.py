@@ -11,7 +11,6 @@ import torch
 
 from l3masking import rng
 from l3masking.encoders.load import Encoder
-from l3masking.methods import METHODS
 from l3masking.regimes import Inputs, prepare
 from l3masking.scoring.words import EncodedText
 from l3masking.training.evaluation import EVALUATION_TOKENS, Task
@@ -44,7 +43,7 @@ def measure_peak(assignment: Assignment, gpu: Gpu | None = None) -> int:
     task = Task(_labelled(train, classes), _labelled(_texts(encoder, looked, length), classes), None, classes)
     every = np.arange(length)
     inputs = Inputs(task=task, mlm=[EncodedText(ids, every, every) for ids in train])
-    method = METHODS[trial.method].unscored()
+    method = trial.arm.unscored()
     try:
         training = prepare(method, encoder, inputs, masking=setting.masking, config=config, seed=0)
         outcomes = training.run(trial.objectives)

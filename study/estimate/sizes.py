@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from l3masking.data.table import DataSpec, load_data
 from l3masking.data.textdata import SPLITS, TextData
 from l3masking.errors import EnvironmentFault
-from l3masking.methods import METHODS
+from l3masking.methods import Method
 from l3masking.training.settings import TrainConfig
 from study.plan.inputs import concrete_data
 from study.plan.trials import Identities, Trial
@@ -51,13 +51,12 @@ class TrainingSize:
     tokens_per_epoch_at_most: int | None  # ids of the primary and the masked texts of an epoch, at `max_length` each
 
 
-def passes(method: str) -> int:
-    """Gradients per micro-step, which is what a method's training costs: primary, masking, validation (META-TARTAN).
+def passes(arm: Method) -> int:
+    """Gradients per micro-step, which is what an arm's training costs: primary, masking, validation (META-TARTAN).
 
     The dev head and the passes' unequal lengths are left out, so that it is a rough scale.
     """
-    arm = METHODS[method]
-    return 1 + arm.masks + arm.learns_weights
+    return 1 + (arm.masks or arm.tunes_masks) + arm.learns_weights
 
 
 def expected_size(spec: DataSpec | Generated) -> DataSize:
@@ -114,7 +113,7 @@ def training_size(trial: Trial, data: DataSize) -> TrainingSize:
     """How long one training may become."""
     settings = trial.settings
     train = TrainConfig(**settings["train"])
-    masks = METHODS[trial.method].masks
+    masks = trial.arm.masks
     driver = data.mlm if masks else data.train
     if driver is None:
         return TrainingSize(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
+from l3masking.methods import METHODS
 from study.estimate.sizes import DataSize, passes
 from study.estimate.timing_file import Calibration
 from study.plan.trials import Trial
@@ -47,6 +48,7 @@ class Times:
         self._hashes: dict[int, tuple[Any, str]] = {}  # a plan's trials share their settings objects: hashed once each
         self._known: dict[Kind, TrialTime] = {}
         trials = list(trials)
+        self._arms = {trial.method: trial.arm for trial in trials}
         kinds = {trial.trajectory: self.kind(trial) for trial in trials}
         self._finished: dict[Kind, dict[str, float]] = defaultdict(dict)
         self._epochs: dict[Kind, int] = {}
@@ -81,12 +83,14 @@ class Times:
 
     def _scaled(self, kind: Kind, trial: Trial) -> TrialTime | None:
         """From the same method under other settings, or else from the method whose passes are nearest."""
-        related = [other for other, seen in self._finished.items() if other[:2] == kind[:2] and seen]
+        cost = {name: passes(arm) for name, arm in (METHODS | self._arms).items()}
+        here = [other for other, seen in self._finished.items() if other[:2] == kind[:2] and seen]
+        related = [other for other in here if other[2] in cost]
         if not related:
             return None
-        mine, epochs = passes(trial.method), trial.settings["train"]["max_epochs"]
-        near = min(related, key=lambda other: (other[2] != trial.method, abs(passes(other[2]) - mine), other[2:]))
-        scale = mine / passes(near[2]) * epochs / self._epochs[near]
+        mine, epochs = passes(trial.arm), trial.settings["train"]["max_epochs"]
+        near = min(related, key=lambda other: (other[2] != trial.method, abs(cost[other[2]] - mine), other[2:]))
+        scale = mine / cost[near[2]] * epochs / self._epochs[near]
         seen = self._finished[near]
         source = "the same method under other settings" if near[2] == trial.method else near[2]
         why = f"{counted(len(seen))} of {source}, × {scale:.2g} for passes and epochs: a rough scale"

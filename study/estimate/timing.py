@@ -19,7 +19,7 @@ from l3masking import rng
 from l3masking.data.table import Split, TextData
 from l3masking.encoders.hub import is_cached
 from l3masking.encoders.load import Encoder
-from l3masking.methods import METHODS, Method
+from l3masking.methods import Method
 from l3masking.regimes import encode_inputs, prepare
 from l3masking.scoring.scoring import score_texts
 from l3masking.training.early_stopping import Selection
@@ -88,7 +88,7 @@ def _measure(spec: StudySpec, identities: Identities, trial: Trial) -> Measured:
     source, data_source = sources(spec, identities, trial.encoder, trial.dataset)
     encoder, setting = held_encoder(source, device), configs(trial.settings)
     data = sample(held_data(data_source), setting.finetune)
-    method = METHODS[trial.method]
+    method = trial.arm
     update, evaluation = time_updates(method, encoder, data, setting)
     plain = time_updates(method.alone(), encoder, data, setting)[0] if method.masks else update
     scoring = time_scoring(encoder, data.mlm_texts, setting, resources.token_budget)

@@ -10,7 +10,7 @@ from collections.abc import Container, Iterable, Sequence
 from typing import Any, cast
 
 from l3masking.errors import InputError
-from l3masking.methods import METHODS
+from l3masking.methods import Method
 from study.plan.searches import Findings, found_setting, searches
 from study.plan.trials import Identities, Trial, new_trial
 from study.space.relevant import relevant
@@ -28,28 +28,29 @@ def make_plan(spec: StudySpec, identities: Identities, findings: Findings | None
     Of several rows of a method that differ in nothing that it reads, the first one stays; but what a search finds is
     always a row, even where it finds the plain one.
     """
-    rows: list[tuple[str, str | None, dict[str, Any]]] = []
+    rows: list[tuple[str, Method, str | None, dict[str, Any]]] = []
     for method in spec.methods:
+        arm = spec.arm(method)
         seen: list[dict[str, Any]] = []
         for variant in (None, *spec.variants):
-            settings = relevant(spec.variant(variant).settings(), METHODS[method])
+            settings = relevant(spec.variant(variant).settings(), arm)
             if settings not in seen:
                 seen.append(settings)
-                rows.append((method, variant, settings))
+                rows.append((method, arm, variant, settings))
     best = {(s.encoder, s.dataset, s.method): (s, found_setting(s, findings or {})) for s in searches(spec, identities)}
     trials = []
     for seed in spec.seeds:
         for pair in spec.pairs:
             here = pair.encoder, pair.dataset
-            for method, variant, settings in rows:
-                trials.append(new_trial(identities, (*here, method, variant), seed, settings, spec.objectives))
+            for method, arm, variant, settings in rows:
+                cell = (*here, method, variant)
+                trials.append(new_trial(identities, cell, seed, arm, settings, spec.objectives))
             for method in spec.search_methods:
                 search, found = best[*here, method]
                 cell = (*here, method, BEST)
                 awaits = search.key if found is None else None
-                trials.append(
-                    new_trial(identities, cell, seed, found or search.settings, spec.objectives, awaits=awaits)
-                )
+                chosen = found or search.settings
+                trials.append(new_trial(identities, cell, seed, search.arm, chosen, spec.objectives, awaits=awaits))
     return trials
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from l3masking.methods import METHODS
+from l3masking.methods import Method
 from study.plan.trials import Identities, Trial, identity_of, new_trial
 from study.space.relevant import relevant
 from study.space.search_section import SearchConfig
@@ -28,6 +28,7 @@ class Search:
     encoder: str
     dataset: str
     method: str
+    arm: Method  # what that name stands for in the study
     config: SearchConfig
     objective: str  # validation metric to maximise
     settings: Mapping[str, Any]  # of the plain row; the searched parameters are put over them
@@ -45,9 +46,9 @@ class Search:
             section, _, name = key.partition(".")
             if name in settings.get(section, {}):
                 settings[section][name] = value
-        return relevant(settings, METHODS[self.method])
+        return relevant(settings, self.arm)
 
-    def scoring_values(self) -> list[dict[str, Any]]:
+    def artefact_values(self) -> list[dict[str, Any]]:
         """Every combination of searched `scoring` settings: texts are scored under each of them before the search."""
         names = [name for name in self.config.parameters if name.startswith("scoring.")]
         choices = [self.config.parameters[name].choice or () for name in names]
@@ -56,7 +57,7 @@ class Search:
     def trial(self, identities: Identities, values: Mapping[str, Any], seed: int) -> Trial:
         """The training of one setting with one of the search's seeds."""
         cell = (self.encoder, self.dataset, self.method, VARIANT)
-        return new_trial(identities, cell, seed, self.with_values(values), (self.objective,))
+        return new_trial(identities, cell, seed, self.arm, self.with_values(values), (self.objective,))
 
 
 def searches(spec: StudySpec, identities: Identities) -> list[Search]:
@@ -67,18 +68,20 @@ def searches(spec: StudySpec, identities: Identities) -> list[Search]:
     how = {name: value for name, value in plain(spec.search).items() if name not in ("trials", "methods")}
     for pair in spec.pairs:
         for method in spec.search_methods:
-            settings = relevant(spec.settings(), METHODS[method])
+            arm = spec.arm(method)
+            settings = relevant(spec.settings(), arm)
             given = copy.deepcopy(settings)
             for key in spec.search.parameters:
                 section, _, name = key.partition(".")
                 given.get(section, {}).pop(name, None)  # its declared value steers nothing
-            identity = identity_of(identities, pair.encoder, pair.dataset, method, given)
+            identity = identity_of(identities, pair.encoder, pair.dataset, method, arm, given)
             key = content_key({"search": how, "objective": spec.search_objective, **identity})
             made.append(
                 Search(
                     encoder=pair.encoder,
                     dataset=pair.dataset,
                     method=method,
+                    arm=arm,
                     config=spec.search,
                     objective=spec.search_objective,
                     settings=settings,

@@ -6,11 +6,12 @@ read scores, nothing reads `resources`. So changing such a setting recomputes no
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from l3masking.methods import METHODS
+from l3masking.methods import Finetune, Method
 from study.store.record import SCHEMA
 from study.store.store import content_key
 
@@ -21,6 +22,7 @@ class Identities:
 
     encoders: Mapping[str, str] = field(default_factory=dict)  # Hub commit, or hash of a folder
     datasets: Mapping[str, str] = field(default_factory=dict)  # content hash
+    corpora: Mapping[str, str] = field(default_factory=dict)  # content hash
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,7 @@ class Trial:
     encoder: str
     dataset: str
     method: str
+    arm: Method  # what that name stands for in the study
     variant: str | None  # None: the plain row
     seed: int
     mask_mean: float | None  # None for a method that masks nothing
@@ -52,26 +55,42 @@ class Trial:
 
 
 def identity_of(
-    identities: Identities, encoder: str, dataset: str, method: str, settings: Mapping[str, Any]
+    identities: Identities, encoder: str, dataset: str, method: str, arm: Method, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """All but the seed that may change what a training gives."""
-    return {
+    last = arm.last
+    identity = {
         "schema": SCHEMA,
         "encoder": encoder,
         "revision": identities.encoders.get(encoder),
         "dataset": dataset,
         "data_hash": identities.datasets.get(dataset),
         "method": method,
-        "policy": METHODS[method].finetune.policy,
-        "weighting": METHODS[method].finetune.weighting,
+        "policy": last.policy,
+        "weighting": last.weighting if isinstance(last, Finetune) else None,
         "settings": settings,
     }
+    if len(arm.stages) > 1 or not isinstance(last, Finetune):
+        identity["stages"] = [{"stage": stage.name} | dataclasses.asdict(stage) for stage in arm.stages]
+    if arm.adapts and (corpus := settings["adapt"]["corpus"]) is not None:
+        identity["corpus_hash"] = identities.corpora.get(corpus)
+    return identity
+
+
+def mask_mean(arm: Method, settings: Mapping[str, Any]) -> float | None:
+    """The average mask probability of an arm; None for one that masks nothing, or by another rule."""
+    if arm.tunes_masks:
+        rate: float = settings["mask_tuning"]["rate"]
+        return rate
+    mean: float | None = settings["masking"]["mean"] if arm.policies else None
+    return mean
 
 
 def new_trial(
     identities: Identities,
     cell: tuple[str, str, str, str | None],
     seed: int,
+    arm: Method,
     settings: Mapping[str, Any],
     objectives: Sequence[str],
     *,
@@ -79,15 +98,16 @@ def new_trial(
 ) -> Trial:
     """The trial of one cell and seed. `awaits`: the key of the search that is still to find its settings."""
     encoder, dataset, method, variant = cell
-    identity = identity_of(identities, encoder, dataset, method, settings) | {"seed": seed}
+    identity = identity_of(identities, encoder, dataset, method, arm, settings) | {"seed": seed}
     trajectory = content_key(identity if awaits is None else identity | {"awaits": awaits})
     return Trial(
         encoder=encoder,
         dataset=dataset,
         method=method,
+        arm=arm,
         variant=variant,
         seed=seed,
-        mask_mean=settings["masking"]["mean"] if "masking" in settings and awaits is None else None,
+        mask_mean=mask_mean(arm, settings) if awaits is None else None,
         settings=settings,
         pending=awaits is not None,
         revision=identities.encoders.get(encoder),

@@ -16,14 +16,15 @@ from l3masking.data.spec import DataSpec
 from l3masking.data.table import DATASETS
 from l3masking.encoders.table import ENCODERS, EncoderSpec
 from l3masking.errors import InputError
-from l3masking.methods import METHODS
+from l3masking.masking.policies.table import POLICIES
+from l3masking.methods import METHODS, Method
 from l3masking.metrics import METRICS
 from l3masking.precision import Precision
 from l3masking.training.settings import PRESETS
 from study.space.overrides import apply_sets
 from study.space.paths import dataset_at, encoder_at
 from study.space.search_checks import read_search
-from study.space.spec import SECTIONS, SEED_LIMIT, Generated, Pair, Resources, StudySpec, overridden, plain
+from study.space.spec import SECTIONS, SEED_LIMIT, ArmSpec, Generated, Pair, Resources, StudySpec, overridden, plain
 from study.space.validation import HUB_TOKEN, build, nearest, shown
 from study.space.yaml import Problem, read_yaml
 
@@ -93,11 +94,12 @@ class _Reader:
         encoders = self._named("encoders", EncoderSpec, encoder_at)
         datasets = self._named("datasets", DataSpec, dataset_at)
         pairs = self._pairs(encoders, datasets)
+        known = METHODS | self._arms()
         parts: dict[str, Any] = {
             **{key: self._section(key, cls, preset) for key, cls in SECTIONS.items()},
             "precision": self._one_of("precision", "float32", get_args(Precision)),
             "resources": build(Resources, self._given("resources", {}), "resources", self.problems),
-            "methods": self._list_of("methods", METHODS),
+            "methods": self._list_of("methods", known),
             "objectives": self._list_of("objectives", METRICS),
             "seeds": self._seeds(),
         }
@@ -106,7 +108,7 @@ class _Reader:
         variants = self._variants(settings)
         search = read_search(
             self.raw.get("search"),
-            methods=parts.get("methods", StudySpec.methods),
+            arms={name: known[name] for name in parts.get("methods", StudySpec.methods) if name in known},
             objectives=parts.get("objectives", StudySpec.objectives),
             variants=variants,
             settings=settings,
@@ -120,6 +122,7 @@ class _Reader:
             encoders=encoders | {p.encoder: ENCODERS[p.encoder] for p in pairs if p.encoder not in encoders},
             datasets=datasets | {p.dataset: DATASETS[p.dataset] for p in pairs if p.dataset not in datasets},
             pairs=pairs,
+            arms=self.declared,
             preset=preset,
             variants=variants,
             search=search,
@@ -216,6 +219,28 @@ class _Reader:
             build(Resources, own, path, self.problems)
             pairs.append(pair)
         return tuple(pairs)
+
+    def _arms(self) -> dict[str, Method]:
+        """What the names of declared arms stand for; `self.declared` keeps how they were declared."""
+        self.declared: dict[str, ArmSpec] = {}
+        made: dict[str, Method] = {}
+        for name, arm in self._named("arms", ArmSpec, lambda _, entry: entry).items():
+            if name in METHODS:
+                self._say(f"arms.{name}", "this name is taken by an arm of the program; choose another")
+            elif arm is not None and self._is_known(f"arms.{name}", arm):
+                self.declared[name], made[name] = arm, arm.method(name)
+        return made
+
+    def _is_known(self, path: str, arm: ArmSpec) -> bool:
+        """Whether the names in a declared arm are known; what is not is said."""
+        before = len(self.problems)
+        if arm.like not in METHODS:
+            self._say(f"{path}.like", f"{shown(arm.like)} is no arm; {nearest(arm.like, METHODS)}")
+        for key in ("policy", "adapt"):
+            value = getattr(arm, key)
+            if value is not None and value not in POLICIES:
+                self._say(f"{path}.{key}", f"{shown(value)} is no masking policy; {nearest(value, POLICIES)}")
+        return len(self.problems) == before
 
     def _list_of(self, key: str, known: Mapping[str, Any]) -> tuple[str, ...] | None:
         given = self.raw.get(key)

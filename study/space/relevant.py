@@ -19,10 +19,16 @@ def relevant(settings: Mapping[str, Any], method: Method) -> dict[str, Any]:
         else values
         for section, values in settings.items()
     }
-    if not method.masks:
-        del kept["masking"]
-    if not method.learns_weights:
-        del kept["meta"]
+    read = {
+        "masking": method.masks or method.needs_scores or bool(method.adapts),
+        "meta": method.learns_weights,
+        "adapt": bool(method.adapts),
+        "selective": method.needs_importance,
+        "mask_tuning": method.tunes_masks,
+    }
+    for section, is_read in read.items():
+        if not is_read:
+            kept.pop(section, None)
     if not kept["final"]["enabled"]:
         kept["final"] = {"enabled": False}
     return kept

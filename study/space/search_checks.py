@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from l3masking.methods import METHODS
+from l3masking.methods import Method
 from study.space.relevant import relevant
 from study.space.search_section import BEST, Distribution, SearchConfig
 from study.space.spec import overridden
@@ -18,7 +18,7 @@ STAND_IN = {"parameters": {"x": {"choice": [0, 1]}}}  # while the given paramete
 def read_search(
     given: Any,
     *,
-    methods: Sequence[str],
+    arms: Mapping[str, Method],
     objectives: Sequence[str],
     variants: Collection[str],
     settings: Mapping[str, Any],
@@ -26,7 +26,7 @@ def read_search(
 ) -> SearchConfig | None:
     """The search, or None if there is none or it is wrong; what is wrong goes to `problems`.
 
-    `settings`: the study's own, nested, on which every end of every parameter is tried.
+    `arms`: those of the study by name. `settings`: its own, nested, on which every end of every parameter is tried.
     """
     if given is None:
         return None
@@ -43,14 +43,13 @@ def read_search(
     if search.objective is not None and search.objective not in objectives:
         hint = nearest(search.objective, objectives)
         problems.append(Problem("search.objective", f"{shown(search.objective)} is no objective of this study; {hint}"))
-    known = [name for name in methods if name in METHODS]
     for index, name in enumerate(search.methods if search.methods is not None else ()):
         place = f"search.methods[{index}]"
-        if name not in known:
-            problems.append(Problem(place, f"{shown(name)} is no method of this study; {nearest(name, known)}"))
-        elif not any(_reads(name, key, settings) for key in found):
+        if name not in arms:
+            problems.append(Problem(place, f"{shown(name)} is no method of this study; {nearest(name, arms)}"))
+        elif not any(_reads(arms[name], key, settings) for key in found):
             problems.append(Problem(place, f"{name} reads none of {', '.join(found)}; leave it out"))
-    if search.methods is None and not any(METHODS[name].masks for name in known):
+    if search.methods is None and not any(arm.masks for arm in arms.values()):
         problems.append(Problem("search", "no method of this study masks; name the `methods` to search"))
     return search
 
@@ -82,7 +81,7 @@ def _parameters(given: Any, settings: Mapping[str, Any], problems: list[Problem]
     return found if len(problems) == before else None
 
 
-def _reads(method: str, key: str, settings: Mapping[str, Any]) -> bool:
+def _reads(arm: Method, key: str, settings: Mapping[str, Any]) -> bool:
     section, _, name = key.partition(".")
-    part = relevant(settings, METHODS[method]).get(section, {})
+    part = relevant(settings, arm).get(section, {})
     return isinstance(part, Mapping) and name in part

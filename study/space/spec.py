@@ -11,10 +11,11 @@ from l3masking.data.table import DataSpec
 from l3masking.encoders.table import EncoderSpec
 from l3masking.errors import InputError
 from l3masking.masking.settings import MaskingConfig
-from l3masking.methods import DEFAULT, METHODS
+from l3masking.methods import DEFAULT, METHODS, Adapt, Finetune, Method
 from l3masking.precision import Precision
 from l3masking.scoring.settings import ScoringConfig
 from l3masking.training.settings import (
+    AdaptConfig,
     EvaluateConfig,
     FinalConfig,
     FinetuneConfig,
@@ -38,6 +39,7 @@ SECTIONS: dict[str, type] = {  # of a space file; together with `precision`, all
     "final": FinalConfig,
     "meta": MetaConfig,
     "model": ModelConfig,
+    "adapt": AdaptConfig,
 }
 SEED_LIMIT = FIRST_SEED  # seeds from here on belong to searches
 
@@ -61,6 +63,42 @@ class Pair:
     dataset: str
     gpu: float | None = None  # as in resources
     cpu: float | None = None  # as in resources
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmSpec:
+    """An arm that a space file declares: one of METHODS with some of its parts replaced."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    like: str  # of METHODS
+    policy: str | None = None  # of POLICIES or `policies`, in every stage that masks; none: as in `like`
+    weighting: Literal["static", "meta"] | None = None  # of the tasks; none: as in `like`
+    adapt: str | None = (
+        None  # policy of a masked-LM stage in front, on what `adapt.corpus` names or the task's own text
+    )
+    summary: str | None = None  # one sentence without its full stop; none: that of `like`
+
+    def method(self, name: str) -> Method:
+        """What the name of the arm stands for."""
+        base = METHODS[self.like]
+        stages = [
+            stage if self.policy is None or stage.policy is None else dataclasses.replace(stage, policy=self.policy)
+            for stage in base.stages
+        ]
+        last = stages[-1]
+        if self.weighting is not None and isinstance(last, Finetune):
+            stages[-1] = dataclasses.replace(last, weighting=self.weighting)
+        if self.adapt is not None:
+            stages.insert(0, Adapt(policy=self.adapt, text="either"))
+        return dataclasses.replace(
+            base,
+            label=name,
+            summary=self.summary or base.summary,
+            source=f"declared in the space file, like {base.label}",
+            stages=tuple(stages),
+            controls=(self.like, *base.controls),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +140,8 @@ class StudySpec:
     encoders: Mapping[str, EncoderSpec | Generated]  # declared in the file, and those of ENCODERS that pairs name
     datasets: Mapping[str, DataSpec | Generated]  # the same, of DATASETS
     pairs: tuple[Pair, ...]  # default: each declared encoder with each declared dataset
-    methods: tuple[str, ...] = DEFAULT  # of METHODS
+    methods: tuple[str, ...] = DEFAULT  # of METHODS or `arms`
+    arms: Mapping[str, ArmSpec] = field(default_factory=dict)  # further arms, declared in the file
     objectives: tuple[str, ...] = ("accuracy", "macro_f1")  # of METRICS
     seeds: tuple[int, ...] = tuple(range(10))  # in [0, SEED_LIMIT)
     preset: str = "default"  # of PRESETS; its values are in the sections already
@@ -115,10 +154,15 @@ class StudySpec:
     final: FinalConfig = field(default_factory=FinalConfig)
     meta: MetaConfig = field(default_factory=MetaConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    adapt: AdaptConfig = field(default_factory=AdaptConfig)
     precision: Precision = "float32"  # of scoring and training
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # name -> {dotted key: value}
     search: SearchConfig | None = None  # a stage before the grid
     resources: Resources = field(default_factory=Resources)
+
+    def arm(self, name: str) -> Method:
+        """What the name of an arm stands for in this study."""
+        return self.arms[name].method(name) if name in self.arms else METHODS[name]
 
     @property
     def finetune(self) -> FinetuneConfig:
@@ -157,7 +201,7 @@ class StudySpec:
         """The methods whose best setting is searched; empty without a search."""
         if self.search is None:
             return ()
-        masking = tuple(name for name in self.methods if METHODS[name].masks)
+        masking = tuple(name for name in self.methods if self.arm(name).masks)
         return self.search.methods if self.search.methods is not None else masking
 
     def resolved(self) -> dict[str, Any]:
@@ -171,6 +215,7 @@ class Configs(NamedTuple):
     scoring: ScoringConfig
     masking: MaskingConfig
     finetune: FinetuneConfig
+    adapt: AdaptConfig
 
 
 def configs(settings: Mapping[str, Any]) -> Configs:
@@ -179,8 +224,8 @@ def configs(settings: Mapping[str, Any]) -> Configs:
     built: dict[str, Any] = {name: build(cls, settings.get(name, {}), name, problems) for name, cls in SECTIONS.items()}
     if problems:
         raise InputError("; ".join(f"{problem.path}: {problem.text}" for problem in problems))
-    scoring, masking = built.pop("scoring"), built.pop("masking")
-    return Configs(scoring, masking, FinetuneConfig(**built, precision=settings.get("precision", "float32")))
+    scoring, masking, adapt = (built.pop(name) for name in ("scoring", "masking", "adapt"))
+    return Configs(scoring, masking, FinetuneConfig(**built, precision=settings.get("precision", "float32")), adapt)
 
 
 def overridden(

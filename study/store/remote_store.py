@@ -63,9 +63,9 @@ class RemoteStore(Store):
         """The URL."""
         return self.remote.url
 
-    def score_place(self, key: str) -> str:
-        """URL of the score shards of `key`."""
-        return f"{self.place}/scores/{check_key(key)}"
+    def artefact_place(self, room: str, key: str) -> str:
+        """URL of the artefact `key`."""
+        return f"{self.place}/{room}/{check_key(key)}"
 
     def read(self, key: str) -> Record | None:
         """As Store.read; a record that the copy lacks is asked for at the URL."""

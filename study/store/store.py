@@ -103,13 +103,13 @@ class Store:
         """Forget that `key` failed, because it is to be tried again or has succeeded."""
         self._path("failures", key).unlink(missing_ok=True)
 
-    def score_dir(self, key: str) -> Path:
-        """Where the score shards of `key` lie; not created here."""
-        return self.root / "scores" / check_key(key)
+    def artefact_dir(self, room: str, key: str) -> Path:
+        """Where the artefact `key` lies, such as scores/<key>; not created here."""
+        return self.root / room / check_key(key)
 
-    def score_place(self, key: str) -> Place:
+    def artefact_place(self, room: str, key: str) -> Place:
         """The same as a place, for other processes."""
-        return self.score_dir(key)
+        return self.artefact_dir(room, key)
 
     def pull(self) -> None:
         """Take in what other machines have finished. Nothing to do for a folder, which they write to themselves."""

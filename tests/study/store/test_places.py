@@ -45,8 +45,8 @@ def test_a_store_says_what_opens_it_again(url: str, tmp_path: Path) -> None:
         again = open_store(store.place)
         assert (type(again), again.root, again.place) == (type(store), store.root, store.place)
         assert open_store(inside(store.place, "search")).root == store.root / "search"
-        assert str(store.score_place(KEY)) == str(inside(store.place, "scores", KEY))
-    assert folder.score_place(KEY) == folder.score_dir(KEY)
+        assert str(store.artefact_place("scores", KEY)) == str(inside(store.place, "scores", KEY))
+    assert folder.artefact_place("scores", KEY) == folder.artefact_dir("scores", KEY)
 
 
 def test_a_reader_gets_a_folder_and_writes_nothing_to_the_url(url: str, tmp_path: Path, machine, monkeypatch) -> None:
@@ -85,7 +85,7 @@ def test_scores_are_put_by_one_machine_and_fetched_by_another(url: str, tmp_path
         "part-00000-x.parquet": b"one",
         "manifest.json": b"old",
     }
-    assert folder == open_store(url).score_dir(KEY)
+    assert folder == open_store(url).artefact_dir("scores", KEY)
     put(place, "part-00001-y.parquet", b"two")
     put(place, "manifest.json", b"new")
     Remote(str(place)).write("part-00000-x.parquet", b"never fetched twice: it is named by its content")

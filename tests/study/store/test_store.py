@@ -84,7 +84,7 @@ def test_numbers_that_are_not_finite_are_never_recorded(tmp_path):
 )
 def test_only_keys_become_paths(tmp_path, key):
     store = Store(tmp_path / "study")
-    attempts = (store.has, store.score_dir, store.clear_failure)
+    attempts = (store.has, lambda key: store.artefact_dir("scores", key), store.clear_failure)
     for attempt in attempts:
         with pytest.raises(InputError, match="32 hexadecimal digits"):
             attempt(key)
@@ -94,8 +94,8 @@ def test_only_keys_become_paths(tmp_path, key):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_score_dir(tmp_path):
-    assert Store(tmp_path).score_dir(KEY) == tmp_path / "scores" / KEY
+def test_artefact_dir(tmp_path):
+    assert Store(tmp_path).artefact_dir("scores", KEY) == tmp_path / "scores" / KEY
 
 
 def test_failures(tmp_path):

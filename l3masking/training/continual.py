@@ -1,0 +1,238 @@
+"""Masked-LM training before fine-tuning (continual pre-training): from an encoder to an encoder.
+
+Gururangan et al. 2020 train on the task's own text (TAPT) or on a corpus of its domain (DAPT); "Train No Evil" (Gu et
+al. 2020) masks there what matters for the task. Texts come as a source that can be read again and again, so that a
+corpus need not fit into memory: a pass shuffles within a buffer.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import NamedTuple
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from l3masking import rng
+from l3masking.encoders.load import Encoder
+from l3masking.errors import InputError
+from l3masking.masking.corruption import IGNORED, Corrupted, corrupt
+from l3masking.masking.settings import MaskingConfig
+from l3masking.precision import Precision, autocast
+from l3masking.training.batches import Chunk, pad, to_device
+from l3masking.training.evaluation import check_finite
+from l3masking.training.model import mlm_loss
+from l3masking.training.optim import adamw, clip_norms, decay_groups, linear_factor
+from l3masking.training.settings import AdaptConfig
+
+BUFFER = 8192  # texts that are shuffled together, and the most that a pass holds in memory
+
+
+class MaskedText(NamedTuple):
+    """One text of T input ids, before its masks are drawn."""
+
+    input_ids: NDArray  # [T]
+    probabilities: NDArray  # [T], 0 where nothing may be masked
+
+
+Batch = Sequence[tuple[int, MaskedText]]  # texts with their numbers in the source
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TextSource:
+    """Texts that can be read again and again, in the same order each time."""
+
+    count: int  # texts, >= 1
+    read: Callable[[], Iterator[MaskedText]]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Adapted:
+    """What an `adapt` stage leaves."""
+
+    weights: dict[str, Tensor] = field(repr=False)  # of the whole masked LM, by parameter name
+    updates: int  # optimiser steps until the end
+    best_update: int  # whose weights these are
+    passes: float  # over the training texts
+    texts: int  # of the source, held-out ones included
+    masked_share: float  # of all tokens that were fed to the model, special ones included
+    losses: list[dict[str, float]]  # per evaluation: update, train and dev loss in nats per masked token
+
+
+def adapt(
+    encoder: Encoder,
+    source: TextSource,
+    config: AdaptConfig,
+    masking: MaskingConfig,
+    *,
+    seed: int,
+    precision: Precision = "float32",
+    progress: Callable[[int, int], None] | None = None,
+) -> Adapted:
+    """Train a copy of `encoder` (which stays as it is) on the masked texts of `source`.
+
+    An evaluation on the held-out texts follows each pass. progress: called with the update and their number after each.
+    Raises InputError where no text is left to train on, NonFiniteLoss where training diverges.
+    """
+    return _Adaptation(encoder, source, config, masking, seed, precision).run(progress)
+
+
+class _Adaptation:
+    """The state of one `adapt` stage."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        source: TextSource,
+        config: AdaptConfig,
+        masking: MaskingConfig,
+        seed: int,
+        precision: Precision,
+    ) -> None:
+        self.source, self.config, self.masking, self.seed, self.precision = source, config, masking, seed, precision
+        self.encoder = dataclasses.replace(encoder, model=copy.deepcopy(encoder.model))
+        self.device = encoder.device
+        self.every = round(1 / config.dev_share) if config.dev_share else 0  # each such text is held out
+        held = source.count // self.every if self.every else 0
+        self.train_texts = source.count - held
+        if self.train_texts < 1:
+            raise InputError("masked-LM training: the source holds no text; give a corpus with at least one line")
+        self.total = config.planned_updates(self.train_texts)
+        self.order = rng.stream(seed, "adapt", "order")
+        self.masks = rng.stream(seed, "adapt", "mask")
+        self.fed = self.taken = 0
+
+    def run(self, progress: Callable[[int, int], None] | None) -> Adapted:
+        config, model = self.config, self.encoder.model
+        optimiser = adamw(decay_groups(model, config.lr, config.decay), config)
+        warmup = int(config.warmup * self.total)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimiser, lambda at: linear_factor(at + 1, self.total + 1, warmup)
+        )
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        windows = self.windows()
+        per_pass = max(1, self.train_texts // (config.batch * config.accumulate))
+        losses, points, best, kept, kept_at = [], [], math.inf, None, 0
+        for update in range(1, self.total + 1):
+            model.train()
+            losses.append(self.update(update, next(windows), parameters))
+            clip_norms([parameters], config.clip)
+            optimiser.step()
+            schedule.step()
+            if progress is not None:
+                progress(update, self.total)
+            if update % per_pass and update < self.total:
+                continue
+            point = {"update": update, "train": float(torch.stack(losses).mean())} | self.dev_loss()
+            check_finite(f"adapt, update {update} (peak lr {config.lr})", point)
+            points.append(point)
+            losses = []
+            if not self.every or point["dev"] <= best:
+                best, kept_at = point.get("dev", best), update
+                kept = {name: value.detach().clone() for name, value in model.named_parameters()}
+        assert kept is not None
+        return Adapted(
+            weights=kept,
+            updates=self.total,
+            best_update=kept_at,
+            passes=self.total * config.batch * config.accumulate / self.train_texts,
+            texts=self.source.count,
+            masked_share=self.taken / max(1, self.fed),
+            losses=points,
+        )
+
+    def update(self, update: int, window: Sequence[Batch], parameters: Sequence[Tensor]) -> Tensor:
+        """Gradients of one optimiser step into `param.grad`; the mean loss (nats, on the device)."""
+        for parameter in parameters:
+            parameter.grad = None
+        total = torch.zeros((), device=self.device)
+        for micro, batch in enumerate(window):
+            chunk = self.masked_batch(batch, fixed=self.config.static)
+            self.fed += int(chunk.attention_mask.sum())
+            self.taken += int((chunk.labels != IGNORED).sum())
+            with rng.dropout(self.device, self.seed, "adapt", update, micro), autocast(self.device, self.precision):
+                loss = mlm_loss(self.encoder, [chunk])
+            if loss is not None:  # None: no token was selected, a zero loss that moves nothing
+                (loss / len(window)).backward()
+                total += loss.detach() / len(window)
+        return total
+
+    def windows(self) -> Iterator[list[Batch]]:
+        """The batches of each update, without end; of every pass the last incomplete window is dropped."""
+        config = self.config
+        while True:
+            window: list[Batch] = []
+            made = False
+            for batch in self.batches():
+                window.append(batch)
+                if len(window) == config.accumulate:
+                    yield window
+                    window, made = [], True
+            if window and not made:  # fewer texts than one update takes: all of them
+                yield window
+
+    def batches(self) -> Iterator[Batch]:
+        """One pass over the training texts: shuffled within a buffer, texts of like length together.
+
+        What is over after the last whole batch of a buffer is left out, another part of it in each pass.
+        """
+        numbered = ((number, text) for number, text in enumerate(self.source.read()) if not self.held_out(number))
+        size = self.config.batch
+        while buffer := list(islice(numbered, BUFFER)):
+            whole = max(len(buffer) // size * size, min(size, len(buffer)))
+            drawn = torch.randperm(len(buffer), generator=self.order)[:whole].tolist()
+            near = sorted(drawn, key=lambda index: len(buffer[index][1].input_ids))
+            parts = [near[at : at + size] for at in range(0, whole, size)]
+            for part in torch.randperm(len(parts), generator=self.order).tolist():
+                yield [buffer[index] for index in parts[part]]
+
+    def held_out(self, number: int) -> bool:
+        """Whether a text takes no part in training."""
+        return bool(self.every) and number % self.every == self.every - 1
+
+    def masked_batch(self, batch: Batch, *, fixed: bool) -> Chunk:
+        """A padded batch with its masks: fresh ones, or (`fixed`) those that each text always gets."""
+        tokenizer = self.encoder.tokenizer
+        if fixed:
+            drawn = [
+                self.masked(texts=[text], generator=rng.stream(self.seed, "adapt", "mask", n)) for n, text in batch
+            ]
+        else:
+            drawn = [self.masked(texts=[text for _, text in batch], generator=self.masks)]
+        ids = pad([row for one in drawn for row in one.input_ids.numpy()], tokenizer.pad_token_id)
+        labels = pad([row for one in drawn for row in one.labels.numpy()], IGNORED)
+        lengths = torch.tensor([len(text.input_ids) for _, text in batch])
+        chunk = Chunk(ids, (torch.arange(ids.shape[1])[None, :] < lengths[:, None]).long(), labels)
+        return to_device([chunk], self.device)[0]
+
+    def own(self, number: int) -> torch.Generator:
+        """The stream of one text, for masks that stay the same."""
+        return rng.stream(self.seed, "adapt", "mask", number)
+
+    def masked(self, texts: Sequence[MaskedText], generator: torch.Generator) -> Corrupted:
+        """Masks of some texts, drawn together."""
+        ids = pad([text.input_ids for text in texts], self.encoder.tokenizer.pad_token_id)
+        probabilities = pad([text.probabilities for text in texts], 0.0, torch.float64)
+        return corrupt(ids, probabilities, self.encoder.tokenizer, generator, self.masking)
+
+    @torch.inference_mode()
+    def dev_loss(self) -> dict[str, float]:
+        """Mean loss over the masked tokens of the held-out texts (nats), with the same masks every time."""
+        if not self.every:
+            return {}
+        self.encoder.model.eval()
+        numbered = ((number, text) for number, text in enumerate(self.source.read()) if self.held_out(number))
+        total, count = 0.0, 0
+        while batch := list(islice(numbered, self.config.batch)):
+            chunk = self.masked_batch(batch, fixed=True)
+            masked = int((chunk.labels != IGNORED).sum())
+            with autocast(self.device, self.precision):
+                loss = mlm_loss(self.encoder, [chunk])
+            total, count = total + masked * float(0.0 if loss is None else loss), count + masked
+        return {"dev": total / max(1, count)}
