@@ -7,11 +7,12 @@ module names an arm. Importing it imports neither torch nor transformers.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from l3masking.errors import InputError
+from l3masking.masking.policies.base import ENTROPY, IMPORTANCE, LIKELIHOOD, Policy
 from l3masking.masking.policies.table import POLICIES
 
 
@@ -60,6 +61,7 @@ class Method:
     stages: tuple[Stage, ...]  # in order: any number of Adapt, then the one that gives the tested model
     controls: tuple[str, ...] = ("rtm", "stl")  # the arms that `compare` holds it against, in order
     color: str = "#56434f"  # in figures; Okabe and Ito's palette, which colour-blind readers can tell apart
+    own_policies: Mapping[str, Policy] = field(default_factory=dict)  # those that its stages name beside POLICIES
 
     def __post_init__(self) -> None:
         if not self.stages or any(isinstance(stage, Adapt) != (stage is not self.stages[-1]) for stage in self.stages):
@@ -104,15 +106,25 @@ class Method:
         """Whether a stage masks the tokens that a classifier finds important."""
         return any(stage.policy in SELECTIONS for stage in self.adapts)
 
+    def policy(self, name: str) -> Policy:
+        """The masking policy that a stage names."""
+        return self.own_policies[name] if name in self.own_policies else POLICIES[name]
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What masking needs, of NEEDS."""
+        found = frozenset(need for name in self.policies for need in self.policy(name).needs)
+        return found | {IMPORTANCE} if self.selects else found
+
     @property
     def needs_scores(self) -> bool:
-        """Whether mask probabilities follow the pseudo-likelihood of the tokens."""
-        return any(POLICIES[name].needs_scores for name in self.policies if name in POLICIES)
+        """Whether the texts are scored under the vanilla encoder first."""
+        return bool(self.needs & {LIKELIHOOD, ENTROPY})
 
     @property
     def needs_importance(self) -> bool:
         """Whether a fine-tuned classifier tells first which tokens matter."""
-        return self.selects or "importance" in self.policies
+        return IMPORTANCE in self.needs
 
     def alone(self) -> Method:
         """The same arm without its auxiliary task."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -14,7 +14,17 @@ from l3masking import rng
 from l3masking.data.table import Split, TextData
 from l3masking.encoders.load import Encoder
 from l3masking.errors import InputError, check_choice
-from l3masking.masking.policies.table import POLICIES
+from l3masking.masking.policies.base import (
+    CORPUS,
+    ENTROPY,
+    IMPORTANCE,
+    LIKELIHOOD,
+    CorpusPolicy,
+    Policy,
+    PolicyText,
+    check_weights,
+)
+from l3masking.masking.probabilities import calibrate
 from l3masking.masking.settings import MaskingConfig
 from l3masking.methods import METHODS, Finetune, Method
 from l3masking.scoring.scoring import TokenScores
@@ -83,16 +93,29 @@ def prepare(
     config: FinetuneConfig,
     seed: int,
     scores: Sequence[TokenScores] | None = None,
+    importance: Sequence[NDArray[np.float64]] | None = None,
 ) -> Training:
-    """The training of one arm with one seed. `scores`: one per masked-LM text, for arms that need them."""
+    """The last stage of one arm with one seed, on the encoder that the stages before it gave.
+
+    scores, importance: as in `mask_texts`, for arms that need them.
+    """
     stage = method.last
     assert isinstance(stage, Finetune)
     auxiliary, masks = None, None
     if stage.policy is not None:
         assert inputs.mlm is not None, "inputs encoded for an arm that masks nothing"
-        values = mask_texts(stage.policy, inputs.mlm, scores, masking, seed=seed)
-        auxiliary = Auxiliary([text.input_ids for text in inputs.mlm], _rows(inputs.mlm, values), masking)
-        masks = summarise(values, masking.mean)
+        drawn = mask_texts(
+            method.policy(stage.policy),
+            inputs.mlm,
+            masking,
+            seed=seed,
+            scores=scores,
+            importance=importance,
+            name=stage.policy,
+        )
+        ids = [text.input_ids for text in inputs.mlm]
+        auxiliary = Auxiliary(ids, _rows(inputs.mlm, drawn), masking, _group_rows(inputs.mlm, drawn))
+        masks = summarise(drawn, masking.mean)
     return Training(
         encoder=encoder,
         task=inputs.task,
@@ -105,45 +128,111 @@ def prepare(
 
 
 def mask_texts(
-    name: str,
+    policy: Policy,
     texts: Sequence[EncodedText],
-    scores: Sequence[TokenScores] | None,
     masking: MaskingConfig,
     *,
     seed: int,
-) -> list[NDArray[np.float64]]:
-    """Mask probabilities under the policy `name`: [n] per text, one for each eligible position.
+    scores: Sequence[TokenScores] | None = None,
+    importance: Sequence[NDArray[np.float64]] | None = None,
+    name: str = "",
+) -> list[Masks]:
+    """Mask probabilities of each text under a policy. `name`: what messages call it.
 
-    scores: one per text, for policies that need them. Raises InputError if they are missing or of other texts.
+    scores: one per text, for policies that need the likelihood or entropy of tokens. importance: [n] per text in
+    [0, 1], for policies that need it. Raises InputError if something is missing or belongs to other texts, and where a
+    policy gives weights that are no weights.
     """
-    policy = POLICIES[name]
-    if policy.needs_scores and scores is None:
-        raise InputError(f"policy {name!r} needs token scores: score the texts first")
-    if policy.needs_scores and scores is not None and len(scores) != len(texts):
-        raise InputError(f"{len(scores)} scores for {len(texts)} masked-LM texts: score these texts again")
+    seen = [_seen(policy, index, text, scores, importance, len(texts)) for index, text in enumerate(texts)]
+    if CORPUS in policy.needs:
+        policy = cast(CorpusPolicy, policy).fitted(seen)
     generator = rng.stream(seed, "policy")
-    values: list[NDArray[np.float64]] = []
-    for index, text in enumerate(texts):
-        likelihood = None
-        if policy.needs_scores and scores is not None:
-            score = scores[index]
-            if not np.array_equal(score.input_ids, text.input_ids):
-                raise InputError(f"the scores of text {index} belong to other token ids: score these texts again")
-            likelihood = np.exp(score.log_likelihood.astype(np.float64))
-        values.append(policy.probabilities(len(text.positions), likelihood, masking, generator))
-    return values
+    return [_masks(policy, name, index, text, masking, generator) for index, text in enumerate(seen)]
 
 
-def _rows(texts: Sequence[EncodedText], values: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+class Masks(NamedTuple):
+    """What is drawn from for one text of n eligible tokens."""
+
+    probabilities: NDArray[np.float64]  # [n] in [0, 1]
+    groups: NDArray[np.int64] | None  # [n], tokens of one number are drawn together; None: each by itself
+
+
+def _seen(
+    policy: Policy,
+    index: int,
+    text: EncodedText,
+    scores: Sequence[TokenScores] | None,
+    importance: Sequence[NDArray[np.float64]] | None,
+    count: int,
+) -> PolicyText:
+    """What the policy sees of one text."""
+    likelihood = entropy = important = None
+    if policy.needs & {LIKELIHOOD, ENTROPY}:
+        if scores is None:
+            raise InputError("this masking policy needs token scores: score the texts first")
+        if len(scores) != count:
+            raise InputError(f"{len(scores)} scores for {count} masked-LM texts: score these texts again")
+        score = scores[index]
+        if not np.array_equal(score.input_ids, text.input_ids):
+            raise InputError(f"the scores of text {index} belong to other token ids: score these texts again")
+        likelihood = np.exp(score.log_likelihood.astype(np.float64))
+        if ENTROPY in policy.needs:
+            if score.entropy is None:
+                raise InputError("this masking policy needs the entropy of tokens: score the texts with entropy=True")
+            entropy = score.entropy.astype(np.float64)
+    if IMPORTANCE in policy.needs:
+        if importance is None or len(importance) != count or len(importance[index]) != len(text.positions):
+            raise InputError("this masking policy needs the importance of each token: compute it for these texts first")
+        important = importance[index]
+    return PolicyText(
+        input_ids=text.input_ids,
+        positions=text.positions,
+        words=text.words,
+        likelihood=likelihood,
+        entropy=entropy,
+        importance=important,
+    )
+
+
+def _masks(
+    policy: Policy, name: str, index: int, text: PolicyText, masking: MaskingConfig, generator: torch.Generator
+) -> Masks:
+    """Calibrated weights of one text."""
+    weights = policy.weights(text, masking, generator)
+    check_weights(weights, len(text.positions), f"masking policy {name}, text {index}")
+    probabilities = calibrate(
+        weights.values,
+        mean=masking.mean,
+        redistribute=masking.redistribute,
+        floor=masking.floor,
+        groups=weights.groups,
+    )
+    return Masks(probabilities, weights.groups)
+
+
+def _rows(texts: Sequence[EncodedText], masks: Sequence[Masks]) -> list[NDArray[np.float64]]:
     """[T] per text: the probability of each input id, 0 where it is not eligible."""
     rows = [np.zeros(len(text.input_ids)) for text in texts]
-    for row, text, value in zip(rows, texts, values, strict=True):
-        row[text.positions] = value
+    for row, text, mask in zip(rows, texts, masks, strict=True):
+        row[text.positions] = mask.probabilities
     return rows
 
 
-def summarise(values: Sequence[NDArray[np.float64]], mean: float) -> dict[str, float]:
+def _group_rows(texts: Sequence[EncodedText], masks: Sequence[Masks]) -> list[NDArray[np.int64]] | None:
+    """[T] per text: for each input id the position that draws for it; None where each draws for itself."""
+    if all(mask.groups is None for mask in masks):
+        return None
+    rows = [np.arange(len(text.input_ids)) for text in texts]
+    for row, text, mask in zip(rows, texts, masks, strict=True):
+        if mask.groups is not None and len(mask.groups):
+            _, first, member = np.unique(mask.groups, return_index=True, return_inverse=True)
+            row[text.positions] = text.positions[first[member]]
+    return rows
+
+
+def summarise(masks: Sequence[Masks], mean: float) -> dict[str, float]:
     """What a record says about its mask probabilities."""
+    values = [mask.probabilities for mask in masks]
     every = np.concatenate([np.zeros(0), *values])
     if not len(every):
         return {"mean": 0.0, "largest_deviation": 0.0, "max": 0.0, "share_capped": 0.0}

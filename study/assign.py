@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from l3masking.masking.policies.base import ENTROPY
 from study.artefacts import Job
 from study.plan.inputs import sources
 from study.plan.searches import Search
@@ -38,7 +39,13 @@ class Assigner:
             return None
         encoder, data = sources(self.spec, self.identities, trial.encoder, trial.dataset)
         setting = configs(trial.settings)
-        return ScoreJob(encoder=encoder, data=data, scoring=setting.scoring, precision=setting.finetune.precision)
+        return ScoreJob(
+            encoder=encoder,
+            data=data,
+            scoring=setting.scoring,
+            precision=setting.finetune.precision,
+            entropy=ENTROPY in trial.arm.needs,
+        )
 
     def of_grid(self, trial: Trial) -> Assignment:
         """A trial of the grid."""

@@ -35,6 +35,7 @@ class ScoreJob:
     data: DataSource
     scoring: ScoringConfig
     precision: Precision
+    entropy: bool = False  # whether the entropy of each prediction is kept too
 
     room = "scores"
     suffix = "parquet"
@@ -42,15 +43,14 @@ class ScoreJob:
     @property
     def key(self) -> str:
         """Everything that may change a score; two studies may share a folder of scores."""
-        return content_key(
-            {
-                "schema": SCORE_SCHEMA,
-                "revision": self.encoder.revision,
-                "data_hash": self.data.data_hash,
-                "scoring": plain(self.scoring),
-                "precision": self.precision,
-            }
-        )
+        identity = {
+            "schema": SCORE_SCHEMA,
+            "revision": self.encoder.revision,
+            "data_hash": self.data.data_hash,
+            "scoring": plain(self.scoring),
+            "precision": self.precision,
+        }
+        return content_key(identity | ({"entropy": True} if self.entropy else {}))
 
     @property
     def name(self) -> str:
@@ -70,6 +70,7 @@ class ScoreJob:
             self.scoring,
             precision=self.precision,
             token_budget=resources.token_budget,
+            entropy=self.entropy,
         )
         return Piece(part_bytes(shard.content, scores), sum(len(score.positions) for score in scores))
 
@@ -88,7 +89,8 @@ def shards(data: TextData) -> list[Shard]:
 
 def part_bytes(texts: Sequence[str], scores: Sequence[TokenScores]) -> bytes:
     """One Parquet file: a row per text with its ids, eligible positions, word numbers and log-likelihoods."""
-    columns = {name: [getattr(score, name) for score in scores] for name in SCORE_COLUMNS}
+    names = SCORE_COLUMNS if all(score.entropy is None for score in scores) else (*SCORE_COLUMNS, "entropy")
+    columns = {name: [getattr(score, name) for score in scores] for name in names}
     buffer = io.BytesIO()
     pq.write_table(pa.table({"text": list(texts), **columns}), buffer)
     return buffer.getvalue()
@@ -100,11 +102,14 @@ def read_scores(folder: Path, texts: Sequence[str]) -> list[TokenScores]:
     for path in finished_parts(folder):
         table = pq.read_table(path)
         columns = [table.column(column).to_pylist() for column in SCORE_COLUMNS]
-        for text, ids, positions, words, values in zip(table.column("text").to_pylist(), *columns, strict=True):
+        entropies = table.column("entropy").to_pylist() if "entropy" in table.column_names else [None] * len(table)
+        texts_here = table.column("text").to_pylist()
+        for text, entropy, ids, positions, words, values in zip(texts_here, entropies, *columns, strict=True):
             by_text[text] = TokenScores(
                 input_ids=np.asarray(ids, dtype=np.int64),
                 positions=np.asarray(positions, dtype=np.int64),
                 words=np.asarray(words, dtype=np.int64),
                 log_likelihood=np.asarray(values, dtype=np.float32),
+                entropy=None if entropy is None else np.asarray(entropy, dtype=np.float32),
             )
     return [by_text[text] for text in texts]

@@ -28,14 +28,20 @@ def corrupt(
     tokenizer: Any,
     generator: torch.Generator,
     config: MaskingConfig | None = None,
+    leaders_BT: Tensor | None = None,
 ) -> Corrupted:
     """Select positions by their probabilities and replace 80 % by the mask token, 10 % by a random one, 10 % not.
 
     input_ids_BT: integer ids on the CPU, unchanged. probabilities_BT: in [0, 1], 0 where nothing may be selected. The
     random token is drawn uniformly from the vocabulary without its special tokens; it may be the original.
+    leaders_BT: for each position the one that draws for it, so that the tokens of a group are selected together; a
+    group has one probability, and the first of its positions leads. None: each position draws for itself.
     """
     config = config or MaskingConfig()
     probabilities_BT = probabilities_BT.double()
+    if leaders_BT is not None:  # the others of a group wait for their leader
+        leads = leaders_BT == torch.arange(leaders_BT.shape[1])
+        probabilities_BT = torch.where(leads, probabilities_BT, 0.0)
     if config.selection == "bernoulli":
         draws = torch.rand(probabilities_BT.shape, generator=generator, dtype=torch.float64)
         selected = draws < probabilities_BT
@@ -45,6 +51,8 @@ def corrupt(
         offset = torch.rand((len(probabilities_BT), 1), generator=generator, dtype=torch.float64)
         ends = torch.floor(torch.cumsum(probabilities_BT, dim=1) + offset)
         selected = torch.diff(ends, dim=1, prepend=torch.zeros_like(offset)) > 0
+    if leaders_BT is not None:
+        selected = selected.gather(1, leaders_BT)
     fate = torch.rand(input_ids_BT.shape, generator=generator, dtype=torch.float64)
     vocabulary = _ordinary_ids(tokenizer)
     random_ids = vocabulary[torch.randint(len(vocabulary), input_ids_BT.shape, generator=generator)]

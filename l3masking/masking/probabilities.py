@@ -33,18 +33,41 @@ def mask_probabilities(
     likelihood: [n], in [0, 1]. mean: wanted average, in [0, 1]. floor: least probability of any token, in [0, mean].
     Returns [n] float64 in [floor, 1]; empty for n = 0. Raises InputError on values outside these ranges.
     """
+    return calibrate(token_weights(likelihood, weighting), mean=mean, redistribute=redistribute, floor=floor)
+
+
+def token_weights(likelihood: ArrayLike, weighting: TokenWeighting = "complement") -> NDArray[np.float64]:
+    """Weight [n] of each token from its likelihood [n] in [0, 1]: 1 - PLT, or -ln PLT. InputError outside the range."""
     values = np.asarray(likelihood, dtype=np.float64)
     if values.ndim != 1:
         raise InputError(f"likelihood has shape {values.shape}: give one value per eligible token of one text")
     if not np.all((values >= 0) & (values <= 1)):
         raise InputError("likelihood holds values outside [0, 1]: give exp(log-likelihood), not log-likelihood")
-    check_mean(mean, floor)
     check_choice("masking.weighting", weighting, TokenWeighting)
-    check_choice("masking.redistribute", redistribute, Redistribution)
     # the smallest positive number keeps a likelihood that underflowed to 0 at a finite surprisal of 708 nats
-    weights = 1 - values if weighting == "complement" else -np.log(np.maximum(values, np.finfo(np.float64).tiny))
+    return 1 - values if weighting == "complement" else -np.log(np.maximum(values, np.finfo(np.float64).tiny))
+
+
+def calibrate(
+    weights: NDArray[np.float64],
+    *,
+    mean: float,
+    redistribute: Redistribution = "equal",
+    floor: float = 0.0,
+    groups: NDArray[np.int64] | None = None,
+) -> NDArray[np.float64]:
+    """Weights [n] of the tokens of one text into mask probabilities [n] with exactly the wanted mean.
+
+    groups: [n], tokens of one number are masked together and get one probability, from the mean of their weights. For
+    the equation see `mask_probabilities`. Raises InputError for a mean or floor out of range.
+    """
+    check_mean(mean, floor)
+    check_choice("masking.redistribute", redistribute, Redistribution)
     if floor == 1:
-        return np.ones_like(values)
+        return np.ones_like(weights)
+    if groups is not None and len(groups):
+        _, member = np.unique(groups, return_inverse=True)
+        weights = (np.bincount(member, weights) / np.bincount(member))[member]
     # what lies above the floor is distributed as if the floor were 0: m = floor + (1 - floor) m'
     above = scale_to_mean(weights, (mean - floor) / (1 - floor), share_excess=redistribute == "equal")
     return floor + (1 - floor) * above

@@ -34,6 +34,7 @@ class TokenScores:
     positions: NDArray[np.int64]  # [n]
     words: NDArray[np.int64]  # [n]
     log_likelihood: NDArray[np.float32]  # [n], <= 0
+    entropy: NDArray[np.float32] | None = None  # [n] nats, of the prediction at each; None: not computed
 
     def spread(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
         """One value per eligible position [n] -> one per input id [T], 0 at the others."""
@@ -74,8 +75,9 @@ def score_texts(
     precision: Precision = "float32",
     token_budget: int | None = None,
     progress: Callable[[int], None] | None = None,
+    entropy: bool = False,
 ) -> list[TokenScores]:
-    """As `score_tokens`, under a ScoringConfig."""
+    """As `score_tokens`, under a ScoringConfig. entropy: also that of the model's prediction at each token, in nats."""
     check_choice("precision", precision, Precision)
     if token_budget is not None and token_budget < 1:
         raise InputError(f"token_budget is {token_budget}: at least 1, or None for the default of the device")
@@ -86,20 +88,25 @@ def score_texts(
     first: dict[tuple[bytes, bytes], int] = {}  # same ids and words: scored once
     source = [first.setdefault((text.input_ids.tobytes(), text.words.tobytes()), i) for i, text in enumerate(encoded)]
     distinct = sorted(set(source), key=lambda i: len(encoded[i].input_ids))
-    scores = {i: np.zeros(len(encoded[i].positions), dtype=np.float32) for i in distinct}
+    scores = {i: np.zeros((1 + entropy, len(encoded[i].positions)), dtype=np.float32) for i in distinct}
     rows = (row for i in distinct for row in mask_rows(encoded[i], i, config.metric))
-    scorer = _Scorer(encoder, encoded, precision, token_budget or TOKEN_BUDGETS[encoder.device.type])
+    budget = token_budget or TOKEN_BUDGETS[encoder.device.type]
+    scorer = _Scorer(encoder, encoded, precision, budget, entropy=entropy)
     with torch.inference_mode():
         for group in scorer.groups(rows):
             values, start = group.values.cpu().numpy(), 0
             for row in group.rows:
-                scores[row.text][row.read] = values[start : start + len(row.read)]
+                scores[row.text][:, row.read] = values[:, start : start + len(row.read)]
                 start += len(row.read)
             if progress:
                 progress(start)
     return [
         TokenScores(
-            input_ids=text.input_ids, positions=text.positions, words=text.words, log_likelihood=scores[i].copy()
+            input_ids=text.input_ids,
+            positions=text.positions,
+            words=text.words,
+            log_likelihood=scores[i][0].copy(),
+            entropy=scores[i][1].copy() if entropy else None,
         )
         for text, i in zip(encoded, source, strict=True)
     ]
@@ -109,14 +116,17 @@ class _Group(NamedTuple):
     """Rows that went through the LM head together."""
 
     rows: list[CopyRow]
-    values: Tensor  # [N] log-likelihoods of all that the rows read, one after the other
+    values: Tensor  # [1, N] log-likelihoods of all that the rows read, one after the other; [2, N] with entropies
 
 
 class _Scorer:
     """The way from rows to log-likelihoods."""
 
-    def __init__(self, encoder: Encoder, encoded: Sequence[EncodedText], precision: Precision, budget: int) -> None:
+    def __init__(
+        self, encoder: Encoder, encoded: Sequence[EncodedText], precision: Precision, budget: int, *, entropy: bool
+    ) -> None:
         self.encoder, self.encoded, self.precision, self.budget = encoder, encoded, precision, budget
+        self.entropy = entropy
         self.forward = MaskedForward(encoder.model, precision)
 
     def groups(self, rows: Iterable[CopyRow]) -> Iterator[_Group]:
@@ -135,10 +145,10 @@ class _Scorer:
         parts = [part for batch in batches for part in self._states(batch)]
         states_NH, truth_N = (torch.cat(both) for both in zip(*parts, strict=True))
         values = [
-            self._log_likelihood(states, truth)
+            self._values(states, truth)
             for states, truth in zip(states_NH.split(HEAD_READS), truth_N.split(HEAD_READS), strict=True)
         ]
-        return _Group([row for batch in batches for row in batch], torch.cat(values))
+        return _Group([row for batch in batches for row in batch], torch.cat(values, dim=1))
 
     def _states(self, batch: list[CopyRow]) -> list[tuple[Tensor, Tensor]]:
         """[N, H] states at the read positions and the [N] ids that belong there; halves where memory is short."""
@@ -152,8 +162,12 @@ class _Scorer:
         half = len(batch) // 2  # behind the `except`, which would hold the memory of what failed
         return self._states(batch[:half]) + self._states(batch[half:])
 
-    def _log_likelihood(self, states_NH: Tensor, truth_N: Tensor) -> Tensor:
+    def _values(self, states_NH: Tensor, truth_N: Tensor) -> Tensor:
+        """[1, N] log-likelihood of the true ids; [2, N] with the entropy of the prediction."""
         with autocast(self.encoder.device, self.precision):
             logits_NV = self.encoder.mlm_logits(states_NH)
         log_softmax_NV = torch.log_softmax(logits_NV.float(), dim=-1)
-        return log_softmax_NV.gather(1, truth_N[:, None])[:, 0].clamp(max=0)
+        values = [log_softmax_NV.gather(1, truth_N[:, None])[:, 0].clamp(max=0)]
+        if self.entropy:
+            values.append(torch.special.entr(log_softmax_NV.exp()).sum(dim=-1))
+        return torch.stack(values)

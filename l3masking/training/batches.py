@@ -51,6 +51,12 @@ def pad(rows: Sequence[NDArray], fill: float, dtype: torch.dtype = torch.long) -
     return padded
 
 
+def pad_leaders(rows: Sequence[NDArray]) -> Tensor:
+    """[B, T] of rows that hold positions; what is filled at the right leads itself."""
+    width = max(len(row) for row in rows)
+    return pad([np.concatenate([row, np.arange(len(row), width)]) for row in rows], 0)
+
+
 def chunk_of(texts: Sequence[NDArray], indices: Sequence[int], labels: Tensor, pad_id: int) -> Chunk:
     """Padded ids and attention mask of some texts, with their labels."""
     rows = [texts[index] for index in indices]

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -25,7 +26,7 @@ from l3masking.errors import InputError
 from l3masking.masking.corruption import IGNORED, Corrupted, corrupt
 from l3masking.masking.settings import MaskingConfig
 from l3masking.precision import Precision, autocast
-from l3masking.training.batches import Chunk, pad, to_device
+from l3masking.training.batches import Chunk, pad, pad_leaders, to_device
 from l3masking.training.evaluation import check_finite
 from l3masking.training.model import mlm_loss
 from l3masking.training.optim import adamw, clip_norms, decay_groups, linear_factor
@@ -39,6 +40,7 @@ class MaskedText(NamedTuple):
 
     input_ids: NDArray  # [T]
     probabilities: NDArray  # [T], 0 where nothing may be masked
+    leaders: NDArray | None = None  # [T], the position that draws for each; None: each for itself
 
 
 Batch = Sequence[tuple[int, MaskedText]]  # texts with their numbers in the source
@@ -219,7 +221,11 @@ class _Adaptation:
         """Masks of some texts, drawn together."""
         ids = pad([text.input_ids for text in texts], self.encoder.tokenizer.pad_token_id)
         probabilities = pad([text.probabilities for text in texts], 0.0, torch.float64)
-        return corrupt(ids, probabilities, self.encoder.tokenizer, generator, self.masking)
+        leaders = None
+        if any(text.leaders is not None for text in texts):
+            own = (np.arange(len(text.input_ids)) if text.leaders is None else text.leaders for text in texts)
+            leaders = pad_leaders(list(own))
+        return corrupt(ids, probabilities, self.encoder.tokenizer, generator, self.masking, leaders)
 
     @torch.inference_mode()
     def dev_loss(self) -> dict[str, float]:

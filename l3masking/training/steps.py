@@ -19,7 +19,7 @@ from l3masking import rng
 from l3masking.masking.corruption import corrupt
 from l3masking.masking.settings import MaskingConfig
 from l3masking.precision import Precision, autocast
-from l3masking.training.batches import Chunk, by_length, chunk_of, draws, epochs, pad, to_device
+from l3masking.training.batches import Chunk, by_length, chunk_of, draws, epochs, pad, pad_leaders, to_device
 from l3masking.training.model import ClassificationHead, MultiTaskModel
 from l3masking.training.settings import MetaConfig, ModelConfig
 from l3masking.training.task_weights import Weighting, cosine, norm
@@ -44,6 +44,7 @@ class Auxiliary:
     input_ids: Sequence[NDArray]
     probabilities: Sequence[NDArray]
     masking: MaskingConfig
+    leaders: Sequence[NDArray] | None = None  # [T] each: the position that draws for each; None: each for itself
 
     def chunks(
         self, indices: Sequence[int], num_chunks: int, tokenizer: Any, generator: torch.Generator, device: torch.device
@@ -56,7 +57,8 @@ class Auxiliary:
         ordered = [index for part in parts for index in part]
         probabilities_BT = pad([self.probabilities[index] for index in ordered], 0.0, torch.float64)
         plain = chunk_of(self.input_ids, ordered, torch.empty(0), tokenizer.pad_token_id)
-        masked = corrupt(plain.input_ids, probabilities_BT, tokenizer, generator, self.masking)
+        leaders_BT = None if self.leaders is None else pad_leaders([self.leaders[index] for index in ordered])
+        masked = corrupt(plain.input_ids, probabilities_BT, tokenizer, generator, self.masking, leaders_BT)
         chunks, start = [], 0
         for part in parts:
             rows, longest = slice(start, start + len(part)), len(self.input_ids[part[-1]])

@@ -1,15 +1,12 @@
-"""L3Masking: the less likely the vanilla model finds a token, the more often it is masked; and its control."""
+"""L3Masking: the less likely the vanilla model finds a token, the more often it is masked; and its relatives."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from l3masking.errors import InputError
-from l3masking.masking.probabilities import mask_probabilities
+from l3masking.masking.policies.base import ENTROPY, LIKELIHOOD, PolicyText, Weights
+from l3masking.masking.probabilities import token_weights
 from l3masking.masking.settings import MaskingConfig
 
 if TYPE_CHECKING:
@@ -18,34 +15,38 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class L3:
-    """L3Masking: the less likely a token, the more often it is masked."""
+    """Weight 1 - PLT, or -ln PLT, of the token's pseudo-likelihood (Kimura et al. 2024, Eq. 3)."""
 
-    needs_scores: ClassVar[bool] = True
+    summary: ClassVar[str] = "the less likely the vanilla model finds a token, the more often (L3Masking)"
+    needs: ClassVar[frozenset[str]] = frozenset({LIKELIHOOD})
 
-    def probabilities(
-        self, num_eligible: int, likelihood: NDArray | None, config: MaskingConfig, generator: torch.Generator
-    ) -> NDArray[np.float64]:
-        if likelihood is None:
-            raise InputError("this masking policy needs token scores: score the texts first")
-        return mask_probabilities(
-            likelihood,
-            mean=config.mean,
-            weighting=config.weighting,
-            redistribute=config.redistribute,
-            floor=config.floor,
-        )
+    def weights(self, text: PolicyText, config: MaskingConfig, generator: torch.Generator) -> Weights:
+        return Weights(token_weights(text.needed(LIKELIHOOD), config.weighting))
 
 
 @dataclass(frozen=True)
 class L3Shuffled:
-    """Control: L3Masking's probabilities, permuted within the text, so that they no longer follow the tokens."""
+    """Control: the weights of L3Masking, permuted within the text, so that they no longer follow the tokens."""
 
-    needs_scores: ClassVar[bool] = True
+    summary: ClassVar[str] = "the probabilities of L3Masking, permuted within each text (control)"
+    needs: ClassVar[frozenset[str]] = frozenset({LIKELIHOOD})
 
-    def probabilities(
-        self, num_eligible: int, likelihood: NDArray | None, config: MaskingConfig, generator: torch.Generator
-    ) -> NDArray[np.float64]:
+    def weights(self, text: PolicyText, config: MaskingConfig, generator: torch.Generator) -> Weights:
         import torch
 
-        values = L3().probabilities(num_eligible, likelihood, config, generator)
-        return values[torch.randperm(num_eligible, generator=generator).numpy()]
+        values = L3().weights(text, config, generator).values
+        return Weights(values[torch.randperm(len(values), generator=generator).numpy()])
+
+
+@dataclass(frozen=True)
+class Entropy:
+    """Weight: entropy of the vanilla model's prediction at the token, -sum p ln p, under the mask set of the metric.
+
+    It asks how open a place is, where L3Masking asks how surprising the word is that stands there.
+    """
+
+    summary: ClassVar[str] = "the more uncertain the vanilla model's prediction at a token, the more often"
+    needs: ClassVar[frozenset[str]] = frozenset({ENTROPY})
+
+    def weights(self, text: PolicyText, config: MaskingConfig, generator: torch.Generator) -> Weights:
+        return Weights(text.needed(ENTROPY))

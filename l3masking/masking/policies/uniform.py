@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from l3masking.masking.policies.base import PolicyText, Weights
 from l3masking.masking.settings import MaskingConfig
 
 if TYPE_CHECKING:
@@ -16,11 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Uniform:
-    """RTM: the same probability everywhere."""
+    """The same probability everywhere (RTM)."""
 
-    needs_scores: ClassVar[bool] = False
+    summary: ClassVar[str] = "every token with the same probability"
+    needs: ClassVar[frozenset[str]] = frozenset()
 
-    def probabilities(
-        self, num_eligible: int, likelihood: NDArray | None, config: MaskingConfig, generator: torch.Generator
-    ) -> NDArray[np.float64]:
-        return np.full(num_eligible, config.mean)
+    def weights(self, text: PolicyText, config: MaskingConfig, generator: torch.Generator) -> Weights:
+        return Weights(np.zeros(len(text.positions)))  # none stands out: each gets the mean, without rounding

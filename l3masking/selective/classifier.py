@@ -1,0 +1,154 @@
+"""Importance of the tokens of labelled texts, from a classifier that was fine-tuned on them.
+
+Shapes: B sequences, T positions, H hidden width, C classes.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from l3masking import rng
+from l3masking.encoders.load import Encoder
+from l3masking.precision import Precision, autocast
+from l3masking.scoring.settings import TOKEN_BUDGETS
+from l3masking.scoring.words import EncodedText
+from l3masking.selective.heuristic import Query, Unit, important_units
+from l3masking.selective.sentences import of_tokens, stop_words
+from l3masking.selective.settings import SelectiveConfig
+from l3masking.training.model import MultiTaskModel
+from l3masking.training.settings import ModelConfig
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Importance:
+    """What the heuristic says of one text with n eligible tokens."""
+
+    important: NDArray[np.bool_]  # [n]
+    gain: NDArray[np.float32]  # [n] in [0, 1], what the token adds to P(true label); 0 in units that were not tested
+    tested: int  # units that the classifier gets right and that were tested
+    units: int  # of the text
+
+
+class Classifier:
+    """A fine-tuned classifier: probabilities of classes for sequences of ids."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        weights: Mapping[str, Tensor],
+        num_classes: int,
+        *,
+        precision: Precision = "float32",
+        token_budget: int | None = None,
+    ) -> None:
+        """weights: `Outcome.weights` of a fine-tuning of `encoder`, which stays vanilla."""
+        own = dataclasses.replace(encoder, model=copy.deepcopy(encoder.model))
+        self.model = MultiTaskModel(own, num_classes, ModelConfig(), rng.stream(0, "head"))
+        self.model.restore({name: weight.to(encoder.device) for name, weight in weights.items()})
+        self.model.eval()
+        self.precision, self.budget = precision, token_budget or TOKEN_BUDGETS[encoder.device.type]
+
+    @torch.inference_mode()
+    def probabilities(self, sequences: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
+        """[B, C] for sequences of ids with their special tokens."""
+        encoder = self.model.encoder
+        found = np.zeros((len(sequences), self.model.classifier.out.out_features), dtype=np.float32)
+        order = np.argsort([-len(sequence) for sequence in sequences], kind="stable")
+        start = 0
+        while start < len(order):
+            longest = len(sequences[order[start]])
+            part = order[start : start + max(1, self.budget // longest)]
+            ids = np.full((len(part), longest), encoder.tokenizer.pad_token_id)
+            mask = np.zeros((len(part), longest), dtype=np.int64)
+            for row, index in enumerate(part):
+                ids[row, : len(sequences[index])] = sequences[index]
+                mask[row, : len(sequences[index])] = 1
+            rows = torch.arange(len(part), device=encoder.device)
+            ids_BT, mask_BT = (torch.from_numpy(array).to(encoder.device) for array in (ids, mask))
+            with autocast(encoder.device, self.precision):
+                features = encoder.states_at(ids_BT, mask_BT, rows, torch.zeros_like(rows))
+                logits_BC = self.model.classifier(features)
+            found[part] = torch.softmax(logits_BC.float(), dim=-1).cpu().numpy()
+            start += len(part)
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """One unit of one text."""
+
+    text: int  # index of the text
+    tokens: NDArray[np.int64]  # [k] indices into its eligible tokens
+    head: NDArray[np.int64]  # special ids in front
+    tail: NDArray[np.int64]  # and behind
+    ids: NDArray[np.int64]  # [k]
+
+    def sequence(self, ids: Sequence[int]) -> NDArray[np.int64]:
+        return np.concatenate([self.head, np.asarray(ids, dtype=np.int64), self.tail])
+
+
+def importance_of(
+    classifier: Classifier,
+    texts: Sequence[EncodedText],
+    labels: Sequence[int],
+    config: SelectiveConfig,
+    progress: Callable[[int], None] | None = None,
+) -> list[Importance]:
+    """Importance of the tokens of texts whose labels are known, in order.
+
+    Units that the classifier gets wrong, and all but the `top_share` most confident of the others, have no important
+    token. progress: called with the number of units tested since the last call.
+    """
+    tokenizer = classifier.model.encoder.tokenizer
+    parts = [part for index, text in enumerate(texts) for part in _parts(tokenizer, index, text, config)]
+    whole = classifier.probabilities([part.sequence(part.ids) for part in parts])
+    truth = np.asarray([labels[part.text] for part in parts], dtype=np.int64)
+    confidence = whole[np.arange(len(parts)), truth] if parts else np.zeros(0)
+    right = np.flatnonzero(whole.argmax(axis=1) == truth) if parts else np.zeros(0, dtype=np.int64)
+    most = right[np.argsort(-confidence[right], kind="stable")][: int(np.ceil(config.top_share * len(right)))]
+
+    def ask(queries: list[Query]) -> NDArray[np.float32]:
+        found = classifier.probabilities([parts[number].sequence(ids) for number, ids in queries])
+        return found[np.arange(len(queries)), truth[[number for number, _ in queries]]]
+
+    important = [np.zeros(len(text.positions), dtype=bool) for text in texts]
+    gain = [np.zeros(len(text.positions), dtype=np.float32) for text in texts]
+    # longest first: units of like length are tested together
+    chosen = sorted(most.tolist(), key=lambda number: (-len(parts[number].ids), number))
+    units = (Unit(number, parts[number].ids.tolist(), float(confidence[number])) for number in chosen)
+    for tested in important_units(units, ask, config.delta, config.criterion):
+        part = parts[tested.number]
+        important[part.text][part.tokens] = tested.important
+        gain[part.text][part.tokens] = np.clip(tested.gain, 0, 1)
+        if progress:
+            progress(1)
+    if config.stop_words:
+        for index, text in enumerate(texts):
+            stops = stop_words(tokenizer, text)
+            important[index] &= ~stops
+            gain[index][stops] = 0
+    counts = np.bincount([part.text for part in parts], minlength=len(texts)) if parts else np.zeros(len(texts), int)
+    tests = np.bincount([parts[number].text for number in chosen], minlength=len(texts))
+    return [
+        Importance(important=flags, gain=values, tested=int(done), units=int(count))
+        for flags, values, done, count in zip(important, gain, tests, counts, strict=True)
+    ]
+
+
+def _parts(tokenizer: object, index: int, text: EncodedText, config: SelectiveConfig) -> list[_Part]:
+    """The units of a text, none for a text without eligible tokens."""
+    if not len(text.positions):
+        return []
+    head = text.input_ids[: text.positions[0]]
+    tail = text.input_ids[text.positions[-1] + 1 :]
+    numbers = of_tokens(tokenizer, text) if config.unit == "sentence" else np.zeros(len(text.positions), dtype=np.int64)
+    units = [np.flatnonzero(numbers == number) for number in range(int(numbers.max()) + 1)]
+    return [_Part(index, unit, head, tail, text.input_ids[text.positions[unit]]) for unit in units]

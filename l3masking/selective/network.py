@@ -1,0 +1,182 @@
+"""The scoring network of "Train No Evil": a token classifier that learns which tokens the heuristic finds important.
+
+It gives the importance of tokens in texts without labels. Shapes: B texts, T positions, H hidden width.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from l3masking import rng
+from l3masking.encoders.load import Encoder
+from l3masking.errors import InputError
+from l3masking.precision import Precision, autocast
+from l3masking.scoring.settings import TOKEN_BUDGETS
+from l3masking.scoring.words import EncodedText
+from l3masking.selective.settings import SelectiveConfig
+from l3masking.training.batches import pad
+from l3masking.training.evaluation import check_finite
+from l3masking.training.optim import clip_norms, decay_groups, linear_factor
+
+DEV_SHARE = 0.1  # of the texts, the last ones: they choose the epoch
+DROPOUT = 0.1  # in front of the linear layer, as in BERT's token classifier
+BUFFER = 2048  # texts whose importance is predicted together, and the most that is held in memory
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Network:
+    """A trained scoring network."""
+
+    weights: dict[str, Tensor] = field(repr=False)  # of the body and the linear layer, by parameter name
+    epoch: int  # whose weights these are, from 1
+    f1: float  # of important tokens on the held-out texts, in [0, 1]
+
+
+class _TokenClassifier(nn.Module):
+    """Encoder body, dropout, linear H -> 2."""
+
+    def __init__(self, encoder: Encoder, generator: torch.Generator) -> None:
+        super().__init__()
+        self.body = encoder.body
+        self.out = nn.utils.skip_init(nn.Linear, encoder.hidden_size, 2)
+        with torch.no_grad():
+            self.out.weight.normal_(std=0.02, generator=generator)
+            self.out.bias.zero_()
+        self.out.to(encoder.device)
+
+    def forward(self, ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
+        states_BTH = self.body(input_ids=ids_BT, attention_mask=mask_BT)[0]
+        return self.out(F.dropout(states_BTH, DROPOUT, self.training))
+
+
+def train_network(
+    encoder: Encoder,
+    texts: Sequence[EncodedText],
+    important: Sequence[NDArray[np.bool_]],
+    config: SelectiveConfig,
+    *,
+    seed: int = 0,
+    precision: Precision = "float32",
+) -> Network:
+    """Fit a copy of `encoder` with a linear layer to the importance [n] of each text's eligible tokens.
+
+    Special tokens count as not important. The last tenth of the texts is held out; of the epochs the one with the best
+    F1 of important tokens there is kept, the earliest of equals. Raises InputError where no token is important.
+    """
+    if not any(flags.any() for flags in important):
+        raise InputError("no token is important, so the scoring network has nothing to learn: take a larger delta")
+    model = _TokenClassifier(_copied(encoder), rng.stream(seed, "network", "head"))
+    held = int(DEV_SHARE * len(texts))
+    train = np.arange(len(texts) - held)
+    dev = np.arange(len(texts) - held, len(texts)) if held else train
+    optimiser = torch.optim.AdamW(decay_groups(model, config.network_lr, config.network_decay), fused=True)
+    total = config.network_epochs * -(-len(train) // config.network_batch)
+    warmup = int(config.network_warmup * total)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda at: linear_factor(at + 1, total + 1, warmup))
+    order = rng.stream(seed, "network", "order")
+    weight = torch.tensor([1.0, config.class_weight], device=encoder.device)
+    best, update = None, 0
+    for epoch in range(1, config.network_epochs + 1):
+        model.train()
+        for part in torch.randperm(len(train), generator=order).split(config.network_batch):
+            update += 1
+            batch = [int(train[index]) for index in part]
+            ids, mask, labels = _batch(encoder, [texts[i] for i in batch], [important[i] for i in batch])
+            with rng.dropout(encoder.device, seed, "network", update), autocast(encoder.device, precision):
+                logits = model(ids, mask)
+            loss = F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), weight=weight, ignore_index=-1)
+            optimiser.zero_grad()
+            loss.backward()
+            clip_norms([list(model.parameters())], 1.0)
+            optimiser.step()
+            schedule.step()
+        check_finite(f"scoring network, epoch {epoch}", {"loss": float(loss.detach())})
+        f1 = _f1(model, encoder, [texts[i] for i in dev], [important[i] for i in dev], precision)
+        if best is None or f1 > best.f1:
+            weights = {name: value.detach().clone() for name, value in model.named_parameters()}
+            best = Network(weights=weights, epoch=epoch, f1=f1)
+    assert best is not None
+    return best
+
+
+def predict(
+    encoder: Encoder,
+    weights: Mapping[str, Tensor],
+    texts: Iterable[EncodedText],
+    *,
+    precision: Precision = "float32",
+    token_budget: int | None = None,
+) -> Iterator[NDArray[np.float32]]:
+    """[n] in [0, 1] for each text: the network's probability that each eligible token is important.
+
+    Texts are streamed, BUFFER of them at a time.
+    """
+    model = _TokenClassifier(_copied(encoder), rng.stream(0, "network", "head"))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(weights[name])
+    budget = token_budget or TOKEN_BUDGETS[encoder.device.type]
+    stream = iter(texts)
+    while buffer := list(islice(stream, BUFFER)):
+        yield from _predicted(model, encoder, buffer, precision, budget)
+
+
+@torch.inference_mode()
+def _predicted(
+    model: _TokenClassifier, encoder: Encoder, texts: Sequence[EncodedText], precision: Precision, budget: int
+) -> list[NDArray[np.float32]]:
+    """Of some texts, in order, in batches of like lengths."""
+    model.eval()
+    found = [np.zeros(0, dtype=np.float32)] * len(texts)
+    order = sorted(range(len(texts)), key=lambda index: -len(texts[index].input_ids))
+    while order:
+        size = max(1, budget // len(texts[order[0]].input_ids))
+        part, order = order[:size], order[size:]
+        ids, mask, _ = _batch(encoder, [texts[index] for index in part], None)
+        with autocast(encoder.device, precision):
+            logits = model(ids, mask)
+        chances = torch.softmax(logits.float(), dim=-1)[..., 1].cpu().numpy()
+        for row, index in zip(chances, part, strict=True):
+            found[index] = row[texts[index].positions]
+    return found
+
+
+def _f1(
+    model: _TokenClassifier,
+    encoder: Encoder,
+    texts: Sequence[EncodedText],
+    important: Sequence[NDArray[np.bool_]],
+    precision: Precision,
+) -> float:
+    """F1 of important tokens among the eligible ones: 2 TP / (2 TP + FP + FN), 0 where there are none."""
+    found = _predicted(model, encoder, texts, precision, TOKEN_BUDGETS[encoder.device.type])
+    said, true = np.concatenate(found) > 0.5, np.concatenate(important)
+    both, either = int((said & true).sum()), int(said.sum() + true.sum())
+    return 2 * both / either if either else 0.0
+
+
+def _batch(
+    encoder: Encoder, texts: Sequence[EncodedText], important: Sequence[NDArray[np.bool_]] | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """[B, T] ids, attention mask, and labels: 1 important, 0 not, -1 padding."""
+    ids = pad([text.input_ids for text in texts], encoder.tokenizer.pad_token_id)
+    lengths = torch.tensor([len(text.input_ids) for text in texts])
+    mask = (torch.arange(ids.shape[1])[None, :] < lengths[:, None]).long()
+    labels = mask - 1
+    for row, (text, flags) in enumerate(zip(texts, important or [], strict=False)):
+        labels[row, torch.from_numpy(text.positions)] = torch.from_numpy(flags.astype(np.int64))
+    return ids.to(encoder.device), mask.to(encoder.device), labels.to(encoder.device)
+
+
+def _copied(encoder: Encoder) -> Encoder:
+    return dataclasses.replace(encoder, model=copy.deepcopy(encoder.model))
