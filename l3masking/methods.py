@@ -110,11 +110,16 @@ class Method:
         """The masking policy that a stage names."""
         return self.own_policies[name] if name in self.own_policies else POLICIES[name]
 
+    def needs_of(self, stage: Stage) -> frozenset[str]:
+        """What the masking of one stage needs, of NEEDS."""
+        if stage.policy in SELECTIONS:
+            return frozenset({IMPORTANCE})
+        return frozenset() if stage.policy is None else self.policy(stage.policy).needs
+
     @property
     def needs(self) -> frozenset[str]:
-        """What masking needs, of NEEDS."""
-        found = frozenset(need for name in self.policies for need in self.policy(name).needs)
-        return found | {IMPORTANCE} if self.selects else found
+        """What the masking of all stages needs."""
+        return frozenset(need for stage in self.stages for need in self.needs_of(stage))
 
     @property
     def needs_scores(self) -> bool:

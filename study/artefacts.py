@@ -13,6 +13,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -69,8 +70,12 @@ class Job(Protocol):
         """The jobs whose results it reads."""
         ...
 
-    def shards(self) -> list[Shard]:
-        """All of its work."""
+    def num_shards(self) -> int:
+        """How many shards its work has."""
+        ...
+
+    def shards(self, numbers: Sequence[int]) -> Iterator[Shard]:
+        """Those of some numbers, made one by one, in rising order."""
         ...
 
     def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path]) -> Piece:
@@ -124,34 +129,35 @@ class _Open(NamedTuple):
     job: Job
     place: Place
     resources: Resources
-    wanted: list[Shard]
-    missing: list[Shard]
+    wanted: int  # shards
+    missing: list[int]  # their numbers
 
 
 def make_artefacts(
     jobs: Iterable[tuple[Job, Resources]],
     place_of: Callable[[Job], Place],
-    execute: Callable[[Sequence[Work]], Iterable[Done]],
+    execute: Callable[[Iterator[Work], int], Iterable[Done]],
     report: Callable[[str, int, int], None],
 ) -> None:
     """Make what is missing of `jobs` and of all that they need, what is needed first.
 
-    `place_of`: the folder or URL of a job. `execute`: does work, in any order, and yields what is done; `report`: (name
-    of a job, shards done, all). Jobs that do not wait for each other are worked on together.
+    `place_of`: the folder or URL of a job. `execute`: does work in any order and yields what is done; it is told how
+    much there is. `report`: (name of a job, shards done, all). Jobs that do not wait for each other are worked on
+    together.
     """
     for level in levels(jobs):
         opened = [_look(job, place_of(job), resources) for job, resources in level]
-        works = [
+        works = (
             Work(one.job, one.place, {need.key: place_of(need) for need in one.job.needs()}, one.resources, shard)
             for one in opened
-            for shard in one.missing
-        ]
+            for shard in one.job.shards(one.missing)
+        )
         by_key = {one.job.key: one for one in opened}
         left = {key: len(one.missing) for key, one in by_key.items()}
-        for done in execute(works):
+        for done in execute(works, sum(left.values())):
             one = by_key[done.key]
             left[done.key] -= 1
-            report(one.job.name, len(one.wanted) - left[done.key], len(one.wanted))
+            report(one.job.name, one.wanted - left[done.key], one.wanted)
         for one in opened:
             _close(one)
 
@@ -176,54 +182,56 @@ def levels(jobs: Iterable[tuple[Job, Resources]]) -> list[list[tuple[Job, Resour
 
 def _look(job: Job, place: Place, resources: Resources) -> _Open:
     """What is wanted of a job and what of it is missing."""
-    wanted = job.shards()
+    wanted = job.num_shards()
     found = dict(parts(fetched(place)))
-    return _Open(job, place, resources, wanted, [shard for shard in wanted if shard.number not in found])
+    return _Open(job, place, resources, wanted, [number for number in range(wanted) if number not in found])
 
 
 def _close(one: _Open) -> None:
     """Check that all parts are there, and write the manifest where it is missing or of other parts."""
     folder = fetched(one.place)
     found = dict(parts(folder))
-    lost = [shard.number for shard in one.wanted if shard.number not in found]
+    lost = [number for number in range(one.wanted) if number not in found]
     if lost:
         raise EnvironmentFault(
-            f"{one.place}: {len(lost)} of {len(one.wanted)} parts are not here ({one.job.name}); where nodes have a "
+            f"{one.place}: {len(lost)} of {one.wanted} parts are not here ({one.job.name}); where nodes have a "
             "folder each of this name, give --out a folder that all of them share, or a URL"
         )
-    for path in set(folder.glob("part-*")) - set(found.values()):
+    for path in set(folder.glob("part-*")) - {found[number] for number in range(one.wanted)}:
         path.unlink()  # damaged, or of another cut
-    names = [found[shard.number].name for shard in one.wanted]
+    names = [found[number].name for number in range(one.wanted)]
     manifest = manifest_of(folder)
     if one.missing or manifest is None or manifest["parts"] != names:
         manifest = {"key": one.job.key, "parts": names} | one.job.facts(one.resources)
         put(one.place, "manifest.json", canonical(manifest))
 
 
-def execute_serially(works: Sequence[Work]) -> Iterator[Done]:
+def execute_serially(works: Iterable[Work], count: int) -> Iterator[Done]:
     """One shard after the other, in this process."""
     for work in works:
         yield ArtefactWorker(work.resources).make(work)
 
 
-def execute_on_ray(works: Sequence[Work]) -> Iterator[Done]:
-    """One actor per GPU share or CPU slot, two shards in flight each. Actors that die are restarted, shards retried."""
-    for resources in dict.fromkeys(work.resources for work in works):
-        yield from _on_actors(resources, [work for work in works if work.resources == resources])
+def execute_on_ray(works: Iterable[Work], count: int) -> Iterator[Done]:
+    """One actor per GPU share or CPU slot, two shards in flight each. Actors that die are restarted, shards retried.
+
+    Shards are made as they are wanted. Those of one size of workers come together, so that each set of actors starts
+    once.
+    """
+    for resources, same in groupby(works, key=lambda work: work.resources):
+        yield from _on_actors(resources, same, count)
 
 
-def _on_actors(resources: Resources, waiting: list[Work]) -> Iterator[Done]:
+def _on_actors(resources: Resources, works: Iterator[Work], count: int) -> Iterator[Done]:
     import ray
 
     options = {"num_cpus": resources.cpu, "num_gpus": resources.gpu}
     options |= {"max_restarts": RESTARTS, "max_task_retries": RESTARTS}
-    count = min(worker_slots(resources), len(waiting))
-    actors = [ray.remote(ArtefactWorker).options(**options).remote(resources) for _ in range(count)]
+    slots = min(worker_slots(resources), count)
+    actors = [ray.remote(ArtefactWorker).options(**options).remote(resources) for _ in range(slots)]
     running = {}
-    for actor in actors * 2:
-        if waiting:
-            work = waiting.pop(0)
-            running[actor.make.remote(work)] = actor, work.job.name
+    for actor, work in zip(actors * 2, islice(works, 2 * slots), strict=False):
+        running[actor.make.remote(work)] = actor, work.job.name
     while running:
         ready, _ = ray.wait(list(running), num_returns=1)
         actor, name = running.pop(ready[0])
@@ -236,9 +244,8 @@ def _on_actors(resources: Resources, waiting: list[Work]) -> Iterator[Done]:
                 f"{name}: a worker died {RESTARTS + 1} times (out of memory, or killed): lower resources.workers or "
                 "resources.token_budget; what is done stays"
             ) from error
-        if waiting:
-            work = waiting.pop(0)
-            running[actor.make.remote(work)] = actor, work.job.name
+        if (following := next(works, None)) is not None:
+            running[actor.make.remote(following)] = actor, following.job.name
         yield done
     for actor in actors:
         ray.kill(actor)

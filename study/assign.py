@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from l3masking.masking.policies.base import ENTROPY
+from l3masking.masking.policies.base import ENTROPY, IMPORTANCE, LIKELIHOOD
+from l3masking.methods import Adapt
 from study.artefacts import Job
-from study.plan.inputs import sources
+from study.importance import ClassifierJob, HeuristicJob, NetworkJob, PredictionJob
+from study.plan.inputs import CorpusSource, DataSource, EncoderSource, corpus_source, held_data, sources
 from study.plan.searches import Search
-from study.plan.trials import Identities, Trial
-from study.score import ScoreJob
+from study.plan.trials import Identities, Trial, corpus_of
+from study.score import ScoreJob, TextSources
 from study.space.search_section import SEARCH_FOLDER
-from study.space.spec import StudySpec, configs
+from study.space.spec import Configs, StudySpec, configs
 from study.store.places import Place, inside, open_store
 from study.trial import Assignment
 
@@ -28,36 +30,64 @@ class Assigner:
     root: Place  # where the study lies
     commit: str | None  # of this program's checkout, where it is one
 
-    def jobs(self, trial: Trial) -> list[Job]:
-        """The artefacts that a trial needs."""
-        score = self.score_job(trial)
-        return [] if score is None else [score]
-
-    def score_job(self, trial: Trial) -> ScoreJob | None:
-        """The scores that a trial needs, or None."""
-        if not trial.arm.needs_scores:
-            return None
+    def jobs(self, trial: Trial) -> dict[tuple[str, str], Job]:
+        """The artefacts that a trial reads, by kind and the content hash of their texts."""
+        setting, arm = configs(trial.settings), trial.arm
         encoder, data = sources(self.spec, self.identities, trial.encoder, trial.dataset)
-        setting = configs(trial.settings)
-        return ScoreJob(
+        corpus = self.corpus(trial)
+        found: dict[tuple[str, str], Job] = {}
+        for stage in arm.stages:
+            source = corpus if corpus and isinstance(stage, Adapt) and stage.text != "task" else data
+            needs = arm.needs_of(stage)
+            if needs & {LIKELIHOOD, ENTROPY}:
+                entropy = ENTROPY in needs or any(ENTROPY in arm.needs_of(other) for other in arm.stages)
+                found["scores", source.content_hash] = ScoreJob(
+                    encoder=encoder,
+                    data=source,
+                    scoring=setting.scoring,
+                    precision=setting.finetune.precision,
+                    entropy=entropy,
+                )
+            if IMPORTANCE in needs:
+                kind, job = self.importance(encoder, data, source, setting)
+                found[kind, source.content_hash] = job
+        return found
+
+    def importance(
+        self, encoder: EncoderSource, data: DataSource, source: TextSources, setting: Configs
+    ) -> tuple[str, Job]:
+        """The importance of tokens in some texts: by the heuristic where they are the labelled ones themselves."""
+        classifier = ClassifierJob(
             encoder=encoder,
             data=data,
             scoring=setting.scoring,
-            precision=setting.finetune.precision,
-            entropy=ENTROPY in trial.arm.needs,
+            finetune=setting.finetune,
+            seed=setting.selective.classifier_seed,
         )
+        heuristic = HeuristicJob(classifier=classifier, selective=setting.selective)
+        labelled = source is data and held_data(data).mlm_texts == held_data(data).train.texts
+        if labelled and not setting.selective.network:
+            return "heuristic", heuristic
+        return "prediction", PredictionJob(network=NetworkJob(heuristic=heuristic), texts=source)
+
+    def corpus(self, trial: Trial) -> CorpusSource | None:
+        """The corpus that a trial reads before fine-tuning, or None."""
+        name = corpus_of(trial.arm, trial.settings)
+        return None if name is None else corpus_source(self.spec, self.identities, name)
 
     def of_grid(self, trial: Trial) -> Assignment:
         """A trial of the grid."""
         encoder, data = sources(self.spec, self.identities, trial.encoder, trial.dataset)
-        job = self.score_job(trial)
+        place = open_store(self.root).artefact_place
         return Assignment(
             study=self.spec.name,
             trial=trial,
             encoder=encoder,
             data=data,
             root=self.root,
-            scores=open_store(self.root).artefact_place(job.room, job.key) if job else None,
+            needed={name: place(job.room, job.key) for name, job in self.jobs(trial).items()},
+            corpus=self.corpus(trial),
+            keep_adapted=self.spec.resources.keep_adapted,
             resources=self.spec.resources_of(trial.encoder, trial.dataset),
             commit=self.commit,
         )

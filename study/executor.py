@@ -25,8 +25,8 @@ if TYPE_CHECKING:  # Optuna and Ray Tune, which only a search needs
 class Executor(Protocol):
     """Carries out what a run asks for. Work in flight is given up when it is closed."""
 
-    def make(self, works: Sequence[Work]) -> Iterable[Done]:
-        """Make shards of artefacts, such as scores; yields each when its part is written."""
+    def make(self, works: Iterator[Work], count: int) -> Iterable[Done]:
+        """Make `count` shards of artefacts, such as scores; yields each when its part is written."""
         ...
 
     def prepare(self, assignments: Sequence[Assignment]) -> int:
@@ -49,8 +49,8 @@ class Executor(Protocol):
 class Serial:
     """One thing after the other, in this process."""
 
-    def make(self, works: Sequence[Work]) -> Iterator[Done]:
-        return execute_serially(works)
+    def make(self, works: Iterator[Work], count: int) -> Iterator[Done]:
+        return execute_serially(works, count)
 
     def prepare(self, assignments: Sequence[Assignment]) -> int:
         return 1
@@ -73,10 +73,10 @@ class OnRay:
         self._session = ExitStack()
         self._joined = False
 
-    def make(self, works: Sequence[Work]) -> Iterator[Done]:
-        if works:
+    def make(self, works: Iterator[Work], count: int) -> Iterator[Done]:
+        if count:
             self._join()
-        return execute_on_ray(works)
+        return execute_on_ray(works, count)
 
     def prepare(self, assignments: Sequence[Assignment]) -> int:
         if not assignments:

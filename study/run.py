@@ -178,7 +178,11 @@ class _Run:
             values = search.artefact_values()
             wanted += [search.trial(self.resolved.identities, value, FIRST_SEED) for value in values]
         resources = self.resolved.spec.resources_of
-        jobs = [(job, resources(trial.encoder, trial.dataset)) for trial in wanted for job in self.assigner.jobs(trial)]
+        jobs = [
+            (job, resources(trial.encoder, trial.dataset))
+            for trial in wanted
+            for job in self.assigner.jobs(trial).values()
+        ]
         make_artefacts(
             {job.key: (job, own) for job, own in jobs}.values(),
             lambda job: self.store.artefact_place(job.room, job.key),

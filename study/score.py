@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +13,28 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from l3masking.data.table import TextData
 from l3masking.precision import Precision
 from l3masking.scoring.scoring import TokenScores, score_texts
 from l3masking.scoring.settings import TOKEN_BUDGETS, ScoringConfig
 from study.artefacts import Job, Piece, Shard, finished_parts
-from study.plan.inputs import DataSource, EncoderSource, held_data, held_encoder
+from study.plan.inputs import CorpusSource, DataSource, EncoderSource, held_data, held_encoder
 from study.space.spec import Resources, plain
 from study.store.record import MadeWith
 from study.store.whole_files import content_key
 
 SCORE_SCHEMA = 1  # of a score folder; part of its key. Another cut into shards needs another number
+CORPUS_SHARD = 1024  # units of a corpus in a shard
+TextSources = DataSource | CorpusSource  # what has texts to be masked
 SHARD_TEXTS = 64  # distinct texts in a shard: seconds to minutes of work, and the most that a killed worker loses
 SCORE_COLUMNS = ("input_ids", "positions", "words", "log_likelihood")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreJob:
-    """The masked-LM texts of one dataset, to be scored by one encoder under one setting."""
+    """The masked-LM texts of one dataset or a corpus, to be scored by one encoder under one setting."""
 
     encoder: EncoderSource
-    data: DataSource
+    data: TextSources
     scoring: ScoringConfig
     precision: Precision
     entropy: bool = False  # whether the entropy of each prediction is kept too
@@ -46,7 +48,7 @@ class ScoreJob:
         identity = {
             "schema": SCORE_SCHEMA,
             "revision": self.encoder.revision,
-            "data_hash": self.data.data_hash,
+            "data_hash": self.data.content_hash,
             "scoring": plain(self.scoring),
             "precision": self.precision,
         }
@@ -59,8 +61,11 @@ class ScoreJob:
     def needs(self) -> Sequence[Job]:
         return ()
 
-    def shards(self) -> list[Shard]:
-        return shards(held_data(self.data))
+    def num_shards(self) -> int:
+        return count_shards(self.data)
+
+    def shards(self, numbers: Sequence[int]) -> Iterator[Shard]:
+        return cut_texts(self.data, numbers)
 
     def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path]) -> Piece:
         """Score the texts of one shard."""
@@ -80,11 +85,36 @@ class ScoreJob:
         return {"scoring": plain(self.scoring), "made_with": made}
 
 
-def shards(data: TextData) -> list[Shard]:
-    """The distinct texts, longest first, cut into shards: the costly ones come first and fill the workers."""
-    ordered = sorted(dict.fromkeys(data.mlm_texts), key=lambda text: (-len(text), text))
-    parts = [tuple(ordered[start : start + SHARD_TEXTS]) for start in range(0, len(ordered), SHARD_TEXTS)]
-    return [Shard(number, texts) for number, texts in enumerate(parts)]
+def count_shards(source: TextSources) -> int:
+    """Shards of the texts of a source."""
+    if isinstance(source, CorpusSource):
+        return -(-source.units // CORPUS_SHARD)
+    return -(-len(distinct_texts(source)) // SHARD_TEXTS)
+
+
+def cut_texts(source: TextSources, numbers: Sequence[int]) -> Iterator[Shard]:
+    """Some shards of the texts of a source, in order. A corpus is streamed, in its own order."""
+    if isinstance(source, CorpusSource):
+        wanted = set(numbers)
+        for number, part in enumerate(batched(source.read(), CORPUS_SHARD)):
+            if number in wanted:
+                yield Shard(number, part)
+        return
+    texts = distinct_texts(source)
+    for number in numbers:
+        yield Shard(number, tuple(texts[number * SHARD_TEXTS : (number + 1) * SHARD_TEXTS]))
+
+
+def batched(texts: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:
+    """Texts in groups of `size`, the last one smaller."""
+    stream = iter(texts)
+    while part := tuple(islice(stream, size)):
+        yield part
+
+
+def distinct_texts(source: DataSource) -> list[str]:
+    """The distinct masked-LM texts, longest first: the costly ones come first and fill the workers."""
+    return sorted(dict.fromkeys(held_data(source).mlm_texts), key=lambda text: (-len(text), text))
 
 
 def part_bytes(texts: Sequence[str], scores: Sequence[TokenScores]) -> bytes:
@@ -98,18 +128,29 @@ def part_bytes(texts: Sequence[str], scores: Sequence[TokenScores]) -> bytes:
 
 def read_scores(folder: Path, texts: Sequence[str]) -> list[TokenScores]:
     """Scores of `texts`, one each, from a finished folder. FileNotFoundError where it is unfinished or damaged."""
-    by_text: dict[str, TokenScores] = {}
+    by_text = dict(_scored_texts(folder))
+    return [by_text[text] for text in texts]
+
+
+def stream_scores(folder: Path) -> Iterator[TokenScores]:
+    """Scores of all texts of a finished folder, in the order of its shards, a part at a time."""
+    return (scores for _, scores in _scored_texts(folder))
+
+
+def _scored_texts(folder: Path) -> Iterator[tuple[str, TokenScores]]:
     for path in finished_parts(folder):
         table = pq.read_table(path)
         columns = [table.column(column).to_pylist() for column in SCORE_COLUMNS]
         entropies = table.column("entropy").to_pylist() if "entropy" in table.column_names else [None] * len(table)
-        texts_here = table.column("text").to_pylist()
-        for text, entropy, ids, positions, words, values in zip(texts_here, entropies, *columns, strict=True):
-            by_text[text] = TokenScores(
-                input_ids=np.asarray(ids, dtype=np.int64),
-                positions=np.asarray(positions, dtype=np.int64),
-                words=np.asarray(words, dtype=np.int64),
-                log_likelihood=np.asarray(values, dtype=np.float32),
-                entropy=None if entropy is None else np.asarray(entropy, dtype=np.float32),
+        texts = table.column("text").to_pylist()
+        for text, entropy, ids, positions, words, values in zip(texts, entropies, *columns, strict=True):
+            yield (
+                text,
+                TokenScores(
+                    input_ids=np.asarray(ids, dtype=np.int64),
+                    positions=np.asarray(positions, dtype=np.int64),
+                    words=np.asarray(words, dtype=np.int64),
+                    log_likelihood=np.asarray(values, dtype=np.float32),
+                    entropy=None if entropy is None else np.asarray(entropy, dtype=np.float32),
+                ),
             )
-    return [by_text[text] for text in texts]

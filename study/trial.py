@@ -8,25 +8,31 @@ import platform
 import socket
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 
 import torch
 
+from l3masking.data.table import TextData
 from l3masking.encoders.export import save_tuned
-from l3masking.regimes import run_method
+from l3masking.encoders.load import Encoder
+from l3masking.errors import InputError
+from l3masking.masking.policies.base import ENTROPY, IMPORTANCE, LIKELIHOOD
+from l3masking.methods import Adapt
+from l3masking.regimes import Training, encode_inputs, prepare
 from l3masking.scoring.scoring import TokenScores
 from l3masking.training.evaluation import NonFiniteLoss
 from l3masking.training.loop import Outcome
+from study.adapted import ROOM, adapted_encoder, adapted_key, importance_of_texts
 from study.gpu import limit_share
-from study.plan.inputs import DataSource, EncoderSource, held_data, held_encoder
+from study.plan.inputs import CorpusSource, DataSource, EncoderSource, held_data, held_encoder
 from study.plan.trials import Trial
-from study.score import read_scores
+from study.score import TextSources, read_scores
 from study.space.spec import Resources, configs
 from study.store.places import Place, fetched, open_store
-from study.store.record import SCHEMA, CurvePoint, FinalStage, Identity, MaskProbabilities, NewRecord, Run
+from study.store.record import SCHEMA, Adaptation, CurvePoint, FinalStage, Identity, MaskProbabilities, NewRecord, Run
 from study.store.store import Store
 from study.version import DISTRIBUTION, program_version
 
@@ -42,10 +48,24 @@ class Assignment:
     encoder: EncoderSource
     data: DataSource
     root: Place  # where the study lies: a folder that this process sees too, or a URL
-    scores: Place | None  # the score folder, for methods that need one
+    needed: Mapping[tuple[str, str], Place]  # (kind, content hash of the texts) -> artefact that the trial reads
+    corpus: CorpusSource | None = None  # for `adapt` stages; None: the text of the task
+    keep_adapted: bool = False  # whether the weights after the `adapt` stages stay when the trial is done
     resources: Resources
     commit: str | None  # of this program's checkout, where it is one
     with_test: bool = True  # False: the test split is not read, and records have no test values (a search)
+
+    def text_of(self, stage: Adapt) -> TextSources:
+        """The texts that a stage trains on."""
+        return self.data if stage.text == "task" or self.corpus is None else self.corpus
+
+    def importance_on(self, source: TextSources) -> tuple[str, Place]:
+        """How the importance of tokens in some texts was found, "heuristic" or "prediction", and where it lies."""
+        for kind in ("heuristic", "prediction"):
+            place = self.needed.get((kind, source.content_hash))
+            if place is not None:
+                return kind, place
+        raise InputError(f"the importance of tokens in {source.name} was not computed: run the study again")
 
 
 def execute(assignment: Assignment, on_evaluation: Callable[[dict[str, Any]], None] | None = None) -> str | None:
@@ -60,6 +80,8 @@ def execute(assignment: Assignment, on_evaluation: Callable[[dict[str, Any]], No
     try:
         for record in run_trial(assignment, attempts=attempts, on_evaluation=on_evaluation):
             store.commit(record)
+        if assignment.trial.arm.adapts and not assignment.keep_adapted:
+            store.discard(ROOM, adapted_key(assignment))
     except Exception as error:
         if isinstance(error, NonFiniteLoss) and len(assignment.trial.keys) > 1:
             return _each_alone(assignment, on_evaluation)
@@ -117,23 +139,12 @@ def run_trial(
     torch.set_num_threads(resources.threads)  # whatever Ray put into the environment: threads change rounding
     device = resources.device
     limit_share(resources.gpu)
-    encoder = held_encoder(assignment.encoder, device)
+    encoder, adaptation = held_encoder(assignment.encoder, device), None
     data = held_data(assignment.data)
-    scores = held_scores(assignment.scores, assignment.data) if assignment.scores else None
-    setting = configs(trial.settings)
-    outcomes, masks = run_method(
-        trial.method,
-        encoder,
-        data,
-        scoring=setting.scoring,
-        masking=setting.masking,
-        config=setting.finetune,
-        seed=trial.seed,
-        objectives=trial.objectives,
-        scores=scores if trial.arm.needs_scores else None,
-        on_evaluation=on_evaluation,
-        with_test=assignment.with_test,
-    )
+    if trial.arm.adapts:
+        encoder, adaptation = adapted_encoder(assignment, encoder)
+    training = prepared(assignment, encoder, data)
+    outcomes = training.run(trial.objectives, on_evaluation)
     if resources.save_models:
         for objective, key in trial.keys.items():
             store = open_store(assignment.root)
@@ -151,10 +162,36 @@ def run_trial(
     }
     return [
         record_of(
-            assignment, objective, outcomes[objective], labels=data.labels, overlap=data.overlap, masks=masks, run=run
+            assignment,
+            objective,
+            outcomes[objective],
+            data=data,
+            masks=training.masks,
+            adaptation=adaptation,
+            run=run,
         )
         for objective in trial.keys
     ]
+
+
+def prepared(assignment: Assignment, encoder: Encoder, data: TextData) -> Training:
+    """The last stage of a trial, with what it reads of the artefacts."""
+    trial, setting = assignment.trial, configs(assignment.trial.settings)
+    inputs = encode_inputs(trial.arm, encoder, data, setting.scoring, with_test=assignment.with_test)
+    last = trial.arm.last
+    needs = frozenset() if last.policy is None else trial.arm.policy(last.policy).needs
+    scores = assignment.needed.get(("scores", assignment.data.content_hash))
+    important = importance_of_texts(assignment, assignment.data) if IMPORTANCE in needs else None
+    return prepare(
+        trial.arm,
+        encoder,
+        inputs,
+        masking=setting.masking,
+        config=setting.finetune,
+        seed=trial.seed,
+        scores=held_scores(scores, assignment.data) if scores and needs & {LIKELIHOOD, ENTROPY} else None,
+        importance=None if important is None else list(important),
+    )
 
 
 def record_of(
@@ -162,9 +199,9 @@ def record_of(
     objective: str,
     outcome: Outcome,
     *,
-    labels: Sequence[str],
-    overlap: dict[str, int],
+    data: TextData,
     masks: dict[str, float] | None,
+    adaptation: Adaptation | None,
     run: Run,
 ) -> NewRecord:
     """The record of one objective: all of its outcome but the weights, which no record holds."""
@@ -180,8 +217,8 @@ def record_of(
         "revision": trial.revision,
         "data_hash": trial.data_hash,
         "settings": trial.settings,
-        "labels": list(labels),
-        "overlap": overlap,
+        "labels": list(data.labels),
+        "overlap": data.overlap,
         "mask_probability": cast(MaskProbabilities | None, masks),
         "validation": outcome.validation,
         "epochs_to_best": outcome.epochs_to_best,
@@ -195,6 +232,8 @@ def record_of(
         "curve": cast(list[CurvePoint], outcome.curve),
         "run": run,
     }
+    if adaptation is not None:
+        record["adaptation"] = adaptation
     if outcome.test is not None:
         record["test"] = outcome.test
     if outcome.test_predictions is not None:

@@ -12,6 +12,8 @@ import os
 import tempfile
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -124,32 +126,26 @@ def _read_copy(path: Path) -> tuple[Rows, str] | None:
         return None
 
 
-def _from_hub(part: HubPart, text: str, label: str) -> tuple[Rows, str]:
+def hub_commit(hub: str, revision: str | None) -> str:
+    """The commit that a revision of a Hub dataset stands for now. EnvironmentFault where the Hub cannot be reached."""
+    from huggingface_hub import HfApi
+
+    with hub_failures(hub):
+        return str(HfApi().dataset_info(hub, revision=revision).sha)
+
+
+@contextmanager
+def hub_failures(shown: str) -> Iterator[None]:
+    """What can go wrong with the Hub dataset `shown`, in one line."""
     # here, not above: two seconds of import that no file needs
     import datasets
-    from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
     # the Hub client changes its HTTP library between versions; that library's base error is a base of this class
     unreachable = cast(tuple[type[Exception], ...], HfHubHTTPError.__bases__)
-    shown = _shown(part)
     try:
-        commit = HfApi().dataset_info(part.hub, revision=part.revision).sha
-        # a fresh cache folder: nothing of another revision can be found in it, and nothing stays there
-        with tempfile.TemporaryDirectory() as scratch:
-            # hf://, because a folder of the same name in the working directory would win over a bare id. No code of
-            # the dataset runs: `datasets` 5 knows no loading scripts and has no switch for them
-            table = datasets.load_dataset(
-                f"hf://datasets/{part.hub}", part.subset, split=part.split, revision=commit, cache_dir=scratch
-            )
-            check_columns(table.column_names, f"Hub dataset {shown}", text, label)
-            feature = table.features[label]
-            values: list[object] = list(table[label])
-            if isinstance(feature, datasets.ClassLabel):  # stored as numbers, -1 where the label is withheld
-                values = [None if value in (None, -1) else feature.names[cast(int, value)] for value in values]
-            triples = zip(range(1, len(values) + 1), list(table[text]), values, strict=True)
-            return collect(triples, f"Hub dataset {shown}", "row", text, label), str(commit)
-    except InputError:
+        yield
+    except (InputError, EnvironmentFault):
         raise
     # before ValueError, which some of the Hub's own "not found in the cache" errors also are
     except (*unreachable, OSError, RuntimeError, datasets.exceptions.DatasetsError) as error:
@@ -159,6 +155,27 @@ def _from_hub(part: HubPart, text: str, label: str) -> tuple[Rows, str]:
         ) from None
     except ValueError as error:  # an unknown split or subset; the message lists those that exist
         raise InputError(f"Hub dataset {shown}: {_first_line(error)}") from None
+
+
+def _from_hub(part: HubPart, text: str, label: str) -> tuple[Rows, str]:
+    import datasets
+
+    shown = _shown(part)
+    commit = hub_commit(part.hub, part.revision)
+    # a fresh cache folder: nothing of another revision can be found in it, and nothing stays there
+    with hub_failures(shown), tempfile.TemporaryDirectory() as scratch:
+        # hf://, because a folder of the same name in the working directory would win over a bare id. No code of
+        # the dataset runs: `datasets` 5 knows no loading scripts and has no switch for them
+        table = datasets.load_dataset(
+            f"hf://datasets/{part.hub}", part.subset, split=part.split, revision=commit, cache_dir=scratch
+        )
+        check_columns(table.column_names, f"Hub dataset {shown}", text, label)
+        feature = table.features[label]
+        values: list[object] = list(table[label])
+        if isinstance(feature, datasets.ClassLabel):  # stored as numbers, -1 where the label is withheld
+            values = [None if value in (None, -1) else feature.names[cast(int, value)] for value in values]
+        triples = zip(range(1, len(values) + 1), list(table[text]), values, strict=True)
+        return collect(triples, f"Hub dataset {shown}", "row", text, label), commit
 
 
 def _shown(part: HubPart) -> str:

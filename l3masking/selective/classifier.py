@@ -91,7 +91,7 @@ class _Part:
     tail: NDArray[np.int64]  # and behind
     ids: NDArray[np.int64]  # [k]
 
-    def sequence(self, ids: Sequence[int]) -> NDArray[np.int64]:
+    def sequence(self, ids: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
         return np.concatenate([self.head, np.asarray(ids, dtype=np.int64), self.tail])
 
 
@@ -115,9 +115,10 @@ def importance_of(
     right = np.flatnonzero(whole.argmax(axis=1) == truth) if parts else np.zeros(0, dtype=np.int64)
     most = right[np.argsort(-confidence[right], kind="stable")][: int(np.ceil(config.top_share * len(right)))]
 
-    def ask(queries: list[Query]) -> NDArray[np.float32]:
+    def ask(queries: list[Query]) -> list[float]:
         found = classifier.probabilities([parts[number].sequence(ids) for number, ids in queries])
-        return found[np.arange(len(queries)), truth[[number for number, _ in queries]]]
+        values: list[float] = found[np.arange(len(queries)), truth[[number for number, _ in queries]]].tolist()
+        return values
 
     important = [np.zeros(len(text.positions), dtype=bool) for text in texts]
     gain = [np.zeros(len(text.positions), dtype=np.float32) for text in texts]

@@ -77,8 +77,8 @@ def train_network(
         raise InputError("no token is important, so the scoring network has nothing to learn: take a larger delta")
     model = _TokenClassifier(_copied(encoder), rng.stream(seed, "network", "head"))
     held = int(DEV_SHARE * len(texts))
-    train = np.arange(len(texts) - held)
-    dev = np.arange(len(texts) - held, len(texts)) if held else train
+    train = list(range(len(texts) - held))
+    dev = list(range(len(train), len(texts))) if held else train
     optimiser = torch.optim.AdamW(decay_groups(model, config.network_lr, config.network_decay), fused=True)
     total = config.network_epochs * -(-len(train) // config.network_batch)
     warmup = int(config.network_warmup * total)
@@ -90,7 +90,7 @@ def train_network(
         model.train()
         for part in torch.randperm(len(train), generator=order).split(config.network_batch):
             update += 1
-            batch = [int(train[index]) for index in part]
+            batch = part.tolist()
             ids, mask, labels = _batch(encoder, [texts[i] for i in batch], [important[i] for i in batch])
             with rng.dropout(encoder.device, seed, "network", update), autocast(encoder.device, precision):
                 logits = model(ids, mask)
@@ -142,7 +142,7 @@ def _predicted(
     while order:
         size = max(1, budget // len(texts[order[0]].input_ids))
         part, order = order[:size], order[size:]
-        ids, mask, _ = _batch(encoder, [texts[index] for index in part], None)
+        ids, mask, _ = _batch(encoder, [texts[index] for index in part], [])
         with autocast(encoder.device, precision):
             logits = model(ids, mask)
         chances = torch.softmax(logits.float(), dim=-1)[..., 1].cpu().numpy()
@@ -166,14 +166,14 @@ def _f1(
 
 
 def _batch(
-    encoder: Encoder, texts: Sequence[EncodedText], important: Sequence[NDArray[np.bool_]] | None
+    encoder: Encoder, texts: Sequence[EncodedText], important: Sequence[NDArray[np.bool_]]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """[B, T] ids, attention mask, and labels: 1 important, 0 not, -1 padding."""
     ids = pad([text.input_ids for text in texts], encoder.tokenizer.pad_token_id)
     lengths = torch.tensor([len(text.input_ids) for text in texts])
     mask = (torch.arange(ids.shape[1])[None, :] < lengths[:, None]).long()
     labels = mask - 1
-    for row, (text, flags) in enumerate(zip(texts, important or [], strict=False)):
+    for row, (text, flags) in enumerate(zip(texts, important, strict=False)):
         labels[row, torch.from_numpy(text.positions)] = torch.from_numpy(flags.astype(np.int64))
     return ids.to(encoder.device), mask.to(encoder.device), labels.to(encoder.device)
 

@@ -13,16 +13,15 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from l3masking import rng
 from l3masking.encoders.load import Encoder
 from l3masking.errors import InputError
+from l3masking.masking.applied import MaskedText
 from l3masking.masking.corruption import IGNORED, Corrupted, corrupt
 from l3masking.masking.settings import MaskingConfig
 from l3masking.precision import Precision, autocast
@@ -33,14 +32,6 @@ from l3masking.training.optim import adamw, clip_norms, decay_groups, linear_fac
 from l3masking.training.settings import AdaptConfig
 
 BUFFER = 8192  # texts that are shuffled together, and the most that a pass holds in memory
-
-
-class MaskedText(NamedTuple):
-    """One text of T input ids, before its masks are drawn."""
-
-    input_ids: NDArray  # [T]
-    probabilities: NDArray  # [T], 0 where nothing may be masked
-    leaders: NDArray | None = None  # [T], the position that draws for each; None: each for itself
 
 
 Batch = Sequence[tuple[int, MaskedText]]  # texts with their numbers in the source

@@ -10,12 +10,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from l3masking import rng
+from l3masking.masking.applied import MaskedText
 from l3masking.masking.corruption import corrupt
 from l3masking.masking.settings import MaskingConfig
 from l3masking.precision import Precision, autocast
@@ -45,6 +47,14 @@ class Auxiliary:
     probabilities: Sequence[NDArray]
     masking: MaskingConfig
     leaders: Sequence[NDArray] | None = None  # [T] each: the position that draws for each; None: each for itself
+
+    @classmethod
+    def of(cls, texts: Sequence[MaskedText], masking: MaskingConfig) -> Auxiliary:
+        """From texts under a policy."""
+        leaders = None
+        if any(text.leaders is not None for text in texts):
+            leaders = [np.arange(len(text.input_ids)) if text.leaders is None else text.leaders for text in texts]
+        return cls([text.input_ids for text in texts], [text.probabilities for text in texts], masking, leaders)
 
     def chunks(
         self, indices: Sequence[int], num_chunks: int, tokenizer: Any, generator: torch.Generator, device: torch.device

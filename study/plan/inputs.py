@@ -6,12 +6,13 @@ A source is pinned by the driver (Hub commit, content hash) and loaded by any pr
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from l3masking.data.corpus import CorpusFacts, CorpusSpec, corpus_units, look_at
 from l3masking.data.table import DataSpec, TextData, load_data
 from l3masking.encoders.hub import check_length, read_position_limit, resolve_revision
 from l3masking.encoders.table import EncoderSpec
@@ -58,6 +59,11 @@ class DataSource:
     spec: DataSpec | Generated
     data_hash: str
 
+    @property
+    def content_hash(self) -> str:
+        """As a corpus has it."""
+        return self.data_hash
+
     def __hash__(self) -> int:
         return hash((self.name, self.data_hash))
 
@@ -67,6 +73,31 @@ class DataSource:
         if data.content_hash != self.data_hash:
             raise InputError(f"dataset {self.name}: its content has changed since the study was planned; run it again")
         return data
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusSource:
+    """A corpus by name, pinned to its content."""
+
+    name: str
+    spec: CorpusSpec | Generated
+    content_hash: str
+    units: int  # of text
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.content_hash))
+
+    def read(self) -> Iterator[str]:
+        """Its units, streamed. InputError where its content has changed since it was pinned."""
+        check_corpus(self)
+        return corpus_units(concrete_corpus(self.spec))
+
+
+@lru_cache(maxsize=4)
+def check_corpus(source: CorpusSource) -> None:
+    """Read a corpus once in each process, and compare it with what was pinned."""
+    if look_at(concrete_corpus(source.spec), source.name).content_hash != source.content_hash:
+        raise InputError(f"corpus {source.name}: its content has changed since the study was planned; run it again")
 
 
 @lru_cache(maxsize=1)
@@ -94,6 +125,21 @@ def concrete_data(spec: DataSpec | Generated) -> DataSpec:
     return spec
 
 
+def concrete_corpus(spec: CorpusSpec | Generated) -> CorpusSpec:
+    """A generated corpus is made here, once per machine."""
+    return CorpusSpec(files=str(build_world().corpus_file)) if isinstance(spec, Generated) else spec
+
+
+def corpus_source(spec: StudySpec, identities: Identities, name: str) -> CorpusSource:
+    """The pinned source of one corpus."""
+    return CorpusSource(
+        name=name,
+        spec=spec.corpora[name],
+        content_hash=identities.corpora[name],
+        units=identities.corpus_units[name],
+    )
+
+
 def identify(spec: StudySpec, say: Callable[[str], None]) -> Identities:
     """Pin everything that the pairs of a study name. Fetches what is missing; EnvironmentFault where it can't.
 
@@ -111,7 +157,29 @@ def identify(spec: StudySpec, say: Callable[[str], None]) -> Identities:
         datasets[name] = data.content_hash
         for note in data.notes:
             say(f"dataset {name}: {note}")
-    return Identities(encoders=encoders, datasets=datasets)
+    facts = {name: look_at(concrete_corpus(spec.corpora[name]), name) for name in read_corpora(spec)}
+    return _identities(encoders, datasets, facts)
+
+
+def read_corpora(spec: StudySpec) -> list[str]:
+    """The corpora that an arm of the study reads, under any variant."""
+    named = [
+        spec.variant(variant).adapt.corpus
+        for variant in (None, *spec.variants)
+        if any(stage.text != "task" for method in spec.methods for stage in spec.arm(method).adapts)
+    ]
+    return [name for name in dict.fromkeys(named) if name is not None]
+
+
+def _identities(
+    encoders: Mapping[str, str], datasets: Mapping[str, str], corpora: Mapping[str, CorpusFacts]
+) -> Identities:
+    return Identities(
+        encoders=encoders,
+        datasets=datasets,
+        corpora={name: facts.content_hash for name, facts in corpora.items()},
+        corpus_units={name: facts.units for name, facts in corpora.items()},
+    )
 
 
 def identify_at_hand(spec: StudySpec) -> Identities:
@@ -126,10 +194,15 @@ def identify_at_hand(spec: StudySpec) -> Identities:
         if pair.dataset not in datasets and _is_made(data):
             with suppress(EnvironmentFault):
                 datasets[pair.dataset] = load_data(concrete_data(data), name=pair.dataset, offline=True).content_hash
-    return Identities(encoders=encoders, datasets=datasets)
+    facts: dict[str, CorpusFacts] = {}
+    for name in read_corpora(spec):
+        corpus = spec.corpora[name]
+        if _is_made(corpus) and (isinstance(corpus, Generated) or corpus.hub is None):
+            facts[name] = look_at(concrete_corpus(corpus), name)
+    return _identities(encoders, datasets, facts)
 
 
-def _is_made(spec: EncoderSpec | DataSpec | Generated) -> bool:
+def _is_made(spec: EncoderSpec | DataSpec | CorpusSpec | Generated) -> bool:
     """False for a generated thing that would have to be made first."""
     return not isinstance(spec, Generated) or find_world() is not None
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from l3masking.methods import Finetune, Method
+from l3masking.methods import Finetune, Method, Stage
 from study.store.record import SCHEMA
 from study.store.store import content_key
 
@@ -23,6 +23,7 @@ class Identities:
     encoders: Mapping[str, str] = field(default_factory=dict)  # Hub commit, or hash of a folder
     datasets: Mapping[str, str] = field(default_factory=dict)  # content hash
     corpora: Mapping[str, str] = field(default_factory=dict)  # content hash
+    corpus_units: Mapping[str, int] = field(default_factory=dict)  # units of text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,10 +72,23 @@ def identity_of(
         "settings": settings,
     }
     if len(arm.stages) > 1 or not isinstance(last, Finetune):
-        identity["stages"] = [{"stage": stage.name} | dataclasses.asdict(stage) for stage in arm.stages]
-    if arm.adapts and (corpus := settings["adapt"]["corpus"]) is not None:
+        identity["stages"] = [stage_identity(arm, stage) for stage in arm.stages]
+    if (corpus := corpus_of(arm, settings)) is not None:
         identity["corpus_hash"] = identities.corpora.get(corpus)
     return identity
+
+
+def stage_identity(arm: Method, stage: Stage) -> dict[str, Any]:
+    """All of a stage that may change what it gives."""
+    return {"stage": stage.name, **dataclasses.asdict(stage)}
+
+
+def corpus_of(arm: Method, settings: Mapping[str, Any]) -> str | None:
+    """The corpus that an arm reads before fine-tuning; None where that is the text of the task, or nothing."""
+    if all(stage.text == "task" for stage in arm.adapts):
+        return None
+    name: str | None = settings["adapt"]["corpus"]
+    return name
 
 
 def mask_mean(arm: Method, settings: Mapping[str, Any]) -> float | None:

@@ -1,4 +1,4 @@
-"""Paths in the encoders and datasets of a space file: made absolute, so that nothing depends on where the file is."""
+"""Paths in the encoders, datasets and corpora of a space file: absolute, so that nothing depends on where it is."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ def dataset_at(folder: Path, entry: dict[str, Any]) -> dict[str, Any]:
     """A dataset's entry with its file names and patterns made absolute; what is none of these stays as it is."""
     local = [key for key in DATA_FILES if key in entry and (key == "mlm" or entry.get("hub") is None)]
     return entry | {key: _file_at(folder, entry[key], key) for key in local}
+
+
+def corpus_at(folder: Path, entry: dict[str, Any]) -> dict[str, Any]:
+    """A corpus's entry with its file names and patterns made absolute."""
+    return entry | {"files": _file_at(folder, entry["files"], "files")} if "files" in entry else entry
 
 
 def _file_at(folder: Path, value: Any, key: str) -> Any:

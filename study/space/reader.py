@@ -12,17 +12,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+from l3masking.data.corpus import CorpusSpec
 from l3masking.data.spec import DataSpec
 from l3masking.data.table import DATASETS
 from l3masking.encoders.table import ENCODERS, EncoderSpec
 from l3masking.errors import InputError
 from l3masking.masking.policies.table import POLICIES
-from l3masking.methods import METHODS, Method
+from l3masking.methods import DEFAULT, METHODS, Method
 from l3masking.metrics import METRICS
 from l3masking.precision import Precision
 from l3masking.training.settings import PRESETS
 from study.space.overrides import apply_sets
-from study.space.paths import dataset_at, encoder_at
+from study.space.paths import corpus_at, dataset_at, encoder_at
 from study.space.search_checks import read_search
 from study.space.spec import SECTIONS, SEED_LIMIT, ArmSpec, Generated, Pair, Resources, StudySpec, overridden, plain
 from study.space.validation import HUB_TOKEN, build, nearest, shown
@@ -93,6 +94,7 @@ class _Reader:
             self._say("description", f"{shown(description)} is not allowed; expected text")
         encoders = self._named("encoders", EncoderSpec, encoder_at)
         datasets = self._named("datasets", DataSpec, dataset_at)
+        corpora = self._named("corpora", CorpusSpec, corpus_at)
         pairs = self._pairs(encoders, datasets)
         known = METHODS | self._arms()
         parts: dict[str, Any] = {
@@ -114,6 +116,7 @@ class _Reader:
             settings=settings,
             problems=self.problems,
         )
+        self._check_corpora(corpora, [known[name] for name in parts.get("methods", DEFAULT) if name in known], settings)
         if self.problems:
             return None
         return StudySpec(
@@ -122,6 +125,7 @@ class _Reader:
             encoders=encoders | {p.encoder: ENCODERS[p.encoder] for p in pairs if p.encoder not in encoders},
             datasets=datasets | {p.dataset: DATASETS[p.dataset] for p in pairs if p.dataset not in datasets},
             pairs=pairs,
+            corpora=corpora,
             arms=self.declared,
             preset=preset,
             variants=variants,
@@ -219,6 +223,20 @@ class _Reader:
             build(Resources, own, path, self.problems)
             pairs.append(pair)
         return tuple(pairs)
+
+    def _check_corpora(self, corpora: Mapping[str, Any], arms: Sequence[Method], settings: Mapping[str, Any]) -> None:
+        """The corpus that `adapt` names is declared, and named where an arm cannot do without."""
+        named = {"adapt.corpus": settings["adapt"].get("corpus")}
+        for variant, overrides in (self.raw.get("variants") or {}).items():
+            if isinstance(overrides, dict) and "adapt.corpus" in (flat := _dotted(overrides)):
+                named[f"variants.{variant}.adapt.corpus"] = flat["adapt.corpus"]
+        for path, name in named.items():
+            if name is not None and name not in corpora:
+                self._say(path, f"{shown(name)} is no corpus of this file; {nearest(str(name), corpora)}")
+        if named["adapt.corpus"] is None:
+            for arm in arms:
+                if any(stage.text == "corpus" for stage in arm.adapts):
+                    self._say("adapt.corpus", f"needs a value for {arm.label}: the name of a corpus under `corpora`")
 
     def _arms(self) -> dict[str, Method]:
         """What the names of declared arms stand for; `self.declared` keeps how they were declared."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
+from l3masking.data.corpus import CorpusSpec
 from l3masking.data.table import DataSpec
 from l3masking.encoders.table import EncoderSpec
 from l3masking.errors import InputError
@@ -14,6 +15,7 @@ from l3masking.masking.settings import MaskingConfig
 from l3masking.methods import DEFAULT, METHODS, Adapt, Finetune, Method
 from l3masking.precision import Precision
 from l3masking.scoring.settings import ScoringConfig
+from l3masking.selective.settings import SelectiveConfig
 from l3masking.training.settings import (
     AdaptConfig,
     EvaluateConfig,
@@ -40,13 +42,14 @@ SECTIONS: dict[str, type] = {  # of a space file; together with `precision`, all
     "meta": MetaConfig,
     "model": ModelConfig,
     "adapt": AdaptConfig,
+    "selective": SelectiveConfig,
 }
 SEED_LIMIT = FIRST_SEED  # seeds from here on belong to searches
 
 
 @dataclass(frozen=True, kw_only=True)
 class Generated:
-    """An encoder or dataset that the project makes itself."""
+    """An encoder, dataset or corpus that the project makes itself."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
@@ -113,6 +116,7 @@ class Resources:
     workers: int | None = None  # scoring workers and trials at a time, >= 1; none: as many as fit
     token_budget: int | None = None  # tokens in a scoring batch, >= 1; none: what suits the device
     save_models: bool = False  # keep each tested model in models/<key>/, as transformers reads it
+    keep_adapted: bool = False  # keep the weights after masked-LM training in adapted/<key>/
     executor: Literal["ray", "serial"] = "ray"  # serial: one after the other in this process
 
     @property
@@ -142,6 +146,7 @@ class StudySpec:
     pairs: tuple[Pair, ...]  # default: each declared encoder with each declared dataset
     methods: tuple[str, ...] = DEFAULT  # of METHODS or `arms`
     arms: Mapping[str, ArmSpec] = field(default_factory=dict)  # further arms, declared in the file
+    corpora: Mapping[str, CorpusSpec | Generated] = field(default_factory=dict)  # texts for `adapt.corpus`
     objectives: tuple[str, ...] = ("accuracy", "macro_f1")  # of METRICS
     seeds: tuple[int, ...] = tuple(range(10))  # in [0, SEED_LIMIT)
     preset: str = "default"  # of PRESETS; its values are in the sections already
@@ -155,6 +160,7 @@ class StudySpec:
     meta: MetaConfig = field(default_factory=MetaConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
+    selective: SelectiveConfig = field(default_factory=SelectiveConfig)
     precision: Precision = "float32"  # of scoring and training
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # name -> {dotted key: value}
     search: SearchConfig | None = None  # a stage before the grid
@@ -216,6 +222,7 @@ class Configs(NamedTuple):
     masking: MaskingConfig
     finetune: FinetuneConfig
     adapt: AdaptConfig
+    selective: SelectiveConfig
 
 
 def configs(settings: Mapping[str, Any]) -> Configs:
@@ -224,8 +231,9 @@ def configs(settings: Mapping[str, Any]) -> Configs:
     built: dict[str, Any] = {name: build(cls, settings.get(name, {}), name, problems) for name, cls in SECTIONS.items()}
     if problems:
         raise InputError("; ".join(f"{problem.path}: {problem.text}" for problem in problems))
-    scoring, masking, adapt = (built.pop(name) for name in ("scoring", "masking", "adapt"))
-    return Configs(scoring, masking, FinetuneConfig(**built, precision=settings.get("precision", "float32")), adapt)
+    scoring, masking, adapt, selective = (built.pop(name) for name in ("scoring", "masking", "adapt", "selective"))
+    finetune = FinetuneConfig(**built, precision=settings.get("precision", "float32"))
+    return Configs(scoring, masking, finetune, adapt, selective)
 
 
 def overridden(

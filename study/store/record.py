@@ -108,6 +108,17 @@ class MaskProbabilities(TypedDict):
     share_capped: float  # share of tokens whose probability is 1, in [0, 1]
 
 
+class Adaptation(TypedDict):
+    """The masked-LM training before fine-tuning."""
+
+    updates: int  # optimizer updates, 1 and up
+    best_update: int  # the update whose weights were kept
+    passes: float  # passes over the training texts, above 0
+    texts: int  # texts, held-out ones included, 1 and up
+    masked_share: float  # masked tokens among all tokens fed to the model, in [0, 1]
+    losses: list[dict[str, float]]  # per evaluation: update, train and dev loss in nats per masked token
+
+
 class NewRecord(Kept):
     """A record before it has its checksum."""
 
@@ -124,6 +135,7 @@ class NewRecord(Kept):
     mlm_passes: float  # passes over the masked-LM texts until then, 0 and up
     empty_mlm_batches: int  # masked-LM batches until then in which no token was masked, 0 and up
     final_stage: FinalStage  # what the classification-only stage did
+    adaptation: NotRequired[Adaptation]  # absent for an arm without masked-LM training before fine-tuning
     curve: list[CurvePoint]  # evaluations of the main stage until its stop, in order, at least one
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import socket
 import warnings
 from collections.abc import Callable, Iterator
@@ -110,6 +111,10 @@ class Store:
     def artefact_place(self, room: str, key: str) -> Place:
         """The same as a place, for other processes."""
         return self.artefact_dir(room, key)
+
+    def discard(self, room: str, key: str) -> None:
+        """Remove an artefact that nothing needs any more."""
+        shutil.rmtree(self.artefact_dir(room, key), ignore_errors=True)
 
     def pull(self) -> None:
         """Take in what other machines have finished. Nothing to do for a folder, which they write to themselves."""

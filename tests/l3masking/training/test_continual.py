@@ -10,12 +10,13 @@ import torch.nn.functional as F
 from small_task import data, encoder, one_thread, tokenizer
 
 from l3masking.errors import InputError
+from l3masking.masking.applied import MaskedText
 from l3masking.masking.corruption import IGNORED, corrupt
 from l3masking.masking.settings import MaskingConfig
 from l3masking.rng import stream
 from l3masking.scoring.words import encode_texts
 from l3masking.training import continual
-from l3masking.training.continual import MaskedText, TextSource, adapt
+from l3masking.training.continual import TextSource, adapt
 from l3masking.training.evaluation import NonFiniteLoss
 from l3masking.training.settings import AdaptConfig
 

@@ -1,0 +1,132 @@
+"""A policy applied to texts: what is drawn from when a batch is masked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l3masking import rng
+from l3masking.errors import InputError
+from l3masking.masking.policies.base import (
+    CORPUS,
+    ENTROPY,
+    IMPORTANCE,
+    LIKELIHOOD,
+    CorpusPolicy,
+    Policy,
+    PolicyText,
+    check_weights,
+)
+from l3masking.masking.probabilities import calibrate
+from l3masking.masking.settings import MaskingConfig
+from l3masking.scoring.scoring import TokenScores
+from l3masking.scoring.words import EncodedText
+
+FIT_TEXTS = 100_000  # texts that a policy of the corpus looks at, the first ones: more would not fit into memory
+
+
+class MaskedText(NamedTuple):
+    """One text of T input ids, before its masks are drawn."""
+
+    input_ids: NDArray[np.int64]  # [T]
+    probabilities: NDArray[np.float64]  # [T] in [0, 1], 0 where nothing may be masked
+    leaders: NDArray[np.int64] | None = None  # [T], the position that draws for each; None: each for itself
+
+
+def mask_texts(
+    policy: Policy,
+    texts: Iterable[EncodedText],
+    masking: MaskingConfig,
+    *,
+    seed: int,
+    scores: Iterable[TokenScores] | None = None,
+    importance: Iterable[NDArray[np.float64]] | None = None,
+    name: str = "",
+) -> Iterator[MaskedText]:
+    """Mask probabilities of each text under a policy, one after the other.
+
+    scores: one per text, for policies that need the likelihood or entropy of tokens. importance: [n] per text in
+    [0, 1], for policies that need it. name: what messages call the policy. Raises InputError if something is missing or
+    belongs to other texts, and where a policy gives weights that are no weights.
+    """
+    seen = _seen(policy, texts, scores, importance)
+    if CORPUS in policy.needs:
+        held = list(seen)
+        policy, seen = cast(CorpusPolicy, policy).fitted(held[:FIT_TEXTS]), iter(held)
+    generator = rng.stream(seed, "policy")
+    for index, text in enumerate(seen):
+        weights = policy.weights(text, masking, generator)
+        check_weights(weights, len(text.positions), f"masking policy {name}, text {index}")
+        probabilities = calibrate(
+            weights.values,
+            mean=masking.mean,
+            redistribute=masking.redistribute,
+            floor=masking.floor,
+            groups=weights.groups,
+        )
+        yield placed(text.input_ids, text.positions, probabilities, weights.groups)
+
+
+def placed(
+    input_ids: NDArray[np.int64],
+    positions: NDArray[np.int64],
+    probabilities: NDArray[np.float64],
+    groups: NDArray[np.int64] | None = None,
+) -> MaskedText:
+    """Probabilities and groups [n] of the eligible tokens at their places among the T input ids."""
+    row = np.zeros(len(input_ids))
+    row[positions] = probabilities
+    leaders = None
+    if groups is not None:
+        leaders = np.arange(len(input_ids))
+        _, first, member = np.unique(groups, return_index=True, return_inverse=True)
+        leaders[positions] = positions[first[member]]
+    return MaskedText(input_ids, row, leaders)
+
+
+def _seen(
+    policy: Policy,
+    texts: Iterable[EncodedText],
+    scores: Iterable[TokenScores] | None,
+    importance: Iterable[NDArray[np.float64]] | None,
+) -> Iterator[PolicyText]:
+    """What the policy sees of each text."""
+    if scores is None and policy.needs & {LIKELIHOOD, ENTROPY}:
+        raise InputError("this masking policy needs token scores: score the texts first")
+    if importance is None and IMPORTANCE in policy.needs:
+        raise InputError("this masking policy needs the importance of each token: compute it for these texts first")
+    scored = None if scores is None else iter(scores)
+    important = None if importance is None else iter(importance)
+    for index, text in enumerate(texts):
+        found = {}
+        if scored is not None:
+            score = next(scored, None)
+            if score is None or not np.array_equal(score.input_ids, text.input_ids):
+                raise InputError(f"the scores of text {index} belong to other token ids: score these texts again")
+            found["likelihood"] = np.exp(score.log_likelihood.astype(np.float64))
+            if ENTROPY in policy.needs and score.entropy is None:
+                raise InputError("this masking policy needs the entropy of tokens: score the texts with entropy=True")
+            found |= {} if score.entropy is None else {"entropy": score.entropy.astype(np.float64)}
+        if important is not None:
+            values = next(important, None)
+            if values is None or len(values) != len(text.positions):
+                raise InputError(f"the importance of text {index} belongs to another text: compute it again")
+            found["importance"] = np.asarray(values, dtype=np.float64)
+        yield PolicyText(input_ids=text.input_ids, positions=text.positions, words=text.words, **found)
+
+
+def summarise(texts: Sequence[EncodedText], masked: Sequence[MaskedText], mean: float) -> dict[str, float]:
+    """What a record says about its mask probabilities."""
+    values = [row.probabilities[text.positions] for text, row in zip(texts, masked, strict=True)]
+    every = np.concatenate([np.zeros(0), *values])
+    if not len(every):
+        return {"mean": 0.0, "largest_deviation": 0.0, "max": 0.0, "share_capped": 0.0}
+    return {
+        "mean": float(every.mean()),
+        "largest_deviation": max(abs(float(text.mean()) - mean) for text in values if len(text)),
+        "max": float(every.max()),
+        "share_capped": float(np.mean(every >= 1)),
+    }

@@ -1,0 +1,205 @@
+"""The masked-LM stage of a trial: its texts with their masks, from the artefacts, and the encoder that it gives.
+
+The weights lie in adapted/<key>/ until no trial needs them: a trial that is killed after this stage goes on from there.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+
+from l3masking import rng
+from l3masking.encoders.load import Encoder
+from l3masking.errors import InputError
+from l3masking.masking.applied import MaskedText, mask_texts, placed
+from l3masking.methods import SELECTIONS, Adapt
+from l3masking.scoring.words import EncodedText, encode_as
+from l3masking.selective.masks import chosen_tokens
+from l3masking.selective.sentences import of_tokens
+from l3masking.training.continual import TextSource, adapt
+from study.artefacts import finished_parts, manifest_of
+from study.importance import read_heuristic, stream_predictions
+from study.plan.inputs import CorpusSource, DataSource, held_data
+from study.plan.trials import Trial, stage_identity
+from study.score import TextSources, batched, read_scores, stream_scores
+from study.space.spec import configs, plain
+from study.store.places import Place, fetched, open_store, put
+from study.store.record import Adaptation
+from study.store.whole_files import canonical, content_key
+
+if TYPE_CHECKING:
+    from study.trial import Assignment
+
+ROOM = "adapted"
+READ = ("adapt", "masking", "scoring", "selective", "precision")  # sections that the stage depends on
+ADAPTED_SCHEMA = 1  # of these folders; part of their keys
+BLOCK = 512  # units of a corpus that are encoded together
+NEAR = 0.5  # probability above which the scoring network calls a token important
+
+
+def adapted_key(assignment: Assignment) -> str:
+    """Name of the weights that the `adapt` stages of a trial give."""
+    trial, corpus = assignment.trial, assignment.corpus
+    settings = {name: value for name, value in trial.settings.items() if name in READ}
+    return content_key(
+        {
+            "schema": ADAPTED_SCHEMA,
+            "revision": trial.revision,
+            "data_hash": trial.data_hash,
+            "corpus_hash": corpus.content_hash if corpus else None,
+            "stages": [stage_identity(trial.arm, stage) for stage in trial.arm.adapts],
+            "settings": settings | ({"finetune": _of_classifier(trial)} if trial.arm.selects else {}),
+            "seed": trial.seed,
+        }
+    )
+
+
+def _of_classifier(trial: Trial) -> dict[str, Any]:
+    """The settings that the classifier behind importance reads."""
+    finetune = plain(configs(trial.settings).finetune)
+    return {name: value for name, value in finetune.items() if name != "meta"}
+
+
+def adapted_encoder(assignment: Assignment, vanilla: Encoder) -> tuple[Encoder, Adaptation]:
+    """The encoder after the `adapt` stages of a trial: from its folder, or else trained now and put there."""
+    place = adapted_place(assignment)
+    folder = fetched(place)
+    manifest = manifest_of(folder)
+    if manifest is None:
+        weights, facts = _train(assignment, vanilla)
+        content = safetensors.torch.save({name: weight.cpu().contiguous() for name, weight in weights.items()})
+        part = f"part-00000-{hashlib.blake2b(content, digest_size=16).hexdigest()}.safetensors"
+        put(place, part, content)
+        manifest = {"key": adapted_key(assignment), "parts": [part], "adaptation": facts}
+        put(place, "manifest.json", canonical(manifest))
+    found = safetensors.torch.load(finished_parts(fetched(place))[0].read_bytes())
+    model = copy.deepcopy(vanilla.model)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(found[name])
+    return dataclasses.replace(vanilla, model=model), cast(Adaptation, manifest["adaptation"])
+
+
+def adapted_place(assignment: Assignment) -> Place:
+    """Where the weights of a trial's `adapt` stages lie."""
+    return open_store(assignment.root).artefact_place(ROOM, adapted_key(assignment))
+
+
+def _train(assignment: Assignment, vanilla: Encoder) -> tuple[dict[str, torch.Tensor], Adaptation]:
+    """All `adapt` stages, one after the other; what is told is of the last one."""
+    trial, setting = assignment.trial, configs(assignment.trial.settings)
+    encoder = vanilla
+    for stage in trial.arm.adapts:
+        source = masked_source(stage, assignment, encoder)
+        found = adapt(
+            encoder,
+            source,
+            setting.adapt,
+            setting.masking,
+            seed=trial.seed,
+            precision=setting.finetune.precision,
+        )
+        model = copy.deepcopy(encoder.model)
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                parameter.copy_(found.weights[name])
+        encoder = dataclasses.replace(encoder, model=model)
+    facts: Adaptation = {
+        "updates": found.updates,
+        "best_update": found.best_update,
+        "passes": found.passes,
+        "texts": found.texts,
+        "masked_share": found.masked_share,
+        "losses": found.losses,
+    }
+    return found.weights, facts
+
+
+def masked_source(stage: Adapt, assignment: Assignment, encoder: Encoder) -> TextSource:
+    """The texts of an `adapt` stage with their mask probabilities; a corpus is streamed."""
+    source = assignment.text_of(stage)
+    if isinstance(source, CorpusSource):
+        return TextSource(count=source.units, read=lambda: _masked(stage, assignment, encoder, source))
+    texts = list(_masked(stage, assignment, encoder, source))
+    return TextSource(count=len(texts), read=lambda: iter(texts))
+
+
+def _masked(stage: Adapt, assignment: Assignment, encoder: Encoder, source: TextSources) -> Iterator[MaskedText]:
+    trial, setting = assignment.trial, configs(assignment.trial.settings)
+    units = source.read() if isinstance(source, CorpusSource) else iter(held_data(source).mlm_texts)
+    texts = (text for part in batched(units, BLOCK) for text in encode_as(setting.scoring, encoder.tokenizer, part))
+    if stage.policy in SELECTIONS:
+        return _selected(stage, assignment, encoder, texts, importance_of_texts(assignment, source))
+    policy = trial.arm.policy(stage.policy)
+    return mask_texts(
+        policy,
+        texts,
+        setting.masking,
+        seed=trial.seed,
+        scores=_scores(assignment, source),
+        importance=importance_of_texts(assignment, source) if "importance" in policy.needs else None,
+        name=stage.policy,
+    )
+
+
+def _selected(
+    stage: Adapt,
+    assignment: Assignment,
+    encoder: Encoder,
+    texts: Iterator[EncodedText],
+    importance: Iterator[NDArray[np.float64]],
+) -> Iterator[MaskedText]:
+    """Texts in which the chosen tokens are masked for certain."""
+    setting = configs(assignment.trial.settings)
+    choice = "random" if stage.policy == "selective_random" else "important"
+    generator = rng.stream(assignment.trial.seed, "selective")
+    tokens = taken = 0
+    for text, values in zip(texts, importance, strict=True):
+        if len(values) != len(text.positions):
+            raise InputError("the importance of a text belongs to other token ids: remove `importance/` and run again")
+        sentences = of_tokens(encoder.tokenizer, text)
+        chosen = chosen_tokens(values, sentences, setting.selective.max_rate, cast(Any, choice), generator)
+        tokens, taken = tokens + len(chosen), taken + int(chosen.sum())
+        yield placed(text.input_ids, text.positions, chosen.astype(np.float64))
+    if not taken:
+        raise InputError(
+            f"selective.delta is {setting.selective.delta:g}: none of {tokens} tokens is important, so there is "
+            "nothing to mask: take a larger delta, or criterion: signed"
+        )
+
+
+def importance_of_texts(assignment: Assignment, source: TextSources) -> Iterator[NDArray[np.float64]]:
+    """[n] in [0, 1] for each masked-LM text, in order; 0 where a token is not important."""
+    kind, place = assignment.importance_on(source)
+    if kind == "heuristic":
+        assert isinstance(source, DataSource)
+        found, train = read_heuristic(fetched(place)), held_data(source).train
+        for pair in zip(train.texts, train.labels, strict=True):
+            one = found[pair]
+            yield np.where(one.important, np.maximum(one.gain.astype(np.float64), np.finfo(np.float32).tiny), 0.0)
+        return
+    predictions = stream_predictions(fetched(place))
+    if isinstance(source, CorpusSource):
+        ordered = (values for _, values in predictions)
+    else:
+        by_text = dict(predictions)
+        ordered = (by_text[text] for text in held_data(source).mlm_texts)
+    for values in ordered:
+        yield np.where(values > NEAR, values.astype(np.float64), 0.0)
+
+
+def _scores(assignment: Assignment, source: TextSources) -> Any:
+    place = assignment.needed.get(("scores", source.content_hash))
+    if place is None:
+        return None
+    if isinstance(source, CorpusSource):
+        return stream_scores(fetched(place))
+    return read_scores(fetched(place), held_data(source).mlm_texts)

@@ -1,0 +1,303 @@
+"""Importance of tokens as artefacts: a classifier, what the heuristic finds with it, a scoring network, what that says.
+
+Each is a job that reads the one before. All lie in importance/<key>/ of the study.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import safetensors.torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from l3masking.regimes import run_method
+from l3masking.scoring.settings import ScoringConfig
+from l3masking.scoring.words import encode_as
+from l3masking.selective.classifier import Classifier, importance_of
+from l3masking.selective.network import predict, train_network
+from l3masking.selective.settings import SelectiveConfig
+from l3masking.training.settings import FinetuneConfig
+from study.artefacts import Job, Piece, Shard, finished_parts
+from study.plan.inputs import DataSource, EncoderSource, held_data, held_encoder
+from study.score import TextSources, count_shards, cut_texts
+from study.space.spec import Resources, plain
+from study.store.whole_files import content_key
+
+SCHEMA_OF_IMPORTANCE = 1  # of these folders; part of every key
+SHARD_TEXTS_LABELLED = 128  # labelled texts in a shard: enough units for full batches
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierJob:
+    """Plain fine-tuning with a seed of its own: the classifier that the heuristic asks."""
+
+    encoder: EncoderSource
+    data: DataSource
+    scoring: ScoringConfig
+    finetune: FinetuneConfig
+    seed: int
+
+    room: ClassVar[str] = "importance"
+    suffix: ClassVar[str] = "safetensors"
+
+    @property
+    def key(self) -> str:
+        parts = {
+            "schema": SCHEMA_OF_IMPORTANCE,
+            "kind": "classifier",
+            "revision": self.encoder.revision,
+            "data_hash": self.data.data_hash,
+            "scoring": {"max_length": self.scoring.max_length, "whitespace": self.scoring.whitespace},
+            "finetune": {name: value for name, value in plain(self.finetune).items() if name != "meta"},
+            "seed": self.seed,
+        }
+        return content_key(parts)
+
+    @property
+    def name(self) -> str:
+        return f"classifier of {self.encoder.name} on {self.data.name}"
+
+    def needs(self) -> Sequence[Job]:
+        return ()
+
+    def num_shards(self) -> int:
+        return 1
+
+    def shards(self, numbers: Sequence[int]) -> Iterator[Shard]:
+        return (Shard(number, ()) for number in numbers)
+
+    def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path]) -> Piece:
+        outcomes, _ = run_method(
+            "stl",
+            held_encoder(self.encoder, resources.device),
+            held_data(self.data),
+            scoring=self.scoring,
+            config=self.finetune,
+            seed=self.seed,
+            objectives=("accuracy",),
+            with_test=False,
+        )
+        weights = {name: weight.cpu().contiguous() for name, weight in outcomes["accuracy"].weights.items()}
+        return Piece(safetensors.torch.save(weights), 0)
+
+    def facts(self, resources: Resources) -> dict[str, Any]:
+        return {"kind": "classifier", "seed": self.seed}
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeuristicJob:
+    """Importance of the tokens of the training texts, by the sequential heuristic."""
+
+    classifier: ClassifierJob
+    selective: SelectiveConfig
+
+    room: ClassVar[str] = "importance"
+    suffix: ClassVar[str] = "parquet"
+
+    @property
+    def key(self) -> str:
+        own = {
+            name: getattr(self.selective, name) for name in ("delta", "criterion", "unit", "stop_words", "top_share")
+        }
+        return content_key({"schema": SCHEMA_OF_IMPORTANCE, "kind": "heuristic", "of": self.classifier.key, **own})
+
+    @property
+    def name(self) -> str:
+        return f"important tokens for {self.classifier.encoder.name} on {self.classifier.data.name}"
+
+    def needs(self) -> Sequence[Job]:
+        return (self.classifier,)
+
+    def _pairs(self) -> list[tuple[str, int]]:
+        """The distinct labelled texts, longest first."""
+        train = held_data(self.classifier.data).train
+        pairs = dict.fromkeys(zip(train.texts, train.labels, strict=True))
+        return sorted(pairs, key=lambda pair: (-len(pair[0]), pair))
+
+    def num_shards(self) -> int:
+        return -(-len(self._pairs()) // SHARD_TEXTS_LABELLED)
+
+    def shards(self, numbers: Sequence[int]) -> Iterator[Shard]:
+        pairs = self._pairs()
+        for number in numbers:
+            start = number * SHARD_TEXTS_LABELLED
+            yield Shard(number, tuple(pairs[start : start + SHARD_TEXTS_LABELLED]))
+
+    def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path]) -> Piece:
+        source = self.classifier
+        classifier = held_classifier(source, folders[source.key], resources.device, resources.token_budget)
+        texts, labels = [text for text, _ in shard.content], [label for _, label in shard.content]
+        encoded = encode_as(source.scoring, classifier.model.encoder.tokenizer, texts)
+        found = importance_of(classifier, encoded, labels, self.selective)
+        columns = {
+            "text": texts,
+            "label": labels,
+            "input_ids": [text.input_ids for text in encoded],
+            "important": [one.important for one in found],
+            "gain": [one.gain for one in found],
+            "tested": [one.tested for one in found],
+            "units": [one.units for one in found],
+        }
+        return Piece(parquet(columns), sum(len(text.positions) for text in encoded))
+
+    def facts(self, resources: Resources) -> dict[str, Any]:
+        return {"kind": "heuristic", "selective": plain(self.selective)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkJob:
+    """The scoring network, trained on what the heuristic found."""
+
+    heuristic: HeuristicJob
+
+    room: ClassVar[str] = "importance"
+    suffix: ClassVar[str] = "safetensors"
+
+    @property
+    def key(self) -> str:
+        config = plain(self.heuristic.selective)
+        own = {name: value for name, value in config.items() if name.startswith("network_") or name == "class_weight"}
+        return content_key({"schema": SCHEMA_OF_IMPORTANCE, "kind": "network", "of": self.heuristic.key, **own})
+
+    @property
+    def name(self) -> str:
+        source = self.heuristic.classifier
+        return f"scoring network of {source.encoder.name} on {source.data.name}"
+
+    def needs(self) -> Sequence[Job]:
+        return (self.heuristic,)
+
+    def num_shards(self) -> int:
+        return 1
+
+    def shards(self, numbers: Sequence[int]) -> Iterator[Shard]:
+        return (Shard(number, ()) for number in numbers)
+
+    def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path]) -> Piece:
+        source = self.heuristic.classifier
+        encoder = held_encoder(source.encoder, resources.device)
+        found = read_heuristic(folders[self.heuristic.key])
+        train = held_data(source.data).train
+        texts = list(dict.fromkeys(zip(train.texts, train.labels, strict=True)))  # in the order of the file
+        network = train_network(
+            encoder,
+            encode_as(source.scoring, encoder.tokenizer, [text for text, _ in texts]),
+            [found[pair].important for pair in texts],
+            self.heuristic.selective,
+            seed=source.seed,
+            precision=source.finetune.precision,
+        )
+        weights = {name: weight.cpu().contiguous() for name, weight in network.weights.items()}
+        return Piece(safetensors.torch.save(weights, {"epoch": str(network.epoch), "f1": repr(network.f1)}), 0)
+
+    def facts(self, resources: Resources) -> dict[str, Any]:
+        return {"kind": "network"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionJob:
+    """What the scoring network says of the tokens of texts without labels."""
+
+    network: NetworkJob
+    texts: TextSources
+
+    room: ClassVar[str] = "importance"
+    suffix: ClassVar[str] = "parquet"
+
+    @property
+    def key(self) -> str:
+        parts = {"kind": "prediction", "of": self.network.key, "texts": self.texts.content_hash}
+        return content_key({"schema": SCHEMA_OF_IMPORTANCE, **parts})
+
+    @property
+    def name(self) -> str:
+        return f"importance of {self.texts.name} for {self.network.heuristic.classifier.data.name}"
+
+    def needs(self) -> Sequence[Job]:
+        return (self.network,)
+
+    def num_shards(self) -> int:
+        return count_shards(self.texts)
+
+    def shards(self, numbers: Sequence[int]) -> Iterator[Shard]:
+        return cut_texts(self.texts, numbers)
+
+    def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path]) -> Piece:
+        source = self.network.heuristic.classifier
+        encoder = held_encoder(source.encoder, resources.device)
+        encoded = encode_as(source.scoring, encoder.tokenizer, shard.content)
+        weights = safetensors.torch.load(finished_parts(folders[self.network.key])[0].read_bytes())
+        chances = list(
+            predict(
+                encoder,
+                weights,
+                encoded,
+                precision=source.finetune.precision,
+                token_budget=resources.token_budget,
+            )
+        )
+        columns = {
+            "text": list(shard.content),
+            "input_ids": [text.input_ids for text in encoded],
+            "importance": chances,
+        }
+        return Piece(parquet(columns), sum(len(text.positions) for text in encoded))
+
+    def facts(self, resources: Resources) -> dict[str, Any]:
+        return {"kind": "prediction", "texts": self.texts.name}
+
+
+class Found(NamedTuple):
+    """What the heuristic found in one labelled text with n eligible tokens."""
+
+    important: NDArray[np.bool_]  # [n]
+    gain: NDArray[np.float32]  # [n] in [0, 1]
+
+
+@lru_cache(maxsize=1)
+def held_classifier(job: ClassifierJob, folder: Path, device: str, token_budget: int | None) -> Classifier:
+    """A finished classifier; the last one stays in memory."""
+    weights: dict[str, Tensor] = safetensors.torch.load(finished_parts(folder)[0].read_bytes())
+    return Classifier(
+        held_encoder(job.encoder, device),
+        weights,
+        len(held_data(job.data).labels),
+        precision=job.finetune.precision,
+        token_budget=token_budget,
+    )
+
+
+def read_heuristic(folder: Path) -> dict[tuple[str, int], Found]:
+    """What was found, by text and label. FileNotFoundError where it is unfinished or damaged."""
+    found: dict[tuple[str, int], Found] = {}
+    for path in finished_parts(folder):
+        table = pq.read_table(path)
+        columns = [table.column(name).to_pylist() for name in ("text", "label", "important", "gain")]
+        for text, label, important, gain in zip(*columns, strict=True):
+            found[text, label] = Found(np.asarray(important, dtype=bool), np.asarray(gain, dtype=np.float32))
+    return found
+
+
+def stream_predictions(folder: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """(text, importance [n]) in the order of the job's shards, a part at a time."""
+    for path in finished_parts(folder):
+        table = pq.read_table(path, columns=["text", "importance"])
+        columns = [table.column(name).to_pylist() for name in ("text", "importance")]
+        for text, values in zip(*columns, strict=True):
+            yield text, np.asarray(values, dtype=np.float32)
+
+
+def parquet(columns: Mapping[str, Sequence[Any]]) -> bytes:
+    """One Parquet file of some columns."""
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(dict(columns)), buffer)
+    return buffer.getvalue()
