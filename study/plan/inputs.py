@@ -19,6 +19,7 @@ from l3masking.encoders.table import EncoderSpec
 from l3masking.errors import EnvironmentFault, InputError
 from study.plan.trials import Identities
 from study.space.spec import Generated, StudySpec
+from study.toyworld.extras import build_extras, find_extras
 from study.toyworld.world import build_world, find_world
 
 if TYPE_CHECKING:
@@ -120,14 +121,14 @@ def concrete_encoder(spec: EncoderSpec | Generated) -> EncoderSpec:
 def concrete_data(spec: DataSpec | Generated) -> DataSpec:
     """A generated dataset is made here, once per machine."""
     if isinstance(spec, Generated):
-        files = build_world().data_files
+        files = build_extras().decoy if spec.generated == "toyworld-decoy" else build_world().data_files
         return DataSpec(train=str(files["train"]), validation=str(files["validation"]), test=str(files["test"]))
     return spec
 
 
 def concrete_corpus(spec: CorpusSpec | Generated) -> CorpusSpec:
     """A generated corpus is made here, once per machine."""
-    return CorpusSpec(files=str(build_world().corpus_file)) if isinstance(spec, Generated) else spec
+    return CorpusSpec(files=str(build_extras().corpus)) if isinstance(spec, Generated) else spec
 
 
 def corpus_source(spec: StudySpec, identities: Identities, name: str) -> CorpusSource:
@@ -197,14 +198,16 @@ def identify_at_hand(spec: StudySpec) -> Identities:
     facts: dict[str, CorpusFacts] = {}
     for name in read_corpora(spec):
         corpus = spec.corpora[name]
-        if _is_made(corpus) and (isinstance(corpus, Generated) or corpus.hub is None):
+        if find_extras() is not None if isinstance(corpus, Generated) else corpus.hub is None:
             facts[name] = look_at(concrete_corpus(corpus), name)
     return _identities(encoders, datasets, facts)
 
 
-def _is_made(spec: EncoderSpec | DataSpec | CorpusSpec | Generated) -> bool:
-    """False for a generated thing that would have to be made first."""
-    return not isinstance(spec, Generated) or find_world() is not None
+def _is_made(spec: EncoderSpec | DataSpec | Generated) -> bool:
+    """False for a generated encoder or dataset that would have to be made first."""
+    if not isinstance(spec, Generated):
+        return True
+    return (find_world() if spec.generated == "toyworld" else find_extras()) is not None
 
 
 def sources(spec: StudySpec, identities: Identities, encoder: str, dataset: str) -> tuple[EncoderSource, DataSource]:

@@ -53,7 +53,8 @@ class Generated:
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
-    generated: Literal["toyworld"]  # the embedded default
+    # the embedded default; of datasets also: with an evaluation set of another style, or the task with decoys
+    generated: Literal["toyworld", "toyworld-shifted", "toyworld-decoy"]
 
 
 @dataclass(frozen=True, kw_only=True)
