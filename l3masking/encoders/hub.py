@@ -81,11 +81,17 @@ def folder_hash(folder: Path) -> str:
     if not folder.is_dir():
         raise InputError(f"encoder folder {folder} does not exist: correct `path`")
     digest = hashlib.sha256()
-    for file in sorted(folder.iterdir()):
-        if file.is_file() and not file.name.startswith((".", "README")):
-            digest.update(file.name.encode() + b"\0")
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    try:
+        for file in sorted(folder.iterdir()):
+            if file.is_file() and not file.name.startswith((".", "README")):
+                digest.update(file.name.encode() + b"\0")
+                with file.open("rb") as stream:
+                    digest.update(hashlib.file_digest(stream, "sha256").digest())
+    except OSError as error:
+        raise InputError(
+            f"encoder folder {folder}: cannot read {error.filename or folder} ({error.strerror}): correct its "
+            "permissions, or copy the folder again"
+        ) from error
     return f"folder-{digest.hexdigest()[:16]}"
 
 

@@ -260,6 +260,15 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
             load_encoder(encoder)
 
 
+def test_an_unreadable_file_gets_one_line_that_names_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(file: Path, *_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(file))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(InputError, match=r"cannot read .*config.json .Permission denied.: correct"):
+        folder_hash(folder)
+
+
 def test_a_spec_names_one_place() -> None:
     with pytest.raises(InputError, match="either `hub`"):
         EncoderSpec(hub="a/b", path="c")
