@@ -35,7 +35,7 @@ class Method:
     summary: str  # one sentence without its full stop
     source: str  # publication, and what of it
     stages: tuple[Stage, ...]  # in the order in which they run
-    controls: tuple[str, ...] = ("rtm", "stl")  # the arms that `compare` holds it against, in order
+    controls: tuple[str, ...] = ("rtm", "stl")  # the arms that it is compared with, in order
     color: str = "#56434f"  # in figures; Okabe and Ito's palette, which colour-blind readers can tell apart
 
     @property
@@ -128,7 +128,7 @@ def label_of(name: str) -> str:
 
 
 def controls_of(name: str) -> tuple[str, ...]:
-    """What `compare` holds an arm against; for an arm that is not in METHODS, what it does by default."""
+    """The arms that an arm is compared with; those of Method by default for an arm that is not in METHODS."""
     return METHODS[name].controls if name in METHODS else Method.controls
 
 

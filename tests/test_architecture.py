@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from study.cli.app import EXAMPLES
+
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = {
     ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file
@@ -102,6 +104,20 @@ CONFIGS = [
 @pytest.mark.parametrize("name", [name for name in MODULES if name.split(".")[0] == "l3masking"])
 def test_the_method_knows_nothing_of_the_study(name: str) -> None:
     assert not {module.split(".")[0] for module in imports(name)} & {"ray", "mlflow", "optuna", "study"}
+
+
+def test_the_method_names_no_verb_of_the_study() -> None:
+    """Not in its strings, nor in its comments: somebody who uses l3masking alone has no such program."""
+    verbs = "|".join(verb.__name__ for verb in EXAMPLES)
+    named = re.compile(rf"l3study|`({verbs})\b|\bprefetch")
+    found = [
+        f"{name}:{number}: {line.strip()}"
+        for name, file in MODULES.items()
+        if name.split(".")[0] == "l3masking"
+        for number, line in enumerate(file.read_text().splitlines(), 1)
+        if named.search(line) and not line.startswith("CACHE_NAME = ")
+    ]
+    assert not found
 
 
 def test_every_module_of_the_method_has_a_layer() -> None:
