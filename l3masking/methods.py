@@ -11,7 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from l3masking.errors import check_choice
 from l3masking.masking.policies.table import POLICIES
+
+TaskWeighting = Literal["static", "meta"]  # the names of WEIGHTINGS, which needs torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +24,12 @@ class Finetune:
     name: ClassVar[str] = "finetune"
 
     policy: str | None = None  # of POLICIES: what sets the mask probabilities; None: no auxiliary task
-    weighting: Literal["static", "meta"] = "static"  # of WEIGHTINGS: equal task weights, or learned ones (META-TARTAN)
+    weighting: TaskWeighting = "static"  # equal task weights, or learned ones (META-TARTAN)
+
+    def __post_init__(self) -> None:
+        if self.policy is not None:
+            check_choice("finetune.policy of an arm", self.policy, POLICIES)
+        check_choice("finetune.weighting of an arm", self.weighting, TaskWeighting)
 
 
 Stage = Finetune  # what an arm does in one step, from an encoder to an encoder or to a tested model
