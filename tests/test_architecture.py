@@ -48,7 +48,7 @@ PACKAGES = {
 
 
 STUDY_LAYERS = (  # of top-level units, from the bottom up; a unit imports from lower layers alone
-    {"gpu", "space", "store", "surroundings", "version"},
+    {"exit_codes", "gpu", "space", "store", "surroundings", "version"},
     {"cluster", "ray_tune", "toyworld"},
     {"plan"},
     {"results", "score"},

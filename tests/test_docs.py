@@ -13,7 +13,8 @@ import typer
 from l3masking.data.spec import DataSpec
 from l3masking.encoders.table import EncoderSpec
 from l3masking.methods import METHODS
-from study.cli.app import EXIT_CODES, app
+from study.cli.app import app
+from study.exit_codes import EXIT_CODES
 from study.space.search_section import SearchConfig
 from study.space.spec import SECTIONS, Resources, StudySpec
 

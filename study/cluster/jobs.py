@@ -22,12 +22,11 @@ from typing import Any
 from l3masking.errors import EnvironmentFault, InputError
 from study.cluster.access import Access, reach
 from study.cluster.job_files import check_files, files_of, lasting, read_environment, space_in
+from study.exit_codes import DEFECT, DONE, ENVIRONMENT_FAULT, EXIT_CODES, STOPPED
 from study.store.whole_files import content_key
 from study.version import COMMIT_VARIABLE, travelling_code
 
-STOPPED = 75  # exit code of a study that the same command continues
 NOT_STARTED = ("SETUP_FAILURE", "START_TIMEOUT", "START_FAILURE", "START_ERROR", "UNSCHEDULABLE")  # ends of error types
-UNKNOWN_EXIT = 70  # exit code of what nobody foresaw, as in study.cli
 NO_COMMAND = (126, 127)  # a shell's codes for a command that it cannot run or find: here `python`
 LOST = 120.0  # seconds that a cluster may be out of reach while a job is followed
 POLL = 1.0  # seconds between two questions how a job is
@@ -150,17 +149,17 @@ async def _tail(client: Any, job: str, shown: int, write: Callable[[str], object
 def exit_code(info: Any) -> int:
     """The exit code of an ended job as `l3study run` would have given it.
 
-    75 where it was stopped, killed, or lost with its node: the same command continues. 3 where it could not start.
-    70 for a code that is none of the study's, and where Ray does not say what happened.
+    STOPPED if it was stopped, killed, or lost with its node: the same command continues. ENVIRONMENT_FAULT if it could
+    not start. DEFECT for a code that is none of the study's, and if Ray does not say what happened.
     """
     status, kind, code = str(info.status), str(info.error_type or ""), info.driver_exit_code
     if status == "SUCCEEDED":
-        return 0
+        return DONE
     if status == "STOPPED" or kind.endswith("DIED") or (code is not None and (code < 0 or code > 128)):
         return STOPPED
     if kind.endswith(NOT_STARTED) or code in NO_COMMAND:
-        return 3
-    return code if code in (1, 2, 3, STOPPED) else UNKNOWN_EXIT
+        return ENVIRONMENT_FAULT
+    return code if code and code in EXIT_CODES else DEFECT
 
 
 def stop(job: str, address: str, say: Callable[[str], None]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from l3masking.errors import EnvironmentFault
-from study.ray_tune import ROUNDS, Watch, fit, run_config, sized, stop_on_sigterm
+from study.ray_tune import ROUNDS, Watch, run_tuner
 from study.schedule import Stopped, most_slots
 from study.space.spec import Resources
 
@@ -60,23 +59,17 @@ def _round(stage: SearchStage, resources: Sequence[Resources], tried: Tried) -> 
         returned=lambda trial: tried(stage.attempt(trial.config, trial.last_result)),
         failed=lambda trial, reason: tried(stage.attempt(trial.config, trial.last_result or {}, reason)),
     )
-    searches, assign = stage.searches, stage.assign
-    trainable = sized(tune.with_parameters(_trainable, searches=searches, assign=assign), resources, "search")
-    with tempfile.TemporaryDirectory(prefix="l3study-search-") as scratch, stop_on_sigterm():
-        broken = fit(
-            tune.Tuner(
-                trainable,
-                tune_config=tune.TuneConfig(
-                    search_alg=stage.explorer,
-                    scheduler=Screen(stage),
-                    num_samples=total,
-                    max_concurrent_trials=most_slots(resources),
-                    reuse_actors=True,
-                ),
-                run_config=run_config("search", scratch, watch),
-            ),
-            watch,
-        )
+    broken = run_tuner(
+        "search",
+        tune.with_parameters(_trainable, searches=stage.searches, assign=stage.assign),
+        resources,
+        "search",
+        watch,
+        at_once=most_slots(resources),
+        search_alg=stage.explorer,
+        scheduler=Screen(stage),
+        num_samples=total,
+    )
     if broken is None and len(watch.ended) < total:
         raise Stopped(f"stopped with {total - len(watch.ended)} settings of searches left")
     return broken
