@@ -94,9 +94,16 @@ def _write_token(path: Path) -> None:
 def parse_address(address: str) -> str:
     """http://HOST:PORT of a dashboard. InputError for an address of another kind."""
     text = address if "://" in address else f"http://{address}"
-    parts = urllib.parse.urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InputError(f"--address {address}: expected that of the cluster's dashboard, as http://HOST:8265")
+    try:
+        parts = urllib.parse.urlsplit(text)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is no number or above 65535, a bracket that is not closed
+        usable = False
+    if not usable:
+        raise InputError(
+            f"--address {address}: expected that of the cluster's dashboard, as http://HOST:8265, with a port "
+            "from 1 to 65535"
+        )
     return text.rstrip("/")
 
 

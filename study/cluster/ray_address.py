@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import threading
-import urllib.parse
 
 from l3masking.errors import EnvironmentFault
 
@@ -14,7 +14,8 @@ VARIABLE = "RAY_ADDRESS"
 FORM = "expected host:port of the head node, as 10.0.0.7:6379; unset it to start Ray on this machine"
 PORTS = range(1024, 65536)  # Ray takes no other
 CLIENT = "ray://"
-CLIENT_PORT = 10001
+HEAD_PORT, CLIENT_PORT = 6379, 10001  # Ray's defaults
+PLACE = re.compile(r"(?P<host>[^][:/?#@\s]+|\[[^][/?#@\s]+\])(?::(?P<port>[0-9]{1,18}))?")
 SECONDS = 5.0  # for a connection, and again for an answer
 GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # of HTTP/2, with empty settings
 SETTINGS = 4  # the type of the frame that a gRPC server answers with: its fourth byte
@@ -36,24 +37,24 @@ def joined() -> str | None:
 
 def parse(address: str) -> tuple[str, int]:
     """Host and port of host:port, [IPv6]:port or ray://host[:port]. EnvironmentFault for anything else."""
-    scheme, mark, rest = address.rpartition("://")
-    if scheme.lower() in ("http", "https"):
-        host = urllib.parse.urlsplit(address).hostname or "HOST"
+    if dashboard := re.match(r"https?://([^/?#]*)", address, re.IGNORECASE):
+        host = found["host"] if (found := PLACE.fullmatch(dashboard[1])) else "HOST"
         raise EnvironmentFault(
             f"{VARIABLE}={address}: that is a dashboard, which `l3study submit --address` takes; {VARIABLE} is the "
-            f"head's own host:port, as {host}:6379; unset it to start Ray on this machine"
+            f"head's own host:port, as {host}:{HEAD_PORT}; unset it to start Ray on this machine"
         )
     client = address.startswith(CLIENT)
-    if mark and not client:
+    found = PLACE.fullmatch(address.removeprefix(CLIENT))
+    if not found or not (client or found["port"]):
         raise EnvironmentFault(f"{VARIABLE}={address}: {FORM}")
-    try:
-        parts = urllib.parse.urlsplit(f"//{rest}")
-        port = parts.port or (CLIENT_PORT if client else None)
-    except ValueError:  # a port that is no number or above 65535, a bracket that is not closed
-        raise EnvironmentFault(f"{VARIABLE}={address}: {FORM}") from None
-    if not parts.hostname or port is None or port not in PORTS or parts.netloc != rest or "@" in rest:
-        raise EnvironmentFault(f"{VARIABLE}={address}: {FORM}")
-    return parts.hostname, port
+    usual = CLIENT_PORT if client else HEAD_PORT
+    port = int(found["port"] or usual)
+    if port not in PORTS:
+        raise EnvironmentFault(
+            f"{VARIABLE}={address}: port {port} is not between {PORTS[0]} and {PORTS[-1]}; give that of the head node, "
+            f"usually {usual}, or unset {VARIABLE} to start Ray on this machine"
+        )
+    return found["host"].strip("[]"), port
 
 
 def _running() -> str:
