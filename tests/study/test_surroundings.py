@@ -184,7 +184,7 @@ def unforeseen(monkeypatch) -> None:
         raise ZeroDivisionError("of\nsomething")
 
     monkeypatch.setattr("study.report.publish.write_tables", fall)
-    monkeypatch.setattr("study.store.places.opened", Path)
+    monkeypatch.setattr("study.plan.resolved.opened_study", Path)
 
 
 def test_what_nobody_foresaw_has_a_code_of_its_own(unforeseen, tmp_path: Path, monkeypatch) -> None:
@@ -223,7 +223,7 @@ def test_other_ends_of_a_verb_are_never_1(monkeypatch, tmp_path: Path, error: Ba
         raise error
 
     monkeypatch.setattr("study.report.publish.write_tables", end)
-    monkeypatch.setattr("study.store.places.opened", Path)
+    monkeypatch.setattr("study.plan.resolved.opened_study", Path)
     said = command("export", tmp_path)
     assert said.code == code
     assert "Traceback" not in said.err
