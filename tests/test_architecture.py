@@ -1,6 +1,7 @@
 """Who imports whom, how large things are, and that an import does nothing. Read from the source, not by running it."""
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -178,12 +179,32 @@ def test_no_exported_name_hides_a_module(package: str) -> None:
     """`package.name` must not be the module or the function, depending on what was imported before."""
     named = {
         alias.asname or alias.name
-        for node in TREES[package].body
+        for node in ast.walk(TREES[package])
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
     inside = {name.rpartition(".")[2] for name in MODULES if name.rpartition(".")[0] == package}
     assert not named & inside
+
+
+ROOMS = sorted(name for name in MODULES if MODULES[name].name == "__init__.py" and name.count(".") == 1)
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_every_package_exports_its_public_names(package: str) -> None:
+    """Names that are imported when they are asked for are told to mypy as well, and each of them is found."""
+    told = {
+        alias.asname: node.module
+        for node in ast.walk(TREES[package])
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.asname
+    }
+    assert told, f"{package} exports nothing"
+    module = importlib.import_module(package)
+    assert set(getattr(module, "__all__", told)) == told.keys()
+    for name, home in told.items():
+        assert getattr(module, name) is getattr(importlib.import_module(str(home)), name)
 
 
 def test_no_cycles_at_module_level() -> None:
