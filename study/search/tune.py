@@ -36,9 +36,9 @@ class Screen(FIFOScheduler):
 def tune_searches(stage: SearchStage, resources: Sequence[Resources], tried: Tried) -> None:
     """Try what is left of all searches, as many settings at a time as fit.
 
-    `resources`: what a trial of each search takes. Where a death ends the whole of Ray Tune or leaves a setting
-    behind, the journal says what is left, ROUNDS times in all. Raises Stopped on SIGTERM or Ctrl-C, EnvironmentFault
-    after the last round.
+    `resources`: what a trial of each search takes. If a dead process ends the whole of Ray Tune or leaves a setting
+    unfinished, another Tuner does what is left by the journal, ROUNDS in all. Raises Stopped on SIGTERM or Ctrl-C,
+    EnvironmentFault after the last round.
     """
     broken: str | None = None
     for _ in range(ROUNDS):
@@ -50,7 +50,7 @@ def tune_searches(stage: SearchStage, resources: Sequence[Resources], tried: Tri
 
 
 def _round(stage: SearchStage, resources: Sequence[Resources], tried: Tried) -> str | None:
-    """One Tuner over what is left; why another is to go on, or None if all settings have ended."""
+    """One Tuner over what is left; why another has to follow, or None if all settings have ended."""
     total = stage.explorer.total
     if not total:
         return None
