@@ -26,18 +26,19 @@ from study.exit_codes import DEFECT, DONE, ENVIRONMENT_FAULT, EXIT_CODES, STOPPE
 from study.store.whole_files import content_key
 from study.version import COMMIT_VARIABLE, travelling_code
 
-NOT_STARTED = ("SETUP_FAILURE", "START_TIMEOUT", "START_FAILURE", "START_ERROR", "UNSCHEDULABLE")  # ends of error types
+# suffixes of Ray's error types
+NOT_STARTED = ("SETUP_FAILURE", "START_TIMEOUT", "START_FAILURE", "START_ERROR", "UNSCHEDULABLE")
 NO_COMMAND = (126, 127)  # a shell's codes for a command that it cannot run or find: here `python`
-LOST = 120.0  # seconds that a cluster may be out of reach while a job is followed
-POLL = 1.0  # seconds between two questions how a job is
+LOST = 120.0  # seconds that a cluster may be unreachable while a job is followed
+POLL = 1.0  # seconds between two queries of a job's state
 GRACE = 30.0  # seconds that a stop may take beyond the job's own wait time
-RAY_WAITS = 3  # seconds that Ray waits for a job to stop where its environment does not say
+RAY_WAITS = 3  # seconds that Ray waits for a job to stop, by default
 NO_TOKEN = "make a token there by `ray get-auth-token --generate` and start Ray anew with RAY_AUTH_MODE=token"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """What is to be run, and where."""
+    """A study to run, and where to run it."""
 
     space: Path  # in the working directory
     address: str  # of the cluster's dashboard
@@ -47,15 +48,15 @@ class Submission:
     limit: int | None = None
     tracking_uri: str | None = None
     runtime_env: Path | None = None  # none: runtime_env.yaml of the working directory
-    working_dir: Path = Path()  # travels to the cluster
-    insecure: bool = False  # whether a cluster that asks for no token will do
+    working_dir: Path = Path()  # uploaded to the cluster
+    insecure: bool = False  # whether a cluster without a token is accepted
 
 
 def submit(submission: Submission, warn: Callable[[str], None]) -> str:
-    """Hand a study to a cluster; returns the id of the job. `warn` is told what a user should know.
+    """Submit a study to a cluster; returns the id of the job. `warn` gets what a user should know.
 
-    InputError for a space, a folder or an environment that cannot work there; EnvironmentFault for a cluster that
-    cannot be reached, or that runs the code of anybody.
+    Raises InputError for a space, a folder or an environment that cannot work there, EnvironmentFault for a cluster
+    that cannot be reached or that runs anybody's code.
     """
     from study.space.reader import read_space
 
@@ -110,9 +111,9 @@ def _options(submission: Submission) -> Iterator[str]:
 
 
 def follow(job: str, address: str, write: Callable[[str], object]) -> int:
-    """Give a job's log to `write` as it grows, from its beginning, until the job has ended; returns its exit code.
+    """Pass a job's log to `write` from its beginning until the job ends; returns the exit code.
 
-    A connection that breaks is made again; EnvironmentFault where the cluster stays away.
+    Reconnects if the connection breaks; raises EnvironmentFault if the cluster stays unreachable.
     """
     access, shown, heard = reach(address), 0, time.monotonic()
     with _client(access) as client:
@@ -124,14 +125,14 @@ def follow(job: str, address: str, write: Callable[[str], object]) -> int:
                 if info.status.is_terminal():
                     write(client.get_job_logs(job)[shown:])
                     return exit_code(info)
-            except OSError:  # of requests and sockets alike
+            except OSError:  # also of requests
                 if time.monotonic() - heard > LOST:
                     raise
             time.sleep(POLL)
 
 
 async def _tail(client: Any, job: str, shown: int, write: Callable[[str], object]) -> int:
-    """Write what comes behind the first `shown` characters of a log; how many there are when the connection ends."""
+    """Write a log from character `shown` on; returns its length so far when the connection ends."""
     import aiohttp
 
     seen = 0
@@ -141,7 +142,7 @@ async def _tail(client: Any, job: str, shown: int, write: Callable[[str], object
             if seen > shown:
                 write(text[-(seen - shown) :])
                 shown = seen
-    except (aiohttp.ClientError, RuntimeError):  # the job itself is asked about next
+    except (aiohttp.ClientError, RuntimeError):  # the caller asks for the state of the job next
         return shown
     return shown
 
@@ -163,7 +164,7 @@ def exit_code(info: Any) -> int:
 
 
 def stop(job: str, address: str, say: Callable[[str], None]) -> bool:
-    """Ask a job to stop, and wait until it has: trials in flight are given up, tables written. Whether it has ended."""
+    """Ask a job to stop and wait for it: it gives up running trials and writes its tables. Returns whether it ended."""
     with _client(reach(address)) as client:
         info = client.get_job_info(job)
         if info.status.is_terminal():
@@ -184,7 +185,7 @@ def stop(job: str, address: str, say: Callable[[str], None]) -> bool:
 
 
 def describe_job(job: str, address: str) -> str:
-    """A few lines about a job: how it is, since when, what its log says last, and with which code it ended."""
+    """A few lines about a job: its state, its times, the last line of its log, and its exit code."""
     with _client(reach(address)) as client:
         info = client.get_job_info(job)
         said = [line for line in client.get_job_logs(job).splitlines() if line.strip()]
@@ -210,14 +211,16 @@ def _times(info: Any) -> str:
 
 @contextlib.contextmanager
 def _client(access: Access) -> Iterator[Any]:
-    """Ray's client for this very address, its faults in our words. Needs the package ray[default]."""
+    """Ray's client for this address; its errors become ours. Needs the package ray[default]."""
     import requests
     from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
     for name in ("dashboard.modules.job.sdk", "dashboard.modules.dashboard_sdk", "_private.runtime_env.packaging"):
-        logging.getLogger(f"ray.{name}").setLevel(logging.WARNING)  # else five lines on what it uploads and ignores
-    kept = {name: os.environ.pop(name, None) for name in ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")}  # go before ours
+        logging.getLogger(f"ray.{name}").setLevel(logging.WARNING)  # they log five lines about uploads
+    kept = {
+        name: os.environ.pop(name, None) for name in ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
+    }  # they take precedence over our address
     try:
         client = JobSubmissionClient(access.address, headers=dict(access.headers))
     except (OSError, RuntimeError) as error:
