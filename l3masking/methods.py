@@ -11,7 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from l3masking.errors import check_choice
 from l3masking.masking.policies.table import POLICIES
+
+TaskWeighting = Literal["static", "meta"]  # the names of WEIGHTINGS, which needs torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +24,12 @@ class Finetune:
     name: ClassVar[str] = "finetune"
 
     policy: str | None = None  # of POLICIES: what sets the mask probabilities; None: no auxiliary task
-    weighting: Literal["static", "meta"] = "static"  # of WEIGHTINGS: equal task weights, or learned ones (META-TARTAN)
+    weighting: TaskWeighting = "static"  # equal task weights, or learned ones (META-TARTAN)
+
+    def __post_init__(self) -> None:
+        if self.policy is not None:
+            check_choice("finetune.policy of an arm", self.policy, POLICIES)
+        check_choice("finetune.weighting of an arm", self.weighting, TaskWeighting)
 
 
 Stage = Finetune  # what an arm does in one step, from an encoder to an encoder or to a tested model
@@ -35,7 +43,7 @@ class Method:
     summary: str  # one sentence without its full stop
     source: str  # publication, and what of it
     stages: tuple[Stage, ...]  # in the order in which they run
-    controls: tuple[str, ...] = ("rtm", "stl")  # the arms that `compare` holds it against, in order
+    controls: tuple[str, ...] = ("rtm", "stl")  # the arms that it is compared with, in order
     color: str = "#56434f"  # in figures; Okabe and Ito's palette, which colour-blind readers can tell apart
 
     @property
@@ -128,7 +136,7 @@ def label_of(name: str) -> str:
 
 
 def controls_of(name: str) -> tuple[str, ...]:
-    """What `compare` holds an arm against; for an arm that is not in METHODS, what it does by default."""
+    """The arms that an arm is compared with; those of Method by default for an arm that is not in METHODS."""
     return METHODS[name].controls if name in METHODS else Method.controls
 
 
