@@ -27,8 +27,6 @@ class Finetune:
     weighting: TaskWeighting = "static"  # equal task weights, or learned ones (META-TARTAN)
 
     def __post_init__(self) -> None:
-        if self.policy is not None:
-            check_choice("finetune.policy of an arm", self.policy, POLICIES)
         check_choice("finetune.weighting of an arm", self.weighting, TaskWeighting)
 
 

@@ -115,6 +115,7 @@ def mask_texts(
 
     scores: one per text, for policies that need them. Raises InputError if they are missing or of other texts.
     """
+    check_choice("masking policy", name, POLICIES)
     policy = POLICIES[name]
     if policy.needs_scores and scores is None:
         raise InputError(f"policy {name!r} needs token scores: score the texts first")
