@@ -100,7 +100,7 @@ def test_an_arm_that_is_not_in_the_table_can_still_be_shown_and_compared() -> No
 
 
 def test_an_arm_with_an_unknown_way_of_weighting_is_refused_when_it_is_made() -> None:
-    with pytest.raises(InputError, match="finetune.weighting of an arm is 'learned': .* known: static, meta"):
+    with pytest.raises(InputError, match=r"finetune.weighting of an arm is 'learned': .* known: static, meta"):
         Finetune(policy="l3", weighting="learned")  # type: ignore[arg-type]
 
 
