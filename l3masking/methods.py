@@ -11,9 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from l3masking.errors import InputError
+from l3masking.errors import InputError, check_choice
 from l3masking.masking.policies.base import ENTROPY, IMPORTANCE, LIKELIHOOD, Policy
 from l3masking.masking.policies.table import POLICIES
+
+TaskWeighting = Literal["static", "meta"]  # the names of WEIGHTINGS, which needs torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +35,10 @@ class Finetune:
     name: ClassVar[str] = "finetune"
 
     policy: str | None = None  # of POLICIES: what sets the mask probabilities; None: no auxiliary task
-    weighting: Literal["static", "meta"] = "static"  # of WEIGHTINGS: equal task weights, or learned ones (META-TARTAN)
+    weighting: TaskWeighting = "static"  # equal task weights, or learned ones (META-TARTAN)
+
+    def __post_init__(self) -> None:
+        check_choice("finetune.weighting of an arm", self.weighting, TaskWeighting)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +64,7 @@ class Method:
     summary: str  # one sentence without its full stop
     source: str  # publication, and what of it
     stages: tuple[Stage, ...]  # in order: any number of Adapt, then the one that gives the tested model
-    controls: tuple[str, ...] = ("rtm", "stl")  # the arms that `compare` holds it against, in order
+    controls: tuple[str, ...] = ("rtm", "stl")  # the arms that it is compared with, in order
     color: str = "#56434f"  # in figures; Okabe and Ito's palette, which colour-blind readers can tell apart
     own_policies: Mapping[str, Policy] = field(default_factory=dict)  # those that its stages name beside POLICIES
 
@@ -281,7 +286,7 @@ def label_of(name: str) -> str:
 
 
 def controls_of(name: str) -> tuple[str, ...]:
-    """What `compare` holds an arm against; for an arm that is not in METHODS, what it does by default."""
+    """The arms that an arm is compared with; those of Method by default for an arm that is not in METHODS."""
     return METHODS[name].controls if name in METHODS else Method.controls
 
 

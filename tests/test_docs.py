@@ -28,7 +28,8 @@ from l3masking.methods import METHODS
 from l3masking.precision import Precision
 from l3masking.rng import stream
 from l3masking.training.settings import PRESETS
-from study.cli.app import EXIT_CODES, app
+from study.cli.app import app
+from study.exit_codes import EXIT_CODES
 from study.space.reader import make_space
 from study.space.search_section import SearchConfig
 from study.space.spec import SECTIONS, Pair, Resources, StudySpec

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from l3masking.data.corpus import CorpusFacts, CorpusSpec, corpus_units, look_at
 from l3masking.data.table import DataSpec, TextData, load_data
 from l3masking.encoders.hub import check_length, read_position_limit, resolve_revision
 from l3masking.encoders.table import EncoderSpec
-from l3masking.errors import EnvironmentFault, InputError
+from l3masking.errors import EnvironmentFault, InputError, Unavailable
 from study.plan.trials import Identities
 from study.space.spec import Generated, StudySpec
 from study.toyworld.extras import build_extras, find_extras
@@ -24,6 +24,17 @@ from study.toyworld.world import build_world, find_world
 
 if TYPE_CHECKING:
     from l3masking.encoders.load import Encoder
+
+PREFETCH = "run `l3study prefetch SPACE` on a machine with a network, with the same L3STUDY_CACHE and HF_HOME"
+
+
+@contextmanager
+def advised() -> Iterator[None]:
+    """Says what a user does about an encoder or dataset that is unavailable: l3masking knows no verbs."""
+    try:
+        yield
+    except Unavailable as error:
+        raise Unavailable(f"{error}; {PREFETCH}") from error.__cause__
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +48,7 @@ class EncoderSource:
     def __hash__(self) -> int:
         return hash((self.name, self.revision))
 
+    @advised()
     def load(self, device: str) -> Encoder:
         """The vanilla encoder in float32. InputError where a folder has changed since it was pinned."""
         import torch  # a plan needs sources and never loads one
@@ -68,6 +80,7 @@ class DataSource:
     def __hash__(self) -> int:
         return hash((self.name, self.data_hash))
 
+    @advised()
     def load(self) -> TextData:
         """The dataset. InputError where its content has changed since it was pinned."""
         data = load_data(concrete_data(self.spec), name=self.name)
@@ -141,8 +154,9 @@ def corpus_source(spec: StudySpec, identities: Identities, name: str) -> CorpusS
     )
 
 
+@advised()
 def identify(spec: StudySpec, say: Callable[[str], None]) -> Identities:
-    """Pin everything that the pairs of a study name. Fetches what is missing; EnvironmentFault where it can't.
+    """Pin everything that the pairs of a study name. Fetches what is missing; Unavailable where it can't.
 
     `say` is told what a reader of the results must know of the data: overlap, empty texts, what is not pinned.
     """

@@ -7,12 +7,25 @@ import dataclasses
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from small_study import NoMirror, write_study
 
 import study.run
-from l3masking.methods import DEFAULT, METHODS, QUESTIONS, REFERENCE, Finetune, Method, controls_of, label_of
+from l3masking.errors import InputError
+from l3masking.methods import (
+    DEFAULT,
+    METHODS,
+    QUESTIONS,
+    REFERENCE,
+    Finetune,
+    Method,
+    TaskWeighting,
+    controls_of,
+    label_of,
+)
+from l3masking.training.task_weights import WEIGHTINGS
 from study.plan.grid import make_plan
 from study.plan.trials import Identities
 from study.report.figures import panels
@@ -84,6 +97,15 @@ def test_an_arm_that_is_not_in_the_table_can_still_be_shown_and_compared() -> No
     assert label_of("later") == "later"
     assert row_label("later", "best", [0.2]) == "later (best, mean 0.2)"
     assert controls_of("later") == ("rtm", "stl")
+
+
+def test_an_arm_with_an_unknown_way_of_weighting_is_refused_when_it_is_made() -> None:
+    with pytest.raises(InputError, match=r"finetune.weighting of an arm is 'learned': .* known: static, meta"):
+        Finetune(policy="l3", weighting="learned")  # type: ignore[arg-type]
+
+
+def test_the_names_of_task_weights_are_those_of_their_table() -> None:
+    assert set(get_args(TaskWeighting)) == WEIGHTINGS.keys()
 
 
 def test_the_costs_of_an_arm_are_measured_without_scores_and_without_its_auxiliary_task() -> None:
