@@ -53,7 +53,10 @@ class MaskTune:
 
 
 Stage = Adapt | Finetune | MaskTune  # what an arm does in one step
-SELECTIONS = ("selective", "selective_random")  # masks of `adapt`: the important tokens, or as many at random places
+SELECTIONS = IMPORTANT, AS_MANY_RANDOM = (
+    "important",
+    "as_many_random",
+)  # masks of `adapt`: the important tokens, or as many at random places
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +224,7 @@ METHODS: dict[str, Method] = {
         summary="Masked language modelling first on the tokens that a fine-tuned classifier finds important, then "
         "fine-tuning",
         source=f"Selective Masking, {GU}",
-        stages=(Adapt(policy="selective", text="either"), Finetune()),
+        stages=(Adapt(policy=IMPORTANT, text="either"), Finetune()),
         controls=("selective_random", "stl"),
         color="#7b3294",
     ),
@@ -229,7 +232,7 @@ METHODS: dict[str, Method] = {
         label="Selective random",
         summary="The stages of Selective with as many masks in each sentence, at random places",
         source=f"the control of {GU}",
-        stages=(Adapt(policy="selective_random", text="either"), Finetune()),
+        stages=(Adapt(policy=AS_MANY_RANDOM, text="either"), Finetune()),
         controls=("stl",),
         color="#b08bc4",
     ),
@@ -277,6 +280,7 @@ METHODS: dict[str, Method] = {
 }
 DEFAULT = ("stl", "rtm", "l3masking")  # what a study compares where it says nothing else
 QUESTIONS = (("l3masking", "rtm"), ("l3masking", "stl"), ("rtm", "stl"))  # of Kimura et al. 2024, in order
+CLASSIFIER = "stl"  # the arm whose model tells which tokens matter
 REFERENCE = "rtm"  # tables mark the arms that are decisively better than this one
 
 

@@ -19,6 +19,7 @@ from l3masking.methods import (
     METHODS,
     QUESTIONS,
     REFERENCE,
+    Adapt,
     Finetune,
     Method,
     TaskWeighting,
@@ -45,6 +46,7 @@ NEW = Method(
     stages=(Finetune(policy="uniform", weighting="static"),),
     controls=("stl",),
 )
+ALSO = {"l3masking", "l3_shuffled", "selective", "mask_tuning"}  # the package, a policy, and sections of a space file
 MAY_NAME_ARMS = {"l3masking/methods.py", "study/published.py"}  # the table, and a table that a paper printed
 
 
@@ -75,7 +77,7 @@ def test_no_other_module_names_an_arm() -> None:
         if name in MAY_NAME_ARMS:
             continue
         for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Constant) and node.value in METHODS.keys() - {"l3masking", "l3_shuffled"}:
+            if isinstance(node, ast.Constant) and node.value in METHODS.keys() - ALSO:
                 found.append(f"{name}:{node.lineno} {node.value}")
     assert not found
 
@@ -113,4 +115,12 @@ def test_the_costs_of_an_arm_are_measured_without_scores_and_without_its_auxilia
     assert arm.needs_scores
     assert arm.unscored() == dataclasses.replace(arm, stages=(Finetune(policy="uniform", weighting="meta"),))
     assert not arm.alone().masks
-    assert METHODS["rtm"].unscored() is METHODS["rtm"]
+    assert METHODS["rtm"].unscored() == METHODS["rtm"]
+    assert METHODS["tapt_l3"].unscored().stages == (Finetune(),)
+
+
+def test_stages_come_in_order() -> None:
+    with pytest.raises(InputError, match=r"arm X: stages \[finetune, adapt\]: only `adapt` stages come before"):
+        Method(label="X", summary="", source="", stages=(Finetune(), Adapt(policy="uniform")))
+    with pytest.raises(InputError, match="arm X: stages"):
+        Method(label="X", summary="", source="", stages=())
