@@ -16,6 +16,7 @@ from small_encoders import save, wordpiece_tokenizer
 from transformers import ErnieConfig, ErnieForMaskedLM
 
 from l3masking import load_encoder, methods
+from l3masking.data.corpus import CorpusSpec
 from l3masking.data.spec import DataSpec
 from l3masking.data.table import DATASETS
 from l3masking.encoders import families
@@ -32,7 +33,7 @@ from study.cli.app import app
 from study.exit_codes import EXIT_CODES
 from study.space.reader import make_space
 from study.space.search_section import SearchConfig
-from study.space.spec import SECTIONS, Pair, Resources, StudySpec
+from study.space.spec import SECTIONS, ArmSpec, Pair, Resources, StudySpec
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -128,7 +129,7 @@ def test_every_key_has_a_row_with_its_default() -> None:
         for section, cls in SETTINGS.items()
         for item in dataclasses.fields(cls)
     ]
-    for cls in (DataSpec, EncoderSpec, Pair):
+    for cls in (DataSpec, EncoderSpec, CorpusSpec, ArmSpec, Pair):
         wanted += [(item.name, default_of(item)) for item in dataclasses.fields(cls)]
     assert [row for row in wanted if row not in rows] == []
     top = {item.name for item in dataclasses.fields(StudySpec)} - SETTINGS.keys()
@@ -156,6 +157,8 @@ def test_the_rows_of_what_is_compared_have_its_defaults() -> None:
         "seeds": str(len(spec.seeds)),
         "preset": spec.preset,
         "precision": spec.precision,
+        "arms": "none",
+        "corpora": "none",
         "variants": "none",
     }
     for known in (ENCODERS, DATASETS, PRESETS, get_args(Precision)):
