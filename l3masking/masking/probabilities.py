@@ -63,8 +63,8 @@ def calibrate(
     """
     check_mean(mean, floor)
     check_choice("masking.redistribute", redistribute, Redistribution)
-    if floor == 1:
-        return np.ones_like(weights)
+    if floor == 1 or not np.any(weights):
+        return np.full(len(weights), float(mean))
     if groups is not None and len(groups):
         _, member = np.unique(groups, return_inverse=True)
         weights = (np.bincount(member, weights) / np.bincount(member))[member]
