@@ -67,7 +67,7 @@ def check_weights(weights: object, count: int, place: str) -> None:
     values = getattr(weights, "values", None)
     if not isinstance(weights, Weights) or not isinstance(values, np.ndarray):
         raise InputError(f"{place}: weights() returned {type(weights).__name__}: return Weights(values) with an array")
-    if values.dtype.kind not in "iuf":
+    if values.dtype.kind not in "biuf":
         raise InputError(f"{place}: weights() returned values of type {values.dtype}: return numbers")
     if values.shape != (count,):
         raise InputError(f"{place}: {values.shape} weights for {count} tokens: return one for each eligible token")

@@ -19,7 +19,7 @@ class ByEntropy:
     It asks how open a place is, where L3Masking asks how surprising the word is that stands there.
     """
 
-    summary: ClassVar[str] = "the more uncertain the vanilla model's prediction at a token, the more often"
+    summary: ClassVar[str] = "the more uncertain the vanilla model's prediction at a token, the more often it is masked"
     source: ClassVar[str] = "this project: the entropy of the prediction in place of the pseudo-likelihood"
     needs: ClassVar[frozenset[str]] = frozenset({ENTROPY})
 

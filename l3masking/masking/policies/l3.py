@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class L3:
     """Weight 1 - PLT, or -ln PLT, of the token's pseudo-likelihood (Kimura et al. 2024, Eq. 3)."""
 
-    summary: ClassVar[str] = "the less likely the vanilla model finds a token, the more often (L3Masking)"
+    summary: ClassVar[str] = "the less likely the vanilla model finds a token, the more often it is masked (L3Masking)"
     source: ClassVar[str] = "Kimura, Komamizu and Hatano 2024, section 3"
     needs: ClassVar[frozenset[str]] = frozenset({LIKELIHOOD})
 

@@ -35,7 +35,7 @@ class Pmi:
     the task are counted, and the number follows from how many candidates they have.
     """
 
-    summary: ClassVar[str] = "collocations of the task's own texts, found by pointwise mutual information"
+    summary: ClassVar[str] = "collocations together, found in the task's own texts by pointwise mutual information"
     source: ClassVar[str] = "PMI-Masking: Levine et al. 2021, with collocations of the task's texts"
     needs: ClassVar[frozenset[str]] = frozenset({CORPUS})
 

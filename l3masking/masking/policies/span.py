@@ -28,7 +28,7 @@ class Span:
     the wanted probability, also near the ends of a text, and the draws are those of every other policy.
     """
 
-    summary: ClassVar[str] = "spans of whole words, with the lengths of SpanBERT"
+    summary: ClassVar[str] = "spans of whole words together, with the lengths of SpanBERT"
     source: ClassVar[str] = "SpanBERT: Joshi et al. 2020, with spans that are fixed for each seed"
     needs: ClassVar[frozenset[str]] = frozenset()
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class WholeWord:
     """The tokens of a word are masked together. A word is what `scoring.word_source` says."""
 
-    summary: ClassVar[str] = "whole words with the same probability"
+    summary: ClassVar[str] = "the tokens of a word together, every word with the same probability"
     source: ClassVar[str] = "whole-word masking, an option of BERT's released code: Devlin et al. 2019"
     needs: ClassVar[frozenset[str]] = frozenset()
 
