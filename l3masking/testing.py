@@ -14,11 +14,11 @@ import torch
 
 from l3masking.errors import InputError
 from l3masking.masking.policies.base import CORPUS, NEEDS, CorpusPolicy, Policy, PolicyText, Weights, check_weights
-from l3masking.masking.probabilities import calibrate
+from l3masking.masking.probabilities import calibrate, check_mean
 from l3masking.masking.settings import MaskingConfig
 from l3masking.rng import stream
 
-TOLERANCE = 1e-9  # of the mean
+MEAN_ERROR = 1e-9  # of the mean
 Texts = dict[str, PolicyText]  # how messages call a text -> the text
 
 
@@ -29,20 +29,21 @@ def check_policy(policy: Policy, *, mean: float = 0.15) -> list[str]:
     mask probability of the masking settings that it gets, in [0, 1]. A line names the file and line of a policy that
     `read_policy` gave, and otherwise its class.
     """
+    check_mean(mean)
     place = getattr(policy, "place", f"policy {type(policy).__name__}")
     file = getattr(policy, "file", place)
     broken = []
-    for number, (name, contract) in enumerate(CONTRACTS.items()):
-        try:
-            problem = next(contract(policy, mean), None)
-        except Exception as error:
-            kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
-            problem = f"{kind}{' '.join(str(error).split())}"
-        if problem is not None:
-            said = problem if problem.startswith(file) else f"{place}: {problem}"
-            broken.append(f"{said} (a policy {name})")
-        if broken and number < NEEDED:
-            break
+    with _global_generators(0):
+        for name, contract in CONTRACTS.items():
+            try:
+                problem = next(contract(policy, mean), None)
+            except Exception as error:
+                problem = _said(error)
+            if problem is not None:
+                said = problem if problem.startswith(file) else f"{place}: {problem}"
+                broken.append(f"{said} (a policy {name})")
+                if contract in FATAL:
+                    break
     return broken
 
 
@@ -71,16 +72,10 @@ def _text(needs: frozenset[str], words: Any, ids: Any, values: Any) -> PolicyTex
 
 
 def _declares(policy: Policy, mean: float) -> Iterator[str]:
-    if not dataclasses.is_dataclass(policy) or not type(policy).__dataclass_params__.frozen:  # type: ignore[attr-defined]
-        yield f"{type(policy).__name__} is no frozen dataclass: write @dataclass(frozen=True) above it"
-    for name in ("summary", "source"):
-        said = getattr(policy, name, None)
-        if not isinstance(said, str) or not said.strip() or "\n" in said or said.endswith("."):
-            yield f"{name} is {said!r}: give one line without a full stop"
     needs = getattr(policy, "needs", None)
     if not isinstance(needs, frozenset) or not needs <= set(NEEDS):
         yield f"needs is {needs!r}: give a frozenset of {', '.join(NEEDS)}"
-    if CORPUS in (needs or ()) and not callable(getattr(policy, "fitted", None)):
+    elif CORPUS in needs and not callable(getattr(policy, "fitted", None)):
         yield f"needs holds {CORPUS!r}, but there is no method fitted"
 
 
@@ -94,8 +89,7 @@ def _answers(policy: Policy, mean: float) -> Iterator[str]:
             try:
                 check_weights(_weights(tried, text, mean), len(text.positions), "weights")
             except Exception as error:
-                kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
-                yield f"{kind}{' '.join(str(error).removeprefix('weights: ').split())}, for {name}{about}"
+                yield f"{_said(error).removeprefix('weights: ')}, for {name}{about}"
                 return
 
 
@@ -106,7 +100,7 @@ def _keeps_the_mean(policy: Policy, mean: float) -> Iterator[str]:
         for name, text in texts.items():
             found = _weights(tried, text, wanted)
             values = calibrate(found.values, mean=wanted, groups=found.groups)
-            if len(values) and abs(float(values.mean()) - wanted) > TOLERANCE:
+            if len(values) and abs(float(values.mean()) - wanted) > MEAN_ERROR:
                 yield f"the mean is {values.mean()} and not {wanted}, for {name}"
             if np.any((values < 0) | (values > 1)):
                 yield f"probabilities from {values.min()} to {values.max()}, for {name}"
@@ -117,25 +111,16 @@ def _keeps_the_mean(policy: Policy, mean: float) -> Iterator[str]:
 
 def _repeats(policy: Policy, mean: float) -> Iterator[str]:
     texts = sample_texts(policy.needs)
-    tried = _fitted(policy, list(texts.values()))
-    first = {name: _weights(tried, text, mean) for name, text in texts.items()}
-    for name in reversed(texts):
-        if not _equal(first[name], _weights(tried, texts[name], mean)):
-            yield f"the same generator gives other weights the second time, for {name}"
-
-
-def _draws(policy: Policy, mean: float) -> Iterator[str]:
-    texts = sample_texts(policy.needs)
     found: list[dict[str, Weights]] = []
-    for seed in (1, 2):
+    for seed, order in ((1, list(texts)), (2, list(reversed(texts)))):
         with _global_generators(seed) as changed:
             tried = _fitted(policy, list(texts.values()))
-            found.append({name: _weights(tried, text, mean) for name, text in texts.items()})
+            found.append({name: _weights(tried, texts[name], mean) for name in order})
             if changed():
                 yield "it draws from a global generator of torch, numpy or random: take the generator that it is given"
     for name, one in found[0].items():
         if not _equal(one, found[1][name]):
-            yield f"the weights follow a global generator: take the generator that it is given; for {name}"
+            yield f"the same generator gives other weights the second time, for {name}"
 
 
 def _leaves(policy: Policy, mean: float) -> Iterator[str]:
@@ -157,17 +142,32 @@ def _travels(policy: Policy, mean: float) -> Iterator[str]:
             yield f"a pickled copy gives other weights, for {name}"
 
 
-# How a message ends -> what finds the problem. The first NEEDED must hold before the others make sense.
+def _is_described(policy: Policy, mean: float) -> Iterator[str]:
+    if not dataclasses.is_dataclass(policy) or not type(policy).__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        yield f"{type(policy).__name__} is no frozen dataclass: write @dataclass(frozen=True) above it"
+    for name in ("summary", "source"):
+        said = getattr(policy, name, None)
+        if not isinstance(said, str) or not said.strip() or "\n" in said or said.endswith("."):
+            yield f"{name} is {said!r}: give one line without a full stop"
+
+
+# How a message ends -> what finds the problem.
 CONTRACTS: dict[str, Callable[[Policy, float], Iterator[str]]] = {
-    "says what it is and what it needs": _declares,
+    "is a frozen dataclass that says what it does": _is_described,
+    "declares what it needs": _declares,
     "gives every token of any text a weight": _answers,
+    "repeats itself, whatever it has seen before": _repeats,
     "keeps the mean exactly": _keeps_the_mean,
-    "repeats itself": _repeats,
-    "draws from its generator alone": _draws,
     "leaves its text as it is": _leaves,
     "travels to a worker": _travels,
 }
-NEEDED = 2
+FATAL = (_declares, _answers, _repeats)  # without these the other parts make no sense
+
+
+def _said(error: Exception) -> str:
+    """The message of an error, on one line."""
+    kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+    return kind + " ".join(str(error).split())
 
 
 def _fitted(policy: Policy, texts: Sequence[PolicyText]) -> Policy:

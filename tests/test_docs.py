@@ -12,7 +12,9 @@ import typer
 
 from l3masking.data.spec import DataSpec
 from l3masking.encoders.table import EncoderSpec
+from l3masking.masking.policies import POLICIES, read_policy
 from l3masking.methods import METHODS
+from l3masking.testing import check_policy
 from study.cli.app import EXIT_CODES, app
 from study.space.search_section import SearchConfig
 from study.space.spec import SECTIONS, Resources, StudySpec
@@ -96,6 +98,26 @@ def test_every_arm_has_its_section(name: str) -> None:
 def test_no_other_arm_is_documented() -> None:
     text = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
     assert re.findall(r"\n## `(\w+)`", text) == list(METHODS)
+
+
+def test_every_policy_has_its_row() -> None:
+    text = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    section = text[text.index("\n## Policies\n") :].split("\n## ")[1]
+    wanted = [
+        (f"`{name}`", policy.summary, policy.source, ", ".join(sorted(policy.needs)) or "nothing")
+        for name, policy in POLICIES.items()
+    ]
+    assert [
+        tuple(row) for row in re.findall(r"^\| (`.+`) \| (.+) \| (.+) \| (.+) \|$", section, re.MULTILINE)
+    ] == wanted
+
+
+def test_the_policy_in_the_text_keeps_the_contract(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    (code,) = [code for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "class Policy" in code]
+    (tmp_path / "mine.py").write_text(code, encoding="utf-8")
+    assert check_policy(read_policy(tmp_path / "mine.py")) == []
+    assert check_policy(read_policy(tmp_path / "mine.py", {"half": 3})) == []
 
 
 def test_every_key_has_a_row_with_its_default() -> None:

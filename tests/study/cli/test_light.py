@@ -67,3 +67,11 @@ def test_a_refused_space_file_costs_no_import_of_torch_or_ray(tmp_path: Path, ve
     assert code == 2, errors
     assert "nearest: methods" in errors
     assert found == []
+
+
+def test_a_refused_policy_costs_no_import_of_torch_or_ray(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("class Policy: ...\n")
+    code, found, errors = loaded("check-policy", tmp_path / "mine.py")
+    assert code == 2, errors
+    assert "no frozen dataclass" in errors
+    assert found == []
