@@ -29,8 +29,9 @@ INPUTS = {
     *("masking.settings", "training.settings"),
 }
 PARTS = {
-    *("masking.policies.base", "masking.policies.uniform", "masking.policies.l3", "masking.policies.table", "methods"),
-    *("masking.corruption", "masking.collator", "scoring.scoring"),
+    *(f"masking.policies.{name}" for name in ("base", "uniform", "l3", "entropy", "importance", "whole_word", "span")),
+    *(f"masking.policies.{name}" for name in ("pmi", "custom", "table")),
+    *("masking.corruption", "masking.applied", "masking.collator", "scoring.scoring", "methods", "testing"),
     *(f"training.{name}" for name in ("batches", "optim", "model", "task_weights", "early_stopping", "mlm")),
 }
 TOP = {

@@ -23,11 +23,13 @@ from l3masking.encoders import families
 from l3masking.encoders.families import FAMILIES
 from l3masking.encoders.table import ENCODERS, EncoderSpec
 from l3masking.errors import InputError
-from l3masking.masking.policies.table import POLICIES
+from l3masking.masking.policies import POLICIES, read_policy
+from l3masking.masking.policies.base import PolicyText
 from l3masking.masking.settings import MaskingConfig
 from l3masking.methods import METHODS
 from l3masking.precision import Precision
 from l3masking.rng import stream
+from l3masking.testing import check_policy
 from l3masking.training.settings import PRESETS
 from study.cli.app import app
 from study.exit_codes import EXIT_CODES
@@ -44,7 +46,7 @@ PAGES = [
 ]
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 FILE = re.compile(r"(?<![\w./-])((?:l3masking|study|tests|search_spaces|docs)/[\w./-]*\w)")
-VERB = re.compile(r"(?:\bl3study|-m study) ([a-z]+)((?: [^`\n#|]*)?)")
+VERB = re.compile(r"(?:\bl3study|-m study) ([a-z][a-z-]*)((?: [^`\n#|]*)?)")
 OPTION = re.compile(r"(?<!\w)--[a-z][a-z-]+")
 SETTINGS = {**SECTIONS, "resources": Resources, "search": SearchConfig}
 KEY = re.compile(rf"(?<![\w./])({'|'.join(SETTINGS)})\.(?!(?:jsonl|csv|json|png|yaml|py)\b)(\w+)")
@@ -121,6 +123,26 @@ def test_no_other_arm_is_documented() -> None:
     assert re.findall(r"\n## `(\w+)`", text) == list(METHODS)
 
 
+def test_every_policy_has_its_row() -> None:
+    text = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    section = text[text.index("\n## Policies\n") :].split("\n## ")[1]
+    wanted = [
+        (f"`{name}`", policy.summary, policy.source, ", ".join(sorted(policy.needs)) or "nothing")
+        for name, policy in POLICIES.items()
+    ]
+    assert [
+        tuple(row) for row in re.findall(r"^\| (`.+`) \| (.+) \| (.+) \| (.+) \|$", section, re.MULTILINE)
+    ] == wanted
+
+
+def test_the_policy_in_the_text_keeps_the_contract(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    (code,) = [code for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "class Policy" in code]
+    (tmp_path / "mine.py").write_text(code, encoding="utf-8")
+    assert check_policy(read_policy(tmp_path / "mine.py")) == []
+    assert check_policy(read_policy(tmp_path / "mine.py", {"half": 3})) == []
+
+
 def test_every_key_has_a_row_with_its_default() -> None:
     text = (ROOT / "docs" / "spaces.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `([\w.]+)` \| ([^|]*) \|", text, re.MULTILINE)
@@ -188,7 +210,8 @@ def examples(language: str) -> list[str]:
 @pytest.fixture
 def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
     """The entries that docs/extending.md adds to tables, by name, in their order."""
-    module, *entries = examples("python")
+    module, *others = examples("python")
+    entries = [block for block in others if block.startswith('"')]  # the rest is about policies in files of their own
     (tmp_path / "likely.py").write_text(module, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     names = {**vars(families), **vars(methods), **vars(importlib.import_module("likely")), "DataSpec": DataSpec}
@@ -203,9 +226,10 @@ def test_the_policy_and_the_arm_that_extending_adds(
     added: dict[str, list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     policy, arm = added["likely"]
-    likelihood = np.linspace(0.01, 0.99, 25)
-    values = policy.probabilities(25, likelihood, MaskingConfig(mean=0.3), stream(1, "policy"))
-    assert values.mean() == pytest.approx(0.3, abs=1e-12)
+    assert check_policy(policy) == []
+    where = np.arange(25)
+    text = PolicyText(input_ids=where, positions=where, words=where, likelihood=np.linspace(0.01, 0.99, 25))
+    values = policy.weights(text, MaskingConfig(mean=0.3), stream(1, "policy")).values
     assert (np.diff(values) > 0).all(), "the likelier, the more often"
     monkeypatch.setitem(POLICIES, "likely", policy)
     monkeypatch.setitem(METHODS, "likely", arm)

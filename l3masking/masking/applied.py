@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from l3masking import rng
 from l3masking.errors import InputError
+from l3masking.masking.corruption import leaders_of
 from l3masking.masking.policies.base import (
     CORPUS,
     ENTROPY,
@@ -54,12 +56,20 @@ def mask_texts(
     """
     seen = _seen(policy, texts, scores, importance)
     if CORPUS in policy.needs:
-        held = list(seen)
-        policy, seen = cast(CorpusPolicy, policy).fitted(held[:FIT_TEXTS]), iter(held)
+        held = list(islice(seen, FIT_TEXTS))
+        try:
+            policy = cast(CorpusPolicy, policy).fitted(held)
+        except InputError as error:
+            raise InputError(f"masking policy {name}: {error}") from error
+        seen = chain(held, seen)
     generator = rng.stream(seed, "policy")
     for index, text in enumerate(seen):
-        weights = policy.weights(text, masking, generator)
-        check_weights(weights, len(text.positions), f"masking policy {name}, text {index}")
+        place = f"masking policy {name}, text {index}"
+        try:
+            weights = policy.weights(text, masking, generator)
+        except InputError as error:
+            raise InputError(f"{place}: {error}") from error
+        check_weights(weights, len(text.positions), place)
         probabilities = calibrate(
             weights.values,
             mean=masking.mean,
@@ -79,11 +89,7 @@ def placed(
     """Probabilities and groups [n] of the eligible tokens at their places among the T input ids."""
     row = np.zeros(len(input_ids))
     row[positions] = probabilities
-    leaders = None
-    if groups is not None:
-        leaders = np.arange(len(input_ids))
-        _, first, member = np.unique(groups, return_index=True, return_inverse=True)
-        leaders[positions] = positions[first[member]]
+    leaders = None if groups is None else leaders_of(groups, positions, len(input_ids))
     return MaskedText(input_ids, row, leaders)
 
 

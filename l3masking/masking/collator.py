@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from l3masking.errors import InputError
-from l3masking.masking.corruption import corrupt
+from l3masking.masking.corruption import corrupt, leaders_of
 from l3masking.masking.settings import MaskingConfig
 from l3masking.rng import stream
 from l3masking.scoring.words import structural_ids
@@ -22,8 +22,10 @@ class MaskingCollator:
 
     Features are lists or tensors of ids, or dictionaries with `input_ids` and, optionally, `mask_probabilities` (one
     value per input id, 0 where nothing may be masked; see TokenScores.spread). Without that column every eligible token
-    has `config.mean`; a column `special_tokens_mask` takes further tokens out. Returns padded `input_ids`,
-    `attention_mask` and `labels` (-100 = no loss). With transformers' Trainer pass `remove_unused_columns=False`.
+    has `config.mean`; a column `special_tokens_mask` takes further tokens out. A column `mask_groups` (one whole number
+    per input id) masks tokens of one number together, such as those of a word; a token with -1 is by itself. Returns
+    padded `input_ids`, `attention_mask` and `labels` (-100 = no loss). With transformers' Trainer pass
+    `remove_unused_columns=False`.
 
     seed: of the masks. In a DataLoader with workers each worker and epoch has a stream of its own, which also depends
     on the seed that the DataLoader draws (from its `generator`, or torch's default one).
@@ -39,7 +41,7 @@ class MaskingCollator:
     def __call__(self, features: Sequence[Mapping[str, Any] | Sequence[int] | NDArray | Tensor]) -> dict[str, Tensor]:
         columns = [_as_columns(feature, index) for index, feature in enumerate(features)]
         special = structural_ids(self.tokenizer)
-        rows = []
+        rows, groups = [], []
         for column in columns:
             ids = np.asarray(column["input_ids"])
             row = column.pop("mask_probabilities", None)
@@ -47,12 +49,15 @@ class MaskingCollator:
             if row is None:
                 row = np.where(marked | np.isin(ids, special), 0.0, self.config.mean)
             rows.append(_checked(row, ids))
+            groups.append(_grouped(column.pop("mask_groups", None), rows[-1]))
         batch = dict(self.tokenizer.pad(columns, return_tensors="pt"))
         padded = torch.zeros(batch["input_ids"].shape, dtype=torch.float64)
+        leaders = torch.arange(padded.shape[1]).repeat(len(rows), 1)
         for index, row in enumerate(rows):
             left = padded.shape[1] - len(row) if self.tokenizer.padding_side == "left" else 0
             padded[index, left : left + len(row)] = torch.from_numpy(row)
-        corrupted = corrupt(batch["input_ids"], padded, self.tokenizer, self._own_generator(), self.config)
+            leaders[index, left : left + len(row)] = left + torch.from_numpy(groups[index])
+        corrupted = corrupt(batch["input_ids"], padded, self.tokenizer, self._own_generator(), self.config, leaders)
         return {**batch, "input_ids": corrupted.input_ids, "labels": corrupted.labels}
 
     def _own_generator(self) -> torch.Generator:
@@ -84,3 +89,25 @@ def _checked(row: Any, ids: NDArray) -> NDArray[np.float64]:
     if not np.all((values >= 0) & (values <= 1)):
         raise InputError("mask_probabilities holds values outside [0, 1]")
     return values
+
+
+def _grouped(groups: Any, row: NDArray[np.float64]) -> NDArray[np.int64]:
+    """[T] the position that draws for each, from the column `mask_groups` or None, and the checked probabilities."""
+    everywhere = np.arange(len(row))
+    if groups is None:
+        return everywhere
+    numbers = np.asarray(groups)
+    if numbers.shape != row.shape:
+        raise InputError(f"mask_groups has {numbers.size} values for {len(row)} input ids: give one for each")
+    if len(numbers) and (numbers.dtype.kind not in "iu" or numbers.min() < -1):
+        raise InputError("mask_groups holds what is no group: give whole numbers from 0 on, and -1 for a token alone")
+    grouped = np.flatnonzero(numbers >= 0)
+    leaders = leaders_of(numbers[grouped], grouped, len(row))
+    unequal = np.flatnonzero(row != row[leaders])
+    if len(unequal):
+        at, first = unequal[0], leaders[unequal[0]]
+        raise InputError(
+            f"mask_groups: the input ids {first} and {at} are in group {numbers[at]}, but their mask_probabilities are "
+            f"{row[first]} and {row[at]}: give a group one probability, or put -1 for one of them"
+        )
+    return leaders

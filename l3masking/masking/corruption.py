@@ -7,12 +7,25 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from l3masking.masking.settings import MaskingConfig
 
 IGNORED = -100  # label of a position that takes no part in the loss
+
+
+def leaders_of(groups: NDArray[np.int64], positions: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+    """[length] the position that draws for each: the first of its group, and each that is in none for itself.
+
+    groups: [n] numbers, equal for tokens that are masked together. positions: [n], rising, where these tokens stand.
+    """
+    leaders = np.arange(length)
+    _, first, member = np.unique(groups, return_index=True, return_inverse=True)
+    leaders[positions] = positions[first[member]]
+    return leaders
 
 
 class Corrupted(NamedTuple):
@@ -34,8 +47,9 @@ def corrupt(
 
     input_ids_BT: integer ids on the CPU, unchanged. probabilities_BT: in [0, 1], 0 where nothing may be selected. The
     random token is drawn uniformly from the vocabulary without its special tokens; it may be the original.
-    leaders_BT: for each position the one that draws for it, so that the tokens of a group are selected together; a
-    group has one probability, and the first of its positions leads. None: each position draws for itself.
+    leaders_BT: for each position the one that draws for it (see leaders_of), so that the tokens of a group, which have
+    one probability, are selected together. None: each position draws for itself. With `systematic` and groups the
+    number of groups is fixed, not that of tokens. What a selected token becomes is drawn for each token by itself.
     """
     config = config or MaskingConfig()
     probabilities_BT = probabilities_BT.double()

@@ -63,11 +63,13 @@ def calibrate(
     """
     check_mean(mean, floor)
     check_choice("masking.redistribute", redistribute, Redistribution)
-    if floor == 1:
-        return np.ones_like(weights)
-    if groups is not None and len(groups):
+    weights = np.asarray(weights, dtype=np.float64)
+    if floor == 1 or not np.any(weights):
+        return np.full(len(weights), float(mean))
+    if groups is not None:
         _, member = np.unique(groups, return_inverse=True)
-        weights = (np.bincount(member, weights) / np.bincount(member))[member]
+        shares = weights / np.max(weights)  # first: no sum can overflow
+        weights = (np.bincount(member, shares) / np.bincount(member))[member]
     # what lies above the floor is distributed as if the floor were 0: m = floor + (1 - floor) m'
     above = scale_to_mean(weights, (mean - floor) / (1 - floor), share_excess=redistribute == "equal")
     return floor + (1 - floor) * above

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,19 @@ class PolicyText:
     entropy: NDArray[np.float64] | None = None  # [n] nats, of the vanilla model's prediction
     importance: NDArray[np.float64] | None = None  # [n] in [0, 1], for a classifier of the task
 
+    @property
+    def word_numbers(self) -> NDArray[np.int64]:
+        """[n] number of each token's word, counted from 0 without gaps."""
+        if not len(self.words):
+            return np.zeros(0, dtype=np.int64)
+        return np.cumsum(np.diff(self.words, prepend=self.words[0]) != 0)
+
+    def word_ids(self) -> list[tuple[int, ...]]:
+        """The ids of each word's tokens, word by word."""
+        ids = self.input_ids[self.positions]
+        starts = np.flatnonzero(np.diff(self.words)) + 1
+        return [tuple(part.tolist()) for part in np.split(ids, starts)] if len(ids) else []
+
     def needed(self, name: str) -> NDArray[np.float64]:
         """The values of one of NEEDS, which a policy that declares it always gets."""
         values: NDArray[np.float64] | None = getattr(self, name)
@@ -42,27 +56,61 @@ class Weights(NamedTuple):
     values: NDArray[np.float64]  # [n], >= 0; all 0 means equal probabilities
     groups: NDArray[np.int64] | None = None  # [n], tokens of one number are masked together; None: each by itself
 
+    @classmethod
+    def equal(cls, groups: NDArray[np.int64]) -> Weights:
+        """The same weight for every token, masked by groups [n]."""
+        return cls(np.zeros(len(groups)), np.asarray(groups, dtype=np.int64))
+
 
 def check_weights(weights: object, count: int, place: str) -> None:
     """Raise InputError, naming the place, unless these are weights of `count` tokens."""
     values = getattr(weights, "values", None)
     if not isinstance(weights, Weights) or not isinstance(values, np.ndarray):
         raise InputError(f"{place}: weights() returned {type(weights).__name__}: return Weights(values) with an array")
+    if values.dtype.kind not in "biuf":
+        raise InputError(f"{place}: weights() returned values of type {values.dtype}: return numbers")
     if values.shape != (count,):
         raise InputError(f"{place}: {values.shape} weights for {count} tokens: return one for each eligible token")
     wrong = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
     if len(wrong):
-        raise InputError(f"{place}: the weight of token {wrong[0]} is {values[wrong[0]]}: finite and not negative")
-    if weights.groups is not None and np.shape(weights.groups) != (count,):
-        shape = np.shape(weights.groups)
-        raise InputError(f"{place}: {shape} group numbers for {count} tokens: return one for each, or no groups")
+        raise InputError(
+            f"{place}: the weight of token {wrong[0]} is {values[wrong[0]]}: a weight is finite and not below 0"
+        )
+    if weights.groups is not None:
+        groups = np.asarray(weights.groups)
+        if groups.shape != (count,) or (count and groups.dtype.kind not in "iu"):
+            raise InputError(
+                f"{place}: groups of shape {groups.shape} and type {groups.dtype} for {count} tokens: return one whole "
+                "number for each, or no groups"
+            )
+
+
+def settings_of(policy: object) -> dict[str, Any]:
+    """The settings of a policy, a dataclass, with their values. A field that begins with `_` is none."""
+    fields = dataclasses.fields(policy)  # type: ignore[arg-type]
+    return {item.name: getattr(policy, item.name) for item in fields if not item.name.startswith("_")}
 
 
 class Policy(Protocol):
-    """Gives the tokens of a text their weights. A frozen dataclass; its fields are its settings."""
+    """Gives the tokens of a text their weights. A frozen dataclass; its fields are its settings.
 
-    summary: ClassVar[str]  # one line without a full stop
-    needs: ClassVar[frozenset[str]]  # some of NEEDS
+    `summary`, `source` and `needs` are class variables of it.
+    """
+
+    @property
+    def summary(self) -> str:
+        """Which tokens are masked more often, in one line without a full stop."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """Publication."""
+        ...
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What a text must hold for it: some of NEEDS."""
+        ...
 
     def weights(self, text: PolicyText, config: MaskingConfig, generator: torch.Generator) -> Weights:
         """Weights of the tokens of `text`, which stays as it is. All randomness comes from `generator`."""

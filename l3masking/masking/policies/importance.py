@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class ByImportance:
     """Weight: importance of the token. A text without an important token is masked at random."""
 
-    summary: ClassVar[str] = "the more a fine-tuned classifier needs a token, the more often"
+    summary: ClassVar[str] = "the more a fine-tuned classifier needs a token, the more often it is masked"
+    source: ClassVar[str] = 'the importance of Selective Masking ("Train No Evil", Gu et al. 2020) as a weight'
     needs: ClassVar[frozenset[str]] = frozenset({IMPORTANCE})
 
     def weights(self, text: PolicyText, config: MaskingConfig, generator: torch.Generator) -> Weights:

@@ -1,11 +1,11 @@
-"""L3Masking: the less likely the vanilla model finds a token, the more often it is masked; and its relatives."""
+"""L3Masking: the less likely the vanilla model finds a token, the more often it is masked; and its control."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from l3masking.masking.policies.base import ENTROPY, LIKELIHOOD, PolicyText, Weights
+from l3masking.masking.policies.base import LIKELIHOOD, PolicyText, Weights
 from l3masking.masking.probabilities import token_weights
 from l3masking.masking.settings import MaskingConfig
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class L3:
     """Weight 1 - PLT, or -ln PLT, of the token's pseudo-likelihood (Kimura et al. 2024, Eq. 3)."""
 
-    summary: ClassVar[str] = "the less likely the vanilla model finds a token, the more often (L3Masking)"
+    summary: ClassVar[str] = "the less likely the vanilla model finds a token, the more often it is masked (L3Masking)"
+    source: ClassVar[str] = "Kimura, Komamizu and Hatano 2024, section 3"
     needs: ClassVar[frozenset[str]] = frozenset({LIKELIHOOD})
 
     def weights(self, text: PolicyText, config: MaskingConfig, generator: torch.Generator) -> Weights:
@@ -29,6 +30,7 @@ class L3Shuffled:
     """Control: the weights of L3Masking, permuted within the text, so that they no longer follow the tokens."""
 
     summary: ClassVar[str] = "the probabilities of L3Masking, permuted within each text (control)"
+    source: ClassVar[str] = "a control of this project: what the choice of tokens contributes"
     needs: ClassVar[frozenset[str]] = frozenset({LIKELIHOOD})
 
     def weights(self, text: PolicyText, config: MaskingConfig, generator: torch.Generator) -> Weights:
@@ -36,17 +38,3 @@ class L3Shuffled:
 
         values = L3().weights(text, config, generator).values
         return Weights(values[torch.randperm(len(values), generator=generator).numpy()])
-
-
-@dataclass(frozen=True)
-class Entropy:
-    """Weight: entropy of the vanilla model's prediction at the token, -sum p ln p, under the mask set of the metric.
-
-    It asks how open a place is, where L3Masking asks how surprising the word is that stands there.
-    """
-
-    summary: ClassVar[str] = "the more uncertain the vanilla model's prediction at a token, the more often"
-    needs: ClassVar[frozenset[str]] = frozenset({ENTROPY})
-
-    def weights(self, text: PolicyText, config: MaskingConfig, generator: torch.Generator) -> Weights:
-        return Weights(text.needed(ENTROPY))

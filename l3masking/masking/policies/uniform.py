@@ -19,6 +19,7 @@ class Uniform:
     """The same probability everywhere (RTM)."""
 
     summary: ClassVar[str] = "every token with the same probability"
+    source: ClassVar[str] = "random token masking: Devlin et al. 2019"
     needs: ClassVar[frozenset[str]] = frozenset()
 
     def weights(self, text: PolicyText, config: MaskingConfig, generator: torch.Generator) -> Weights:

@@ -23,6 +23,7 @@ from study.store.store import Store
 VERBS = [
     *("run", "score", "search", "plan", "status", "explain", "export", "compare", "ui", "sync"),
     *("prefetch", "doctor", "submit", "stop", "logs"),
+    *("methods", "policies", "check-policy"),
 ]
 PLAN_KEYS = {"cells", "trajectories", "records", "done", "left", "search_trials", "estimate_seconds"}
 
@@ -50,7 +51,8 @@ def test_help_names_every_verb() -> None:
     said = CliRunner().invoke(cli.app, ["--help"])
     assert said.exit_code == 0
     assert all(f" {verb} " in said.stdout for verb in VERBS)
-    assert {command.callback.__name__ for command in cli.app.registered_commands} == set(VERBS)  # type: ignore[union-attr]
+    names = {command.callback.__name__ for command in cli.app.registered_commands}  # type: ignore[union-attr]
+    assert {name.replace("_", "-") for name in names} == set(VERBS)
 
 
 def refused(folder: Path, *words: object, verb: str = "run") -> str:

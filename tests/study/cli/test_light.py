@@ -49,8 +49,10 @@ def key(study: Path) -> str:
         lambda study: ("export", study / "out", "--format", "md"),
         lambda study: ("compare", study / "out"),
         lambda study: ("explain", study / "out", key(study)),
+        lambda study: ("methods",),
+        lambda study: ("policies", "--json"),
     ],
-    ids=["help", "plan", "status", "export", "compare", "explain"],
+    ids=["help", "plan", "status", "export", "compare", "explain", "methods", "policies"],
 )
 def test_verbs_that_compute_nothing_load_neither_torch_nor_ray(finished_study: Path, verb) -> None:
     code, found, errors = loaded(*verb(finished_study))
@@ -64,4 +66,12 @@ def test_a_refused_space_file_costs_no_import_of_torch_or_ray(tmp_path: Path, ve
     code, found, errors = loaded(verb, tmp_path / "wrong.yaml")
     assert code == 2, errors
     assert "nearest: methods" in errors
+    assert found == []
+
+
+def test_a_refused_policy_costs_no_import_of_torch_or_ray(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("class Policy: ...\n")
+    code, found, errors = loaded("check-policy", tmp_path / "mine.py")
+    assert code == 2, errors
+    assert "no frozen dataclass" in errors
     assert found == []

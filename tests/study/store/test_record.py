@@ -20,6 +20,7 @@ from study.plan.trials import Trial
 from study.score import SCORE_COLUMNS
 from study.store import record as schema
 from study.store.record import (
+    Adaptation,
     CurvePoint,
     Failure,
     FinalStage,
@@ -41,6 +42,7 @@ SECTIONS: dict[str, type] = {  # heading of the page -> type
     "curve": CurvePoint,
     "final_stage": FinalStage,
     "mask_probability": MaskProbabilities,
+    "adaptation": Adaptation,
     "run": Run,
     "Failure": Failure,
     "Score manifest": ScoreManifest,
@@ -50,6 +52,7 @@ JSON = {str: "string", int: "integer", float: "number", bool: "boolean", list: "
 JSON |= {Mapping: "object", NoneType: "null"}
 
 OF_A_SEARCH = frozenset({"test", "test_predictions"})  # what its records lack
+OF_SOME_ARMS = frozenset({"adaptation"})  # what the records of other arms lack
 
 
 def documented() -> dict[str, dict[str, list[str]]]:
@@ -93,7 +96,9 @@ def test_every_table_of_the_page_is_compared() -> None:
 
 def test_the_page_says_what_a_search_lacks() -> None:
     absent = {name for name, cells in documented()["Record"].items() if "absent in a search" in cells[2]}
-    assert absent == OF_A_SEARCH == Record.__optional_keys__ - {"epochs_to_first_best"}, "which older records lack"
+    assert absent == OF_A_SEARCH == Record.__optional_keys__ - OF_SOME_ARMS - {"epochs_to_first_best"}, (
+        "which older records lack"
+    )
     assert not any(kind.__optional_keys__ for heading, kind in SECTIONS.items() if heading != "Record")
 
 
@@ -134,8 +139,8 @@ def check(value: Mapping[str, Any], heading: str, *, without: frozenset[str] = f
 
 def check_record(record: Mapping[str, Any], *, without: frozenset[str] = frozenset()) -> None:
     """The same for a record and all that is inside it."""
-    check(record, "Record", without=without)
-    for name in ("run", "final_stage"):
+    check(record, "Record", without=without | (OF_SOME_ARMS - record.keys()))
+    for name in ("run", "final_stage", *(OF_SOME_ARMS & record.keys())):
         check(record[name], name)
     for point in record["curve"]:
         check(point, "curve")
