@@ -9,54 +9,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
 
-from l3masking.errors import InputError, check_choice
+from l3masking.errors import InputError
 from l3masking.masking.policies.base import ENTROPY, IMPORTANCE, LIKELIHOOD, Policy
 from l3masking.masking.policies.table import POLICIES
-
-TaskWeighting = Literal["static", "meta"]  # the names of WEIGHTINGS, which needs torch
-
-
-@dataclass(frozen=True, kw_only=True)
-class Adapt:
-    """Masked-LM training before fine-tuning: from an encoder to an encoder. Settings: section `adapt`."""
-
-    name: ClassVar[str] = "adapt"
-
-    policy: str  # of POLICIES: what sets the mask probabilities; or of SELECTIONS
-    text: Literal["task", "corpus", "either"] = "task"  # either: the corpus that `adapt.corpus` names, else the task's
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finetune:
-    """Classification, alone or with masked language modelling as an auxiliary task."""
-
-    name: ClassVar[str] = "finetune"
-
-    policy: str | None = None  # of POLICIES: what sets the mask probabilities; None: no auxiliary task
-    weighting: TaskWeighting = "static"  # equal task weights, or learned ones (META-TARTAN)
-
-    def __post_init__(self) -> None:
-        check_choice("finetune.weighting of an arm", self.weighting, TaskWeighting)
-
-
-@dataclass(frozen=True, kw_only=True)
-class MaskTune:
-    """Mask-tuning: mask, predict, classify the text with the predictions in it. Settings: section `mask_tuning`."""
-
-    name: ClassVar[str] = "mask_tune"
-
-    policy: str = "uniform"  # of POLICIES: which tokens are masked
-    mlm_loss: bool = True  # False: the classification loss alone
-    rounds: Literal[1, 2] = 1  # 2: train the masked LM, perturb the texts once, then fine-tune on them
-
-
-Stage = Adapt | Finetune | MaskTune  # what an arm does in one step
-SELECTIONS = IMPORTANT, AS_MANY_RANDOM = (
-    "important",
-    "as_many_random",
-)  # masks of `adapt`: the important tokens, or as many at random places
+from l3masking.stages import (
+    AS_MANY_RANDOM,
+    IMPORTANT,
+    SELECTIONS,
+    Adapt,
+    Finetune,
+    MaskTune,
+    Stage,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,10 +16,11 @@ from l3masking.encoders.load import Encoder
 from l3masking.errors import check_choice
 from l3masking.masking.applied import MaskedText, mask_texts, summarise
 from l3masking.masking.settings import MaskingConfig
-from l3masking.methods import METHODS, Finetune, MaskTune, Method
+from l3masking.methods import METHODS, Method
 from l3masking.scoring.scoring import TokenScores
 from l3masking.scoring.settings import ScoringConfig
 from l3masking.scoring.words import EncodedText, encode_as, encode_texts
+from l3masking.stages import Finetune, MaskTune
 from l3masking.training.evaluation import Task
 from l3masking.training.loop import Outcome, Trajectory, fine_tune
 from l3masking.training.mask_tune import MaskTuning
@@ -45,7 +46,7 @@ class Training:
     seed: int
     auxiliary: Auxiliary | None  # the masked-LM texts with their mask probabilities; None: no auxiliary task
     weighting: str  # of WEIGHTINGS
-    masks: dict[str, float] | None  # summary of the mask probabilities; None where nothing is masked
+    masks: dict[str, float] | None  # summary of the mask probabilities; None if nothing is masked
     tuning: MaskTuning | None = None  # None: no Mask-tuning
 
     def run(

@@ -9,7 +9,7 @@ import copy
 import dataclasses
 import hashlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import safetensors.torch
@@ -20,12 +20,13 @@ from l3masking import rng
 from l3masking.encoders.load import Encoder
 from l3masking.errors import InputError
 from l3masking.masking.applied import MaskedText, mask_texts, placed
-from l3masking.methods import AS_MANY_RANDOM, SELECTIONS, Adapt
 from l3masking.scoring.words import EncodedText, encode_as
 from l3masking.selective.masks import chosen_tokens
 from l3masking.selective.sentences import of_tokens
+from l3masking.stages import AS_MANY_RANDOM, SELECTIONS, Adapt
 from l3masking.training.continual import TextSource, adapt
 from study.artefacts import finished_parts, manifest_of
+from study.assignment import Assignment
 from study.importance import read_heuristic, stream_predictions
 from study.plan.inputs import CorpusSource, DataSource, held_data
 from study.plan.trials import Trial, stage_identity
@@ -34,9 +35,6 @@ from study.space.spec import configs, plain
 from study.store.places import Place, fetched, open_store, put
 from study.store.record import Adaptation
 from study.store.whole_files import canonical, content_key
-
-if TYPE_CHECKING:
-    from study.trial import Assignment
 
 ROOM = "adapted"
 READ = ("adapt", "masking", "scoring", "selective", "precision")  # sections that the stage depends on

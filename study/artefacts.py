@@ -43,7 +43,7 @@ class Piece(NamedTuple):
     tokens: int  # that were worked on
 
 
-class Job(Protocol):
+class Artefact(Protocol):
     """Something that trials share, named by the content of all that may change it. Small, frozen and plain."""
 
     @property
@@ -66,7 +66,7 @@ class Job(Protocol):
         """What it is, in words, such as "scoring bert-base on acl-arc"."""
         ...
 
-    def needs(self) -> Sequence[Job]:
+    def needs(self) -> Sequence[Artefact]:
         """The jobs whose results it reads."""
         ...
 
@@ -90,7 +90,7 @@ class Job(Protocol):
 class Work(NamedTuple):
     """One shard of one job, and where it lies."""
 
-    job: Job
+    job: Artefact
     place: Place
     needed: Mapping[str, Place]  # the folders of the jobs that it needs, by their keys
     resources: Resources
@@ -126,7 +126,7 @@ class ArtefactWorker:
 class _Open(NamedTuple):
     """A job of which something may be missing."""
 
-    job: Job
+    job: Artefact
     place: Place
     resources: Resources
     wanted: int  # shards
@@ -134,8 +134,8 @@ class _Open(NamedTuple):
 
 
 def make_artefacts(
-    jobs: Iterable[tuple[Job, Resources]],
-    place_of: Callable[[Job], Place],
+    jobs: Iterable[tuple[Artefact, Resources]],
+    place_of: Callable[[Artefact], Place],
     execute: Callable[[Iterator[Work], int], Iterable[Done]],
     report: Callable[[str, int, int], None],
 ) -> None:
@@ -162,12 +162,12 @@ def make_artefacts(
             _close(one)
 
 
-def levels(jobs: Iterable[tuple[Job, Resources]]) -> list[list[tuple[Job, Resources]]]:
+def levels(jobs: Iterable[tuple[Artefact, Resources]]) -> list[list[tuple[Artefact, Resources]]]:
     """The jobs and all that they need, each once, in groups: a job comes in a later group than those that it needs."""
     height: dict[str, int] = {}
-    known: dict[str, tuple[Job, Resources]] = {}
+    known: dict[str, tuple[Artefact, Resources]] = {}
 
-    def place(job: Job, resources: Resources) -> int:
+    def place(job: Artefact, resources: Resources) -> int:
         if job.key not in height:
             height[job.key] = 1 + max((place(need, resources) for need in job.needs()), default=-1)
             known[job.key] = job, resources
@@ -180,7 +180,7 @@ def levels(jobs: Iterable[tuple[Job, Resources]]) -> list[list[tuple[Job, Resour
     ]
 
 
-def _look(job: Job, place: Place, resources: Resources) -> _Open:
+def _look(job: Artefact, place: Place, resources: Resources) -> _Open:
     """What is wanted of a job and what of it is missing."""
     wanted = job.num_shards()
     found = dict(parts(fetched(place)))

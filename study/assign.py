@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from l3masking.masking.policies.base import ENTROPY, IMPORTANCE, LIKELIHOOD
-from l3masking.methods import Adapt
-from study.artefacts import Job
+from l3masking.stages import Adapt
+from study.artefacts import Artefact
+from study.assignment import Assignment
 from study.importance import ClassifierJob, HeuristicJob, NetworkJob, PredictionJob
 from study.plan.inputs import CorpusSource, DataSource, EncoderSource, corpus_source, held_data, sources
 from study.plan.searches import Search
@@ -18,7 +19,6 @@ from study.score import ScoreJob, TextSources
 from study.space.search_section import SEARCH_FOLDER
 from study.space.spec import Configs, StudySpec, configs
 from study.store.places import Place, inside, open_store
-from study.trial import Assignment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,12 +30,12 @@ class Assigner:
     root: Place  # where the study lies
     commit: str | None  # of this program's checkout, where it is one
 
-    def jobs(self, trial: Trial) -> dict[tuple[str, str], Job]:
+    def jobs(self, trial: Trial) -> dict[tuple[str, str], Artefact]:
         """The artefacts that a trial reads, by kind and the content hash of their texts."""
         setting, arm = configs(trial.settings), trial.arm
         encoder, data = sources(self.spec, self.identities, trial.encoder, trial.dataset)
         corpus = self.corpus(trial)
-        found: dict[tuple[str, str], Job] = {}
+        found: dict[tuple[str, str], Artefact] = {}
         for stage in arm.stages:
             source = corpus if corpus and isinstance(stage, Adapt) and stage.text != "task" else data
             needs = arm.needs_of(stage)
@@ -55,7 +55,7 @@ class Assigner:
 
     def importance(
         self, encoder: EncoderSource, data: DataSource, source: TextSources, setting: Configs
-    ) -> tuple[str, Job]:
+    ) -> tuple[str, Artefact]:
         """The importance of tokens in some texts: by the heuristic where they are the labelled ones themselves."""
         classifier = ClassifierJob(
             encoder=encoder,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from study.assignment import Assignment
 from study.search.stage import Attempt, SearchStage
 from study.status.console import Reporter
 from study.status.progress import Progress
 from study.store.store import Store
 from study.tracking.mirror import Mirror
-from study.trial import Assignment
 
 
 class GridTeller:

@@ -5,7 +5,6 @@ Each is a job that reads the one before. All lie in importance/<key>/ of the stu
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import safetensors.torch
 from numpy.typing import NDArray
@@ -27,9 +25,9 @@ from l3masking.selective.classifier import Classifier, importance_of
 from l3masking.selective.network import predict, train_network
 from l3masking.selective.settings import SelectiveConfig
 from l3masking.training.settings import FinetuneConfig
-from study.artefacts import Job, Piece, Shard, finished_parts
+from study.artefacts import Artefact, Piece, Shard, finished_parts
 from study.plan.inputs import DataSource, EncoderSource, held_data, held_encoder
-from study.score import TextSources, count_shards, cut_texts
+from study.score import TextSources, count_shards, cut_texts, parquet
 from study.space.spec import Resources, plain
 from study.store.whole_files import content_key
 
@@ -37,8 +35,18 @@ SCHEMA_OF_IMPORTANCE = 1  # of these folders; part of every key
 SHARD_TEXTS_LABELLED = 128  # labelled texts in a shard: enough units for full batches
 
 
+class OnePiece:
+    """A job whose work is one shard."""
+
+    def num_shards(self) -> int:
+        return 1
+
+    def shards(self, numbers: Sequence[int]) -> Iterator[Shard]:
+        return (Shard(number, ()) for number in numbers)
+
+
 @dataclass(frozen=True, kw_only=True)
-class ClassifierJob:
+class ClassifierJob(OnePiece):
     """Plain fine-tuning with a seed of its own: the classifier that the heuristic asks."""
 
     encoder: EncoderSource
@@ -67,14 +75,8 @@ class ClassifierJob:
     def name(self) -> str:
         return f"classifier of {self.encoder.name} on {self.data.name}"
 
-    def needs(self) -> Sequence[Job]:
+    def needs(self) -> Sequence[Artefact]:
         return ()
-
-    def num_shards(self) -> int:
-        return 1
-
-    def shards(self, numbers: Sequence[int]) -> Iterator[Shard]:
-        return (Shard(number, ()) for number in numbers)
 
     def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path]) -> Piece:
         outcomes, _ = run_method(
@@ -115,7 +117,7 @@ class HeuristicJob:
     def name(self) -> str:
         return f"important tokens for {self.classifier.encoder.name} on {self.classifier.data.name}"
 
-    def needs(self) -> Sequence[Job]:
+    def needs(self) -> Sequence[Artefact]:
         return (self.classifier,)
 
     def _pairs(self) -> list[tuple[str, int]]:
@@ -155,7 +157,7 @@ class HeuristicJob:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkJob:
+class NetworkJob(OnePiece):
     """The scoring network, trained on what the heuristic found."""
 
     heuristic: HeuristicJob
@@ -174,14 +176,8 @@ class NetworkJob:
         source = self.heuristic.classifier
         return f"scoring network of {source.encoder.name} on {source.data.name}"
 
-    def needs(self) -> Sequence[Job]:
+    def needs(self) -> Sequence[Artefact]:
         return (self.heuristic,)
-
-    def num_shards(self) -> int:
-        return 1
-
-    def shards(self, numbers: Sequence[int]) -> Iterator[Shard]:
-        return (Shard(number, ()) for number in numbers)
 
     def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path]) -> Piece:
         source = self.heuristic.classifier
@@ -223,7 +219,7 @@ class PredictionJob:
     def name(self) -> str:
         return f"importance of {self.texts.name} for {self.network.heuristic.classifier.data.name}"
 
-    def needs(self) -> Sequence[Job]:
+    def needs(self) -> Sequence[Artefact]:
         return (self.network,)
 
     def num_shards(self) -> int:
@@ -295,10 +291,3 @@ def stream_predictions(folder: Path) -> Iterator[tuple[str, NDArray[np.float32]]
         columns = [table.column(name).to_pylist() for name in ("text", "importance")]
         for text, values in zip(*columns, strict=True):
             yield text, np.asarray(values, dtype=np.float32)
-
-
-def parquet(columns: Mapping[str, Sequence[Any]]) -> bytes:
-    """One Parquet file of some columns."""
-    buffer = io.BytesIO()
-    pq.write_table(pa.table(dict(columns)), buffer)
-    return buffer.getvalue()

@@ -14,11 +14,12 @@ from typing import Any, Protocol
 
 from l3masking.errors import EnvironmentFault
 from study.artefacts import worker_slots
+from study.assignment import Assignment
 from study.cluster.access import guard_token
 from study.cluster.nodes import check_code, search_path
 from study.cluster.ray_address import VARIABLE, joined
 from study.space.spec import Resources
-from study.trial import Assignment, died, execute
+from study.trial import died, execute
 
 
 class Stopped(Exception):

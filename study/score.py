@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from l3masking.precision import Precision
 from l3masking.scoring.scoring import TokenScores, score_texts
 from l3masking.scoring.settings import TOKEN_BUDGETS, ScoringConfig
-from study.artefacts import Job, Piece, Shard, finished_parts
+from study.artefacts import Artefact, Piece, Shard, finished_parts
 from study.plan.inputs import CorpusSource, DataSource, EncoderSource, held_data, held_encoder
 from study.space.spec import Resources, plain
 from study.store.record import MadeWith
@@ -58,7 +58,7 @@ class ScoreJob:
     def name(self) -> str:
         return f"scoring {self.encoder.name} on {self.data.name}"
 
-    def needs(self) -> Sequence[Job]:
+    def needs(self) -> Sequence[Artefact]:
         return ()
 
     def num_shards(self) -> int:
@@ -121,8 +121,13 @@ def part_bytes(texts: Sequence[str], scores: Sequence[TokenScores]) -> bytes:
     """One Parquet file: a row per text with its ids, eligible positions, word numbers and log-likelihoods."""
     names = SCORE_COLUMNS if all(score.entropy is None for score in scores) else (*SCORE_COLUMNS, "entropy")
     columns = {name: [getattr(score, name) for score in scores] for name in names}
+    return parquet({"text": list(texts), **columns})
+
+
+def parquet(columns: Mapping[str, Sequence[Any]]) -> bytes:
+    """One Parquet file of some columns."""
     buffer = io.BytesIO()
-    pq.write_table(pa.table({"text": list(texts), **columns}), buffer)
+    pq.write_table(pa.table(dict(columns)), buffer)
     return buffer.getvalue()
 
 

@@ -8,8 +8,7 @@ import platform
 import socket
 import time
 import traceback
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, cast
 
@@ -18,54 +17,24 @@ import torch
 from l3masking.data.table import TextData
 from l3masking.encoders.export import save_tuned
 from l3masking.encoders.load import Encoder
-from l3masking.errors import InputError
 from l3masking.masking.policies.base import ENTROPY, IMPORTANCE, LIKELIHOOD
-from l3masking.methods import Adapt
 from l3masking.regimes import Training, encode_inputs, prepare
 from l3masking.scoring.scoring import TokenScores
 from l3masking.training.evaluation import NonFiniteLoss
 from l3masking.training.loop import Outcome
 from study.adapted import ROOM, adapted_encoder, adapted_key, importance_of_texts
+from study.assignment import Assignment
 from study.gpu import limit_share
-from study.plan.inputs import CorpusSource, DataSource, EncoderSource, held_data, held_encoder
+from study.plan.inputs import DataSource, held_data, held_encoder
 from study.plan.trials import Trial
-from study.score import TextSources, read_scores
-from study.space.spec import Resources, configs
+from study.score import read_scores
+from study.space.spec import configs
 from study.store.places import Place, fetched, open_store
 from study.store.record import SCHEMA, Adaptation, CurvePoint, FinalStage, Identity, MaskProbabilities, NewRecord, Run
 from study.store.store import Store
 from study.version import DISTRIBUTION, program_version
 
 RECORDED_PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Assignment:
-    """A trial and all that a process needs to run it anywhere that sees the study's folder."""
-
-    study: str
-    trial: Trial
-    encoder: EncoderSource
-    data: DataSource
-    root: Place  # where the study lies: a folder that this process sees too, or a URL
-    needed: Mapping[tuple[str, str], Place]  # (kind, content hash of the texts) -> artefact that the trial reads
-    corpus: CorpusSource | None = None  # for `adapt` stages; None: the text of the task
-    keep_adapted: bool = False  # whether the weights after the `adapt` stages stay when the trial is done
-    resources: Resources
-    commit: str | None  # of this program's checkout, where it is one
-    with_test: bool = True  # False: the test split is not read, and records have no test values (a search)
-
-    def text_of(self, stage: Adapt) -> TextSources:
-        """The texts that a stage trains on."""
-        return self.data if stage.text == "task" or self.corpus is None else self.corpus
-
-    def importance_on(self, source: TextSources) -> tuple[str, Place]:
-        """How the importance of tokens in some texts was found, "heuristic" or "prediction", and where it lies."""
-        for kind in ("heuristic", "prediction"):
-            place = self.needed.get((kind, source.content_hash))
-            if place is not None:
-                return kind, place
-        raise InputError(f"the importance of tokens in {source.name} was not computed: run the study again")
 
 
 def execute(assignment: Assignment, on_evaluation: Callable[[dict[str, Any]], None] | None = None) -> str | None:

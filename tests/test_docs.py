@@ -33,9 +33,10 @@ from l3masking.testing import check_policy
 from l3masking.training.settings import PRESETS
 from study.cli.app import app
 from study.exit_codes import EXIT_CODES
+from study.space.arms import ArmSpec, PolicyFile
 from study.space.reader import make_space
 from study.space.search_section import SearchConfig
-from study.space.spec import SECTIONS, ArmSpec, Pair, Resources, StudySpec
+from study.space.spec import SECTIONS, Pair, Resources, StudySpec
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -151,7 +152,7 @@ def test_every_key_has_a_row_with_its_default() -> None:
         for section, cls in SETTINGS.items()
         for item in dataclasses.fields(cls)
     ]
-    for cls in (DataSpec, EncoderSpec, CorpusSpec, ArmSpec, Pair):
+    for cls in (DataSpec, EncoderSpec, CorpusSpec, ArmSpec, PolicyFile, Pair):
         wanted += [(item.name, default_of(item)) for item in dataclasses.fields(cls)]
     assert [row for row in wanted if row not in rows] == []
     top = {item.name for item in dataclasses.fields(StudySpec)} - SETTINGS.keys()
@@ -180,6 +181,7 @@ def test_the_rows_of_what_is_compared_have_its_defaults() -> None:
         "preset": spec.preset,
         "precision": spec.precision,
         "arms": "none",
+        "policies": "none",
         "corpora": "none",
         "variants": "none",
     }

@@ -20,7 +20,7 @@ from l3masking.encoders.load import Encoder
 from l3masking.precision import Precision, autocast
 from l3masking.scoring.settings import TOKEN_BUDGETS
 from l3masking.scoring.words import EncodedText
-from l3masking.selective.heuristic import Query, Unit, important_units
+from l3masking.selective.heuristic import Passage, Query, important_units
 from l3masking.selective.sentences import of_tokens, stop_words
 from l3masking.selective.settings import SelectiveConfig
 from l3masking.training.model import MultiTaskModel
@@ -124,7 +124,7 @@ def importance_of(
     gain = [np.zeros(len(text.positions), dtype=np.float32) for text in texts]
     # longest first: units of like length are tested together
     chosen = sorted(most.tolist(), key=lambda number: (-len(parts[number].ids), number))
-    units = (Unit(number, parts[number].ids.tolist(), float(confidence[number])) for number in chosen)
+    units = (Passage(number, parts[number].ids.tolist(), float(confidence[number])) for number in chosen)
     for tested in important_units(units, ask, config.delta, config.criterion):
         part = parts[tested.number]
         important[part.text][part.tokens] = tested.important

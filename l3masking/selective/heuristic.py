@@ -21,7 +21,7 @@ T = TypeVar("T")
 WIDTH = 512  # units that are tested at a time: enough for full batches, few enough to hold
 
 
-class Unit(NamedTuple, Generic[T]):
+class Passage(NamedTuple, Generic[T]):
     """What is tested token by token."""
 
     number: int  # by which the confidence function knows it
@@ -58,7 +58,7 @@ def important_tokens(
     check_choice("criterion", criterion, Criterion)
     if not 0 < delta <= 1:
         raise InputError(f"delta is {delta}: above 0 and at most 1")
-    unit = Unit(0, tokens, full)
+    unit = Passage(0, tokens, full)
     tests = important_units(
         [unit], lambda queries: confidence([tokens for _, tokens in queries]), delta, criterion, with_gain=False
     )
@@ -66,7 +66,7 @@ def important_tokens(
 
 
 def important_units(
-    units: Iterable[Unit[T]],
+    units: Iterable[Passage[T]],
     confidence: Confidence,
     delta: float,
     criterion: Criterion,
@@ -111,7 +111,7 @@ def _ask(confidence: Confidence, tests: list[_Test], sequence: Callable[[_Test],
 class _Test(Generic[T]):
     """One unit under test."""
 
-    unit: Unit[T]
+    unit: Passage[T]
     delta: float
     criterion: Criterion
     buffer: list[T] = field(default_factory=list)

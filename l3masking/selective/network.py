@@ -30,7 +30,7 @@ from l3masking.training.optim import clip_norms, decay_groups, linear_factor
 
 DEV_SHARE = 0.1  # of the texts, the last ones: they choose the epoch
 DROPOUT = 0.1  # in front of the linear layer, as in BERT's token classifier
-BUFFER = 2048  # texts whose importance is predicted together, and the most that is held in memory
+HELD_TEXTS = 2048  # texts whose importance is predicted together, and the most that is held in memory
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -119,7 +119,7 @@ def predict(
 ) -> Iterator[NDArray[np.float32]]:
     """[n] in [0, 1] for each text: the network's probability that each eligible token is important.
 
-    Texts are streamed, BUFFER of them at a time.
+    Texts are streamed, HELD_TEXTS of them at a time.
     """
     model = _TokenClassifier(_copied(encoder), rng.stream(0, "network", "head"))
     with torch.no_grad():
@@ -127,7 +127,7 @@ def predict(
             parameter.copy_(weights[name])
     budget = token_budget or TOKEN_BUDGETS[encoder.device.type]
     stream = iter(texts)
-    while buffer := list(islice(stream, BUFFER)):
+    while buffer := list(islice(stream, HELD_TEXTS)):
         yield from _predicted(model, encoder, buffer, precision, budget)
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from l3masking.scoring.words import EncodedText
 
@@ -64,6 +63,8 @@ def of_tokens(tokenizer: Any, text: EncodedText) -> NDArray[np.int64]:
 
 def stop_words(tokenizer: Any, text: EncodedText) -> NDArray[np.bool_]:
     """[n] whether each eligible token belongs to a stop word (scikit-learn's English list) or to punctuation."""
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS  # here: importing it changes torch's threads
+
     stops = np.asarray(
         [word in ENGLISH_STOP_WORDS or not any(map(str.isalnum, word)) for word in words_in(tokenizer, text)],
         dtype=bool,

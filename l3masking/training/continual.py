@@ -31,7 +31,7 @@ from l3masking.training.model import mlm_loss
 from l3masking.training.optim import adamw, clip_norms, decay_groups, linear_factor
 from l3masking.training.settings import AdaptConfig
 
-BUFFER = 8192  # texts that are shuffled together, and the most that a pass holds in memory
+SHUFFLED = 8192  # texts that are shuffled together, and the most that a pass holds in memory
 
 
 Batch = Sequence[tuple[int, MaskedText]]  # texts with their numbers in the source
@@ -177,7 +177,7 @@ class _Adaptation:
         """
         numbered = ((number, text) for number, text in enumerate(self.source.read()) if not self.held_out(number))
         size = self.config.batch
-        while buffer := list(islice(numbered, BUFFER)):
+        while buffer := list(islice(numbered, SHUFFLED)):
             whole = max(len(buffer) // size * size, min(size, len(buffer)))
             drawn = torch.randperm(len(buffer), generator=self.order)[:whole].tolist()
             near = sorted(drawn, key=lambda index: len(buffer[index][1].input_ids))

@@ -49,7 +49,7 @@ class Filled(NamedTuple):
     """A batch after the prediction pass."""
 
     input_ids: Tensor  # [B, T], predictions in the place of the masked tokens
-    loss: Tensor | None  # mean cross-entropy at the masked positions (nats); None where none was masked
+    loss: Tensor | None  # mean cross-entropy at the masked positions (nats); None if none was masked
 
 
 def choose(weights_BT: Tensor, num_eligible_B: Tensor, config: MaskTuningConfig, generator: torch.Generator) -> Tensor:

@@ -22,7 +22,7 @@ from study.gpu import CUDA_CONTEXT, GIB, Cuda, Device
 from study.store.whole_files import canonical, content_key, write_atomic
 
 if TYPE_CHECKING:
-    from study.trial import Assignment
+    from study.assignment import Assignment
 
 
 FITS_FILE = "fits.json"

@@ -21,7 +21,7 @@ from study.plan.inputs import held_data, held_encoder
 from study.space.spec import configs
 
 if TYPE_CHECKING:
-    from study.trial import Assignment
+    from study.assignment import Assignment
 
 
 def measure_peak(assignment: Assignment, gpu: Gpu | None = None) -> int:

@@ -135,7 +135,7 @@ def training_size(trial: Trial, data: DataSize) -> TrainingSize:
 
 
 def _adapt_updates(trial: Trial, data: DataSize) -> int | None:
-    """Optimizer steps before the main stage; None where nobody knows the number of texts."""
+    """Optimizer steps before the main stage; None if the number of texts is not known."""
     if not trial.arm.adapts:
         return 0
     config = AdaptConfig(**trial.settings["adapt"])

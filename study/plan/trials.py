@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from l3masking.methods import Finetune, Method, Stage
+from l3masking.masking.policies.custom import CustomPolicy
+from l3masking.methods import Method
+from l3masking.stages import Finetune, Stage
 from study.store.record import SCHEMA
 from study.store.store import content_key
 
@@ -71,7 +73,7 @@ def identity_of(
         "weighting": last.weighting if isinstance(last, Finetune) else None,
         "settings": settings,
     }
-    if len(arm.stages) > 1 or not isinstance(last, Finetune):
+    if len(arm.stages) > 1 or not isinstance(last, Finetune) or arm.own_policies:
         identity["stages"] = [stage_identity(arm, stage) for stage in arm.stages]
     if (corpus := corpus_of(arm, settings)) is not None:
         identity["corpus_hash"] = identities.corpora.get(corpus)
@@ -79,12 +81,14 @@ def identity_of(
 
 
 def stage_identity(arm: Method, stage: Stage) -> dict[str, Any]:
-    """All of a stage that may change what it gives."""
-    return {"stage": stage.name, **dataclasses.asdict(stage)}
+    """All of a stage that may change what it gives; of a user's own policy its text and its settings."""
+    own = arm.own_policies.get(stage.policy or "")
+    more = {"policy_file": [own.content_hash, dict(own.settings)]} if isinstance(own, CustomPolicy) else {}
+    return {"stage": stage.name, **dataclasses.asdict(stage), **more}
 
 
 def corpus_of(arm: Method, settings: Mapping[str, Any]) -> str | None:
-    """The corpus that an arm reads before fine-tuning; None where that is the text of the task, or nothing."""
+    """The corpus that an arm reads before fine-tuning; None if that is the text of the task, or nothing."""
     if all(stage.text == "task" for stage in arm.adapts):
         return None
     name: str | None = settings["adapt"]["corpus"]

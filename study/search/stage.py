@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from study.assignment import Assignment
 from study.plan.searches import Search
 from study.search.journal import JOURNAL_FILE, open_journal
 from study.space.search_section import SEARCH_FOLDER
 from study.store.places import Place, inside, open_store
 from study.store.record import Failure, Record
-from study.trial import Assignment, execute
+from study.trial import execute
 
 Assign = Callable[[Search, Mapping[str, Any], int], Assignment]  # search, values of its parameters, seed
 Tried = Callable[["Attempt"], None]

@@ -17,15 +17,15 @@ from l3masking.data.spec import DataSpec
 from l3masking.data.table import DATASETS
 from l3masking.encoders.table import ENCODERS, EncoderSpec
 from l3masking.errors import InputError
-from l3masking.masking.policies.table import POLICIES
-from l3masking.methods import DEFAULT, METHODS, Method
+from l3masking.methods import DEFAULT, METHODS
 from l3masking.metrics import METRICS
 from l3masking.precision import Precision
 from l3masking.training.settings import PRESETS
+from study.space.arms import ArmSpec, PolicyFile, check_corpora, check_policies, make_arms, policy_at
 from study.space.overrides import apply_sets
 from study.space.paths import corpus_at, dataset_at, encoder_at
 from study.space.search_checks import read_search
-from study.space.spec import SECTIONS, SEED_LIMIT, ArmSpec, Generated, Pair, Resources, StudySpec, overridden, plain
+from study.space.spec import SECTIONS, SEED_LIMIT, Generated, Pair, Resources, StudySpec, overridden, plain
 from study.space.validation import HUB_TOKEN, build, nearest, shown
 from study.space.yaml import Problem, read_yaml
 
@@ -96,7 +96,10 @@ class _Reader:
         datasets = self._named("datasets", DataSpec, dataset_at)
         corpora = self._named("corpora", CorpusSpec, corpus_at)
         pairs = self._pairs(encoders, datasets)
-        known = METHODS | self._arms()
+        policies = self._named("policies", PolicyFile, policy_at)
+        arms = self._named("arms", ArmSpec, lambda _, entry: entry)
+        check_policies(policies, self._say)
+        known = METHODS | make_arms(arms, policies, self._say)
         parts: dict[str, Any] = {
             **{key: self._section(key, cls, preset) for key, cls in SECTIONS.items()},
             "precision": self._one_of("precision", "float32", get_args(Precision)),
@@ -116,7 +119,8 @@ class _Reader:
             settings=settings,
             problems=self.problems,
         )
-        self._check_corpora(corpora, [known[name] for name in parts.get("methods", DEFAULT) if name in known], settings)
+        wanted = [known[name] for name in parts.get("methods", DEFAULT) if name in known]
+        check_corpora(settings["adapt"].get("corpus"), variants, corpora, wanted, self._say)
         if self.problems:
             return None
         return StudySpec(
@@ -126,7 +130,8 @@ class _Reader:
             datasets=datasets | {p.dataset: DATASETS[p.dataset] for p in pairs if p.dataset not in datasets},
             pairs=pairs,
             corpora=corpora,
-            arms=self.declared,
+            arms=arms,
+            policies=policies,
             preset=preset,
             variants=variants,
             search=search,
@@ -185,7 +190,7 @@ class _Reader:
         return build(cls, given, key, self.problems)
 
     def _named(self, key: str, cls: type, at: Callable[[Path, dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
-        """The entries of `encoders` or `datasets`: a `cls` each, or `{generated: ...}`."""
+        """The entries of a table of names: a `cls` each, or `{generated: ...}`."""
         given = self._given(key, {})
         if not isinstance(given, dict):
             self._say(key, f"{shown(given)} is not allowed; expected names, each with keys and values")
@@ -223,42 +228,6 @@ class _Reader:
             build(Resources, own, path, self.problems)
             pairs.append(pair)
         return tuple(pairs)
-
-    def _check_corpora(self, corpora: Mapping[str, Any], arms: Sequence[Method], settings: Mapping[str, Any]) -> None:
-        """The corpus that `adapt` names is declared, and named where an arm cannot do without."""
-        named = {"adapt.corpus": settings["adapt"].get("corpus")}
-        for variant, overrides in (self.raw.get("variants") or {}).items():
-            if isinstance(overrides, dict) and "adapt.corpus" in (flat := _dotted(overrides)):
-                named[f"variants.{variant}.adapt.corpus"] = flat["adapt.corpus"]
-        for path, name in named.items():
-            if name is not None and name not in corpora:
-                self._say(path, f"{shown(name)} is no corpus of this file; {nearest(str(name), corpora)}")
-        if named["adapt.corpus"] is None:
-            for arm in arms:
-                if any(stage.text == "corpus" for stage in arm.adapts):
-                    self._say("adapt.corpus", f"needs a value for {arm.label}: the name of a corpus under `corpora`")
-
-    def _arms(self) -> dict[str, Method]:
-        """What the names of declared arms stand for; `self.declared` keeps how they were declared."""
-        self.declared: dict[str, ArmSpec] = {}
-        made: dict[str, Method] = {}
-        for name, arm in self._named("arms", ArmSpec, lambda _, entry: entry).items():
-            if name in METHODS:
-                self._say(f"arms.{name}", "this name is taken by an arm of the program; choose another")
-            elif arm is not None and self._is_known(f"arms.{name}", arm):
-                self.declared[name], made[name] = arm, arm.method(name)
-        return made
-
-    def _is_known(self, path: str, arm: ArmSpec) -> bool:
-        """Whether the names in a declared arm are known; what is not is said."""
-        before = len(self.problems)
-        if arm.like not in METHODS:
-            self._say(f"{path}.like", f"{shown(arm.like)} is no arm; {nearest(arm.like, METHODS)}")
-        for key in ("policy", "adapt"):
-            value = getattr(arm, key)
-            if value is not None and value not in POLICIES:
-                self._say(f"{path}.{key}", f"{shown(value)} is no masking policy; {nearest(value, POLICIES)}")
-        return len(self.problems) == before
 
     def _list_of(self, key: str, known: Mapping[str, Any]) -> tuple[str, ...] | None:
         given = self.raw.get(key)

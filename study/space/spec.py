@@ -12,7 +12,7 @@ from l3masking.data.table import DataSpec
 from l3masking.encoders.table import EncoderSpec
 from l3masking.errors import InputError
 from l3masking.masking.settings import MaskingConfig
-from l3masking.methods import DEFAULT, METHODS, Adapt, Finetune, Method
+from l3masking.methods import DEFAULT, METHODS, Method
 from l3masking.precision import Precision
 from l3masking.scoring.settings import ScoringConfig
 from l3masking.selective.settings import SelectiveConfig
@@ -28,6 +28,7 @@ from l3masking.training.settings import (
     StopConfig,
     TrainConfig,
 )
+from study.space.arms import ArmSpec, PolicyFile
 from study.space.search_section import FIRST_SEED, SearchConfig
 from study.space.validation import build, nearest
 from study.space.yaml import Problem
@@ -72,42 +73,6 @@ class Pair:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArmSpec:
-    """An arm that a space file declares: one of METHODS with some of its parts replaced."""
-
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-
-    like: str  # of METHODS
-    policy: str | None = None  # of POLICIES or `policies`, in every stage that masks; none: as in `like`
-    weighting: Literal["static", "meta"] | None = None  # of the tasks; none: as in `like`
-    adapt: str | None = (
-        None  # policy of a masked-LM stage in front, on what `adapt.corpus` names or the task's own text
-    )
-    summary: str | None = None  # one sentence without its full stop; none: that of `like`
-
-    def method(self, name: str) -> Method:
-        """What the name of the arm stands for."""
-        base = METHODS[self.like]
-        stages = [
-            stage if self.policy is None or stage.policy is None else dataclasses.replace(stage, policy=self.policy)
-            for stage in base.stages
-        ]
-        last = stages[-1]
-        if self.weighting is not None and isinstance(last, Finetune):
-            stages[-1] = dataclasses.replace(last, weighting=self.weighting)
-        if self.adapt is not None:
-            stages.insert(0, Adapt(policy=self.adapt, text="either"))
-        return dataclasses.replace(
-            base,
-            label=name,
-            summary=self.summary or base.summary,
-            source=f"declared in the space file, like {base.label}",
-            stages=tuple(stages),
-            controls=(self.like, *base.controls),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
 class Resources:
     """What may change speed or place and never a result; no part of any key."""
 
@@ -149,6 +114,7 @@ class StudySpec:
     pairs: tuple[Pair, ...]  # default: each declared encoder with each declared dataset
     methods: tuple[str, ...] = DEFAULT  # of METHODS or `arms`
     arms: Mapping[str, ArmSpec] = field(default_factory=dict)  # further arms, declared in the file
+    policies: Mapping[str, PolicyFile] = field(default_factory=dict)  # masking policies of files, for `arms`
     corpora: Mapping[str, CorpusSpec | Generated] = field(default_factory=dict)  # texts for `adapt.corpus`
     objectives: tuple[str, ...] = ("accuracy", "macro_f1")  # of METRICS
     seeds: tuple[int, ...] = tuple(range(10))  # in [0, SEED_LIMIT)
@@ -172,7 +138,7 @@ class StudySpec:
 
     def arm(self, name: str) -> Method:
         """What the name of an arm stands for in this study."""
-        return self.arms[name].method(name) if name in self.arms else METHODS[name]
+        return self.arms[name].method(name, self.policies) if name in self.arms else METHODS[name]
 
     @property
     def finetune(self) -> FinetuneConfig:

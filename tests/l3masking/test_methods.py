@@ -14,18 +14,8 @@ from small_study import NoMirror, write_study
 
 import study.run
 from l3masking.errors import InputError
-from l3masking.methods import (
-    DEFAULT,
-    METHODS,
-    QUESTIONS,
-    REFERENCE,
-    Adapt,
-    Finetune,
-    Method,
-    TaskWeighting,
-    controls_of,
-    label_of,
-)
+from l3masking.methods import DEFAULT, METHODS, QUESTIONS, REFERENCE, Method, controls_of, label_of
+from l3masking.stages import Adapt, Finetune, TaskWeighting
 from l3masking.training.task_weights import WEIGHTINGS
 from study.plan.grid import make_plan
 from study.plan.trials import Identities

@@ -13,10 +13,11 @@ from l3masking.masking.applied import placed, summarise
 from l3masking.masking.policies.table import POLICIES
 from l3masking.masking.probabilities import mask_probabilities
 from l3masking.masking.settings import MaskingConfig
-from l3masking.methods import METHODS, SELECTIONS, Finetune
+from l3masking.methods import METHODS
 from l3masking.regimes import Inputs, Training, encode_task, prepare, run_method
 from l3masking.scoring.settings import ScoringConfig
 from l3masking.scoring.words import encode_as
+from l3masking.stages import SELECTIONS, Finetune
 from l3masking.training.settings import MetaConfig
 from l3masking.training.task_weights import WEIGHTINGS
 

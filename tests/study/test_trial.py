@@ -19,8 +19,9 @@ from small_task import one_thread
 from l3masking.encoders.export import load_tuned
 from l3masking.training.evaluation import NonFiniteLoss
 from study import trial as trials
+from study.assignment import Assignment
 from study.store.store import Store, content_key
-from study.trial import Assignment, died, execute, run_trial
+from study.trial import died, execute, run_trial
 
 CONTRACT = {  # field of a record -> type
     "schema": int,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from l3masking.errors import InputError
 from l3masking.selective import important_tokens
-from l3masking.selective.heuristic import Unit, important_units
+from l3masking.selective.heuristic import Passage, important_units
 
 CASE = {("w1",): 0.50, ("w1", "w2"): 0.93, ("w1", "w3"): 0.60, ("w1", "w3", "w4"): 0.94}
 
@@ -87,7 +87,7 @@ def test_many_units_are_as_one_by_one(texts: list[list[int]], delta: float, crit
         asked.append(len(queries))
         return [chance(tokens, number) for number, tokens in queries]
 
-    units = (Unit(number, tokens) for number, tokens in enumerate(texts))
+    units = (Passage(number, tokens) for number, tokens in enumerate(texts))
     found = {one.number: one for one in important_units(units, confidence, delta, criterion, width=width)}
     assert len(found) == len(texts)
     assert max(asked, default=0) <= width

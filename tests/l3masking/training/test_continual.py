@@ -120,7 +120,7 @@ def test_a_source_that_is_read_again_gives_what_one_in_memory_gives(monkeypatch)
     second = adapt(encoder(), TextSource(count=48, read=read), SHORT, MASKING, seed=3)
     assert all(torch.equal(first.weights[name], second.weights[name]) for name in first.weights)
     assert len(reads) == SHORT.epochs
-    monkeypatch.setattr(continual, "BUFFER", 16)  # another order, the same number of updates
+    monkeypatch.setattr(continual, "SHUFFLED", 16)  # another order, the same number of updates
     assert adapt(encoder(), source(), SHORT, MASKING, seed=3).updates == first.updates
 
 
