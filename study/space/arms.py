@@ -58,9 +58,7 @@ class ArmSpec:
             stages[-1] = dataclasses.replace(last, weighting=self.weighting)
         if self.adapt is not None:
             stages.insert(0, Adapt(policy=self.adapt, text="either"))
-        own = [
-            policy for policy in dict.fromkeys((self.policy, self.adapt)) if policy is not None and policy in policies
-        ]
+        named = [policy for policy in (self.policy, self.adapt) if policy is not None and policy in policies]
         return dataclasses.replace(
             base,
             label=name,
