@@ -7,12 +7,11 @@ STAMP := $(VENV)/.installed
 
 setup: $(STAMP)
 
-# Compiled on all cores, where pip takes one. A few packages ship files for other Pythons: those fail, and are not imported.
+# Not compiled: Python compiles the modules that are used when they are first imported, a quarter of all.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev]'
-	$(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true
 	touch $@
 
 quickstart: setup

@@ -1,6 +1,6 @@
-"""The two ways in which a run can be refused, and the check of values from a fixed list.
+"""The ways in which a run can be refused, and the check of values from a fixed list.
 
-Both exceptions carry one line that names the value, the place and the fix.
+The exceptions carry one line that names the value, the place and the fix.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ class InputError(ValueError):
 
 class EnvironmentFault(RuntimeError):
     """Something outside the input is missing: a network, a model, a device. The command line exits with 3."""
+
+
+class Unavailable(EnvironmentFault):
+    """An encoder or a dataset is in no cache here and cannot be fetched."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

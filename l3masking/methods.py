@@ -11,9 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from l3masking.errors import InputError
+from l3masking.errors import InputError, check_choice
 from l3masking.masking.policies.base import ENTROPY, IMPORTANCE, LIKELIHOOD, Policy
 from l3masking.masking.policies.table import POLICIES
+
+TaskWeighting = Literal["static", "meta"]  # the names of WEIGHTINGS, which needs torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +35,10 @@ class Finetune:
     name: ClassVar[str] = "finetune"
 
     policy: str | None = None  # of POLICIES: what sets the mask probabilities; None: no auxiliary task
-    weighting: Literal["static", "meta"] = "static"  # of WEIGHTINGS: equal task weights, or learned ones (META-TARTAN)
+    weighting: TaskWeighting = "static"  # equal task weights, or learned ones (META-TARTAN)
+
+    def __post_init__(self) -> None:
+        check_choice("finetune.weighting of an arm", self.weighting, TaskWeighting)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +53,10 @@ class MaskTune:
 
 
 Stage = Adapt | Finetune | MaskTune  # what an arm does in one step
-SELECTIONS = ("selective", "selective_random")  # masks of `adapt`: the important tokens, or as many at random places
+SELECTIONS = IMPORTANT, AS_MANY_RANDOM = (
+    "important",
+    "as_many_random",
+)  # masks of `adapt`: the important tokens, or as many at random places
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +67,7 @@ class Method:
     summary: str  # one sentence without its full stop
     source: str  # publication, and what of it
     stages: tuple[Stage, ...]  # in order: any number of Adapt, then the one that gives the tested model
-    controls: tuple[str, ...] = ("rtm", "stl")  # the arms that `compare` holds it against, in order
+    controls: tuple[str, ...] = ("rtm", "stl")  # the arms that it is compared with, in order
     color: str = "#56434f"  # in figures; Okabe and Ito's palette, which colour-blind readers can tell apart
     own_policies: Mapping[str, Policy] = field(default_factory=dict)  # those that its stages name beside POLICIES
 
@@ -216,7 +224,7 @@ METHODS: dict[str, Method] = {
         summary="Masked language modelling first on the tokens that a fine-tuned classifier finds important, then "
         "fine-tuning",
         source=f"Selective Masking, {GU}",
-        stages=(Adapt(policy="selective", text="either"), Finetune()),
+        stages=(Adapt(policy=IMPORTANT, text="either"), Finetune()),
         controls=("selective_random", "stl"),
         color="#7b3294",
     ),
@@ -224,7 +232,7 @@ METHODS: dict[str, Method] = {
         label="Selective random",
         summary="The stages of Selective with as many masks in each sentence, at random places",
         source=f"the control of {GU}",
-        stages=(Adapt(policy="selective_random", text="either"), Finetune()),
+        stages=(Adapt(policy=AS_MANY_RANDOM, text="either"), Finetune()),
         controls=("stl",),
         color="#b08bc4",
     ),
@@ -272,6 +280,7 @@ METHODS: dict[str, Method] = {
 }
 DEFAULT = ("stl", "rtm", "l3masking")  # what a study compares where it says nothing else
 QUESTIONS = (("l3masking", "rtm"), ("l3masking", "stl"), ("rtm", "stl"))  # of Kimura et al. 2024, in order
+CLASSIFIER = "stl"  # the arm whose model tells which tokens matter
 REFERENCE = "rtm"  # tables mark the arms that are decisively better than this one
 
 
@@ -281,7 +290,7 @@ def label_of(name: str) -> str:
 
 
 def controls_of(name: str) -> tuple[str, ...]:
-    """What `compare` holds an arm against; for an arm that is not in METHODS, what it does by default."""
+    """The arms that an arm is compared with; those of Method by default for an arm that is not in METHODS."""
     return METHODS[name].controls if name in METHODS else Method.controls
 
 

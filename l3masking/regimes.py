@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,15 +14,16 @@ from numpy.typing import NDArray
 from l3masking.data.table import Split, TextData
 from l3masking.encoders.load import Encoder
 from l3masking.errors import check_choice
-from l3masking.masking.applied import mask_texts, summarise
+from l3masking.masking.applied import MaskedText, mask_texts, summarise
 from l3masking.masking.settings import MaskingConfig
-from l3masking.methods import METHODS, Finetune, Method
+from l3masking.methods import METHODS, Finetune, MaskTune, Method
 from l3masking.scoring.scoring import TokenScores
 from l3masking.scoring.settings import ScoringConfig
 from l3masking.scoring.words import EncodedText, encode_as, encode_texts
 from l3masking.training.evaluation import Task
 from l3masking.training.loop import Outcome, Trajectory, fine_tune
-from l3masking.training.settings import FinetuneConfig
+from l3masking.training.mask_tune import MaskTuning
+from l3masking.training.settings import FinetuneConfig, MaskTuningConfig
 from l3masking.training.steps import Auxiliary, Examples
 
 
@@ -30,7 +32,7 @@ class Inputs:
     """The data of one arm as token ids."""
 
     task: Task
-    mlm: Sequence[EncodedText] | None  # the masked-LM texts; None for an arm that masks nothing
+    mlm: Sequence[EncodedText] | None  # what the last stage masks: masked-LM texts, or train's; None: nothing
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -43,7 +45,8 @@ class Training:
     seed: int
     auxiliary: Auxiliary | None  # the masked-LM texts with their mask probabilities; None: no auxiliary task
     weighting: str  # of WEIGHTINGS
-    masks: dict[str, float] | None  # summary of the mask probabilities; None without an auxiliary task
+    masks: dict[str, float] | None  # summary of the mask probabilities; None where nothing is masked
+    tuning: MaskTuning | None = None  # None: no Mask-tuning
 
     def run(
         self, objectives: Sequence[str], on_evaluation: Callable[[dict[str, Any]], None] | None = None
@@ -57,12 +60,13 @@ class Training:
             objectives=objectives,
             auxiliary=self.auxiliary,
             weighting=self.weighting,
+            tuning=self.tuning,
             on_evaluation=on_evaluation,
         )
 
     def trajectory(self) -> Trajectory:
         """The same training before its first update."""
-        return Trajectory(self.encoder, self.task, self.config, self.seed, self.auxiliary, self.weighting)
+        return Trajectory(self.encoder, self.task, self.config, self.seed, self.auxiliary, self.weighting, self.tuning)
 
 
 def encode_inputs(
@@ -70,7 +74,8 @@ def encode_inputs(
 ) -> Inputs:
     """What `method` reads of `data`, as token ids. Without `with_test` the test split is not touched."""
     task = encode_task(encoder, data, scoring, with_test=with_test)
-    return Inputs(task=task, mlm=encode_as(scoring, encoder.tokenizer, data.mlm_texts) if method.masks else None)
+    texts = data.mlm_texts if method.masks else data.train.texts if method.tunes_masks else None
+    return Inputs(task=task, mlm=None if texts is None else encode_as(scoring, encoder.tokenizer, texts))
 
 
 def prepare(
@@ -83,31 +88,53 @@ def prepare(
     seed: int,
     scores: Sequence[TokenScores] | None = None,
     importance: Sequence[NDArray[np.float64]] | None = None,
+    tuning: MaskTuningConfig | None = None,
 ) -> Training:
     """The last stage of one arm with one seed, on the encoder that the stages before it gave.
 
-    scores, importance: as in `mask_texts`, for arms that need them.
+    scores, importance: as in `mask_texts`, for arms that need them. tuning: for Mask-tuning; default: its own.
     """
-    stage = method.last
-    assert isinstance(stage, Finetune)
-    auxiliary, masks = None, None
+    stage, tuning = method.last, tuning or MaskTuningConfig()
+    rows: list[MaskedText] = []
     if stage.policy is not None:
         assert inputs.mlm is not None, "inputs encoded for an arm that masks nothing"
-        policy = method.policy(stage.policy)
-        rows = list(
-            mask_texts(policy, inputs.mlm, masking, seed=seed, scores=scores, importance=importance, name=stage.policy)
+        if isinstance(stage, MaskTune):
+            masking = dataclasses.replace(masking, mean=tuning.rate, floor=0.0)
+        found = mask_texts(
+            method.policy(stage.policy),
+            inputs.mlm,
+            masking,
+            seed=seed,
+            scores=scores,
+            importance=importance,
+            name=stage.policy,
         )
-        auxiliary = Auxiliary.of(rows, masking)
-        masks = summarise(inputs.mlm, rows, masking.mean)
+        rows = list(found)
+    tunes = isinstance(stage, MaskTune)
     return Training(
         encoder=encoder,
         task=inputs.task,
         config=config,
         seed=seed,
-        auxiliary=auxiliary,
-        weighting=stage.weighting,
-        masks=masks,
+        auxiliary=Auxiliary.of(rows, masking) if rows and not tunes else None,
+        weighting=stage.weighting if isinstance(stage, Finetune) else "static",
+        masks=None if inputs.mlm is None or not rows else summarise(inputs.mlm, rows, masking.mean),
+        tuning=None
+        if not isinstance(stage, MaskTune)
+        else MaskTuning(
+            config=tuning,
+            weights=[_never_zero(text, row) for text, row in zip(inputs.mlm or (), rows, strict=True)],
+            mlm_loss=stage.mlm_loss,
+            rounds=stage.rounds,
+        ),
     )
+
+
+def _never_zero(text: EncodedText, row: MaskedText) -> NDArray[np.float64]:
+    """[T] probabilities in which every eligible token counts, if only where no other is left."""
+    weights = row.probabilities.copy()
+    weights[text.positions] = np.maximum(weights[text.positions], np.finfo(np.float32).tiny)
+    return weights
 
 
 def encode_task(encoder: Encoder, data: TextData, scoring: ScoringConfig, *, with_test: bool = True) -> Task:

@@ -1,4 +1,4 @@
-"""The contract of a masking policy as tests, for your own policies too: `check_policy` returns what one breaks."""
+"""The contract of a masking policy as tests, for your own policies too: check_policy() returns what one breaks."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from l3masking import rng
 from l3masking.encoders.load import Encoder
 from l3masking.errors import InputError
 from l3masking.masking.applied import MaskedText, mask_texts, placed
-from l3masking.methods import SELECTIONS, Adapt
+from l3masking.methods import AS_MANY_RANDOM, SELECTIONS, Adapt
 from l3masking.scoring.words import EncodedText, encode_as
 from l3masking.selective.masks import chosen_tokens
 from l3masking.selective.sentences import of_tokens
@@ -159,7 +159,7 @@ def _selected(
 ) -> Iterator[MaskedText]:
     """Texts in which the chosen tokens are masked for certain."""
     setting = configs(assignment.trial.settings)
-    choice = "random" if stage.policy == "selective_random" else "important"
+    choice = "random" if stage.policy == AS_MANY_RANDOM else "important"
     generator = rng.stream(assignment.trial.seed, "selective")
     tokens = taken = 0
     for text, values in zip(texts, importance, strict=True):

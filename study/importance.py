@@ -19,6 +19,7 @@ import safetensors.torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from l3masking.methods import CLASSIFIER
 from l3masking.regimes import run_method
 from l3masking.scoring.settings import ScoringConfig
 from l3masking.scoring.words import encode_as
@@ -77,7 +78,7 @@ class ClassifierJob:
 
     def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path]) -> Piece:
         outcomes, _ = run_method(
-            "stl",
+            CLASSIFIER,
             held_encoder(self.encoder, resources.device),
             held_data(self.data),
             scoring=self.scoring,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -85,15 +86,36 @@ def sized(trainable: Any, takes: Sequence[Resources], entry: str) -> Any:
     return tune.with_resources(trainable, bundle)
 
 
-def run_config(name: str, scratch: str, watch: Watch) -> tune.RunConfig:
-    """A Tune run that keeps nothing and says nothing; a process that dies is started again CRASHES times."""
-    return tune.RunConfig(
-        name=name,
-        storage_path=scratch,
-        verbose=0,
-        failure_config=tune.FailureConfig(max_failures=CRASHES),
-        callbacks=[watch],
-    )
+def run_tuner(
+    name: str,
+    trainable: Any,
+    takes: Sequence[Resources],
+    entry: str,
+    watch: Watch,
+    *,
+    at_once: int,
+    param_space: dict[str, Any] | None = None,
+    **how: Any,
+) -> str | None:
+    """One Tuner from beginning to end; returns what `fit` returns. It keeps nothing and prints nothing.
+
+    SIGTERM asks it to stop; a process that dies is started again CRASHES times. takes, entry: as in `sized`.
+    at_once: trials that run at a time. how: further fields of Ray's TuneConfig.
+    """
+    with tempfile.TemporaryDirectory(prefix=f"l3study-{name}-") as scratch, stop_on_sigterm():
+        tuner = tune.Tuner(
+            sized(trainable, takes, entry),
+            param_space=param_space,
+            tune_config=tune.TuneConfig(max_concurrent_trials=at_once, reuse_actors=True, **how),
+            run_config=tune.RunConfig(
+                name=name,
+                storage_path=scratch,
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=CRASHES),
+                callbacks=[watch],
+            ),
+        )
+        return fit(tuner, watch)
 
 
 def fit(tuner: tune.Tuner, watch: Watch) -> str | None:

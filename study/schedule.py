@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -113,22 +112,19 @@ def _round(assignments: Sequence[Assignment], listener: Listener) -> tuple[set[i
     """One Tuner over all of `assignments`: the indices of those without an end, and why another is to run them."""
     from ray import tune
 
-    from study.ray_tune import fit, run_config, sized, stop_on_sigterm
+    from study.ray_tune import run_tuner
 
     takes = [assignment.resources for assignment in assignments]  # the trials themselves need not travel with this
     left = set(range(len(assignments)))
-    watch = _watch(assignments, left, listener)
-    trainable = sized(tune.with_parameters(_trainable, assignments=list(assignments)), takes, "index")
-    with tempfile.TemporaryDirectory(prefix="l3study-tune-") as scratch, stop_on_sigterm():
-        broken = fit(
-            tune.Tuner(
-                trainable,
-                param_space={"index": tune.grid_search(sorted(left))},
-                tune_config=tune.TuneConfig(max_concurrent_trials=most_slots(takes), reuse_actors=True),
-                run_config=run_config("trials", scratch, watch),
-            ),
-            watch,
-        )
+    broken = run_tuner(
+        "trials",
+        tune.with_parameters(_trainable, assignments=list(assignments)),
+        takes,
+        "index",
+        _watch(assignments, left, listener),
+        at_once=most_slots(takes),
+        param_space={"index": tune.grid_search(sorted(left))},
+    )
     return left, broken
 
 

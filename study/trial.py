@@ -191,6 +191,7 @@ def prepared(assignment: Assignment, encoder: Encoder, data: TextData) -> Traini
         seed=trial.seed,
         scores=held_scores(scores, assignment.data) if scores and needs & {LIKELIHOOD, ENTROPY} else None,
         importance=None if important is None else list(important),
+        tuning=setting.mask_tuning,
     )
 
 

@@ -35,13 +35,19 @@ def encoders(encoder_folders: dict[str, Path]) -> dict:
 
 @pytest.fixture(scope="session")
 def toy_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder for the session. Give it to other processes as L3STUDY_CACHE, and they find `toy_world` there."""
-    return tmp_path_factory.mktemp("l3study-cache")
+    """A cache folder for the session. Give it to other processes as L3STUDY_CACHE, and they find `toy_world` there.
+
+    The workers of pytest-xdist share it, so that the world is made once for all of them.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "l3study-cache"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")
 def toy_world(toy_cache: Path):
-    """The embedded default world, made once per session (about half a minute). Read only."""
+    """The embedded default world, made once per session (about a minute). Read only."""
     from study.toyworld.world import build_world
 
     return build_world(cache=toy_cache)

@@ -1,12 +1,15 @@
 """Who imports whom, how large things are, and that an import does nothing. Read from the source, not by running it."""
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from study.cli.app import EXAMPLES
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = {
@@ -47,7 +50,7 @@ PACKAGES = {
 
 
 STUDY_LAYERS = (  # of top-level units, from the bottom up; a unit imports from lower layers alone
-    {"gpu", "space", "store", "surroundings", "version"},
+    {"exit_codes", "gpu", "space", "store", "surroundings", "version"},
     {"cluster", "ray_tune", "toyworld"},
     {"plan"},
     {"results", "score"},
@@ -103,6 +106,20 @@ CONFIGS = [
 @pytest.mark.parametrize("name", [name for name in MODULES if name.split(".")[0] == "l3masking"])
 def test_the_method_knows_nothing_of_the_study(name: str) -> None:
     assert not {module.split(".")[0] for module in imports(name)} & {"ray", "mlflow", "optuna", "study"}
+
+
+def test_the_method_names_no_verb_of_the_study() -> None:
+    """Not in its strings, nor in its comments: somebody who uses l3masking alone has no such program."""
+    verbs = "|".join(verb.__name__ for verb in EXAMPLES)
+    named = re.compile(rf"l3study|`({verbs})\b|\bprefetch")
+    found = [
+        f"{name}:{number}: {line.strip()}"
+        for name, file in MODULES.items()
+        if name.split(".")[0] == "l3masking"
+        for number, line in enumerate(file.read_text().splitlines(), 1)
+        if named.search(line) and not line.startswith("CACHE_NAME = ")
+    ]
+    assert not found
 
 
 def test_every_module_of_the_method_has_a_layer() -> None:
@@ -163,12 +180,32 @@ def test_no_exported_name_hides_a_module(package: str) -> None:
     """`package.name` must not be the module or the function, depending on what was imported before."""
     named = {
         alias.asname or alias.name
-        for node in TREES[package].body
+        for node in ast.walk(TREES[package])
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
     inside = {name.rpartition(".")[2] for name in MODULES if name.rpartition(".")[0] == package}
     assert not named & inside
+
+
+ROOMS = sorted(name for name in MODULES if MODULES[name].name == "__init__.py" and name.count(".") == 1)
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_every_package_exports_its_public_names(package: str) -> None:
+    """Names that are imported when they are asked for are told to mypy as well, and each of them is found."""
+    told = {
+        alias.asname: node.module
+        for node in ast.walk(TREES[package])
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.asname
+    }
+    assert told, f"{package} exports nothing"
+    module = importlib.import_module(package)
+    assert set(getattr(module, "__all__", told)) == told.keys()
+    for name, home in told.items():
+        assert getattr(module, name) is getattr(importlib.import_module(str(home)), name)
 
 
 def test_no_cycles_at_module_level() -> None:

@@ -1,26 +1,49 @@
-"""README and docs name files, verbs, options, keys and arms that exist, and every key and arm is documented."""
+"""Documents and space files name files, verbs, options, keys and arms that exist; each key and arm is documented."""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+import numpy as np
 import pytest
 import typer
+import yaml
+from small_encoders import save, wordpiece_tokenizer
+from transformers import ErnieConfig, ErnieForMaskedLM
 
+from l3masking import load_encoder, methods
+from l3masking.data.corpus import CorpusSpec
 from l3masking.data.spec import DataSpec
-from l3masking.encoders.table import EncoderSpec
-from l3masking.masking.policies import POLICIES, read_policy
+from l3masking.data.table import DATASETS
+from l3masking.encoders import families
+from l3masking.encoders.families import FAMILIES
+from l3masking.encoders.table import ENCODERS, EncoderSpec
+from l3masking.errors import InputError
+from l3masking.masking.policies.base import calibrated
+from l3masking.masking.policies.table import POLICIES
+from l3masking.masking.settings import MaskingConfig
 from l3masking.methods import METHODS
-from l3masking.testing import check_policy
-from study.cli.app import EXIT_CODES, app
+from l3masking.precision import Precision
+from l3masking.rng import stream
+from l3masking.testing import check_policy, sample_texts
+from l3masking.training.settings import PRESETS
+from study.cli.app import app
+from study.exit_codes import EXIT_CODES
+from study.space.reader import make_space
 from study.space.search_section import SearchConfig
-from study.space.spec import SECTIONS, Resources, StudySpec
+from study.space.spec import SECTIONS, ArmSpec, Pair, Resources, StudySpec
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "tests" / "benchmarks" / "RESULTS.md",
+    *sorted((ROOT / "search_spaces").glob("*.yaml")),
+]
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 FILE = re.compile(r"(?<![\w./-])((?:l3masking|study|tests|search_spaces|docs)/[\w./-]*\w)")
 VERB = re.compile(r"(?:\bl3study|-m study) ([a-z][a-z-]*)((?: [^`\n#|]*)?)")
@@ -112,14 +135,6 @@ def test_every_policy_has_its_row() -> None:
     ] == wanted
 
 
-def test_the_policy_in_the_text_keeps_the_contract(tmp_path: Path) -> None:
-    text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-    (code,) = [code for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "class Policy" in code]
-    (tmp_path / "mine.py").write_text(code, encoding="utf-8")
-    assert check_policy(read_policy(tmp_path / "mine.py")) == []
-    assert check_policy(read_policy(tmp_path / "mine.py", {"half": 3})) == []
-
-
 def test_every_key_has_a_row_with_its_default() -> None:
     text = (ROOT / "docs" / "spaces.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `([\w.]+)` \| ([^|]*) \|", text, re.MULTILINE)
@@ -128,11 +143,110 @@ def test_every_key_has_a_row_with_its_default() -> None:
         for section, cls in SETTINGS.items()
         for item in dataclasses.fields(cls)
     ]
-    for cls in (DataSpec, EncoderSpec):
+    for cls in (DataSpec, EncoderSpec, CorpusSpec, ArmSpec, Pair):
         wanted += [(item.name, default_of(item)) for item in dataclasses.fields(cls)]
     assert [row for row in wanted if row not in rows] == []
     top = {item.name for item in dataclasses.fields(StudySpec)} - SETTINGS.keys()
     assert {name for name, _ in rows} == {name for name, _ in wanted} | top, "a row for each key"
+
+
+def test_the_rows_of_what_is_compared_have_its_defaults() -> None:
+    text = (ROOT / "docs" / "spaces.md").read_text(encoding="utf-8")
+    table = text[text.index("## What is compared") : text.index("## Settings that may change a result")]
+    encoders, datasets = {"a": {"path": "a"}, "b": {"path": "b"}}, {"c": {"train": "c.csv"}, "d": {"train": "d.csv"}}
+    spec = make_space({"encoders": encoders, "datasets": datasets}, source="of-the-file.yaml", folder=ROOT)
+    assert (spec.name, spec.description, spec.variants) == ("of-the-file", "", {})
+    assert [(pair.encoder, pair.dataset) for pair in spec.pairs] == [(e, d) for e in "ab" for d in "cd"]
+    assert spec.seeds == tuple(range(len(spec.seeds)))
+    known_by_name = make_space({"pairs": [{"encoder": "scibert", "dataset": "imdb"}]}, source="x.yaml", folder=ROOT)
+    assert (*known_by_name.encoders, *known_by_name.datasets) == ("scibert", "imdb")
+    assert dict(re.findall(r"^\| `(\w+)` \| ([^|]*) \|", table, re.MULTILINE)) == {
+        "name": "the file's name",
+        "description": "empty",
+        "encoders": "none",
+        "datasets": "none",
+        "pairs": "all",
+        "methods": ", ".join(spec.methods),
+        "objectives": ", ".join(spec.objectives),
+        "seeds": str(len(spec.seeds)),
+        "preset": spec.preset,
+        "precision": spec.precision,
+        "arms": "none",
+        "corpora": "none",
+        "variants": "none",
+    }
+    for known in (ENCODERS, DATASETS, PRESETS, get_args(Precision)):
+        assert [name for name in known if f"`{name}`" not in table] == []
+
+
+def test_a_row_names_every_choice() -> None:
+    rows = (ROOT / "docs" / "spaces.md").read_text(encoding="utf-8").splitlines()
+    classes: dict[str, type] = {**{f"{section}.": cls for section, cls in SETTINGS.items()}, "": DataSpec}
+    missing, found = [], 0
+    for prefix, cls in classes.items():
+        for name, hint in get_type_hints(cls).items():
+            if get_origin(hint) is Literal:
+                (row,) = (line for line in rows if line.startswith(f"| `{prefix}{name}` |"))
+                missing += [f"{prefix}{name}: {choice}" for choice in get_args(hint) if f"`{choice}`" not in row]
+                found += 1
+    assert missing == []
+    assert found > 10
+
+
+def examples(language: str) -> list[str]:
+    """The code blocks of docs/extending.md."""
+    text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+@pytest.fixture
+def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
+    """The entries that docs/extending.md adds to tables, by name, in their order."""
+    module, *entries = examples("python")
+    (tmp_path / "likely.py").write_text(module, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    names = {**vars(families), **vars(methods), **vars(importlib.import_module("likely")), "DataSpec": DataSpec}
+    found: dict[str, list[Any]] = {}
+    for entry in entries:
+        for name, made in eval(f"{{{entry}}}", names).items():
+            found.setdefault(name, []).append(made)
+    return found
+
+
+def test_the_policy_and_the_arm_that_extending_adds(
+    added: dict[str, list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy, arm = added["likely"]
+    assert check_policy(policy) == []
+    text = sample_texts(policy.needs)["an ordinary text"]
+    values = calibrated(policy.weights(text, MaskingConfig(), stream(1, "policy")), MaskingConfig(mean=0.3))
+    assert values.mean() == pytest.approx(0.3, abs=1e-12)
+    assert (np.diff(values[np.argsort(text.likelihood)]) > 0).all(), "the likelier, the more often"
+    monkeypatch.setitem(POLICIES, "likely", policy)
+    monkeypatch.setitem(METHODS, "likely", arm)
+    assert arm.needs_scores
+    assert set(arm.controls) <= METHODS.keys()
+
+
+def test_the_datasets_that_extending_adds(added: dict[str, list[Any]]) -> None:
+    (data,) = added["reviews"]
+    assert data.hub == "owner/reviews"
+    (given,) = map(yaml.safe_load, examples("yaml"))
+    spec = make_space({"encoders": {"a": {"path": "a"}}, **given}, source="x.yaml", folder=ROOT)
+    assert spec.datasets["reviews"].validation_share == 0.1
+
+
+def test_the_family_that_extending_adds(
+    added: dict[str, list[Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = wordpiece_tokenizer(tmp_path / "ernie")
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+    config = ErnieConfig(vocab_size=len(tokenizer), max_position_embeddings=48, **sizes)
+    folder = save(tmp_path / "ernie", tokenizer, ErnieForMaskedLM, config)
+    with pytest.raises(InputError, match="'ernie' is not a known masked LM"):
+        load_encoder(str(folder))
+    monkeypatch.setitem(FAMILIES, "ernie", added["ernie"][0])
+    assert load_encoder(str(folder)).max_positions == 48  # which compares its scores with the model's own
 
 
 def test_the_exit_codes_are_named() -> None:

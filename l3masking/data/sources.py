@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from l3masking.data.rows import Rows, check_columns, collect, read_rows
-from l3masking.errors import EnvironmentFault, InputError
+from l3masking.errors import EnvironmentFault, InputError, Unavailable
 from l3masking.whole import write_atomic
 
-PREFETCH = "run `l3study prefetch SPACE` on a machine with a network, with the same L3STUDY_CACHE"
+CACHE_NAME = "l3study"  # of the folder in the user's cache directory
 TIMEOUT_SECONDS = 60.0  # without a byte from the server
 
 
@@ -35,11 +35,11 @@ class HubPart(NamedTuple):
 
 
 def cache_folder() -> Path:
-    """L3STUDY_CACHE, or l3study in the user's cache directory. Not created here."""
+    """L3STUDY_CACHE, or CACHE_NAME in the user's cache directory. Not created here."""
     given = os.environ.get("L3STUDY_CACHE")
     if given:
         return Path(given).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "l3study"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / CACHE_NAME
 
 
 def blob_id(content: bytes) -> str:
@@ -63,7 +63,7 @@ def read_file(path: Path, blob: str | None) -> bytes:
 def read_url(url: str, blob: str, cache: Path, offline: bool) -> bytes:
     """The file at `url` whose git blob id is `blob`, from the cache or else downloaded into it.
 
-    Raises EnvironmentFault where it is in neither, or the server has another file.
+    Raises Unavailable where it is in neither, EnvironmentFault where the server has another file.
     """
     path = cache / "data" / f"{blob}{Path(url).suffix}"
     content = _read_cached(path)
@@ -74,11 +74,11 @@ def read_url(url: str, blob: str, cache: Path, offline: bool) -> bytes:
     else:
         state = f"{url} is not in the cache {cache}"
     if offline:
-        raise EnvironmentFault(f"{state} and this run is offline: {PREFETCH}")
+        raise Unavailable(f"{state} and this run is offline")
     try:
         content = download(url)
     except (OSError, http.client.HTTPException) as error:
-        raise EnvironmentFault(f"{state} and cannot be downloaded ({error}): {PREFETCH}") from None
+        raise Unavailable(f"{state} and cannot be downloaded ({error}): check the network") from None
     if blob_id(content) != blob:
         raise EnvironmentFault(f"{url} now has git blob id {blob_id(content)}, not {blob}: nothing of it is used")
     _write_whole(path, content)
@@ -96,7 +96,7 @@ def read_hub(part: HubPart, text: str, label: str, cache: Path, offline: bool) -
 
     A copy of our own, because `datasets` falls back on the newest version it has cached, of whatever revision, when
     the Hub does not answer. Where there is a copy the Hub is not asked again: a branch that moves in the middle of a
-    study, or between prefetch and run, changes nothing. To follow it, name the commit, or empty the cache.
+    study, or between its fetching and its use, changes nothing. To follow it, name the commit, or empty the cache.
     """
     identity = json.dumps([*part, text, label])
     path = cache / "data" / f"hub-{hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()}.jsonl"
@@ -104,9 +104,7 @@ def read_hub(part: HubPart, text: str, label: str, cache: Path, offline: bool) -
     if copy is not None:
         return copy
     if offline:
-        raise EnvironmentFault(
-            f"Hub dataset {_shown(part)} has no whole copy in the cache {cache} and this run is offline: {PREFETCH}"
-        )
+        raise Unavailable(f"Hub dataset {_shown(part)} has no whole copy in the cache {cache} and this run is offline")
     rows, commit = _from_hub(part, text, label)
     lines = [json.dumps({"text": t, "label": one}) for t, one in zip(*rows, strict=True)]
     body = "\n".join(lines).encode()
@@ -126,11 +124,11 @@ def _read_copy(path: Path) -> tuple[Rows, str] | None:
         return None
 
 
-def hub_commit(hub: str, revision: str | None) -> str:
+def hub_commit(hub: str, revision: str | None, shown: str | None = None) -> str:
     """The commit that a revision of a Hub dataset stands for now. EnvironmentFault where the Hub cannot be reached."""
     from huggingface_hub import HfApi
 
-    with hub_failures(hub):
+    with hub_failures(shown or hub):
         return str(HfApi().dataset_info(hub, revision=revision).sha)
 
 
@@ -150,8 +148,8 @@ def hub_failures(shown: str) -> Iterator[None]:
     # before ValueError, which some of the Hub's own "not found in the cache" errors also are
     except (*unreachable, OSError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         reason = f"{type(error).__name__}: {_first_line(error)}"
-        raise EnvironmentFault(
-            f"Hub dataset {shown} cannot be fetched ({reason}): check id and revision, or {PREFETCH}"
+        raise Unavailable(
+            f"Hub dataset {shown} cannot be fetched ({reason}): check its id, its revision and the network"
         ) from None
     except ValueError as error:  # an unknown split or subset; the message lists those that exist
         raise InputError(f"Hub dataset {shown}: {_first_line(error)}") from None
@@ -161,7 +159,7 @@ def _from_hub(part: HubPart, text: str, label: str) -> tuple[Rows, str]:
     import datasets
 
     shown = _shown(part)
-    commit = hub_commit(part.hub, part.revision)
+    commit = hub_commit(part.hub, part.revision, shown)
     # a fresh cache folder: nothing of another revision can be found in it, and nothing stays there
     with hub_failures(shown), tempfile.TemporaryDirectory() as scratch:
         # hf://, because a folder of the same name in the working directory would win over a bare id. No code of

@@ -33,7 +33,7 @@ def load_data(
 
     `folder` is where relative paths start (none: the working directory), `cache` where downloads are kept (none:
     `sources.cache_folder()`); `offline` forbids the network. Raises InputError for wrong data, naming file and line,
-    and EnvironmentFault for data that cannot be reached.
+    Unavailable for data that are in no cache and cannot be fetched, EnvironmentFault for a cache that can't be used.
     """
     reader = _Reader(spec, folder or Path(), cache or cache_folder(), offline)
     read = {part: reader.rows(part) for part in SPLITS if getattr(spec, part) is not None}

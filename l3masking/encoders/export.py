@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from l3masking.encoders.load import Encoder, load_encoder
+from l3masking.encoders.table import EncoderSpec
+from l3masking.errors import InputError
 from l3masking.rng import stream
 from l3masking.training.model import MultiTaskModel
 from l3masking.training.settings import ModelConfig
@@ -48,9 +51,46 @@ def save_tuned(encoder: Encoder, weights: Mapping[str, Tensor], labels: Sequence
 
 
 def load_tuned(folder: Path, *, device: str | torch.device = "cpu") -> Tuned:
-    """What `save_tuned` wrote. `model.classifier(model.features(chunks))` gives [B, C] logits."""
-    labels = tuple(json.loads((folder / LABELS).read_text(encoding="utf-8")))
-    encoder = load_encoder(str(folder), device=device)
+    """What `save_tuned` wrote. `model.classifier(model.features(chunks))` gives [B, C] logits.
+
+    Raises InputError if a file of the folder is missing, damaged or from another model.
+    """
+    labels = _read_labels(folder / LABELS)
+    encoder = load_encoder(EncoderSpec(path=str(folder)), device=device)
     model = MultiTaskModel(encoder, len(labels), ModelConfig(), stream(0, "head"))
-    model.classifier.load_state_dict(load_file(folder / CLASSIFIER, device=str(device)))
+    shapes = {name: tuple(value.shape) for name, value in model.classifier.state_dict().items()}
+    model.classifier.load_state_dict(_read_tensors(folder / CLASSIFIER, shapes))
     return Tuned(model.eval(), labels)
+
+
+def _read_labels(file: Path) -> tuple[str, ...]:
+    try:
+        labels = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise _damaged(file, error.strerror or error) from error
+    except (ValueError, RecursionError) as error:
+        raise _damaged(file, f"not JSON: {error}") from error
+    if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
+        raise _damaged(file, "not a list of class names")
+    return tuple(labels)
+
+
+def _read_tensors(file: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """The tensors of a file, which must have these names and shapes."""
+    try:
+        tensors = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise _damaged(file, error) from error
+    found = {name: tuple(value.shape) for name, value in tensors.items()}
+    for name in sorted(shapes.keys() | found.keys()):
+        if shapes.get(name) != found.get(name):
+            held, needed = (f"shape {of[name]}" if name in of else "absent" for of in (found, shapes))
+            raise _damaged(file, f"tensor {name}: {held}, but {needed} in this model with the classes of {LABELS}")
+    return tensors
+
+
+def _damaged(file: Path, reason: object) -> InputError:
+    return InputError(
+        f"saved model: cannot use {file} ({' '.join(str(reason).split())}): copy the whole folder again, or save the "
+        "model again"
+    )

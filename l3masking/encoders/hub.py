@@ -13,7 +13,7 @@ from typing import Any
 from l3masking.encoders.checks import check_config
 from l3masking.encoders.families import position_limit
 from l3masking.encoders.table import EncoderSpec
-from l3masking.errors import EnvironmentFault, InputError
+from l3masking.errors import InputError, Unavailable
 
 COMMIT_ID = r"[0-9a-f]{40}"
 HUB_SECONDS = 20  # for the one question which commit a revision is
@@ -24,7 +24,7 @@ WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")  # a checkpoint in sev
 def resolve_revision(spec: EncoderSpec, *, offline: bool = False) -> str:
     """What the encoder is: the commit of a Hub id, or a hash of a folder's files. Loads no weights into memory.
 
-    Offline, the commit is that of the cached snapshot. Raises EnvironmentFault where neither can be had.
+    Offline, the commit is that of the cached snapshot. Raises Unavailable where neither can be had.
     """
     from huggingface_hub import try_to_load_from_cache
 
@@ -36,7 +36,7 @@ def resolve_revision(spec: EncoderSpec, *, offline: bool = False) -> str:
     if not offline:
         try:
             return hub_commit(spec)
-        except EnvironmentFault as error:
+        except Unavailable as error:
             fault = error
     cached = try_to_load_from_cache(str(spec.hub), "config.json", revision=spec.revision)
     if isinstance(cached, str):
@@ -56,7 +56,7 @@ def check_length(max_length: int, limit: int, who: str) -> None:
 
 
 def hub_commit(spec: EncoderSpec) -> str:
-    """The commit that the Hub gives for a Hub id and revision. Raises EnvironmentFault where it gives none."""
+    """The commit that the Hub gives for a Hub id and revision. Raises Unavailable where it gives none."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of whichever client the Hub uses
 
@@ -81,23 +81,28 @@ def folder_hash(folder: Path) -> str:
     if not folder.is_dir():
         raise InputError(f"encoder folder {folder} does not exist: correct `path`")
     digest = hashlib.sha256()
-    for file in sorted(folder.iterdir()):
-        if file.is_file() and not file.name.startswith((".", "README")):
-            digest.update(file.name.encode() + b"\0")
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    try:
+        for file in sorted(folder.iterdir()):
+            if file.is_file() and not file.name.startswith((".", "README")):
+                digest.update(file.name.encode() + b"\0")
+                with file.open("rb") as stream:
+                    digest.update(hashlib.file_digest(stream, "sha256").digest())
+    except OSError as error:
+        raise InputError(
+            f"encoder folder {folder}: cannot read {error.filename or folder} ({error.strerror}): correct its "
+            "permissions, or copy the folder again"
+        ) from error
     return f"folder-{digest.hexdigest()[:16]}"
 
 
-def unreachable(spec: EncoderSpec, error: Exception) -> InputError | EnvironmentFault:
+def unreachable(spec: EncoderSpec, error: Exception) -> InputError | Unavailable:
     """One line for a model that can't be read: a folder that lacks a file, or a Hub that can't be reached."""
     if spec.path is not None:
         return InputError(
             f"encoder folder {spec.path}: {_first_line(error).rstrip('.')}; a file is missing or cut short"
         )
-    return EnvironmentFault(
-        f"encoder {spec.hub} is neither cached nor reachable ({_first_line(error)}): run `l3study prefetch SPACE` "
-        "where there is a network, and check the id"
+    return Unavailable(
+        f"encoder {spec.hub} is neither cached nor reachable ({_first_line(error)}): check its id and the network"
     )
 
 

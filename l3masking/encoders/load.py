@@ -76,8 +76,8 @@ def load_encoder(
 
     `encoder` is a name of ENCODERS, a folder, a Hub id, or an EncoderSpec. Weights are cast to `dtype` whatever the
     checkpoint holds. Raises InputError where the model can't be scored with (no or incomplete MLM head, no mask token,
-    slow tokenizer, unknown type, damaged files, other values than the model's own pass gives), EnvironmentFault where
-    it can't be fetched. Remote code is never run, nor what a pickle holds beside tensors.
+    slow tokenizer, unknown type, damaged files, other values than the model's own pass gives), Unavailable where it
+    can't be fetched. Remote code is never run, nor what a pickle holds beside tensors.
     """
     from transformers import AutoModelForMaskedLM, AutoTokenizer
 

@@ -115,6 +115,8 @@ def _seen(
                 raise InputError(f"the importance of text {index} belongs to another text: compute it again")
             found["importance"] = np.asarray(values, dtype=np.float64)
         yield PolicyText(input_ids=text.input_ids, positions=text.positions, words=text.words, **found)
+    if scored is not None and next(scored, None) is not None:
+        raise InputError("more scores than masked-LM texts: score these texts again")
 
 
 def summarise(texts: Sequence[EncodedText], masked: Sequence[MaskedText], mean: float) -> dict[str, float]:

@@ -87,14 +87,15 @@ def important_units(
         if with_gain:
             _ask(confidence, fresh, lambda _: [], "before")
         running += fresh
-        yield from (test.result() for test in running if test.done)
-        running = [test for test in running if not test.done]
         if not running:
             return
-        _ask(confidence, running, lambda test: test.tried(), "now")
-        _ask(confidence, [test for test in running if test.needs_empty()], lambda _: [], "before")
-        for test in running:
+        under_way = [test for test in running if not test.done]
+        _ask(confidence, under_way, lambda test: test.tried(), "now")
+        _ask(confidence, [test for test in under_way if test.needs_empty()], lambda _: [], "before")
+        for test in under_way:
             test.judge()
+        yield from (test.result() for test in running if test.done)
+        running = [test for test in running if not test.done]
 
 
 def _ask(confidence: Confidence, tests: list[_Test], sequence: Callable[[_Test], list], name: str) -> None:

@@ -24,6 +24,7 @@ from l3masking.metrics import METRICS
 from l3masking.training.early_stopping import Selection
 from l3masking.training.evaluation import Measurement, Task, check_finite, measure
 from l3masking.training.final import final_stage
+from l3masking.training.mask_tune import MaskTuneStepper, MaskTuning, first_round
 from l3masking.training.model import MultiTaskModel
 from l3masking.training.optim import adamw, clip_norms, decay_groups, linear_factor
 from l3masking.training.settings import (
@@ -62,17 +63,22 @@ def fine_tune(
     objectives: Sequence[str] = ("accuracy", "macro_f1"),
     auxiliary: Auxiliary | None = None,
     weighting: str = "static",
+    tuning: MaskTuning | None = None,
     on_evaluation: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Outcome]:
     """Fine-tune a copy of `encoder` (which stays vanilla) and return one outcome per objective.
 
-    weighting: a name of WEIGHTINGS; with no auxiliary task the one weight is 1. on_evaluation: called with every
+    weighting: a name of WEIGHTINGS; with no auxiliary task the one weight is 1. tuning: Mask-tuning in the place of
+    plain fine-tuning; of two rounds, both. on_evaluation: called with every
     point of the curve. Raises NonFiniteLoss where training diverges, InputError for a name that is not known.
     """
     check_choice("weighting", weighting, WEIGHTINGS)
     for objective in objectives:
         check_choice("objective", objective, METRICS)
-    trajectory = Trajectory(encoder, task, config, seed, auxiliary, weighting)
+    if tuning is not None and tuning.rounds == 2:
+        encoder, train = first_round(encoder, task.train, tuning, config, seed=seed)
+        task, tuning = dataclasses.replace(task, train=train), None
+    trajectory = Trajectory(encoder, task, config, seed, auxiliary, weighting, tuning)
     selections = [Selection(objective=name, config=config.stop) for name in objectives]
     trajectory.main_stage(selections, on_evaluation)
     return {selection.objective: trajectory.finish(selection) for selection in selections}
@@ -89,26 +95,31 @@ class Trajectory:
         seed: int,
         auxiliary: Auxiliary | None,
         weighting: str,
+        tuning: MaskTuning | None = None,
     ) -> None:
         self.task, self.config, self.seed, self.auxiliary = task, config, seed, auxiliary
         own = dataclasses.replace(encoder, model=copy.deepcopy(encoder.model))
         self.model = MultiTaskModel(own, task.num_classes, config.model, rng.stream(seed, "head"))
         self.weighting = WEIGHTINGS[weighting](1 if auxiliary is None else 2, config.meta)
         train = config.train
-        self.stepper = Stepper(
-            self.model,
-            task.train,
-            task.validation,
-            auxiliary,
-            self.weighting,
-            config.meta,
-            model_config=config.model,
-            batch=train.batch,
-            accumulate=train.accumulate,
-            num_chunks=train.length_buckets,
-            precision=config.precision,
-            seed=seed,
-        )
+        self.stepper: Stepper | MaskTuneStepper
+        if tuning is not None:
+            self.stepper = MaskTuneStepper(self.model, task.train, tuning, config, seed)
+        else:
+            self.stepper = Stepper(
+                self.model,
+                task.train,
+                task.validation,
+                auxiliary,
+                self.weighting,
+                config.meta,
+                model_config=config.model,
+                batch=train.batch,
+                accumulate=train.accumulate,
+                num_chunks=train.length_buckets,
+                precision=config.precision,
+                seed=seed,
+            )
         driver = task.train.input_ids if auxiliary is None else auxiliary.input_ids
         self.updates_per_epoch = train.updates_per_epoch(len(driver))
         self.total = self.updates_per_epoch * train.max_epochs
@@ -160,13 +171,12 @@ class Trajectory:
             for name in sorted(names)
         }
         metrics = self.measure(self.task.validation).metrics
-        tasks = ["primary", "mlm"][: 1 if self.auxiliary is None else 2]
         point = {
             "update": update,
             "epoch": self.epochs_at(update),
             "validation": metrics,
             "train_loss": train_loss,
-            "task_weights": dict(zip(tasks, self.weighting.weights(), strict=True)),
+            "task_weights": self.stepper.task_weights(),
             "empty_mlm_batches": self.stepper.empty_mlm_batches,
         }
         check_finite(f"update {update} (peak lr {self.config.optim.lr})", {**train_loss, **metrics})

@@ -101,6 +101,7 @@ class Stepper:
         self.weighting, self.meta, self.model_config = weighting, meta, model_config
         self.accumulate, self.num_chunks, self.precision, self.seed = accumulate, num_chunks, precision, seed
         self.device = model.encoder.device
+        self.tasks = ["primary"] if auxiliary is None else ["primary", "mlm"]
         self.empty_mlm_batches = 0
         self.body = model.body_parameters()
         self.lm_head = model.mlm_head_parameters()
@@ -112,10 +113,13 @@ class Stepper:
             self._mlm: Iterator[list[int]] = epochs(len(auxiliary.input_ids), batch, rng.stream(seed, "order", "mlm"))
             self._masks = rng.stream(seed, "mask")
 
+    def task_weights(self) -> dict[str, float]:
+        """Task and the weight of its loss."""
+        return dict(zip(self.tasks, self.weighting.weights(), strict=True))
+
     def window(self, update: int) -> dict[str, Tensor]:
         """Fill `param.grad` for one optimiser step; returns the mean loss of each task (nats, on the device)."""
-        tasks = ["primary"] if self.auxiliary is None else ["primary", "mlm"]
-        weights = dict(zip(tasks, self.weighting.weights(), strict=True))
+        tasks, weights = self.tasks, self.task_weights()
         losses: dict[str, list[Tensor]] = {task: [] for task in tasks}
         for parameter in [*self.body, *self.lm_head, *self.head]:
             parameter.grad = None
@@ -130,8 +134,8 @@ class Stepper:
                     gradients[task] = [torch.zeros_like(p) for p in parameters]
                     continue
                 losses[task].append(loss.detach())
-                gradients[task] = _gradients(loss, parameters)
-                _accumulate(parameters, gradients[task], weights[task] / self.accumulate)
+                gradients[task] = gradients_of(loss, parameters)
+                accumulate_gradients(parameters, gradients[task], weights[task] / self.accumulate)
             if dev_head is not None:
                 self.weighting.observe(self.cosines(gradients, dev_head, update, micro))
         return {task: torch.stack(values).mean() for task, values in losses.items() if values}
@@ -192,7 +196,7 @@ class Stepper:
         self.model.train(self.meta.dev_mode == "train")
         with rng.dropout(self.device, self.seed, update, micro, "dev"), autocast(self.device, self.precision):
             loss = self.model.classification_loss(chunks, dev_head)
-        dev = _gradients(loss, self.body)
+        dev = gradients_of(loss, self.body)
         self.model.train()
         shared = len(self.body)
         cosines = [cosine(dev, gradients["primary"][:shared])]
@@ -202,11 +206,12 @@ class Stepper:
         return torch.stack(cosines)
 
 
-def _gradients(loss: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+def gradients_of(loss: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+    """The gradient of each parameter, zero for those that the loss does not reach."""
     return list(torch.autograd.grad(loss, parameters, materialize_grads=True))
 
 
-def _accumulate(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor], weight: float) -> None:
+def accumulate_gradients(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor], weight: float) -> None:
     """param.grad += weight * gradient."""
     for parameter in parameters:
         if parameter.grad is None:

@@ -1,6 +1,6 @@
 """The command line: `l3study VERB`, or `python -m study VERB`.
 
-Exit codes are in EXIT_CODES, which `l3study --help` prints.
+`l3study --help` prints the exit codes.
 """
 
 from __future__ import annotations
@@ -21,19 +21,9 @@ import typer
 
 from l3masking.errors import EnvironmentFault, InputError
 from study.cli import exporting, listing, machines, mirroring, running, watching
-from study.cli.running import STOPPED
+from study.exit_codes import DEFECT, ENVIRONMENT_FAULT, EXIT_CODES, INPUT_ERROR, STOPPED
 from study.surroundings import spare_loopback, tolerate_encodings
 from study.version import program_version
-
-DEFECT = 70
-EXIT_CODES = {
-    0: "done",
-    1: "some trials failed, the tables are written and mark them",
-    2: "wrong usage, space file or data",
-    3: "the environment lacks something: a network, a model, a package, disk space, a cluster",
-    DEFECT: "a defect of this program, the message names a file with the traceback",
-    STOPPED: "stopped before the end, the same command continues",
-}
 
 app = typer.Typer(
     add_completion=False,
@@ -132,7 +122,7 @@ def main() -> None:
             traceback.print_exc()
         said = error if isinstance(error, InputError | EnvironmentFault) else f"{type(error).__name__}: {error}"
         print(f"l3study: {said}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, InputError) else 3)
+        sys.exit(INPUT_ERROR if isinstance(error, InputError) else ENVIRONMENT_FAULT)
     except Exception as error:  # what nobody foresaw: never the code of a run with failed trials
         print(f"l3study: {_defect(error)}", file=sys.stderr)
         sys.exit(DEFECT)

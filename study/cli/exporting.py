@@ -14,17 +14,17 @@ def export(
     formats: Annotated[str, typer.Option("--format", help="Comma separated: md, tex, csv, json.")] = "md,tex,csv,json",
 ) -> None:
     """Write tables, figures and report.html again from the records."""
+    from study.plan.resolved import opened_study
     from study.report.publish import write_tables
-    from study.store.places import opened
 
-    _, files = write_tables(opened(folder), [name.strip() for name in formats.split(",")])
+    _, files = write_tables(opened_study(folder), [name.strip() for name in formats.split(",")])
     print("\n".join(str(file) for file in files))
 
 
 def compare(
     folder: Folder,
     against: Annotated[
-        str | None, typer.Option("--against", metavar="paper|DIR", help="The paper's table, or another study's folder.")
+        str | None, typer.Option("--against", metavar="paper|STUDY", help="The paper's table, or another study.")
     ] = None,
     baseline: Annotated[
         str | None, typer.Option("--baseline", metavar="ROW", help="Compare all rows against this one, as rtm.")
@@ -33,13 +33,13 @@ def compare(
 ) -> None:
     """Say which row is better, by how much, and whether that may be chance: paired by seed, tested, in plain words."""
     from l3masking.errors import InputError
+    from study.plan.resolved import opened_study
     from study.report.comparisons import comparisons_json, comparisons_text
     from study.results.answers import answer
-    from study.store.places import opened
 
     if form not in ("text", "json"):
         raise InputError(f"--format {form}: choose from text, json")
-    found = answer(opened(folder), against, baseline)
+    found = answer(opened_study(folder), against, baseline)
     if form == "json":
         print(comparisons_json(found.comparisons, study=found.study, against=found.against, notes=found.notes), end="")
     else:

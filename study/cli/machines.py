@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from study.cli.options import Limit, Only, Sets, Space, Uri, find_space
+from study.exit_codes import ENVIRONMENT_FAULT, STOPPED
 
 DASHBOARD = "http://127.0.0.1:8265"  # Ray's own default
 Address = Annotated[
@@ -49,7 +50,7 @@ def doctor(
     if as_json:
         print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1))
     if any(finding.state == "FAIL" for finding in findings):
-        raise typer.Exit(3)
+        raise typer.Exit(ENVIRONMENT_FAULT)
 
 
 def submit(
@@ -99,11 +100,11 @@ def stop(job: JobId, address: Address = DASHBOARD) -> None:
     from study.cluster.jobs import stop
 
     if not stop(job, address, lambda line: print(line, flush=True)):
-        raise typer.Exit(3)
+        raise typer.Exit(ENVIRONMENT_FAULT)
 
 
 def _follow(job: str, address: str) -> int:
-    from study.cluster.jobs import STOPPED, follow
+    from study.cluster.jobs import follow
 
     def write(text: str) -> None:
         sys.stdout.write(text)

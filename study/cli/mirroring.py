@@ -30,7 +30,7 @@ def ui(
     root = opened(folder)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends the server as Ctrl-C does
     try:
-        with serve(root, port) as server:
+        with serve(root, port, folder) as server:
             if server.port != port:
                 print(f"port {port} is taken: using {server.port}")
             if (root / STALE).exists():
@@ -49,16 +49,16 @@ def ui(
 def sync(folder: Folder, tracking_uri: Uri = None) -> None:
     """Bring MLflow up to date with the records: the study's own database, or any other store or server."""
     from study.plan.grid import make_plan
-    from study.plan.resolved import planned
+    from study.plan.resolved import opened_study, planned
     from study.results.gather import gather
     from study.space.search_section import SEARCH_FOLDER
-    from study.store.places import open_store, opened
+    from study.store.places import open_store
     from study.store.store import Store
     from study.tracking.database import redacted
     from study.tracking.mirror import sync as rebuild
     from study.tracking.views import opening
 
-    root = opened(folder)
+    root = opened_study(folder)
     spec, identities, findings = planned(root)
     store, begin = open_store(folder), time.monotonic()
     with store.lock():

@@ -14,12 +14,11 @@ from rich.console import Console
 
 from study.cli.options import Limit, Only, Out, Sets, Space, Uri, find_space
 from study.cli.watching import notice, slots
+from study.exit_codes import DONE, STOPPED, TRIALS_FAILED
 
 if TYPE_CHECKING:
     from study.plan.trials import Identities, Trial
     from study.space.spec import StudySpec
-
-STOPPED = 75  # the exit code of a run that the same command continues
 
 
 def run(
@@ -149,5 +148,5 @@ def _run_to_end(space: str, given: dict[str, Any]) -> int:
         return STOPPED
     if finish.failed:
         print(f"{finish.failed} trials failed: see `l3study status {finish.root}`")
-        return 1
-    return 0
+        return TRIALS_FAILED
+    return DONE

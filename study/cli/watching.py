@@ -27,11 +27,11 @@ def status(
 
         print(describe_job(folder, address))
         return
+    from study.plan.resolved import opened_study
     from study.status.status import look, status_lines
     from study.status.status import watch as go_on
-    from study.store.places import opened
 
-    root = opened(folder)
+    root = opened_study(folder)
     if not watch:
         print("\n".join(status_lines(look(root), root)))
         notice(root)
@@ -49,10 +49,10 @@ def explain(
     key: Annotated[str, typer.Argument(help="Key of a training or a record, or at least its first 4 digits.")],
 ) -> None:
     """Show all that is known of one training: settings, state, curve, failure, and the command that repeats it."""
+    from study.plan.resolved import opened_study
     from study.status.explain import explain as tell
-    from study.store.places import opened
 
-    print(tell(opened(folder), key))
+    print(tell(opened_study(folder), key))
 
 
 def slots(resources: Resources) -> int:

@@ -1,6 +1,6 @@
-"""Who may use a Ray cluster: the token that lets a client in, and whether a cluster asks for one.
+"""Access to a Ray cluster: the token of a client, and whether a cluster asks for one.
 
-Whoever reaches the Jobs API of a cluster that asks for no token runs what they like there, under its user's name.
+Anybody who reaches the Jobs API of a cluster without a token can run any code there, as the cluster's user.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class Access:
 
     address: str  # http://HOST:PORT of the dashboard
     guarded: bool  # asks for a token
-    headers: dict[str, str] = field(repr=False)  # to be sent along; they hold the token
-    ray_version: str | None  # that it runs; None: it does not say
+    headers: dict[str, str] = field(repr=False)  # sent with each request; they hold the token
+    ray_version: str | None  # of the cluster; None: it does not say
 
     @property
     def local(self) -> bool:
-        """Whether the address is of this machine, or a tunnel that begins here."""
+        """Whether the address belongs to this machine or to a tunnel that starts here."""
         return is_local(urllib.parse.urlsplit(self.address).hostname or "")
 
 
@@ -68,9 +68,9 @@ def readable_by_others() -> bool:
 
 
 def guard_token() -> None:
-    """See to it that the token of a local Ray is this user's alone, before Ray writes one that everybody may read.
+    """Make the token of a local Ray readable to this user only, before Ray writes one that everybody can read.
 
-    A file that lies open is closed. Does nothing where Ray asks for no token, or is given one in another way.
+    Removes the permissions of others from an existing file. Does nothing if Ray asks for no token or gets it elsewhere.
     """
     elsewhere = "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ
     if elsewhere or os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
@@ -82,26 +82,33 @@ def guard_token() -> None:
         elif readable_by_others() and path.stat().st_uid == os.getuid():
             path.chmod(0o600)
     except OSError:
-        return  # a home that cannot be written: Ray says so itself where it needs one
+        return  # a home that cannot be written: Ray reports it if it needs one
 
 
 def _write_token(path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError):  # another process was quicker, and its token is as good
+    with contextlib.suppress(FileExistsError):  # another process wrote one first, which serves as well
         write_new(path, secrets.token_hex(32).encode("ascii"), mode=0o600)
 
 
 def parse_address(address: str) -> str:
-    """http://HOST:PORT of a dashboard. InputError for an address of another kind."""
+    """http://HOST:PORT of a dashboard. Raises InputError for any other address."""
     text = address if "://" in address else f"http://{address}"
-    parts = urllib.parse.urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InputError(f"--address {address}: expected that of the cluster's dashboard, as http://HOST:8265")
+    try:
+        parts = urllib.parse.urlsplit(text)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is no number or above 65535, a bracket that is not closed
+        usable = False
+    if not usable:
+        raise InputError(
+            f"--address {address}: expected that of the cluster's dashboard, as http://HOST:8265, with a port "
+            "from 1 to 65535"
+        )
     return text.rstrip("/")
 
 
 def ask(address: str, path: str, headers: dict[str, str], timeout: float = TIMEOUT) -> tuple[int, bytes]:
-    """Status and content of an answer. EnvironmentFault if nobody answers, or not by HTTP."""
+    """Status and content of an answer. Raises EnvironmentFault if nobody answers, or not by HTTP."""
     host = urllib.parse.urlsplit(address).hostname or ""
     if is_local(host):
         spare_loopback(host)
@@ -125,7 +132,7 @@ def ask(address: str, path: str, headers: dict[str, str], timeout: float = TIMEO
 
 
 def _proxy(address: str, host: str) -> str:
-    """A note that a proxy stands between, if one does; not its address, which may hold a password."""
+    """A note that a proxy is in use, if one is; without its address, which may contain a password."""
     scheme = urllib.parse.urlsplit(address).scheme
     if scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(host):
         return f", asked through the proxy that {scheme}_proxy names; name {host} in no_proxy if it is not to be"
@@ -133,7 +140,7 @@ def _proxy(address: str, host: str) -> str:
 
 
 def is_local(host: str) -> bool:
-    """Whether a host's name or address is of this machine's loopback interface."""
+    """Whether a host's name or address belongs to this machine's loopback interface."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -141,9 +148,9 @@ def is_local(host: str) -> bool:
 
 
 def reach(address: str, timeout: float = TIMEOUT) -> Access:
-    """Find out whether a cluster asks for a token, and whether ours lets us in.
+    """Find out whether a cluster asks for a token and accepts ours.
 
-    EnvironmentFault where nobody answers, there is no Jobs API, or the token is missing or wrong.
+    Raises EnvironmentFault if nobody answers, there is no Jobs API, or the token is missing or wrong.
     """
     address = parse_address(address)
     status, _ = ask(address, JOBS, {}, timeout)

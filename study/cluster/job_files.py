@@ -1,4 +1,4 @@
-"""What goes along with a job: the working directory, the space file in it, and the runtime environment."""
+"""The files of a job: the working directory, the space file in it, and the runtime environment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from study.space.yaml import read_yaml
 from study.store.remote import check_url, is_url
 
 ENV_FILE = "runtime_env.yaml"
-ENV_VARS = {  # of runtime_env.yaml; for a working directory that has none
+ENV_VARS = {  # as in runtime_env.yaml; for a working directory without that file
     "RAY_JOB_STOP_SIGNAL": "SIGTERM",
     "RAY_JOB_STOP_WAIT_TIME_S": "120",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
@@ -28,7 +28,7 @@ ENV_VARS = {  # of runtime_env.yaml; for a working directory that has none
 
 
 def space_in(folder: Path, space: Path) -> str:
-    """The space file as a job sees it, which starts in the unpacked working directory `folder`."""
+    """The path of the space file for a job, which starts in the unpacked working directory `folder`."""
     if not space.resolve().is_relative_to(folder.resolve()):
         raise InputError(
             f"{space}: lies outside of {folder.resolve()}, which is all that travels to the cluster; put it there, or "
@@ -38,8 +38,8 @@ def space_in(folder: Path, space: Path) -> str:
 
 
 def travelling(folder: Path) -> set[Path]:
-    """The files below `folder` that Ray takes along: all that neither .gitignore nor .rayignore names."""
-    from ray._private.runtime_env.packaging import _dir_travel  # what it makes its package with
+    """The files below `folder` that Ray uploads: all that neither .gitignore nor .rayignore names."""
+    from ray._private.runtime_env.packaging import _dir_travel  # with this Ray makes its package
 
     found: set[Path] = set()
     _dir_travel(folder.resolve(), [], found.add, include_gitignore=True, logger=logging.getLogger(__name__))
@@ -47,7 +47,7 @@ def travelling(folder: Path) -> set[Path]:
 
 
 def check_files(folder: Path, space: Path, needed: Iterable[str], warn: Callable[[str], None]) -> None:
-    """InputError where the space or a data file of the working directory stays behind; one outside is warned of."""
+    """Raise InputError if Ray would not upload the space or a data file; warn of files outside `folder`."""
     there = travelling(folder)
     for path in (space.resolve(), *(path for name in needed for path in _meant(name))):
         if not path.is_relative_to(folder.resolve()):
@@ -60,7 +60,7 @@ def check_files(folder: Path, space: Path, needed: Iterable[str], warn: Callable
 
 
 def _meant(name: str) -> list[Path]:
-    """The files of a pattern; a plain path, or a pattern that fits no file here, as it is."""
+    """The files that match a pattern; a plain path, or a pattern without a match, unchanged."""
     try:
         return matching(name, Path()) or [Path(name)]
     except InputError:
@@ -68,7 +68,7 @@ def _meant(name: str) -> list[Path]:
 
 
 def lasting(out: str | None) -> str:
-    """`out` where it outlives a job. InputError for a folder relative to the job's own, which does not."""
+    """`out` if it outlives a job. Raises InputError for a relative folder, which would lie in the job's own."""
     if out is not None and is_url(out):
         return check_url(out)
     if out is None or not os.path.isabs(out):
@@ -80,9 +80,9 @@ def lasting(out: str | None) -> str:
 
 
 def read_environment(path: Path | None, folder: Path) -> dict[str, Any]:
-    """The runtime environment of a file; none: of `folder`'s runtime_env.yaml, or ENV_VARS.
+    """The runtime environment of a file; without one, that of `folder`'s runtime_env.yaml, or ENV_VARS.
 
-    InputError for a secret in it, which anybody who reaches the Jobs API could read, and for what is no environment.
+    Raises InputError if it contains a secret, which anybody who reaches the Jobs API could read, or is malformed.
     """
     if path is None and not (folder / ENV_FILE).is_file():
         return {"env_vars": dict(ENV_VARS)}
@@ -113,6 +113,6 @@ def files_of(value: Any) -> list[str]:
 
 
 def vanishes(out: str | os.PathLike[str] | None) -> bool:
-    """Whether this process is a job's, and `out` lies in the job's own folder, which Ray clears away one day."""
+    """Whether this process belongs to a job and `out` lies in the job's own folder, which Ray deletes later."""
     in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
     return in_job and (out is None or not (is_url(out) or os.path.isabs(out)))

@@ -22,23 +22,23 @@ from typing import Any
 from l3masking.errors import EnvironmentFault, InputError
 from study.cluster.access import Access, reach
 from study.cluster.job_files import check_files, files_of, lasting, read_environment, space_in
+from study.exit_codes import DEFECT, DONE, ENVIRONMENT_FAULT, EXIT_CODES, STOPPED
 from study.store.whole_files import content_key
 from study.version import COMMIT_VARIABLE, travelling_code
 
-STOPPED = 75  # exit code of a study that the same command continues
-NOT_STARTED = ("SETUP_FAILURE", "START_TIMEOUT", "START_FAILURE", "START_ERROR", "UNSCHEDULABLE")  # ends of error types
-UNKNOWN_EXIT = 70  # exit code of what nobody foresaw, as in study.cli
+# suffixes of Ray's error types
+NOT_STARTED = ("SETUP_FAILURE", "START_TIMEOUT", "START_FAILURE", "START_ERROR", "UNSCHEDULABLE")
 NO_COMMAND = (126, 127)  # a shell's codes for a command that it cannot run or find: here `python`
-LOST = 120.0  # seconds that a cluster may be out of reach while a job is followed
-POLL = 1.0  # seconds between two questions how a job is
+LOST = 120.0  # seconds that a cluster may be unreachable while a job is followed
+POLL = 1.0  # seconds between two queries of a job's state
 GRACE = 30.0  # seconds that a stop may take beyond the job's own wait time
-RAY_WAITS = 3  # seconds that Ray waits for a job to stop where its environment does not say
+RAY_WAITS = 3  # seconds that Ray waits for a job to stop, by default
 NO_TOKEN = "make a token there by `ray get-auth-token --generate` and start Ray anew with RAY_AUTH_MODE=token"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """What is to be run, and where."""
+    """A study to run, and where to run it."""
 
     space: Path  # in the working directory
     address: str  # of the cluster's dashboard
@@ -48,15 +48,15 @@ class Submission:
     limit: int | None = None
     tracking_uri: str | None = None
     runtime_env: Path | None = None  # none: runtime_env.yaml of the working directory
-    working_dir: Path = Path()  # travels to the cluster
-    insecure: bool = False  # whether a cluster that asks for no token will do
+    working_dir: Path = Path()  # uploaded to the cluster
+    insecure: bool = False  # whether a cluster without a token is accepted
 
 
 def submit(submission: Submission, warn: Callable[[str], None]) -> str:
-    """Hand a study to a cluster; returns the id of the job. `warn` is told what a user should know.
+    """Submit a study to a cluster; returns the id of the job. `warn` gets what a user should know.
 
-    InputError for a space, a folder or an environment that cannot work there; EnvironmentFault for a cluster that
-    cannot be reached, or that runs the code of anybody.
+    Raises InputError for a space, a folder or an environment that cannot work there, EnvironmentFault for a cluster
+    that cannot be reached or that runs anybody's code.
     """
     from study.space.reader import read_space
 
@@ -111,9 +111,9 @@ def _options(submission: Submission) -> Iterator[str]:
 
 
 def follow(job: str, address: str, write: Callable[[str], object]) -> int:
-    """Give a job's log to `write` as it grows, from its beginning, until the job has ended; returns its exit code.
+    """Pass a job's log to `write` from its beginning until the job ends; returns the exit code.
 
-    A connection that breaks is made again; EnvironmentFault where the cluster stays away.
+    Reconnects if the connection breaks; raises EnvironmentFault if the cluster stays unreachable.
     """
     access, shown, heard = reach(address), 0, time.monotonic()
     with _client(access) as client:
@@ -125,14 +125,14 @@ def follow(job: str, address: str, write: Callable[[str], object]) -> int:
                 if info.status.is_terminal():
                     write(client.get_job_logs(job)[shown:])
                     return exit_code(info)
-            except OSError:  # of requests and sockets alike
+            except OSError:  # also of requests
                 if time.monotonic() - heard > LOST:
                     raise
             time.sleep(POLL)
 
 
 async def _tail(client: Any, job: str, shown: int, write: Callable[[str], object]) -> int:
-    """Write what comes behind the first `shown` characters of a log; how many there are when the connection ends."""
+    """Write a log from character `shown` on; returns its length so far when the connection ends."""
     import aiohttp
 
     seen = 0
@@ -142,7 +142,7 @@ async def _tail(client: Any, job: str, shown: int, write: Callable[[str], object
             if seen > shown:
                 write(text[-(seen - shown) :])
                 shown = seen
-    except (aiohttp.ClientError, RuntimeError):  # the job itself is asked about next
+    except (aiohttp.ClientError, RuntimeError):  # the caller asks for the state of the job next
         return shown
     return shown
 
@@ -150,21 +150,21 @@ async def _tail(client: Any, job: str, shown: int, write: Callable[[str], object
 def exit_code(info: Any) -> int:
     """The exit code of an ended job as `l3study run` would have given it.
 
-    75 where it was stopped, killed, or lost with its node: the same command continues. 3 where it could not start.
-    70 for a code that is none of the study's, and where Ray does not say what happened.
+    STOPPED if it was stopped, killed, or lost with its node: the same command continues. ENVIRONMENT_FAULT if it could
+    not start. DEFECT for a code that is none of the study's, and if Ray does not say what happened.
     """
     status, kind, code = str(info.status), str(info.error_type or ""), info.driver_exit_code
     if status == "SUCCEEDED":
-        return 0
+        return DONE
     if status == "STOPPED" or kind.endswith("DIED") or (code is not None and (code < 0 or code > 128)):
         return STOPPED
     if kind.endswith(NOT_STARTED) or code in NO_COMMAND:
-        return 3
-    return code if code in (1, 2, 3, STOPPED) else UNKNOWN_EXIT
+        return ENVIRONMENT_FAULT
+    return code if code and code in EXIT_CODES else DEFECT
 
 
 def stop(job: str, address: str, say: Callable[[str], None]) -> bool:
-    """Ask a job to stop, and wait until it has: trials in flight are given up, tables written. Whether it has ended."""
+    """Ask a job to stop and wait for it: it gives up running trials and writes its tables. Returns whether it ended."""
     with _client(reach(address)) as client:
         info = client.get_job_info(job)
         if info.status.is_terminal():
@@ -185,7 +185,7 @@ def stop(job: str, address: str, say: Callable[[str], None]) -> bool:
 
 
 def describe_job(job: str, address: str) -> str:
-    """A few lines about a job: how it is, since when, what its log says last, and with which code it ended."""
+    """A few lines about a job: its state, its times, the last line of its log, and its exit code."""
     with _client(reach(address)) as client:
         info = client.get_job_info(job)
         said = [line for line in client.get_job_logs(job).splitlines() if line.strip()]
@@ -211,14 +211,16 @@ def _times(info: Any) -> str:
 
 @contextlib.contextmanager
 def _client(access: Access) -> Iterator[Any]:
-    """Ray's client for this very address, its faults in our words. Needs the package ray[default]."""
+    """Ray's client for this address; its errors become ours. Needs the package ray[default]."""
     import requests
     from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
     for name in ("dashboard.modules.job.sdk", "dashboard.modules.dashboard_sdk", "_private.runtime_env.packaging"):
-        logging.getLogger(f"ray.{name}").setLevel(logging.WARNING)  # else five lines on what it uploads and ignores
-    kept = {name: os.environ.pop(name, None) for name in ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")}  # go before ours
+        logging.getLogger(f"ray.{name}").setLevel(logging.WARNING)  # they log five lines about uploads
+    kept = {
+        name: os.environ.pop(name, None) for name in ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
+    }  # they take precedence over our address
     try:
         client = JobSubmissionClient(access.address, headers=dict(access.headers))
     except (OSError, RuntimeError) as error:

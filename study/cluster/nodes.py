@@ -1,4 +1,4 @@
-"""Whether every node of a Ray cluster sees the place of a study and runs its code: asked before hours of work."""
+"""Check that every node of a Ray cluster sees the place of a study and runs its code, before hours of work."""
 
 from __future__ import annotations
 
@@ -16,24 +16,26 @@ from study.cluster.ray_address import CLIENT
 from study.store.places import Place, is_url
 from study.version import OWN_PACKAGES, code_folder, code_hash
 
-NODE_PATIENCE = 10.0  # seconds until a network file system must have shown a new file
-START = 300.0  # seconds that a node has to start a process, its runtime environment included
-LEASE_MARK = ".lease"  # what a URL holds while a run goes on
+NODE_PATIENCE = 10.0  # seconds within which a network file system must show a new file
+START = 300.0  # seconds for a node to start a process, including its runtime environment
+LEASE_MARK = ".lease"  # exists at a URL while a run is going on
 
 
 def search_path(address: str | None) -> Any:
-    """The part of Ray's configuration of a job that lets workers import the packages that this process has imported.
+    """The part of Ray's job configuration that makes workers import the same packages as this process.
 
-    Ray puts the working directory first in every worker's path: a checkout or a file named as a module there would be
-    imported in place of what this process runs. For a job with a working directory of its own, and for Ray Client, Ray
-    has another way, which stays.
+    Ray puts the working directory first in every worker's path, so that a checkout or a file there could be imported
+    instead of the code of this process. A job with its own working directory and Ray Client keep Ray's own way.
     """
     from ray.job_config import JobConfig
 
     if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ or (address or "").startswith(CLIENT):
         return None
     folder = str(code_folder())
-    installed = folder in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}  # in the path of workers too
+    installed = folder in {
+        sysconfig.get_path("purelib"),
+        sysconfig.get_path("platlib"),
+    }  # workers have it in their path
     return JobConfig(_client_job=True, _py_driver_sys_path=[] if installed else [folder])
 
 
@@ -44,7 +46,7 @@ def check_code() -> None:
 
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
     mine, here = code_hash(code_folder()), code_folder()
-    cloudpickle.register_pickle_by_value(version)  # what a worker imports under that name is what is in question
+    cloudpickle.register_pickle_by_value(version)  # a worker may import other code under this name
     try:
         found = ask_nodes("a node cannot be asked what code it runs", nodes, version.imported_code)
     finally:
@@ -60,7 +62,7 @@ def check_code() -> None:
 
 
 def ask_nodes(fault: str, nodes: Sequence[Any], question: Callable[..., Any], *words: object) -> list[Any]:
-    """What a function returns on each of these nodes. EnvironmentFault, which begins with `fault`, if one fails."""
+    """The results of a function on these nodes. Raises EnvironmentFault, which begins with `fault`, if one fails."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -74,9 +76,9 @@ def ask_nodes(fault: str, nodes: Sequence[Any], question: Callable[..., Any], *w
 
 
 def check_shared(place: Place) -> None:
-    """Raise EnvironmentFault where a node that may run trials does not see `place`. Ray must be connected.
+    """Raise EnvironmentFault if a node that may run trials does not see `place`. Ray must be connected.
 
-    For a URL: where a node cannot read it, for want of a package or of rights.
+    A node does not see a URL if it cannot read it, because a package or a permission is missing.
     """
     import ray
 
@@ -102,7 +104,7 @@ def check_shared(place: Place) -> None:
 
 
 def sees(place: str) -> bool:
-    """Whether this process sees a file, or can read a URL that a run holds."""
+    """Whether this process sees a file, or can read a URL with a run's lease."""
     if is_url(place):
         from study.store.remote import Remote
 

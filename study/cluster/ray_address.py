@@ -1,29 +1,30 @@
-"""RAY_ADDRESS: which Ray a run joins. Looked at before Ray is, which tries a wrong or dead address for minutes."""
+"""RAY_ADDRESS: which Ray a run joins. It is checked first, because Ray tries a wrong or dead address for minutes."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import threading
-import urllib.parse
 
 from l3masking.errors import EnvironmentFault
 
 VARIABLE = "RAY_ADDRESS"
 FORM = "expected host:port of the head node, as 10.0.0.7:6379; unset it to start Ray on this machine"
-PORTS = range(1024, 65536)  # Ray takes no other
+PORTS = range(1024, 65536)  # Ray accepts no other
 CLIENT = "ray://"
-CLIENT_PORT = 10001
+HEAD_PORT, CLIENT_PORT = 6379, 10001  # Ray's defaults
+PLACE = re.compile(r"(?P<host>[^][:/?#@\s]+|\[[^][/?#@\s]+\])(?::(?P<port>[0-9]{1,18}))?")
 SECONDS = 5.0  # for a connection, and again for an answer
 GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # of HTTP/2, with empty settings
-SETTINGS = 4  # the type of the frame that a gRPC server answers with: its fourth byte
+SETTINGS = 4  # type, in the fourth byte, of the frame that a gRPC server answers with
 
 
 def joined() -> str | None:
     """The Ray that RAY_ADDRESS names, as host:port or ray://host:port, once it has answered; None: start one here.
 
-    EnvironmentFault, within 20 seconds, if the address has another form or no head of a Ray cluster answers there.
+    Raises EnvironmentFault, within 20 seconds, if the address has another form or no Ray head answers there.
     """
     given = os.environ.get(VARIABLE, "").strip()
     if given in ("", "local"):
@@ -35,25 +36,25 @@ def joined() -> str | None:
 
 
 def parse(address: str) -> tuple[str, int]:
-    """Host and port of host:port, [IPv6]:port or ray://host[:port]. EnvironmentFault for anything else."""
-    scheme, mark, rest = address.rpartition("://")
-    if scheme.lower() in ("http", "https"):
-        host = urllib.parse.urlsplit(address).hostname or "HOST"
+    """Host and port of host:port, [IPv6]:port or ray://host[:port]. Raises EnvironmentFault for anything else."""
+    if dashboard := re.match(r"https?://([^/?#]*)", address, re.IGNORECASE):
+        host = found["host"] if (found := PLACE.fullmatch(dashboard[1])) else "HOST"
         raise EnvironmentFault(
             f"{VARIABLE}={address}: that is a dashboard, which `l3study submit --address` takes; {VARIABLE} is the "
-            f"head's own host:port, as {host}:6379; unset it to start Ray on this machine"
+            f"head's own host:port, as {host}:{HEAD_PORT}; unset it to start Ray on this machine"
         )
     client = address.startswith(CLIENT)
-    if mark and not client:
+    found = PLACE.fullmatch(address.removeprefix(CLIENT))
+    if not found or not (client or found["port"]):
         raise EnvironmentFault(f"{VARIABLE}={address}: {FORM}")
-    try:
-        parts = urllib.parse.urlsplit(f"//{rest}")
-        port = parts.port or (CLIENT_PORT if client else None)
-    except ValueError:  # a port that is no number or above 65535, a bracket that is not closed
-        raise EnvironmentFault(f"{VARIABLE}={address}: {FORM}") from None
-    if not parts.hostname or port is None or port not in PORTS or parts.netloc != rest or "@" in rest:
-        raise EnvironmentFault(f"{VARIABLE}={address}: {FORM}")
-    return parts.hostname, port
+    usual = CLIENT_PORT if client else HEAD_PORT
+    port = int(found["port"] or usual)
+    if port not in PORTS:
+        raise EnvironmentFault(
+            f"{VARIABLE}={address}: port {port} is not between {PORTS[0]} and {PORTS[-1]}; give that of the head node, "
+            f"usually {usual}, or unset {VARIABLE} to start Ray on this machine"
+        )
+    return found["host"].strip("[]"), port
 
 
 def _running() -> str:
@@ -69,7 +70,7 @@ def _running() -> str:
 
 
 def _answers(given: str, host: str, port: int) -> None:
-    """EnvironmentFault unless something that speaks gRPC listens. In a thread: name servers know no time limit."""
+    """Raise EnvironmentFault unless a gRPC server listens. Asks in a thread: name resolution has no time limit."""
     said = [f"no answer within {2 * SECONDS:g} s"]
 
     def ask() -> None:
@@ -77,7 +78,7 @@ def _answers(given: str, host: str, port: int) -> None:
             said[0] = _greet(host, port)
         except OSError as error:
             said[0] = str(error.strerror or error)
-        except UnicodeError:  # a host's name with a part that is empty or too long
+        except UnicodeError:  # a part of the host's name is empty or too long
             said[0] = "no name of a host"
 
     thread = threading.Thread(target=ask, daemon=True)
@@ -91,10 +92,10 @@ def _answers(given: str, host: str, port: int) -> None:
 
 
 def _greet(host: str, port: int) -> str:
-    """Why this is no head of a Ray cluster, as far as a greeting tells; empty if it may be one."""
+    """Why this cannot be the head of a Ray cluster, judged by its answer; empty if it may be one."""
     with socket.create_connection((host, port), timeout=SECONDS) as connection:
         if os.environ.get("RAY_USE_TLS", "0").lower() not in ("", "0", "false"):
-            return ""  # it answers nothing that is not encrypted
+            return ""  # it answers nothing unencrypted
         connection.settimeout(SECONDS)
         connection.sendall(GREETING)
         answer = b""

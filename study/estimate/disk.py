@@ -7,6 +7,7 @@ them against one.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 from l3masking.encoders.hub import TOKENIZER_FILES, WEIGHT_FILES
 from l3masking.encoders.table import EncoderSpec
+from l3masking.masking.policies.base import ENTROPY
 from study.estimate.sizes import DataSize, training_size
 from study.plan.trials import Trial
 from study.space.spec import Generated, StudySpec
@@ -39,12 +41,15 @@ class Disk:
     scores: int | None
     mlflow: int
     models: int | None  # 0 where none are kept
+    importance: int | None = 0  # classifiers, scoring networks, and a number per token
+    adapted: int | None = 0  # weights after masked-LM training: those of all, or of the trainings under way
     basis: str  # in words
 
     @property
     def total(self) -> int:
         """Of the parts that are known."""
-        return self.records + (self.scores or 0) + self.mlflow + (self.models or 0)
+        parts = self.records, self.scores, self.mlflow, self.models, self.importance, self.adapted
+        return sum(part or 0 for part in parts)
 
 
 def disk_space(
@@ -71,15 +76,18 @@ def disk_space(
     count = sum(len(trial.keys) for trial in trials)
     scores = _scores(trials, sizes)
     models = _models(spec, trials) if spec.resources.save_models else 0
+    importance, adapted = _importance(spec, trials, sizes), _adapted(spec, trials)
     notes = ["at most, by sizes measured per record, evaluation and token"]
     notes += [f"{vague} records of unknown length"] if vague else []
     notes += ["scores of unknown length"] if scores is None else []
-    notes += ["models of unknown size"] if models is None else []
+    notes += ["models of unknown size"] if None in (models, importance, adapted) else []
     return Disk(
         records=made,
         scores=scores,
         mlflow=DATABASE + RUN * count + RUN_POINT * evaluations,
         models=models,
+        importance=importance,
+        adapted=adapted,
         basis="; ".join(notes),
     )
 
@@ -97,6 +105,53 @@ def _scores(trials: Iterable[Trial], sizes: Mapping[str, DataSize]) -> int | Non
             folders[trial.encoder, trial.dataset, how] = None if texts is None else texts * length * SCORED_TOKEN
     known = [size for size in folders.values() if size is not None]
     return None if len(known) < len(folders) else sum(known)
+
+
+def shared_work(trials: Iterable[Trial]) -> dict[str, int]:
+    """What trials share, by kind: how many of each are made once for all of them."""
+    found: dict[str, set[str]] = {}
+    for trial in trials:
+        settings, place = trial.settings, [trial.encoder, trial.dataset]
+        if trial.arm.needs_scores:
+            how = [settings["scoring"], settings["precision"], ENTROPY in trial.arm.needs]
+            found.setdefault("scores", set()).add(content_key([place, how]))
+        if trial.arm.needs_importance:
+            how = [settings[name] for name in ("selective", "optim", "train", "stop", "final", "precision")]
+            found.setdefault("importance", set()).add(content_key([place, how]))
+        if trial.arm.adapts:
+            read = [settings[name] for name in ("adapt", "masking") if name in settings]
+            stages = [stage.policy for stage in trial.arm.adapts]
+            found.setdefault("adapted encoders", set()).add(content_key([place, trial.seed, stages, read]))
+    return {kind: len(keys) for kind, keys in found.items()}
+
+
+def _importance(spec: StudySpec, trials: Sequence[Trial], sizes: Mapping[str, DataSize]) -> int | None:
+    """A classifier for each encoder and dataset, a scoring network where one is trained, and a number per token."""
+    total = 0
+    for encoder, dataset, network, length in dict.fromkeys(
+        (t.encoder, t.dataset, t.settings["selective"]["network"], t.settings["scoring"]["max_length"])
+        for t in trials
+        if t.arm.needs_importance
+    ):
+        revision = next(trial.revision for trial in trials if trial.encoder == encoder)
+        size, texts = encoder_bytes(spec.encoders[encoder], revision), sizes[dataset].train
+        if size is None or texts is None:
+            return None
+        total += size * (1 + network) + texts * length * SCORED_TOKEN
+    return total
+
+
+def _adapted(spec: StudySpec, trials: Sequence[Trial]) -> int | None:
+    """Weights after masked-LM training: of each training where they are kept, else of one for each slot of a CPU."""
+    own = [trial for trial in trials if trial.arm.adapts]
+    count = len(own) if spec.resources.keep_adapted else min(len(own), spec.resources.workers or os.cpu_count() or 1)
+    largest = 0
+    for name in dict.fromkeys(trial.encoder for trial in own):
+        size = encoder_bytes(spec.encoders[name], next(t.revision for t in own if t.encoder == name))
+        if size is None:
+            return None
+        largest = max(largest, size)
+    return count * largest
 
 
 def _models(spec: StudySpec, trials: Sequence[Trial]) -> int | None:

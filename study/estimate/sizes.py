@@ -13,9 +13,9 @@ from l3masking.data.table import DataSpec, load_data
 from l3masking.data.textdata import SPLITS, TextData
 from l3masking.errors import EnvironmentFault
 from l3masking.methods import Method
-from l3masking.training.settings import TrainConfig
+from l3masking.training.settings import AdaptConfig, TrainConfig
 from study.plan.inputs import concrete_data
-from study.plan.trials import Identities, Trial
+from study.plan.trials import Identities, Trial, corpus_of
 from study.space.spec import Generated, StudySpec
 from study.toyworld.task import TaskConfig
 
@@ -49,14 +49,16 @@ class TrainingSize:
     updates_at_most: int | None  # main stage, where early stopping never strikes
     evaluations_at_most: int | None  # main stage, the same
     tokens_per_epoch_at_most: int | None  # ids of the primary and the masked texts of an epoch, at `max_length` each
+    adapt_updates: int | None = 0  # of masked-LM training before the main stage
 
 
 def passes(arm: Method) -> int:
     """Gradients per micro-step, which is what an arm's training costs: primary, masking, validation (META-TARTAN).
 
-    The dev head and the passes' unequal lengths are left out, so that it is a rough scale.
+    Masked-LM training before it counts as one more. The dev head and the passes' unequal lengths are left out, so that
+    it is a rough scale.
     """
-    return 1 + (arm.masks or arm.tunes_masks) + arm.learns_weights
+    return 1 + (arm.masks or arm.tunes_masks) + arm.learns_weights + len(arm.adapts)
 
 
 def expected_size(spec: DataSpec | Generated) -> DataSize:
@@ -128,4 +130,18 @@ def training_size(trial: Trial, data: DataSize) -> TrainingSize:
         updates_at_most=updates,
         evaluations_at_most=math.ceil(updates / every),
         tokens_per_epoch_at_most=texts * settings["scoring"]["max_length"],
+        adapt_updates=_adapt_updates(trial, data),
     )
+
+
+def _adapt_updates(trial: Trial, data: DataSize) -> int | None:
+    """Optimizer steps before the main stage; None where nobody knows the number of texts."""
+    if not trial.arm.adapts:
+        return 0
+    config = AdaptConfig(**trial.settings["adapt"])
+    if corpus_of(trial.arm, trial.settings) is not None:
+        return config.updates
+    if data.mlm is None:
+        return None
+    held = int(data.mlm * config.dev_share)
+    return len(trial.arm.adapts) * config.planned_updates(data.mlm - held)

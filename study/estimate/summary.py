@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study.estimate.disk import disk_space, shown
+from study.estimate.disk import disk_space, shared_work, shown
 from study.estimate.sizes import DataSize, data_sizes, training_size
 from study.estimate.times import Times, duration, estimate
 from study.estimate.timing_file import Calibration
@@ -66,6 +66,7 @@ class Summary:
     basis: str  # of the estimate, in words
     disk_bytes: int  # of the whole study at its end, at most, as far as it can be told
     disk: dict[str, Any]  # parts of it, and their basis
+    artefacts: dict[str, int]  # what trainings share, by kind: scores, importance, adapted encoders
     slots: int  # trainings at a time that the estimate counts with
     resources: dict[str, Any]  # of each trial, where its pair says nothing else
     per_cell: tuple[CellPlan, ...]
@@ -119,6 +120,7 @@ def summarize(
         basis=found.basis,
         disk_bytes=disk.total,
         disk=dataclasses.asdict(disk),
+        artefacts=shared_work(trials),
         slots=slots,
         resources=dataclasses.asdict(spec.resources),
         per_cell=tuple(_cells(spec, trials, open_trials, done, sizes, times)),
@@ -239,6 +241,10 @@ def _numbers(summary: Summary, root: Path | None) -> list[str]:
         f"resources of a trial: {resources}",
         _disk_line(summary, root),
     ]
+    if summary.artefacts:
+        lines.append(
+            f"made once and shared: {', '.join(f'{kind} {count}' for kind, count in summary.artefacts.items())}"
+        )
     if summary.scoring_seconds is not None:
         lines.append(f"scoring before it: at most {duration(summary.scoring_seconds)} by one worker")
     if summary.first:
@@ -251,7 +257,7 @@ def _numbers(summary: Summary, root: Path | None) -> list[str]:
 def _disk_line(summary: Summary, root: Path | None) -> str:
     parts = [
         f"{name} {shown(summary.disk[name])}"
-        for name in ("records", "scores", "mlflow", "models")
+        for name in ("records", "scores", "importance", "adapted", "mlflow", "models")
         if summary.disk[name]
     ]
     line = f"disk at the end: {shown(summary.disk_bytes)} ({', '.join(parts)}; {summary.disk['basis']})"

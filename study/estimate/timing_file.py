@@ -66,7 +66,7 @@ class Calibration:
         found, most = self.measured(trial), training_size(trial, size)
         if found is None or most.updates_at_most is None or most.evaluations_at_most is None:
             return None
-        if size.train is None or size.validation is None or size.test is None:
+        if size.train is None or size.validation is None or size.test is None or most.adapt_updates is None:
             return None
         look = size.validation * found.evaluation_seconds
         main = most.updates_at_most * found.update_seconds + most.evaluations_at_most * look
@@ -74,7 +74,11 @@ class Calibration:
         if final["enabled"]:
             epoch = TrainConfig(**trial.settings["train"]).updates_per_epoch(size.train)
             end += final["max_epochs"] * (epoch * found.plain_update_seconds + look)
-        return main + len(trial.objectives) * end
+        before = most.adapt_updates * found.plain_update_seconds
+        if before:  # an update of classification alone does the same passes over its own number of texts
+            train, adapt = trial.settings["train"], trial.settings["adapt"]
+            before *= (adapt["batch"] * adapt["accumulate"]) / (train["batch"] * train["accumulate"])
+        return before + main + len(trial.objectives) * end
 
     def scoring_seconds(self, trial: Trial, size: DataSize) -> float | None:
         """Scoring all texts that `trial` needs scores of, by one worker; None if it was not measured."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -16,13 +16,25 @@ from l3masking.data.corpus import CorpusFacts, CorpusSpec, corpus_units, look_at
 from l3masking.data.table import DataSpec, TextData, load_data
 from l3masking.encoders.hub import check_length, read_position_limit, resolve_revision
 from l3masking.encoders.table import EncoderSpec
-from l3masking.errors import EnvironmentFault, InputError
+from l3masking.errors import EnvironmentFault, InputError, Unavailable
 from study.plan.trials import Identities
 from study.space.spec import Generated, StudySpec
+from study.toyworld.extras import build_extras, find_extras
 from study.toyworld.world import build_world, find_world
 
 if TYPE_CHECKING:
     from l3masking.encoders.load import Encoder
+
+PREFETCH = "run `l3study prefetch SPACE` on a machine with a network, with the same L3STUDY_CACHE and HF_HOME"
+
+
+@contextmanager
+def advised() -> Iterator[None]:
+    """Says what a user does about an encoder or dataset that is unavailable: l3masking knows no verbs."""
+    try:
+        yield
+    except Unavailable as error:
+        raise Unavailable(f"{error}; {PREFETCH}") from error.__cause__
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +48,7 @@ class EncoderSource:
     def __hash__(self) -> int:
         return hash((self.name, self.revision))
 
+    @advised()
     def load(self, device: str) -> Encoder:
         """The vanilla encoder in float32. InputError where a folder has changed since it was pinned."""
         import torch  # a plan needs sources and never loads one
@@ -67,6 +80,7 @@ class DataSource:
     def __hash__(self) -> int:
         return hash((self.name, self.data_hash))
 
+    @advised()
     def load(self) -> TextData:
         """The dataset. InputError where its content has changed since it was pinned."""
         data = load_data(concrete_data(self.spec), name=self.name)
@@ -120,14 +134,14 @@ def concrete_encoder(spec: EncoderSpec | Generated) -> EncoderSpec:
 def concrete_data(spec: DataSpec | Generated) -> DataSpec:
     """A generated dataset is made here, once per machine."""
     if isinstance(spec, Generated):
-        files = build_world().data_files
+        files = build_extras().decoy if spec.generated == "toyworld-decoy" else build_world().data_files
         return DataSpec(train=str(files["train"]), validation=str(files["validation"]), test=str(files["test"]))
     return spec
 
 
 def concrete_corpus(spec: CorpusSpec | Generated) -> CorpusSpec:
     """A generated corpus is made here, once per machine."""
-    return CorpusSpec(files=str(build_world().corpus_file)) if isinstance(spec, Generated) else spec
+    return CorpusSpec(files=str(build_extras().corpus)) if isinstance(spec, Generated) else spec
 
 
 def corpus_source(spec: StudySpec, identities: Identities, name: str) -> CorpusSource:
@@ -140,8 +154,9 @@ def corpus_source(spec: StudySpec, identities: Identities, name: str) -> CorpusS
     )
 
 
+@advised()
 def identify(spec: StudySpec, say: Callable[[str], None]) -> Identities:
-    """Pin everything that the pairs of a study name. Fetches what is missing; EnvironmentFault where it can't.
+    """Pin everything that the pairs of a study name. Fetches what is missing; Unavailable where it can't.
 
     `say` is told what a reader of the results must know of the data: overlap, empty texts, what is not pinned.
     """
@@ -197,14 +212,16 @@ def identify_at_hand(spec: StudySpec) -> Identities:
     facts: dict[str, CorpusFacts] = {}
     for name in read_corpora(spec):
         corpus = spec.corpora[name]
-        if _is_made(corpus) and (isinstance(corpus, Generated) or corpus.hub is None):
+        if find_extras() is not None if isinstance(corpus, Generated) else corpus.hub is None:
             facts[name] = look_at(concrete_corpus(corpus), name)
     return _identities(encoders, datasets, facts)
 
 
-def _is_made(spec: EncoderSpec | DataSpec | CorpusSpec | Generated) -> bool:
-    """False for a generated thing that would have to be made first."""
-    return not isinstance(spec, Generated) or find_world() is not None
+def _is_made(spec: EncoderSpec | DataSpec | Generated) -> bool:
+    """False for a generated encoder or dataset that would have to be made first."""
+    if not isinstance(spec, Generated):
+        return True
+    return (find_world() if spec.generated == "toyworld" else find_extras()) is not None
 
 
 def sources(spec: StudySpec, identities: Identities, encoder: str, dataset: str) -> tuple[EncoderSource, DataSource]:

@@ -16,6 +16,7 @@ from study.plan.trials import Identities
 from study.space.reader import make_space
 from study.space.spec import SECTIONS, StudySpec, plain
 from study.space.yaml import dump_yaml, read_yaml
+from study.store.places import Place, opened
 from study.store.store import write_atomic
 
 RESOLVED_FILE = "resolved.yaml"
@@ -62,8 +63,22 @@ def planned(root: Path) -> Resolved:
     """The study as it was last resolved in `root`; InputError where there is none."""
     resolved = read_resolved(root)
     if resolved is None:
-        raise InputError(f"{root}: no study here (resolved.yaml is missing); give the folder that `l3study run` made")
+        raise _no_study(root)
     return resolved
+
+
+def opened_study(place: Place) -> Path:
+    """The folder of a study for reading, as `opened` gives it; InputError, with the place's own name, without one."""
+    root = opened(place)
+    if not (root / RESOLVED_FILE).is_file():
+        raise _no_study(place)
+    return root
+
+
+def _no_study(place: Place) -> InputError:
+    return InputError(
+        f"{place}: no study here ({RESOLVED_FILE} is missing); give the folder or URL that `l3study run` wrote to"
+    )
 
 
 def pinned(spec: StudySpec, before: Resolved | None) -> StudySpec:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from l3masking.errors import InputError
 from study.plan.grid import make_plan
-from study.plan.resolved import Resolved, planned
+from study.plan.resolved import Resolved, opened_study, planned
 from study.results.against import Origin, Origins, against_paper, against_study
 from study.results.compare import Comparison, compare, questions
 from study.results.gather import Results, gather, reordered
@@ -39,8 +39,9 @@ def answer(root: Path, against: str | None = None, baseline: str | None = None) 
     if against == THE_PAPER:
         comparisons = against_paper(results.cells)
         return Answer(resolved.spec.name, PAPER, comparisons, [*REMARKS] if comparisons else [_printed_names()])
-    other = planned(Path(against))
-    others = _gathered(Path(against), other)
+    there = opened_study(against)
+    other = planned(there)
+    others = _gathered(there, other)
     name = other.spec.name if other.spec.name != resolved.spec.name else against
     comparisons = against_study(results.cells, others.cells, name, _origins(resolved), _origins(other))
     return Answer(resolved.spec.name, name, comparisons, [])

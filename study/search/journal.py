@@ -1,9 +1,9 @@
 """Optuna's journal in the study's folder: one file for all searches, repaired after a crash before it is read.
 
-A write that was cut off leaves half a line, which Optuna reads past once and never again after the next append. A power
-cut may leave NULs, which Optuna does not read past at all. Nobody else writes the file: the driver holds the study's
-lock. Every beginning of a journal is a journal, so what cannot be read is cut off. The settings behind it are tried
-again, and their trainings, which have their records, cost nothing then.
+An interrupted write leaves half a line. Optuna skips it once, but fails on it after the next append. A power cut may
+leave NULs, on which Optuna always fails. Nobody else writes the file, because the driver holds the study's lock. Any
+prefix of a journal is a valid journal, so the unreadable rest is cut off. The settings in that rest are tried again;
+their trainings have records and are not repeated.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class JournalWarning(UserWarning):
 
 
 def open_journal(folder: Path) -> Any:
-    """The JournalStorage of `folder`/optuna.log. What a killed writer left (half a line, its lock) is taken away.
+    """The JournalStorage of `folder`/optuna.log. The half line and the lock that a killed writer left are removed.
 
-    A journal with lines that cannot be read is kept as optuna.log.broken[-i], and named in a JournalWarning.
+    A journal with unreadable lines is kept as optuna.log.broken[-i], and a JournalWarning names it.
     """
     import optuna
 
@@ -52,11 +52,11 @@ def _storage(path: Path) -> Any:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
-    return JournalStorage(JournalFileBackend(os.fspath(path)))  # reads all of it
+    return JournalStorage(JournalFileBackend(os.fspath(path)))  # reads the whole file
 
 
 def repair(path: Path) -> None:
-    """Cut a journal behind its last whole line, or before the first one that is none of Optuna's."""
+    """Truncate a journal after its last complete line, or before the first line that Optuna did not write."""
     content = path.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
     good, lines = 0, whole.splitlines(keepends=True)
@@ -78,7 +78,7 @@ def _is_entry(line: bytes) -> bool:
 
 
 def _set_aside(path: Path, what: str) -> None:
-    """Keep a copy of a damaged journal, and say so."""
+    """Keep a copy of a damaged journal, and warn of it."""
     target, copies = path.with_name(f"{path.name}.broken"), 0
     while target.exists():
         copies += 1

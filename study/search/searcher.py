@@ -1,8 +1,8 @@
 """Several Optuna searches behind one searcher, so that Ray Tune keeps a whole cluster busy with all of them at once.
 
-Each search is an Optuna study of its own in the journal, asked and told through Ray's OptunaSearch. A setting is tried
-with one training per seed; its value is their mean. Settings that were running when a run ended, and settings that
-failed, are tried again. Trainings with a record are not repeated. Importing this imports Ray Tune and Optuna.
+Each search is a separate Optuna study in the journal, used through Ray's OptunaSearch. A setting is tried with one
+training per seed; its value is their mean. Settings that were running when a run ended, and settings that failed, are
+tried again. Trainings with a record are not repeated. Importing this imports Ray Tune and Optuna.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Explorer(Searcher):
 
     @property
     def total(self) -> int:
-        """Settings that are still to be tried."""
+        """The number of settings left to try."""
         return sum(max(0, count) for count in self.left)
 
     def suggest(self, trial_id: str) -> Any:
@@ -66,7 +66,7 @@ class Explorer(Searcher):
         return Searcher.FINISHED
 
     def _new_values(self, index: int, trial_id: str) -> dict[str, Any]:
-        """What Optuna suggests; where that has been tried, the nearest setting that has not."""
+        """The setting that Optuna suggests; if it has been tried, the nearest one that has not."""
         config, study, inner = self.searches[index].config, self.studies[index], self._inner[index]
         asked_before = {str(values_of(config, trial)) for trial in study.get_trials(deepcopy=False)}
         inner._ot_study.sampler = sampler_of(self.searches[index], len(asked_before))
@@ -86,10 +86,10 @@ class Explorer(Searcher):
         return config.clean(inner.suggest(trial_id))
 
     def judge(self, trial_id: str, result: Mapping[str, Any]) -> bool:
-        """Take the mean over the trainings so far; True where the setting is weak and should be given up."""
+        """Take the mean over the trainings so far; True if the setting is weak and should be given up."""
         index, reached = self._of_trial[trial_id], result["seeds"]
         if result.get("failed") or reached <= self._reached.get(trial_id, 0):
-            return False  # a process that died begins again, and its first trainings are there already
+            return False  # a process that died starts again, and its first trainings were judged already
         self._reached[trial_id] = reached
         self._inner[index].on_trial_result(trial_id, {"value": result["value"], "training_iteration": reached})
         trials = self.studies[index].get_trials(deepcopy=False)
@@ -99,12 +99,12 @@ class Explorer(Searcher):
         return trial_id in self._weak
 
     def on_trial_result(self, trial_id: str, result: dict) -> None:
-        """Nothing: `judge` has taken it."""
+        """Do nothing: `judge` has taken the result."""
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
-        """Tell Optuna how a setting ended: its mean, given up as weak, or failed (so does a value that is none).
+        """Tell Optuna how a setting ended: with its mean, given up as weak, or failed (also if its value is no number).
 
-        One that ended otherwise was stopped together with the run: it stays open, and the next run tries it again.
+        Any other setting was stopped together with the run. It stays open, and the next run tries it again.
         """
         index = self._of_trial[trial_id]
         failed = error or not result or bool(result.get("failed")) or not math.isfinite(result["value"])
@@ -113,14 +113,14 @@ class Explorer(Searcher):
             self._inner[index].on_trial_complete(trial_id, result if whole else None, error=failed)
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
-        """Nothing: the journal is the state, and Ray's own is never read back."""
+        """Do nothing: the journal holds the state, and Ray's own is never read back."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Searcher, ()  # the same: Tune pickles its parts for a restore that never happens
+        return Searcher, ()  # Tune pickles its parts for a restore that never happens
 
 
 def prepare(search: Search, storage: Any) -> optuna.Study:
-    """The Optuna study of a search, made if missing, with all that an ended run left to do at the head of its queue."""
+    """The Optuna study of a search, created if missing; what an ended run left unfinished is first in its queue."""
     study = optuna.create_study(storage=storage, study_name=search.name, direction="maximize", load_if_exists=True)
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
@@ -137,24 +137,24 @@ def prepare(search: Search, storage: Any) -> optuna.Study:
 
 
 def values_of(config: SearchConfig, trial: FrozenTrial) -> dict[str, Any]:
-    """The setting of a trial that has been asked for or waits for it; empty where it was cut off before it had one."""
+    """The setting of a running or waiting trial; empty if the trial was interrupted before it got one."""
     return config.clean(trial.params or trial.system_attrs.get("fixed_params", {}))
 
 
 def distance(config: SearchConfig, one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
-    """Sum over the parameters of how far two settings are apart, each as a share of its range."""
+    """The distance of two settings: the sum of their differences, each as a share of its parameter's range."""
     return sum(part.distance(one[name], other[name]) for name, part in config.parameters.items())
 
 
 def tried(study: optuna.Study) -> int:
-    """Settings with a value, or given up as weak."""
+    """The settings that have a value or were given up as weak."""
     return len(study.get_trials(deepcopy=False, states=TRIED))
 
 
 def weak(config: SearchConfig, trials: Sequence[FrozenTrial], number: int, reached: int) -> bool:
-    """Whether trial `number`, after `reached` trainings, lies below the median of the others after as many.
+    """Whether trial `number`, after `reached` trainings, is below the median of the others after as many.
 
-    The median stopping rule (Golovin et al. 2017), asked from `screen` trainings on and only with enough others.
+    The median stopping rule (Golovin et al. 2017), applied from `screen` trainings on if there are enough others.
     """
     if config.screen is None or not config.screen <= reached < config.seeds:
         return False
@@ -165,7 +165,7 @@ def weak(config: SearchConfig, trials: Sequence[FrozenTrial], number: int, reach
 
 
 def distribution_of(given: Distribution) -> optuna.distributions.BaseDistribution:
-    """As Optuna takes it."""
+    """The parameter as an Optuna distribution."""
     distributions = optuna.distributions
     if given.choice is not None:
         return distributions.CategoricalDistribution(given.choice)
@@ -180,10 +180,10 @@ def distribution_of(given: Distribution) -> optuna.distributions.BaseDistributio
 
 
 def sampler_of(search: Search, settings_so_far: int) -> optuna.samplers.BaseSampler:
-    """A sampler of its own for each setting, so that a search that was cut off goes on as if nothing had been."""
+    """A separate sampler for each setting, so that an interrupted search continues as if it had not stopped."""
     seed = stream_seed(search.config.sampler_seed, "search", search.key, settings_so_far) % 2**32
     if search.config.sampler == "tpe":
         return optuna.samplers.TPESampler(seed=seed)
     if search.config.sampler == "gp":
         return optuna.samplers.GPSampler(seed=seed, deterministic_objective=False)
-    return optuna.samplers.RandomSampler(seed=seed)  # of a grid every point is in the queue
+    return optuna.samplers.RandomSampler(seed=seed)  # every point of a grid is in the queue

@@ -1,8 +1,8 @@
 """The search stage: tries settings on validation data alone and says which one was best.
 
-Every training of a search leaves a record in `search/records/`, named by its content as all records are, without test
-values. The journal says which settings were tried; a finding follows from both, so a search that was cut off goes on
-where it was, and asking again what is finished costs nothing.
+Every training of a search writes a record without test values to `search/records/`, named by its content like all
+records. The journal lists the settings that were tried. Findings follow from both, so an interrupted search continues
+where it stopped, and repeating a finished one trains nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Attempt:
     values: Mapping[str, Any]
     mean: float | None  # validation value, over `seeds` trainings; None: failed
     seeds: int
-    reason: str | None  # of a failure
+    reason: str | None  # why it failed; None: it did not
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class Finding:
     method: str
     values: Mapping[str, Any]  # dotted key -> value
     validation: float  # mean of the objective over the search's seeds, a fraction
-    trials: int  # settings tried, those given up early included
+    trials: int  # settings tried, including those given up early
     sampler: str  # and the version of Optuna
     optuna: str
 
@@ -57,7 +57,7 @@ class SearchStage:
         self.reopen()
 
     def reopen(self) -> None:
-        """Read the journal anew: what was running is at the head of its queue again."""
+        """Read the journal again: settings that were running are first in the queue."""
         from study.search.searcher import Explorer
 
         self.explorer = Explorer(self.searches, open_journal(self.store.root))
@@ -75,7 +75,7 @@ class SearchStage:
             tried(self.attempt(suggestion, result))
 
     def attempt(self, suggestion: Mapping[str, Any], result: Mapping[str, Any], reason: str | None = None) -> Attempt:
-        """What has been learnt of a suggestion. The journal of it is made to last."""
+        """The outcome of a suggestion. Also puts the journal at the study's URL, if it has one."""
         self.store.push(JOURNAL_FILE)
         reason = reason or result.get("failed") or None
         return Attempt(
@@ -87,15 +87,15 @@ class SearchStage:
         )
 
     def sample(self, search: Search) -> Assignment:
-        """A training of a search, as large as any where its parameters change no sizes."""
+        """One training of a search; as large as any other if the parameters change no sizes."""
         return self.assign(search, {}, search.config.seed_list[0])
 
     def records(self, attempt: Attempt) -> list[Record]:
-        """Of the trainings of an attempt, as far as there are any."""
+        """The records of the trainings of an attempt, if there are any."""
         return [record for key in self._keys(attempt) if (record := self.store.read(key)) is not None]
 
     def failures(self, attempt: Attempt) -> list[Failure]:
-        """Of the trainings of an attempt that failed."""
+        """The failures of the trainings of an attempt."""
         return [failure for key in self._keys(attempt) if (failure := self.store.failure(key)) is not None]
 
     def _keys(self, attempt: Attempt) -> list[str]:
@@ -103,7 +103,7 @@ class SearchStage:
         return [key for trial in trials for key in trial.keys.values()]
 
     def findings(self) -> dict[str, Finding]:
-        """Search key -> what it has found; a search without any whole setting has found nothing."""
+        """Search key -> its finding; a search without a complete setting has none."""
         import optuna
         from optuna.trial import TrialState
 
@@ -113,7 +113,7 @@ class SearchStage:
         for search, study in zip(self.searches, self.explorer.studies, strict=True):
             whole = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
             if whole:
-                best = max(whole, key=lambda trial: (trial.value or 0.0, -trial.number))  # of equals the first
+                best = max(whole, key=lambda trial: (trial.value or 0.0, -trial.number))  # the first of equals
                 found[search.key] = Finding(
                     encoder=search.encoder,
                     dataset=search.dataset,
@@ -130,7 +130,7 @@ class SearchStage:
 def trainings(search: Search, values: Mapping[str, Any], assign: Assign) -> Any:
     """Train one setting with each seed in turn; yields {"value": mean so far, "seeds": how many} after each.
 
-    A training whose record is there is not repeated. A failure ends it with {"failed": reason, "seeds": before it}.
+    A training that has a record is not repeated. A failure ends it with {"failed": reason, "seeds": before it}.
     """
     done: list[float] = []
     for seed in search.config.seed_list:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from l3masking.errors import EnvironmentFault
-from study.ray_tune import ROUNDS, Watch, fit, run_config, sized, stop_on_sigterm
+from study.ray_tune import ROUNDS, Watch, run_tuner
 from study.schedule import Stopped, most_slots
 from study.space.spec import Resources
 
@@ -37,9 +36,9 @@ class Screen(FIFOScheduler):
 def tune_searches(stage: SearchStage, resources: Sequence[Resources], tried: Tried) -> None:
     """Try what is left of all searches, as many settings at a time as fit.
 
-    `resources`: what a trial of each search takes. Where a death ends the whole of Ray Tune or leaves a setting
-    behind, the journal says what is left, ROUNDS times in all. Raises Stopped on SIGTERM or Ctrl-C, EnvironmentFault
-    after the last round.
+    `resources`: what a trial of each search takes. If a dead process ends the whole of Ray Tune or leaves a setting
+    unfinished, another Tuner does what is left by the journal, ROUNDS in all. Raises Stopped on SIGTERM or Ctrl-C,
+    EnvironmentFault after the last round.
     """
     broken: str | None = None
     for _ in range(ROUNDS):
@@ -51,7 +50,7 @@ def tune_searches(stage: SearchStage, resources: Sequence[Resources], tried: Tri
 
 
 def _round(stage: SearchStage, resources: Sequence[Resources], tried: Tried) -> str | None:
-    """One Tuner over what is left; why another is to go on, or None if all settings have ended."""
+    """One Tuner over what is left; why another has to follow, or None if all settings have ended."""
     total = stage.explorer.total
     if not total:
         return None
@@ -60,23 +59,17 @@ def _round(stage: SearchStage, resources: Sequence[Resources], tried: Tried) -> 
         returned=lambda trial: tried(stage.attempt(trial.config, trial.last_result)),
         failed=lambda trial, reason: tried(stage.attempt(trial.config, trial.last_result or {}, reason)),
     )
-    searches, assign = stage.searches, stage.assign
-    trainable = sized(tune.with_parameters(_trainable, searches=searches, assign=assign), resources, "search")
-    with tempfile.TemporaryDirectory(prefix="l3study-search-") as scratch, stop_on_sigterm():
-        broken = fit(
-            tune.Tuner(
-                trainable,
-                tune_config=tune.TuneConfig(
-                    search_alg=stage.explorer,
-                    scheduler=Screen(stage),
-                    num_samples=total,
-                    max_concurrent_trials=most_slots(resources),
-                    reuse_actors=True,
-                ),
-                run_config=run_config("search", scratch, watch),
-            ),
-            watch,
-        )
+    broken = run_tuner(
+        "search",
+        tune.with_parameters(_trainable, searches=stage.searches, assign=stage.assign),
+        resources,
+        "search",
+        watch,
+        at_once=most_slots(resources),
+        search_alg=stage.explorer,
+        scheduler=Screen(stage),
+        num_samples=total,
+    )
     if broken is None and len(watch.ended) < total:
         raise Stopped(f"stopped with {total - len(watch.ended)} settings of searches left")
     return broken

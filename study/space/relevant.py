@@ -29,6 +29,8 @@ def relevant(settings: Mapping[str, Any], method: Method) -> dict[str, Any]:
     for section, is_read in read.items():
         if not is_read:
             kept.pop(section, None)
+    if method.tunes_masks and not method.adapts and "masking" in kept:  # it masks at its own rate, in its own way
+        kept["masking"] = {name: kept["masking"][name] for name in OF_SCORES["masking"][:2]}
     if not kept["final"]["enabled"]:
         kept["final"] = {"enabled": False}
     return kept

@@ -21,6 +21,7 @@ from l3masking.training.settings import (
     EvaluateConfig,
     FinalConfig,
     FinetuneConfig,
+    MaskTuningConfig,
     MetaConfig,
     ModelConfig,
     OptimConfig,
@@ -43,6 +44,7 @@ SECTIONS: dict[str, type] = {  # of a space file; together with `precision`, all
     "model": ModelConfig,
     "adapt": AdaptConfig,
     "selective": SelectiveConfig,
+    "mask_tuning": MaskTuningConfig,
 }
 SEED_LIMIT = FIRST_SEED  # seeds from here on belong to searches
 
@@ -53,7 +55,8 @@ class Generated:
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
-    generated: Literal["toyworld"]  # the embedded default
+    # the embedded default; of datasets also: with an evaluation set of another style, or the task with decoys
+    generated: Literal["toyworld", "toyworld-shifted", "toyworld-decoy"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +164,7 @@ class StudySpec:
     model: ModelConfig = field(default_factory=ModelConfig)
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
     selective: SelectiveConfig = field(default_factory=SelectiveConfig)
+    mask_tuning: MaskTuningConfig = field(default_factory=MaskTuningConfig)
     precision: Precision = "float32"  # of scoring and training
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # name -> {dotted key: value}
     search: SearchConfig | None = None  # a stage before the grid
@@ -223,6 +227,7 @@ class Configs(NamedTuple):
     finetune: FinetuneConfig
     adapt: AdaptConfig
     selective: SelectiveConfig
+    mask_tuning: MaskTuningConfig
 
 
 def configs(settings: Mapping[str, Any]) -> Configs:
@@ -231,9 +236,10 @@ def configs(settings: Mapping[str, Any]) -> Configs:
     built: dict[str, Any] = {name: build(cls, settings.get(name, {}), name, problems) for name, cls in SECTIONS.items()}
     if problems:
         raise InputError("; ".join(f"{problem.path}: {problem.text}" for problem in problems))
-    scoring, masking, adapt, selective = (built.pop(name) for name in ("scoring", "masking", "adapt", "selective"))
+    apart = [built.pop(name) for name in ("adapt", "selective", "mask_tuning")]
+    scoring, masking = built.pop("scoring"), built.pop("masking")
     finetune = FinetuneConfig(**built, precision=settings.get("precision", "float32"))
-    return Configs(scoring, masking, finetune, adapt, selective)
+    return Configs(scoring, masking, finetune, *apart)
 
 
 def overridden(

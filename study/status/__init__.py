@@ -1,4 +1,4 @@
-"""How far a run is, told while it works and afterwards."""
+"""The progress of a run, shown while it works and afterwards."""
 
 from study.status.console import Reporter as Reporter
 from study.status.progress import Progress as Progress

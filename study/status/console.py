@@ -28,17 +28,17 @@ from rich.text import Text
 from study.estimate.times import duration, time_left_at_pace
 from study.status.progress import CellName, Counts, Progress
 
-SAY_EVERY = 30.0  # seconds between two summaries where there is no terminal
-PER_SECOND = 2  # times that a terminal is drawn anew
+SAY_EVERY = 30.0  # seconds between two summaries without a terminal
+PER_SECOND = 2  # redraws of a terminal
 NUMBER = 4  # columns of a number of trials
-NARROW = 60  # columns of a terminal below which bars and times are left out
+NARROW = 60  # columns; a narrower terminal shows no bars and no times
 
 
 class Reporter(Protocol):
     """Takes events; never fails and never prints a carriage return into a log."""
 
     def say(self, line: str) -> None:
-        """One event, one line."""
+        """Print one event as one line."""
         ...
 
     def step(self, stage: str, done: int, total: int) -> None:
@@ -46,12 +46,12 @@ class Reporter(Protocol):
         ...
 
     def follow(self, progress: Progress) -> None:
-        """Tell `progress` of the stages from now on, and show its cells where there is room for them."""
+        """Report the stages to `progress` from now on, and show its cells if there is room for them."""
         ...
 
 
 class PlainReporter:
-    """Lines. Steps of a stage are summed up at most every EVERY seconds, and when the stage ends."""
+    """Plain lines. The steps of a stage are summarised every SAY_EVERY seconds at most, and when the stage ends."""
 
     def __init__(self) -> None:
         self._started: dict[str, float] = {}
@@ -99,26 +99,26 @@ class LiveReporter:
         self._progress = progress
 
     def picture(self) -> RenderableType:
-        """What stands under the lines now."""
+        """The bars and cells below the lines."""
         counts = self._progress.counts() if self._progress is not None else {}
         room = self._console.height - len(self._stages) - 4  # two lines of the table's own, one of text, one free
         return Group(self._bars, cell_table(counts, self._console.width, room)) if counts else self._bars
 
 
 class TimeLeftColumn(ProgressColumn):
-    """How long a stage still takes, at the pace so far."""
+    """The time left for a stage, at its pace so far."""
 
     max_refresh = 0.5  # seconds between two looks
 
     def render(self, task: Task) -> Text:
-        """Of one stage; nothing where it is over, or no step is done."""
+        """The time left for one stage; empty if the stage has ended or no step is done."""
         total = int(task.total or 0)
         rest = time_left_at_pace(task.elapsed or 0.0, int(task.completed), total) if not task.finished else None
         return Text("" if rest is None else f"{duration(rest)} left", style="progress.remaining")
 
 
 def _columns(width: int) -> list[ProgressColumn]:
-    """Of a stage's bar; a narrow terminal has room for the numbers alone."""
+    """The columns of a stage's bar; a narrow terminal shows the numbers only."""
     name = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
     if width < NARROW:
         return [name, MofNCompleteColumn(), TimeElapsedColumn()]
@@ -126,10 +126,10 @@ def _columns(width: int) -> list[ProgressColumn]:
 
 
 def cell_table(counts: Mapping[CellName, Counts], width: int, room: int) -> Table:
-    """A row per cell. Where there is no room for all: those at work first, then those with something left.
+    """A row per cell. If not all fit, cells with running trials come first, then unfinished ones.
 
-    `width`, `room`: columns and rows that it may take, its header apart. Long names lose their beginning: the method
-    is at the end.
+    `width`, `room`: columns and rows available, without the header. Long names lose their beginning, because the
+    method is at the end.
     """
     rank = {
         cell: (not count.running, not count.left, not count.failed, place)
@@ -154,7 +154,7 @@ def cell_table(counts: Mapping[CellName, Counts], width: int, room: int) -> Tabl
 
 
 def _shortened(cell: CellName, width: int) -> str:
-    """The name of a cell in so many columns."""
+    """The name of a cell, cut to a number of columns."""
     parts = [part for part in cell if part]
     whole, close = " / ".join(parts), "/".join(parts)
     return whole if len(whole) <= width else close if len(close) <= width else "…" + close[1 - width :]
@@ -162,7 +162,7 @@ def _shortened(cell: CellName, width: int) -> str:
 
 @contextmanager
 def reporter() -> Iterator[Reporter]:
-    """The reporter that suits where the output goes."""
+    """A live reporter for a terminal, plain lines for anything else."""
     if not sys.stdout.isatty():
         yield PlainReporter()
         return
@@ -174,7 +174,7 @@ def reporter() -> Iterator[Reporter]:
 
 @contextmanager
 def followed(root: Path, reporter: Reporter) -> Iterator[Progress]:
-    """The progress of one run, shown by its reporter; its last update is an error unless `close` has said another."""
+    """The progress of one run, shown by its reporter; its final state is an error unless `close` set another one."""
     progress = Progress(root)
     try:
         reporter.follow(progress)

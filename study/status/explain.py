@@ -1,4 +1,4 @@
-"""One training of a study, named by a key: what it is, what became of it, and the command that repeats it alone."""
+"""One training of a study, named by a key: its settings, its state, and the command that repeats it alone."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from study.status.repeat import repeat_command
 from study.store.record import CurvePoint, Failure, Record
 from study.store.store import Store
 
-SHORTEST = 4  # digits of a key that are enough, where only one key begins with them
-POINTS = 8  # of a curve that are shown
-KEYS_SHOWN = 5  # keys that are near, or begin alike
+SHORTEST = 4  # digits of a key; enough if only one key begins with them
+POINTS = 8  # points of a curve that are shown
+KEYS_SHOWN = 5  # similar keys, or keys with the same beginning, in a message
 NAMES = ("encoder", "dataset", "method", "variant", "seed")
 
 
@@ -34,20 +34,20 @@ class Subject:
     """What a key names: a training, with all its objectives or one of them."""
 
     who: Mapping[str, Any]  # encoder, dataset, method, variant, seed
-    trajectory: str | None  # None if only a failure is left of an earlier plan; the three below likewise
+    trajectory: str | None  # None if only a failure of an earlier plan is left; so are the three below
     settings: Mapping[str, Any] | None
     revision: str | None  # of the encoder
     data_hash: str | None  # of the dataset
     keys: Mapping[str, str]  # objective -> key of its record
-    store: Store  # where its records and failures lie
-    planned: bool  # False: of earlier settings, or of a search
-    pending: bool = False  # its setting is still to be found by a search
+    store: Store  # holds its records and failures
+    planned: bool  # False: it belongs to earlier settings or to a search
+    pending: bool = False  # a search has not found its setting yet
 
 
 def explain(root: Path, key: str) -> str:
-    """All that is known of the training or record whose key is `key`, or begins with it (4 digits or more).
+    """All that is known about the training or record whose key is, or begins with, `key` (at least 4 digits).
 
-    InputError for a folder without a study, and for a key that names nothing, or several things.
+    Raises InputError for a folder without a study, and for a key that names nothing or several things.
     """
     resolved = planned(root)
     subject = find(root, resolved, key)
@@ -75,11 +75,11 @@ def explain(root: Path, key: str) -> str:
 
 
 def find(root: Path, resolved: Resolved, prefix: str) -> Subject:
-    """What a key, or the beginning of one, names: of a training or of a record, planned or recorded."""
+    """The training or record, planned or recorded, whose key begins with these digits."""
     prefix = prefix.strip().lower()
     if not re.fullmatch(rf"[0-9a-f]{{{SHORTEST},32}}", prefix):
         raise InputError(f"key {prefix!r}: expected {SHORTEST} to 32 hexadecimal digits, such as those in records/")
-    names: dict[str, Subject] = {}  # of the plan first: what it holds is shown as the plan has it now
+    names: dict[str, Subject] = {}  # the plan comes first, so that its trainings are shown with their current settings
     for subject in _subjects(root, resolved):
         if subject.trajectory is not None:
             names.setdefault(subject.trajectory, subject)
@@ -97,7 +97,7 @@ def find(root: Path, resolved: Resolved, prefix: str) -> Subject:
 
 
 def _subjects(root: Path, resolved: Resolved) -> list[Subject]:
-    """Everything that has a key, what the plan holds first."""
+    """Everything that has a key; planned trainings come first."""
     store = Store(root)
     subjects = [
         Subject(
@@ -126,7 +126,7 @@ def _subjects(root: Path, resolved: Resolved) -> list[Subject]:
 
 
 def _of_file(file: Record | Failure, store: Store) -> Subject:
-    """What a record or a failure tells of itself."""
+    """The subject that a record or a failure describes."""
     fields: Mapping[str, Any] = file  # a failure has fewer of them
     return Subject(
         who={name: fields.get(name) for name in NAMES},
@@ -178,7 +178,7 @@ def _of_record(record: Record, path: Path) -> list[str]:
 
 
 def _curve(curve: Sequence[CurvePoint], objective: str) -> list[str]:
-    """A few points of it, the last one among them."""
+    """A few points of a curve, including the last one."""
     step = max(1, -(-len(curve) // POINTS))
     chosen = [*curve[step - 1 :: step]]
     chosen += curve[-1:] if curve and (not chosen or chosen[-1] is not curve[-1]) else []
@@ -197,7 +197,7 @@ def _of_failure(failure: Failure, path: Path) -> list[str]:
 
 
 def settings_lines(settings: Mapping[str, Any]) -> list[str]:
-    """The settings that are not at their defaults, one each; then the rest, section by section."""
+    """The settings that differ from their defaults, one per line; then the others, one line per section."""
     defaults: dict[str, Any] = {name: plain(cls()) for name, cls in SECTIONS.items()} | {"precision": "float32"}
     own: list[str] = []
     rest: list[str] = []
@@ -215,7 +215,7 @@ def settings_lines(settings: Mapping[str, Any]) -> list[str]:
 
 
 def _repeat(root: Path, resolved: Resolved, subject: Subject, *, done: bool) -> list[str]:
-    """The command. What is done is repeated in a folder of its own: here it would not be run again."""
+    """The command that repeats a training. It uses another folder if the training is done, else nothing would run."""
     out = root.with_name(f"{root.name}-again") if done else root
     command = None
     if subject.trajectory is not None and subject.settings is not None and not subject.pending:

@@ -1,8 +1,8 @@
-"""What the driver of a run says of it while it works: progress.json in the study's folder, and who reads it.
+"""progress.json in the study's folder: the state of a run, written by its driver, and how others read it.
 
-The records decide what is done. This file only tells what no record can: which trials are running, since when, and
-whether somebody is at work at all. It is written by the driver alone, whole, every few seconds at most, and by a thread
-of its own also while nothing happens, so that its age says something of a driver on another machine.
+The records decide what is done. This file holds what no record can: which trials are running, since when, and whether
+a driver is alive. Only the driver writes it, as a whole, every few seconds at most. A thread writes it again while
+nothing happens, so that its age shows whether a driver on another machine is alive.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from study.plan.trials import Trial
 
 PROGRESS_FILE = "progress.json"
-PROGRESS_SCHEMA = 1  # of the file; another one is as good as none
-WRITE_EVERY = 5.0  # seconds between two writes, at least
-PROGRESS_BEAT = 30.0  # seconds after which the file is written again though nothing has happened
+PROGRESS_SCHEMA = 1  # version of the file; a file of another version is ignored
+WRITE_EVERY = 5.0  # least number of seconds between two writes
+PROGRESS_BEAT = 30.0  # seconds after which the file is written again even if nothing has happened
 SILENT = 120.0  # seconds without a write after which a driver on another machine counts as gone
 
 log = logging.getLogger(__name__)
@@ -37,14 +37,14 @@ CellName = tuple[str, str, str, str | None]
 class Running:
     """A trial that is being trained."""
 
-    key: str  # of its trajectory
+    key: str  # key of its trajectory
     cell: tuple[str | None, ...]  # encoder, dataset, method, variant
     seed: int
     since: float  # seconds since the epoch
 
 
 class Counts(NamedTuple):
-    """The trials of one cell, by what has become of them in this run; done ones of earlier runs included."""
+    """The trials of one cell by their state in this run, including those that earlier runs finished."""
 
     done: int
     running: int
@@ -53,13 +53,13 @@ class Counts(NamedTuple):
 
 
 class Progress:
-    """Takes what happens and writes it down. No method raises for the file's sake: a full disk stops no study."""
+    """Records events in the file. No method raises if the file cannot be written: a full disk stops no study."""
 
     def __init__(self, root: Path, *, every: float = WRITE_EVERY, clock: Callable[[], float] = time.time) -> None:
         """`root`: the study's folder, which exists. `clock`: seconds since the epoch."""
         self._path, self._every, self._clock = root / PROGRESS_FILE, every, clock
         self._lock = threading.Lock()
-        self._cells: dict[CellName, set[str]] = {}  # trajectory keys that the run is asked for
+        self._cells: dict[CellName, set[str]] = {}  # trajectory keys of the trials that the run was asked for
         self._ended: dict[str, bool] = {}  # trajectory key -> whether it failed
         self._running: dict[str, Running] = {}
         self._stage: dict[str, Any] | None = None
@@ -69,9 +69,9 @@ class Progress:
         self._thread.start()
 
     def expect(self, trials: Sequence[Trial], done: Container[str]) -> None:
-        """The trials that the run is asked for, and the keys of the records that are there already.
+        """Set the trials that the run was asked for, and the keys of the records that exist already.
 
-        A second call replaces the first: what a search finds gives trials other keys.
+        A second call replaces the first: the findings of a search change the keys of trials.
         """
         with self._lock:
             self._cells = {}
@@ -117,7 +117,7 @@ class Progress:
         self._write()
 
     def counts(self) -> dict[CellName, Counts]:
-        """What has become of each cell, in the order of `expect`."""
+        """The counts of each cell, in the order of `expect`."""
         with self._lock:
             return {cell: self._count(keys) for cell, keys in self._cells.items()}
 
@@ -160,15 +160,15 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """What progress.json says. Times are seconds since the epoch."""
+    """The content of progress.json. Times are seconds since the epoch."""
 
     pid: int
-    born: str | None  # tells a later process of the same number apart
+    born: str | None  # start of the process, which tells it from a later one with the same number
     host: str
     state: str
     stage: dict[str, Any] | None  # name, done, total
     running: tuple[Running, ...]
-    most: int  # trials that ran at a time
+    most: int  # largest number of trials that ran at a time
     done: int  # trials that the run was asked for
     failed: int
     left: int
@@ -176,7 +176,7 @@ class View:
     updated: float
 
     def alive(self, now: float | None = None) -> bool:
-        """Whether the driver is at work: its process is there, or, on another machine, has written lately."""
+        """Whether the driver is alive: its process exists or, on another machine, has written recently."""
         if self.state != "running":
             return False
         if self.host != socket.gethostname():
@@ -185,7 +185,7 @@ class View:
 
 
 def read_view(root: Path) -> View | None:
-    """What the driver of a study's last run has said; None if there is nothing that can be read."""
+    """The state that the driver of the last run wrote; None if there is no readable file."""
     try:
         value = json.loads((root / PROGRESS_FILE).read_bytes())
         if value.pop("schema") != PROGRESS_SCHEMA:
@@ -193,7 +193,7 @@ def read_view(root: Path) -> View | None:
         running = [Running(**{**entry, "cell": tuple(entry["cell"])}) for entry in value.pop("running")]
         return View(running=tuple(running), **value)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return None  # it is no truth: the records are
+        return None  # ignored: the records decide
 
 
 def exists(pid: int) -> bool:
@@ -209,15 +209,15 @@ def exists(pid: int) -> bool:
 
 
 def born(pid: int) -> str | None:
-    """When a process of this machine began, in the kernel's ticks since the start; None if that is not told."""
+    """When a process of this machine began, in clock ticks since boot; None if the system does not say."""
     told = _told(pid)
     return told[19] if len(told) > 19 else None
 
 
 def _told(pid: int) -> list[str]:
-    """What Linux tells of a process, from its state on (proc(5)); nothing where there is no such file."""
+    """The fields of /proc/PID/stat from the state on (proc(5)); empty if there is no such file."""
     try:
-        # the name of the program stands before it, in brackets, and may hold anything
+        # the program's name comes first, in brackets, and may contain anything
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return []

@@ -15,23 +15,23 @@ from study.space.reader import read_space
 from study.space.spec import SECTIONS, StudySpec, plain
 from study.space.yaml import parse_yaml
 
-NAMED_SECTIONS = ("encoders", "datasets", "variants")  # whose entries may be set one by one
-WHOLE = ("search", "pairs")  # whose keys hold dots, or which are lists
+NAMED_SECTIONS = ("encoders", "datasets", "variants")  # sections whose entries can be set one by one
+WHOLE = ("search", "pairs")  # set as a whole: they are lists, or their keys contain dots
 
 
 def repeat_command(
     root: Path, resolved: Resolved, who: Mapping[str, Any], trajectory: str, settings: Mapping[str, Any], out: Path
 ) -> str | None:
-    """`l3study run ...` for the training with this key, into the folder `out`; None if none does it any more.
+    """`l3study run ...` for the training with this key, into the folder `out`; None if no command can.
 
-    `who`: encoder, dataset, method, variant and seed. What the copied space file does not say (--set of the run,
-    relative paths, pinned commits) is said by --set.
+    `who`: encoder, dataset, method, variant and seed. --set adds what the copied space file lacks (--set of the
+    run, absolute paths, pinned commits).
     """
     space = root / "space.yaml"
     try:
         given = read_space(space)
     except InputError:
-        return None  # a path that was relative elsewhere, or a key of an earlier version
+        return None  # a relative path of another folder, or a key of an earlier version
     sets = differences(given, resolved.spec)
     for more in ([], _own(resolved.spec, who, settings)):
         variant = None if more else who["variant"]
@@ -45,7 +45,7 @@ def repeat_command(
 
 
 def _runs(space: Path, sets: list[str], only: str, resolved: Resolved, trajectory: str) -> bool:
-    """Whether a run under these words trains what is wanted, and nothing else."""
+    """Whether a run with these arguments trains the wanted trial and nothing else."""
     try:
         spec = pinned(read_space(space, sets), resolved)
         chosen = narrow(make_plan(spec, resolved.identities, resolved.findings), [only])
@@ -55,7 +55,7 @@ def _runs(space: Path, sets: list[str], only: str, resolved: Resolved, trajector
 
 
 def _own(spec: StudySpec, who: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
-    """--set texts that make the plain row what the training was: for one of earlier settings."""
+    """--set arguments that give the plain row the settings of a training of an earlier plan."""
     now = {name: plain(getattr(spec, name)) for name in SECTIONS} | {"precision": spec.precision}
     texts = [f"seeds=[{who['seed']}]", "variants={}", "search=null"]
     for section, values in settings.items():
@@ -69,7 +69,7 @@ def _own(spec: StudySpec, who: Mapping[str, Any], settings: Mapping[str, Any]) -
 
 
 def differences(given: StudySpec, wanted: StudySpec) -> list[str]:
-    """--set texts that make the one study the other."""
+    """--set arguments that turn one study into the other."""
     before, after = given.resolved(), wanted.resolved()
     texts: list[str] = []
     for key, value in after.items():
@@ -94,7 +94,7 @@ def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def written(value: Any) -> str:
-    """A value as YAML on one line; texts without quotes where that is the same."""
+    """A value as YAML on one line; a text has no quotes if it reads the same without."""
     if isinstance(value, str):
         try:
             read, problems = parse_yaml(value, "")

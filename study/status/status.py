@@ -1,4 +1,4 @@
-"""How far a study is: trials by state, what runs now, when it may be done, and why trials failed."""
+"""The state of a study: trials by state, what is running, the time left, and why trials failed."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ from study.store.record import Failure
 from study.store.store import Store
 
 REDRAW = 5.0  # seconds between two looks at a study that is watched
-PLAIN_EVERY = 30.0  # the same where there is no terminal
-SHARE = 10  # a look that takes longer than a tenth of that makes the pause so many times as long
+PLAIN_EVERY = 30.0  # the same without a terminal
+SHARE = 10  # the pause is at least this many times as long as the last look took
 
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
     """A study's state at one moment."""
 
-    summary: Summary  # its estimate takes into account what runs now
-    view: View | None  # of the last run; None if none has said anything
-    alive: bool  # whether its driver is at work
+    summary: Summary  # its estimate accounts for the running trials
+    view: View | None  # of the last run; None if there was none
+    alive: bool  # whether its driver is alive
     now: float  # seconds since the epoch
     counts: Mapping[CellName, Counts]  # trials by state
-    running: Sequence[tuple[Trial, float, float | None]]  # with seconds since the start, and seconds it may take
-    failures: Sequence[Failure]  # of what is planned, not running and not done
+    running: Sequence[tuple[Trial, float, float | None]]  # with the seconds since its start and its estimated seconds
+    failures: Sequence[Failure]  # of planned trials that are neither running nor done
 
     @property
     def totals(self) -> Counts:
-        """Of all cells."""
+        """The counts of all cells together."""
         return Counts(*(sum(part) for part in zip(*self.counts.values(), strict=True))) if self.counts else NO_COUNTS
 
 
@@ -53,7 +53,7 @@ NO_COUNTS = Counts(0, 0, 0, 0)
 
 
 def look(root: Path, now: float | None = None) -> Standing:
-    """Read a study's folder; InputError where it holds no study. `now`: seconds since the epoch."""
+    """Read a study's folder; InputError if it holds no study. `now`: seconds since the epoch."""
     now = time.time() if now is None else now
     resolved = planned(root)
     spec = resolved.spec
@@ -85,7 +85,7 @@ def look(root: Path, now: float | None = None) -> Standing:
 def _counts(
     trials: Sequence[Trial], open_trials: Iterable[Trial], running: Mapping[str, float], failed: set[str]
 ) -> dict[CellName, Counts]:
-    """Each trial in one state: a failed one that is tried again is running."""
+    """Count each trial in one state; a failed one that is being tried again is running."""
     unfinished = {trial.trajectory for trial in open_trials}
     found: dict[CellName, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
     for trial in trials:
@@ -96,7 +96,7 @@ def _counts(
 
 
 def status_lines(standing: Standing, root: Path) -> list[str]:
-    """All there is to say, cells and failures included."""
+    """The whole state as lines, including cells and failures."""
     lines = [describe(standing.summary, root=root), "", *work_lines(standing)]
     for failure in standing.failures:
         cell = (failure["encoder"], failure["dataset"], failure["method"], failure["variant"])
@@ -109,7 +109,7 @@ def status_lines(standing: Standing, root: Path) -> list[str]:
 
 
 def work_lines(standing: Standing) -> list[str]:
-    """Who is at work, how many trials are in which state, what runs and when it may be over."""
+    """The driver, the number of trials in each state, and the running trials with the time left."""
     lines = [driver_line(standing), totals_line(standing)]
     for trial, elapsed, seconds in standing.running:
         name = " / ".join(part for part in (*trial.cell, f"seed {trial.seed}") if part)
@@ -119,7 +119,7 @@ def work_lines(standing: Standing) -> list[str]:
 
 
 def driver_line(standing: Standing) -> str:
-    """Whether somebody works on the study, and since when nothing was heard of it."""
+    """Whether a driver is working on the study, and when it last wrote its state."""
     view = standing.view
     if view is None:
         return "not running: no run found in this folder"
@@ -146,7 +146,7 @@ def totals_line(standing: Standing) -> str:
 
 
 def watch(root: Path, console: Console, *, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Show a study until nobody works on it any more: drawn anew on a terminal, a line now and then elsewhere."""
+    """Show a study until its run ends: redrawn on a terminal, otherwise a line every PLAIN_EVERY seconds."""
     standing = look(root)
     if console.is_terminal:
         with Live(console=console, auto_refresh=False) as live:
@@ -163,7 +163,7 @@ def watch(root: Path, console: Console, *, sleep: Callable[[float], None] = time
 
 
 def _again(root: Path, pause: float, sleep: Callable[[float], None]) -> Standing:
-    """The next look. Reading thousands of records takes a while, and is then done less often."""
+    """The next look. Reading thousands of records takes long, so it is then done less often."""
     sleep(pause)
     started = time.monotonic()
     standing = look(root)
@@ -172,10 +172,10 @@ def _again(root: Path, pause: float, sleep: Callable[[float], None]) -> Standing
 
 
 def picture(standing: Standing, console: Console) -> RenderableType:
-    """What a terminal shows of a study: as much of it as there is room for."""
+    """As much of a study's state as fits on the terminal."""
     lines = work_lines(standing)
     reasons = dict.fromkeys(str(failure["reason"]) for failure in standing.failures)
     lines += [f"failed: {reason}" for reason in list(reasons)[:3]]
-    room = console.height - len(lines) - 3  # two lines of the table's own, and one that stays free
+    room = console.height - len(lines) - 3  # two lines of the table itself, and one free line
     text = [Text(line, no_wrap=True, overflow="ellipsis") for line in lines]
     return Group(cell_table(standing.counts, console.width, room), *text)

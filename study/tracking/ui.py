@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from l3masking.errors import EnvironmentFault, InputError
+from study.store.whole_files import Place
 from study.surroundings import spare_loopback
 from study.tracking.advice import known_fix
 from study.tracking.database import DATABASE, prepare_database, relocate, resolve_uri
@@ -100,13 +101,13 @@ class Server:
 
 
 @contextlib.contextmanager
-def serve(folder: Path, port: int) -> Iterator[Server]:
+def serve(folder: Path, port: int, place: Place) -> Iterator[Server]:
     """MLflow's UI on the database of the study in `folder`, on `port` or the next free one, until the block ends.
 
     The server and all its children form a process group of their own, which is ended as a whole. InputError without a
-    usable database, EnvironmentFault where the server cannot run.
+    usable database, EnvironmentFault where the server cannot run. place: what the user calls the folder.
     """
-    _check(folder)
+    _check(folder, place)
     spare_loopback()
     port = free_port(port)
     with tempfile.TemporaryFile() as output:
@@ -158,12 +159,12 @@ def free_port(port: int) -> int:
     )
 
 
-def _check(folder: Path) -> None:
+def _check(folder: Path, place: Place) -> None:
     """Raise unless there is a database that MLflow can open; and tell it where its artifacts are by now."""
     path = folder.resolve() / DATABASE
-    fix = f"`l3study sync {folder}` makes it from the records"
+    fix = f"`l3study sync {place}` makes it from the records"
     if not path.is_file():
-        raise InputError(f"{path}: no such file; {fix}")
+        raise InputError(f"{place}: no {DATABASE} there; {fix}")
     try:
         prepare_database(path, replace=False)
         relocate(path, (path.parent / "mlartifacts").as_uri())

@@ -7,12 +7,26 @@ import dataclasses
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from small_study import NoMirror, write_study
 
 import study.run
-from l3masking.methods import DEFAULT, METHODS, QUESTIONS, REFERENCE, Finetune, Method, controls_of, label_of
+from l3masking.errors import InputError
+from l3masking.methods import (
+    DEFAULT,
+    METHODS,
+    QUESTIONS,
+    REFERENCE,
+    Adapt,
+    Finetune,
+    Method,
+    TaskWeighting,
+    controls_of,
+    label_of,
+)
+from l3masking.training.task_weights import WEIGHTINGS
 from study.plan.grid import make_plan
 from study.plan.trials import Identities
 from study.report.figures import panels
@@ -32,6 +46,7 @@ NEW = Method(
     stages=(Finetune(policy="uniform", weighting="static"),),
     controls=("stl",),
 )
+ALSO = {"l3masking", "l3_shuffled", "selective", "mask_tuning"}  # the package, a policy, and sections of a space file
 MAY_NAME_ARMS = {"l3masking/methods.py", "study/published.py"}  # the table, and a table that a paper printed
 
 
@@ -62,7 +77,7 @@ def test_no_other_module_names_an_arm() -> None:
         if name in MAY_NAME_ARMS:
             continue
         for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Constant) and node.value in METHODS.keys() - {"l3masking", "l3_shuffled"}:
+            if isinstance(node, ast.Constant) and node.value in METHODS.keys() - ALSO:
                 found.append(f"{name}:{node.lineno} {node.value}")
     assert not found
 
@@ -86,9 +101,26 @@ def test_an_arm_that_is_not_in_the_table_can_still_be_shown_and_compared() -> No
     assert controls_of("later") == ("rtm", "stl")
 
 
+def test_an_arm_with_an_unknown_way_of_weighting_is_refused_when_it_is_made() -> None:
+    with pytest.raises(InputError, match=r"finetune.weighting of an arm is 'learned': .* known: static, meta"):
+        Finetune(policy="l3", weighting="learned")  # type: ignore[arg-type]
+
+
+def test_the_names_of_task_weights_are_those_of_their_table() -> None:
+    assert set(get_args(TaskWeighting)) == WEIGHTINGS.keys()
+
+
 def test_the_costs_of_an_arm_are_measured_without_scores_and_without_its_auxiliary_task() -> None:
     arm = METHODS["l3masking"]
     assert arm.needs_scores
     assert arm.unscored() == dataclasses.replace(arm, stages=(Finetune(policy="uniform", weighting="meta"),))
     assert not arm.alone().masks
-    assert METHODS["rtm"].unscored() is METHODS["rtm"]
+    assert METHODS["rtm"].unscored() == METHODS["rtm"]
+    assert METHODS["tapt_l3"].unscored().stages == (Finetune(),)
+
+
+def test_stages_come_in_order() -> None:
+    with pytest.raises(InputError, match=r"arm X: stages \[finetune, adapt\]: only `adapt` stages come before"):
+        Method(label="X", summary="", source="", stages=(Finetune(), Adapt(policy="uniform")))
+    with pytest.raises(InputError, match="arm X: stages"):
+        Method(label="X", summary="", source="", stages=())

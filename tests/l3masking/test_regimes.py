@@ -9,25 +9,37 @@ import pytest
 from small_task import SCORING, data, encoder, one_thread, scores, settings
 
 from l3masking.errors import InputError
+from l3masking.masking.applied import placed, summarise
 from l3masking.masking.policies.table import POLICIES
 from l3masking.masking.probabilities import mask_probabilities
 from l3masking.masking.settings import MaskingConfig
-from l3masking.methods import METHODS
-from l3masking.regimes import Inputs, Training, encode_task, prepare, run_method, summarise
+from l3masking.methods import METHODS, SELECTIONS, Finetune
+from l3masking.regimes import Inputs, Training, encode_task, prepare, run_method
 from l3masking.scoring.settings import ScoringConfig
 from l3masking.scoring.words import encode_as
 from l3masking.training.settings import MetaConfig
 from l3masking.training.task_weights import WEIGHTINGS
 
-# name -> policy, weighting, needs scores: one line per entry of METHODS
+# name -> policy of each stage, weighting of the last (None: Mask-tuning), what masking needs: one line per entry
 ARMS = {
-    "stl": (None, "static", False),
-    "rtm": ("uniform", "meta", False),
-    "l3masking": ("l3", "meta", True),
-    "mtl_static": ("l3", "static", True),
-    "l3_shuffled": ("l3_shuffled", "meta", True),
+    "stl": ((None,), "static", ""),
+    "rtm": (("uniform",), "meta", ""),
+    "l3masking": (("l3",), "meta", "likelihood"),
+    "mtl_static": (("l3",), "static", "likelihood"),
+    "l3_shuffled": (("l3_shuffled",), "meta", "likelihood"),
+    "tapt": (("uniform", None), "static", ""),
+    "tapt_l3": (("l3", None), "static", "likelihood"),
+    "dapt": (("uniform", None), "static", ""),
+    "selective": (("important", None), "static", "importance"),
+    "selective_random": (("as_many_random", None), "static", "importance"),
+    "mtl_selective": (("importance",), "meta", "importance"),
+    "mask_tuning": (("uniform",), None, ""),
+    "mask_tuning_l3": (("l3",), None, "likelihood"),
+    "mask_tuning_no_mlm": (("uniform",), None, ""),
+    "mask_tuning_two_rounds": (("uniform",), None, ""),
 }
-MASKED = sorted(name for name, (policy, _, _) in ARMS.items() if policy)
+MASKED = sorted(name for name, method in METHODS.items() if method.masks)
+SCORED = sorted(name for name in MASKED if METHODS[name].needs_scores)
 TEXTS = [*data().mlm_texts[:20], "", "red"]
 
 
@@ -40,20 +52,39 @@ def masks(name: str, masking: MaskingConfig, *, seed: int = 0, texts: list[str] 
 def prepared(name: str, texts: list[str], given, scoring: ScoringConfig, masking: MaskingConfig, *, seed: int = 0):
     made = encoder()
     inputs = Inputs(task=encode_task(made, data(), scoring), mlm=encode_as(scoring, made.tokenizer, texts))
-    return prepare(METHODS[name], made, inputs, masking=masking, config=settings(), seed=seed, scores=given)
+    importance = [np.linspace(0, 1, len(text.positions)) for text in inputs.mlm]
+    needed = importance if METHODS[name].needs_importance else None
+    return prepare(
+        METHODS[name],
+        made,
+        inputs,
+        masking=masking,
+        config=settings(),
+        seed=seed,
+        scores=given,
+        importance=needed,
+    )
 
 
 def test_every_method_has_its_line_here() -> None:
-    assert {name: (m.finetune.policy, m.finetune.weighting, m.needs_scores) for name, m in METHODS.items()} == ARMS
+    assert {
+        name: (tuple(s.policy for s in m.stages), getattr(m.last, "weighting", None), ",".join(sorted(m.needs)))
+        for name, m in METHODS.items()
+    } == ARMS
 
 
 @pytest.mark.parametrize("name", sorted(ARMS))
 def test_a_method_names_what_exists(name: str) -> None:
-    method, stage = METHODS[name], METHODS[name].finetune
-    assert stage.policy is None or stage.policy in POLICIES
-    assert stage.weighting in WEIGHTINGS
-    assert method.learns_weights == (method.masks and WEIGHTINGS[stage.weighting](2, MetaConfig()).learns)
-    assert method.masks == (stage.policy is not None)
+    method = METHODS[name]
+    assert set(method.policies) <= POLICIES.keys()
+    assert all(stage.policy in {*POLICIES, *SELECTIONS} for stage in method.adapts)
+    if isinstance(method.last, Finetune):
+        weighting = method.last.weighting
+        assert method.learns_weights == (method.masks and WEIGHTINGS[weighting](2, MetaConfig()).learns)
+        assert method.masks == (method.last.policy is not None)
+    else:
+        assert method.tunes_masks
+        assert not method.masks
     assert set(method.controls) <= METHODS.keys() - {name}
 
 
@@ -87,7 +118,7 @@ def test_the_probabilities_are_those_of_the_text_s_own_scores() -> None:
 
 def test_shuffling_keeps_each_text_s_probabilities_and_moves_them() -> None:
     plain, shuffled = (masks(name, MaskingConfig()).auxiliary.probabilities for name in ("l3masking", "l3_shuffled"))
-    assert all(sorted(a) == sorted(b) for a, b in zip(plain, shuffled, strict=True))
+    assert all(np.allclose(sorted(a), sorted(b), atol=1e-14) for a, b in zip(plain, shuffled, strict=True))
     assert sum(not np.array_equal(a, b) for a, b in zip(plain, shuffled, strict=True)) >= 18
     again, other = (masks("l3_shuffled", MaskingConfig(), seed=s).auxiliary.probabilities for s in (0, 1))
     assert all(np.array_equal(a, b) for a, b in zip(shuffled, again, strict=True))
@@ -100,7 +131,7 @@ def test_the_seed_moves_no_unshuffled_probability() -> None:
         assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-@pytest.mark.parametrize("name", [name for name in MASKED if ARMS[name][2]])
+@pytest.mark.parametrize("name", SCORED)
 def test_missing_scores_are_refused(name: str) -> None:
     with pytest.raises(InputError, match="score the texts first"):
         prepared(name, TEXTS, None, SCORING, MaskingConfig())
@@ -108,7 +139,7 @@ def test_missing_scores_are_refused(name: str) -> None:
 
 @pytest.mark.parametrize("given", [scores(TEXTS)[:-1], scores([*TEXTS, "red"])], ids=["fewer", "more"])
 def test_another_number_of_scores_is_refused(given: list) -> None:
-    with pytest.raises(InputError, match=r"\d+ scores for 22 masked-LM texts"):
+    with pytest.raises(InputError, match=r"the scores of text 21 belong to other|more scores than masked-LM texts"):
         masks("l3masking", MaskingConfig(), given=given)
 
 
@@ -141,9 +172,13 @@ def test_a_length_beyond_the_encoder_is_refused() -> None:
 
 
 def test_a_summary_by_hand() -> None:
-    summary = summarise([np.array([1.0, 0.2]), np.zeros(0), np.array([0.3])], 0.5)
+    texts = encode_as(SCORING, encoder().tokenizer, ["red cat", "", "oak"])
+    values = [np.array([1.0, 0.2]), np.zeros(0), np.array([0.3])]
+    rows = [placed(text.input_ids, text.positions, value) for text, value in zip(texts, values, strict=True)]
+    summary = summarise(texts, rows, 0.5)
     assert summary == pytest.approx({"mean": 0.5, "largest_deviation": 0.2, "max": 1.0, "share_capped": 1 / 3})
-    assert summarise([np.zeros(0)], 0.5) == {"mean": 0.0, "largest_deviation": 0.0, "max": 0.0, "share_capped": 0.0}
+    nothing = {"mean": 0.0, "largest_deviation": 0.0, "max": 0.0, "share_capped": 0.0}
+    assert summarise(texts[1:2], rows[1:2], 0.5) == nothing
 
 
 def test_plain_fine_tuning_has_no_masks() -> None:

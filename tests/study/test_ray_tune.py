@@ -14,7 +14,7 @@ from ray import tune
 from ray.exceptions import ActorDiedError, RayTaskError
 
 from study import schedule
-from study.ray_tune import EARLY, Watch, fit, stop_on_sigterm
+from study.ray_tune import CRASHES, EARLY, Watch, fit, run_tuner, stop_on_sigterm
 from study.space.spec import Resources
 
 
@@ -86,6 +86,33 @@ def test_another_tuner_follows_one_that_broke_or_left_a_trial_behind_and_none_af
     watch.early.clear()
     watch.ended.add("a")
     assert fit(Tuner(), watch) is None
+
+
+def test_every_tuner_keeps_nothing_and_takes_what_its_trials_take(monkeypatch) -> None:
+    made: list[dict[str, Any]] = []
+
+    def tuner(trainable: Any, **given: Any) -> Tuner:
+        made.append(given | {"trainable": trainable, "scratch": Path(given["run_config"].storage_path)})
+        assert made[-1]["scratch"].is_dir()
+        assert signal.getsignal(signal.SIGUSR1) is signal.default_int_handler
+        return Tuner(RuntimeError("broken"))
+
+    monkeypatch.setattr(tune, "Tuner", tuner)
+    watch, takes = Heard(2).watch, [Resources(cpu=1), Resources(cpu=2)]
+    space = {"n": tune.grid_search([0, 1])}
+    assert (
+        run_tuner("own", lambda config: None, takes, "n", watch, at_once=3, param_space=space, num_samples=5)
+        == "broken"
+    )
+    (given,) = made
+    assert not given["scratch"].exists()
+    assert given["param_space"] == space
+    how, run = given["tune_config"], given["run_config"]
+    assert (how.max_concurrent_trials, how.reuse_actors, how.num_samples) == (3, True, 5)
+    assert (run.name, run.verbose, run.callbacks) == ("own", 0, [watch])
+    assert run.failure_config.max_failures == CRASHES
+    bundles = [given["trainable"]._resources({"n": n}).bundles for n in (0, 1)]
+    assert bundles == [[{"CPU": 1.0}], [{"CPU": 2.0}]]
 
 
 def dies_when_it_is_used_again(config: dict[str, Any], assignments: Any) -> None:

@@ -17,6 +17,7 @@ from small_study import NoMirror, command, marks, records, results, start, table
 
 import study.executor
 import study.run
+from study.artefacts import ArtefactWorker
 from study.plan.grid import make_plan
 from study.plan.inputs import identify
 from study.plan.resolved import read_resolved
@@ -80,7 +81,7 @@ def test_the_same_command_again_trains_and_writes_nothing_new(here: Path, mirror
     root = here / "out"
     before, exported, resolved = marks(root), tables(root), (root / "resolved.yaml").read_bytes()
     monkeypatch.setattr(study.executor, "run_serially", lambda given, listener: given and pytest.fail("trained again"))
-    monkeypatch.setattr(study.run, "score_job", lambda *_: pytest.fail("scored again"))
+    monkeypatch.setattr(ArtefactWorker, "make", lambda *_: pytest.fail("scored again"))
     said = run(here)
     assert said.code == 0, said.err
     assert "6 trainings chosen of 6, 0 left to run" in said.out

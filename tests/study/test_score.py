@@ -18,8 +18,9 @@ from l3masking.errors import EnvironmentFault, InputError
 from l3masking.scoring.scoring import score_tokens
 from l3masking.scoring.settings import ScoringConfig
 from study import score
+from study.artefacts import ArtefactWorker, execute_serially, make_artefacts, parts, worker_slots
 from study.plan.inputs import held_data, held_encoder, identify, sources
-from study.score import ScoreJob, ScoringWorker, execute_serially, parts, read_scores, score_job, shards
+from study.score import ScoreJob, cut_texts, read_scores
 from study.space.reader import read_space
 from study.space.spec import Resources
 from study.store.places import fetched
@@ -54,17 +55,17 @@ class Counted:
         self.numbers: list[int] = []
         self.stop_before = stop_before
 
-    def __call__(self, job, folder, resources, missing):
-        for shard in missing:
-            if shard.number == self.stop_before:
+    def __call__(self, works, count):
+        for work in works:
+            if work.shard.number == self.stop_before:
                 raise KeyboardInterrupt
-            self.numbers.append(shard.number)
-            yield from execute_serially(job, folder, resources, [shard])
+            self.numbers.append(work.shard.number)
+            yield from execute_serially([work], 1)
 
 
-def scored(job: ScoreJob, folder: Path, execute=None) -> list[int]:
+def scored(job: ScoreJob, folder: Path, execute=None, resources=SERIAL) -> list[int]:
     execute = execute or Counted()
-    score_job(job, folder, SERIAL, execute, lambda *_: None)
+    make_artefacts([(job, resources)], lambda _: folder, execute, lambda *_: None)
     return execute.numbers
 
 
@@ -78,23 +79,27 @@ def data_of(texts: list[str]):
     return assemble(Parts(Rows(texts, kinds[: len(texts)]), split, split), name="some")
 
 
-def test_shards_depend_on_the_texts_alone() -> None:
+def test_shards_depend_on_the_texts_alone(monkeypatch) -> None:
     texts = [f"{'word ' * (i % 7)}{i}" for i in range(37)]
     mixed = [*texts, *texts[:9]]
     random.Random(3).shuffle(mixed)
-    cut = shards(data_of(texts))
-    assert cut == shards(data_of(mixed))
+    held = {"plain": data_of(texts), "mixed": data_of(mixed)}
+    monkeypatch.setattr(score, "held_data", held.get)
+    cut = list(cut_texts("plain", range(4)))
+    assert score.count_shards("plain") == 4
+    assert cut == list(cut_texts("mixed", range(4)))
+    assert list(cut_texts("mixed", [2])) == cut[2:3]
     assert [shard.number for shard in cut] == [0, 1, 2, 3]
-    assert [len(shard.texts) for shard in cut] == [10, 10, 10, 7]
-    every = [text for shard in cut for text in shard.texts]
+    assert [len(shard.content) for shard in cut] == [10, 10, 10, 7]
+    every = [text for shard in cut for text in shard.content]
     assert sorted(every) == sorted(texts)
     assert [len(text) for text in every] == sorted(map(len, every), reverse=True)
 
 
 def test_a_folder_holds_what_scoring_directly_gives_in_the_order_of_the_texts(job, direct, tmp_path: Path) -> None:
     told: list[tuple[str, int, int]] = []
-    score_job(job, tmp_path, SERIAL, execute_serially, lambda *event: told.append(event))
-    assert told == [("tiny on words", done, 3) for done in (1, 2, 3)]
+    make_artefacts([(job, SERIAL)], lambda _: tmp_path, execute_serially, lambda *event: told.append(event))
+    assert told == [("scoring tiny on words", done, 3) for done in (1, 2, 3)]
     texts = [*reversed(direct), *list(direct)[:5], *list(direct)[:5]]
     for text, found in zip(texts, read_scores(tmp_path, texts), strict=True):
         wanted = direct[text]
@@ -119,7 +124,7 @@ def test_parts_are_named_by_their_content_and_the_manifest_names_them(job, tmp_p
 def test_a_second_call_computes_and_writes_nothing(job, tmp_path: Path, monkeypatch) -> None:
     scored(job, tmp_path)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    monkeypatch.setattr(ScoringWorker, "score", lambda *_: pytest.fail("scored again"))
+    monkeypatch.setattr(ArtefactWorker, "make", lambda *_: pytest.fail("scored again"))
     assert scored(job, tmp_path) == []
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
 
@@ -130,7 +135,7 @@ def test_an_interrupted_job_scores_what_is_missing_and_ends_the_same(job, tmp_pa
         scored(job, tmp_path / "torn", Counted(stop_before=1))
     assert [number for number, _ in parts(tmp_path / "torn")] == [0]
     assert not (tmp_path / "torn" / "manifest.json").exists()
-    with pytest.raises(FileNotFoundError, match="no finished scores: run the study again"):
+    with pytest.raises(FileNotFoundError, match="is not finished: run the study again"):
         read_scores(tmp_path / "torn", ["any"])
     assert scored(job, tmp_path / "torn") == [1, 2]
     assert content(tmp_path / "torn") == content(tmp_path / "whole")
@@ -194,7 +199,7 @@ def test_the_token_budget_changes_rounding_at_most(job, tmp_path: Path) -> None:
     texts = list(held_data(job.data).mlm_texts)
     for budget in (40, 4096):
         resources = Resources(executor="serial", token_budget=budget)
-        score_job(job, tmp_path / str(budget), resources, execute_serially, lambda *_: None)
+        scored(job, tmp_path / str(budget), resources=resources)
     for a, b in zip(read_scores(tmp_path / "40", texts), read_scores(tmp_path / "4096", texts), strict=True):
         np.testing.assert_allclose(a.log_likelihood, b.log_likelihood, atol=1e-5)
 
@@ -224,7 +229,7 @@ def test_as_many_workers_as_fit(monkeypatch, held, resources, slots: int) -> Non
     import ray
 
     monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": node} for node in held])
-    assert score.worker_slots(Resources(**resources)) == slots
+    assert worker_slots(Resources(**resources)) == slots
 
 
 @pytest.mark.parametrize("resources", [{"cpu": 5.0}, {"gpu": 0.25}])
@@ -235,7 +240,7 @@ def test_what_no_node_holds_is_refused_and_never_waited_for(monkeypatch, resourc
     live = [{"Alive": True, "Resources": {"CPU": 4.0}}] * 2
     monkeypatch.setattr(ray, "nodes", lambda: [*live, dead])
     with pytest.raises(EnvironmentFault, match=r"no node holds .*4 CPUs and 0 GPUs.*ask for less"):
-        score.worker_slots(Resources(**resources))
+        worker_slots(Resources(**resources))
 
 
 def test_at_a_url_another_machine_goes_on_and_each_part_is_scored_once(job, tmp_path: Path, monkeypatch) -> None:
@@ -255,8 +260,8 @@ def test_at_a_url_another_machine_goes_on_and_each_part_is_scored_once(job, tmp_
 
 def test_parts_that_went_into_a_folder_of_another_node_are_missed(job, tmp_path: Path) -> None:
     class Elsewhere(Counted):
-        def __call__(self, job, folder, resources, missing):
-            yield from super().__call__(job, tmp_path / "of another node", resources, missing)
+        def __call__(self, works, count):
+            yield from super().__call__([work._replace(place=tmp_path / "of another node") for work in works], count)
 
     with pytest.raises(EnvironmentFault, match=r"3 of 3 scored parts are not here; .*share, or a URL"):
         scored(job, tmp_path / "here", Elsewhere())

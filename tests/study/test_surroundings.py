@@ -15,9 +15,8 @@ import pytest
 from small_study import command
 
 from l3masking.errors import EnvironmentFault
-from study.cli import app as cli
-from study.cli.app import DEFECT
 from study.cluster.access import reach
+from study.exit_codes import DEFECT, EXIT_CODES
 from study.surroundings import LOOPBACK, spare_loopback
 
 NOWHERE = "http://127.0.0.1:9"  # nobody listens on the port of "discard"
@@ -185,7 +184,7 @@ def unforeseen(monkeypatch) -> None:
         raise ZeroDivisionError("of\nsomething")
 
     monkeypatch.setattr("study.report.publish.write_tables", fall)
-    monkeypatch.setattr("study.store.places.opened", Path)
+    monkeypatch.setattr("study.plan.resolved.opened_study", Path)
 
 
 def test_what_nobody_foresaw_has_a_code_of_its_own(unforeseen, tmp_path: Path, monkeypatch) -> None:
@@ -224,7 +223,7 @@ def test_other_ends_of_a_verb_are_never_1(monkeypatch, tmp_path: Path, error: Ba
         raise error
 
     monkeypatch.setattr("study.report.publish.write_tables", end)
-    monkeypatch.setattr("study.store.places.opened", Path)
+    monkeypatch.setattr("study.plan.resolved.opened_study", Path)
     said = command("export", tmp_path)
     assert said.code == code
     assert "Traceback" not in said.err
@@ -232,6 +231,6 @@ def test_other_ends_of_a_verb_are_never_1(monkeypatch, tmp_path: Path, error: Ba
 
 def test_help_explains_every_exit_code() -> None:
     shown = " ".join(command("--help").out.split())
-    for code, meaning in cli.EXIT_CODES.items():
+    for code, meaning in EXIT_CODES.items():
         assert f"{code} {meaning}" in shown
-    assert set(cli.EXIT_CODES) == {0, 1, 2, 3, 70, 75}
+    assert set(EXIT_CODES) == {0, 1, 2, 3, 70, 75}

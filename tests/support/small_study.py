@@ -155,10 +155,10 @@ class NoMirror:
 
 def assignments(space: Path, root: Path, *sets: str) -> list[Any]:
     """What a run of this space would hand to its executor, texts scored."""
+    from study.artefacts import execute_serially, make_artefacts
     from study.assign import Assigner
     from study.plan.grid import make_plan
     from study.plan.inputs import identify
-    from study.score import execute_serially, score_job
     from study.space.reader import read_space
     from study.store.store import Store
 
@@ -166,6 +166,7 @@ def assignments(space: Path, root: Path, *sets: str) -> list[Any]:
     identities = identify(spec, lambda line: None)
     assigner = Assigner(spec=spec, identities=identities, root=root, commit=None)
     trials = make_plan(spec, identities)
-    for job in [job for trial in trials if (job := assigner.job(trial)) is not None]:
-        score_job(job, Store(root).score_dir(job.key), spec.resources, execute_serially, lambda *_: None)
+    jobs = {job.key: (job, spec.resources) for trial in trials for job in assigner.jobs(trial).values()}
+    place = Store(root).artefact_dir
+    make_artefacts(jobs.values(), lambda job: place(job.room, job.key), execute_serially, lambda *_: None)
     return [assigner.of_grid(trial) for trial in trials]

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from l3masking.data.spec import DataSpec
 from l3masking.data.table import DATASETS, load_data
 from l3masking.data.textdata import SPLITS
-from l3masking.errors import EnvironmentFault, InputError
+from l3masking.errors import InputError, Unavailable
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -116,6 +116,6 @@ def test_registry_is_pinned_and_its_numbers_agree() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(DATASETS))
-def test_registry_offline_tells_what_to_run(tmp_path: Path, name: str) -> None:
-    with pytest.raises(EnvironmentFault, match="l3study prefetch"):
+def test_a_known_dataset_that_is_absent_and_offline_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(Unavailable, match=r"https://.* is not in the cache"):
         load_data(DATASETS[name], name=name, cache=tmp_path, offline=True)

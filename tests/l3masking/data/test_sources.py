@@ -13,7 +13,7 @@ from l3masking.data import sources
 from l3masking.data.sources import HubPart, blob_id, cache_folder, download, read_file, read_hub, read_url
 from l3masking.data.table import DataSpec
 from l3masking.encoders.load import EncoderSpec
-from l3masking.errors import EnvironmentFault, InputError
+from l3masking.errors import EnvironmentFault, InputError, Unavailable
 from l3masking.hub_ids import check_hub_id
 
 CONTENT = b'{"text": "a", "label": "x"}\n{"text": "b", "label": "y"}\n'
@@ -71,12 +71,12 @@ def test_download_is_kept_and_used_offline(tmp_path: Path, server: SimpleNamespa
     assert [path.name for path in (tmp_path / "data").iterdir()] == [f"{BLOB}.jsonl"]
 
 
-def test_absent_and_offline_tells_what_to_run(tmp_path: Path, server: SimpleNamespace) -> None:
-    with pytest.raises(EnvironmentFault, match=r"not in the cache .* offline: run `l3study prefetch"):
+def test_what_is_absent_and_offline_is_named(tmp_path: Path, server: SimpleNamespace) -> None:
+    with pytest.raises(Unavailable, match=r"not in the cache .* this run is offline$"):
         read_url(URL, BLOB, tmp_path, offline=True)
     assert server.calls == []
     server.body = urllib.error.URLError("no route")
-    with pytest.raises(EnvironmentFault, match=r"cannot be downloaded .*no route.*: run `l3study prefetch"):
+    with pytest.raises(Unavailable, match=r"cannot be downloaded .*no route.*: check the network"):
         read_url(URL, BLOB, tmp_path, offline=False)
 
 
@@ -84,7 +84,7 @@ def test_absent_and_offline_tells_what_to_run(tmp_path: Path, server: SimpleName
 def test_damaged_cache_file_is_never_used(tmp_path: Path, server: SimpleNamespace, damage: bytes) -> None:
     read_url(URL, BLOB, tmp_path, offline=False)
     (tmp_path / "data" / f"{BLOB}.jsonl").write_bytes(damage)
-    with pytest.raises(EnvironmentFault, match=f"is damaged .*{blob_id(damage)}.*prefetch"):
+    with pytest.raises(Unavailable, match=f"is damaged .*{blob_id(damage)}.*offline"):
         read_url(URL, BLOB, tmp_path, offline=True)
     assert read_url(URL, BLOB, tmp_path, offline=False) == CONTENT
     assert read_url(URL, BLOB, tmp_path, offline=True) == CONTENT
@@ -151,7 +151,7 @@ def test_hub_split_is_read_at_its_commit_and_kept(tmp_path: Path, hub: SimpleNam
     for offline in (True, False):  # a commit cannot change: it is not asked for again
         assert read_hub(part, "text", "label", tmp_path, offline=offline) == (rows, COMMIT)
     assert len(hub.asked) == 1
-    with pytest.raises(EnvironmentFault, match=r"owner/name .*split test .*offline: run `l3study prefetch"):
+    with pytest.raises(Unavailable, match=r"owner/name .*split test .*offline$"):
         read_hub(part._replace(split="test"), "text", "label", tmp_path, offline=True)
 
 
@@ -175,7 +175,7 @@ def test_damaged_hub_copy_is_fetched_again(tmp_path: Path, hub: SimpleNamespace,
     content = bytearray(path.read_bytes())
     content[position if position != 30 else content.index(b"\n") + 12] ^= 1
     path.write_bytes(bytes(content))
-    with pytest.raises(EnvironmentFault, match="no whole copy"):
+    with pytest.raises(Unavailable, match="no whole copy"):
         read_hub(part, "text", "label", tmp_path, offline=True)
     assert read_hub(part, "text", "label", tmp_path, offline=False) == good
 
@@ -197,15 +197,15 @@ def test_hub_errors_are_sorted_by_whose_they_are(tmp_path: Path, hub: SimpleName
         read_hub(part, "text", "label", tmp_path, offline=False)
     hub.error = ConnectionError("Couldn't reach it\nlong story")
     with pytest.raises(
-        EnvironmentFault,
-        match=r"\(ConnectionError: Couldn't reach it\): check id and revision, or run `l3study prefetch",
+        Unavailable,
+        match=r"\(ConnectionError: Couldn't reach it\): check its id, its revision and the network",
     ):
         read_hub(part, "text", "label", tmp_path, offline=False)
 
 
 def test_unreachable_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")  # the discard port: nobody listens
-    with pytest.raises(EnvironmentFault, match=r"owner/name .*cannot be fetched .*prefetch"):
+    with pytest.raises(Unavailable, match=r"owner/name .*cannot be fetched .*network"):
         read_hub(HubPart("owner/name", None, None, "train"), "text", "label", tmp_path, offline=False)
 
 

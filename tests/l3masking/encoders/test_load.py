@@ -17,7 +17,7 @@ from small_encoders import POSITIONS, TEXTS, TYPES
 from l3masking.encoders.hub import folder_hash, resolve_revision
 from l3masking.encoders.load import check_tokenizer, load_encoder
 from l3masking.encoders.table import ENCODERS, EncoderSpec, find_encoder
-from l3masking.errors import EnvironmentFault, InputError
+from l3masking.errors import InputError, Unavailable
 from l3masking.scoring import score_tokens
 
 COMMIT = "b" * 40
@@ -260,6 +260,15 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
             load_encoder(encoder)
 
 
+def test_an_unreadable_file_gets_one_line_that_names_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(file: Path, *_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(file))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(InputError, match=r"cannot read .*config.json .Permission denied.: correct"):
+        folder_hash(folder)
+
+
 def test_a_spec_names_one_place() -> None:
     with pytest.raises(InputError, match="either `hub`"):
         EncoderSpec(hub="a/b", path="c")
@@ -290,7 +299,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_neither_cached_nor_reachable(hub: Path, monkeypatch: pytest.MonkeyPatch, way: str, revision: str) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", way == "hub offline")
     start = time.monotonic()
-    with pytest.raises(EnvironmentFault, match=r"owner/tiny.*run `l3study prefetch") as caught:
+    with pytest.raises(Unavailable, match=r"owner/tiny is neither cached nor reachable .*: check its id") as caught:
         load_encoder(EncoderSpec(hub="owner/tiny", revision=revision), offline=way == "offline")
     assert "\n" not in str(caught.value)
     assert time.monotonic() - start < 4  # the loaders alone would try again for more than 20 s

@@ -13,7 +13,6 @@ from transformers import BatchEncoding, DataCollatorForLanguageModeling
 from l3masking.errors import InputError
 from l3masking.masking.collator import MaskingCollator
 from l3masking.masking.corruption import IGNORED, corrupt
-from l3masking.masking.policies.table import POLICIES
 from l3masking.masking.probabilities import mask_probabilities
 from l3masking.masking.settings import MaskingConfig
 from l3masking.rng import stream
@@ -176,50 +175,6 @@ def test_same_seed_same_masks_and_the_global_generator_rests(tokenizer) -> None:
 def test_refused_settings(setting: dict, name: str) -> None:
     with pytest.raises(InputError, match=name):
         MaskingConfig(**setting)
-
-
-# One example for each entry of POLICIES: likelihoods of a text of n tokens, or None if it takes none.
-EXAMPLES = {"uniform": None, "l3": lambda n: np.linspace(0.01, 0.99, n), "l3_shuffled": lambda n: np.linspace(0, 1, n)}
-
-
-def test_every_policy_has_an_example() -> None:
-    assert set(EXAMPLES) == set(POLICIES)
-
-
-@pytest.mark.parametrize("mean", [0.0, 0.15, 0.7, 1.0])
-@pytest.mark.parametrize("n", [0, 1, 2, 25])
-@pytest.mark.parametrize("name", POLICIES)
-def test_contract_of_every_policy(name: str, n: int, mean: float) -> None:
-    policy, example = POLICIES[name], EXAMPLES[name]
-    assert policy.needs_scores == (example is not None)
-    likelihood = example(n) if example else None
-    given = copy.copy(likelihood)
-    state = torch.random.get_rng_state()
-    values = policy.probabilities(n, likelihood, MaskingConfig(mean=mean), stream(1, "policy"))
-    again = policy.probabilities(n, likelihood, MaskingConfig(mean=mean), stream(1, "policy"))
-    assert values.shape == (n,)
-    assert values.dtype == np.float64
-    assert np.array_equal(values, again)
-    assert np.all((values >= 0) & (values <= 1))
-    assert n == 0 or abs(values.mean() - mean) < 1e-12
-    assert likelihood is None or np.array_equal(given, likelihood)
-    assert torch.equal(state, torch.random.get_rng_state())
-
-
-@pytest.mark.parametrize("name", [name for name, policy in POLICIES.items() if policy.needs_scores])
-def test_a_policy_that_needs_scores_says_so(name: str) -> None:
-    with pytest.raises(InputError, match="score the texts first"):
-        POLICIES[name].probabilities(3, None, MaskingConfig(), stream(0, "x"))
-
-
-def test_l3_is_the_calibration_and_the_control_permutes_it() -> None:
-    likelihood, config = EXAMPLES["l3"](25), MaskingConfig(mean=0.2, weighting="surprisal", floor=0.05)
-    l3 = POLICIES["l3"].probabilities(25, likelihood, config, stream(1, "x"))
-    assert np.array_equal(l3, mask_probabilities(likelihood, mean=0.2, weighting="surprisal", floor=0.05))
-    one, two = (POLICIES["l3_shuffled"].probabilities(25, likelihood, config, stream(s, "x")) for s in (1, 2))
-    assert sorted(one) == sorted(two) == sorted(l3)
-    assert not np.array_equal(one, l3)
-    assert not np.array_equal(one, two)
 
 
 def features_of(tokenizer) -> list[dict]:

@@ -134,6 +134,19 @@ def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("verb", ["status", "explain", "export", "compare", "ui", "sync", "compare --against"])
+def test_a_url_without_a_study_is_refused_by_its_own_name(tmp_path: Path, monkeypatch, finished_study, verb) -> None:
+    monkeypatch.setenv("L3STUDY_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "there").mkdir()
+    url = f"file://{tmp_path}/there"
+    name, *option = verb.split()
+    words = [finished_study / "out", *option, url] if option else [url, *["abcd"] * (verb == "explain")]
+    said = command(name, *words)
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert said.err.startswith(f"l3study: {url}: no ")
+    assert str(tmp_path / "cache") not in said.err
+
+
 def test_an_unknown_format_is_refused(here: Path) -> None:
     said = command("export", here / "out", "--format", "md,xls")
     assert (said.code, said.err.count("\n")) == (2, 1)
@@ -304,6 +317,7 @@ def test_a_fault_of_the_file_system_is_one_line(tmp_path: Path, monkeypatch, cap
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device", "tables")
 
+    monkeypatch.setattr("study.plan.resolved.opened_study", Path)
     monkeypatch.setattr("study.report.publish.write_tables", full)
     monkeypatch.setattr("sys.argv", ["l3study", "export", str(tmp_path)])
     monkeypatch.setenv("L3STUDY_DEBUG", "")

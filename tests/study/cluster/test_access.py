@@ -98,8 +98,8 @@ def test_what_is_no_dashboard(dashboard: str, monkeypatch) -> None:
 def test_addresses() -> None:
     assert parse_address("head:8265") == "http://head:8265"
     assert parse_address("https://head/") == "https://head"
-    for wrong in ("ray://head:10001", "http://", "file:///x"):
-        with pytest.raises(InputError, match="expected that of the cluster's dashboard"):
+    for wrong in ("ray://head:10001", "http://", "file:///x", "head:99999", "head:0", "head:x", "http://[::1"):
+        with pytest.raises(InputError, match=r"expected that of the cluster's dashboard.*a port from 1 to 65535"):
             parse_address(wrong)
 
     def local(address: str) -> bool:

@@ -61,8 +61,8 @@ def test_addresses_that_ray_takes(address: str, found: tuple[str, int]) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["head", "head:", "head:port", "head:99999", "head:80", ":6379", "::1", "[::1:6379", "head:6379/", "u@head:6379",
-     "tcp://head:6379", "ray://", "ray://head:x", "autos"],
+    ["head", "head:", "head:port", "head:" + "9" * 5000, "head:-1", ":6379", "::1", "[::1:6379", "head:6379/",
+     "u@head:6379", "tcp://head:6379", "ray://", "ray://head:x", "autos"],
 )  # fmt: skip
 def test_other_addresses_are_refused_with_the_right_form(address: str) -> None:
     with pytest.raises(EnvironmentFault) as fault:
@@ -71,6 +71,32 @@ def test_other_addresses_are_refused_with_the_right_form(address: str) -> None:
         f"RAY_ADDRESS={address}: expected host:port of the head node, as 10.0.0.7:6379; unset it to start Ray on this "
         "machine"
     )
+
+
+@pytest.mark.parametrize(
+    ("address", "port", "usual"),
+    [
+        ("127.0.0.1:99999", 99999, 6379),
+        ("head:80", 80, 6379),
+        ("head:0", 0, 6379),
+        ("[::1]:65536", 65536, 6379),
+        ("ray://head:70000", 70000, 10001),
+        ("ray://head:0", 0, 10001),
+    ],
+)
+def test_a_port_out_of_range_is_named_with_the_range(monkeypatch, address: str, port: int, usual: int) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(EnvironmentFault) as fault:
+        joined()
+    assert str(fault.value) == (
+        f"RAY_ADDRESS={address}: port {port} is not between 1024 and 65535; give that of the head node, usually "
+        f"{usual}, or unset RAY_ADDRESS to start Ray on this machine"
+    )
+
+
+def test_a_dashboard_whose_host_cannot_be_read_is_named_as_such() -> None:
+    with pytest.raises(EnvironmentFault, match=r"that is a dashboard, .* as HOST:6379"):
+        parse("http://[::1")
 
 
 @pytest.mark.parametrize("address", ["http://head:8265", "https://head:8265/", "HTTP://head"])

@@ -12,8 +12,9 @@ from types import SimpleNamespace
 import pytest
 from small_study import SPACE, write_rows, write_space, write_study
 
+from l3masking.data.table import DataSpec
 from l3masking.encoders.table import EncoderSpec
-from l3masking.errors import EnvironmentFault, InputError
+from l3masking.errors import InputError, Unavailable
 from study.estimate.sizes import data_sizes
 from study.plan import inputs
 from study.plan.inputs import held_data, held_encoder, identify, identify_at_hand, prefetch, sources
@@ -124,7 +125,7 @@ def test_a_plan_leaves_out_a_hub_encoder_that_is_not_cached(space: Path, monkeyp
     found = identify_at_hand(read_space(space))
     assert dict(found.encoders) == {}
     assert set(found.datasets) == {"words"}
-    with pytest.raises(EnvironmentFault, match="l3study prefetch"):
+    with pytest.raises(Unavailable, match=r"nobody/no-such-model .*; run `l3study prefetch SPACE` on a machine"):
         identify(read_space(space), print)
 
 
@@ -167,6 +168,19 @@ def test_a_moved_branch_does_not_move_a_pinned_encoder(monkeypatch) -> None:
     source = inputs.EncoderSource(name="far", spec=EncoderSpec(hub="some/model", revision="main"), revision="a" * 40)
     source.load("cpu")
     assert asked[0].revision == "a" * 40
+
+
+def test_what_is_unavailable_in_a_trial_gets_the_advice_too(monkeypatch) -> None:
+    def missing(*_: object, **__: object) -> None:
+        raise Unavailable("far is not here")
+
+    monkeypatch.setattr("l3masking.encoders.load.load_encoder", missing)
+    monkeypatch.setattr(inputs, "load_data", missing)
+    encoder = inputs.EncoderSource(name="far", spec=EncoderSpec(hub="some/model"), revision="a" * 40)
+    data = inputs.DataSource(name="far", spec=DataSpec(hub="some/data", train="train", test="test"), data_hash="b")
+    for load in (lambda: encoder.load("cpu"), data.load):
+        with pytest.raises(Unavailable, match=f"^far is not here; {inputs.PREFETCH}$"):
+            load()
 
 
 def test_write_study_leaves_what_is_there(space: Path) -> None:
