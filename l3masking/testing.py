@@ -13,8 +13,17 @@ import numpy as np
 import torch
 
 from l3masking.errors import InputError
-from l3masking.masking.policies.base import CORPUS, NEEDS, CorpusPolicy, Policy, PolicyText, Weights, check_weights
-from l3masking.masking.probabilities import calibrate, check_mean
+from l3masking.masking.policies.base import (
+    CORPUS,
+    NEEDS,
+    CorpusPolicy,
+    Policy,
+    PolicyText,
+    Weights,
+    calibrated,
+    check_weights,
+)
+from l3masking.masking.probabilities import check_mean
 from l3masking.masking.settings import MaskingConfig
 from l3masking.rng import stream
 
@@ -99,7 +108,7 @@ def _keeps_the_mean(policy: Policy, mean: float) -> Iterator[str]:
     for wanted in (0.0, mean, 0.5, 0.9, 1.0):
         for name, text in texts.items():
             found = _weights(tried, text, wanted)
-            values = calibrate(found.values, mean=wanted, groups=found.groups)
+            values = calibrated(found, MaskingConfig(mean=wanted))
             if len(values) and abs(float(values.mean()) - wanted) > MEAN_ERROR:
                 yield f"the mean is {values.mean()} and not {wanted}, for {name}"
             if np.any((values < 0) | (values > 1)):
@@ -179,10 +188,7 @@ def _weights(policy: Policy, text: PolicyText, mean: float) -> Weights:
 
 
 def _equal(one: Weights, other: Weights) -> bool:
-    if (one.groups is None) != (other.groups is None):
-        return False
-    same = one.groups is None or other.groups is None or np.array_equal(one.groups, other.groups)
-    return same and np.array_equal(one.values, other.values)
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))  # type: ignore[arg-type]
 
 
 @contextmanager

@@ -23,13 +23,13 @@ from l3masking.encoders import families
 from l3masking.encoders.families import FAMILIES
 from l3masking.encoders.table import ENCODERS, EncoderSpec
 from l3masking.errors import InputError
-from l3masking.masking.policies import POLICIES, read_policy
-from l3masking.masking.policies.base import PolicyText
+from l3masking.masking.policies.base import calibrated
+from l3masking.masking.policies.table import POLICIES
 from l3masking.masking.settings import MaskingConfig
 from l3masking.methods import METHODS
 from l3masking.precision import Precision
 from l3masking.rng import stream
-from l3masking.testing import check_policy
+from l3masking.testing import check_policy, sample_texts
 from l3masking.training.settings import PRESETS
 from study.cli.app import app
 from study.exit_codes import EXIT_CODES
@@ -136,14 +136,6 @@ def test_every_policy_has_its_row() -> None:
     ] == wanted
 
 
-def test_the_policy_in_the_text_keeps_the_contract(tmp_path: Path) -> None:
-    text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-    (code,) = [code for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "class Policy" in code]
-    (tmp_path / "mine.py").write_text(code, encoding="utf-8")
-    assert check_policy(read_policy(tmp_path / "mine.py")) == []
-    assert check_policy(read_policy(tmp_path / "mine.py", {"half": 3})) == []
-
-
 def test_every_key_has_a_row_with_its_default() -> None:
     text = (ROOT / "docs" / "spaces.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `([\w.]+)` \| ([^|]*) \|", text, re.MULTILINE)
@@ -229,10 +221,10 @@ def test_the_policy_and_the_arm_that_extending_adds(
 ) -> None:
     policy, arm = added["likely"]
     assert check_policy(policy) == []
-    where = np.arange(25)
-    text = PolicyText(input_ids=where, positions=where, words=where, likelihood=np.linspace(0.01, 0.99, 25))
-    values = policy.weights(text, MaskingConfig(mean=0.3), stream(1, "policy")).values
-    assert (np.diff(values) > 0).all(), "the likelier, the more often"
+    text = sample_texts(policy.needs)["an ordinary text"]
+    values = calibrated(policy.weights(text, MaskingConfig(), stream(1, "policy")), MaskingConfig(mean=0.3))
+    assert values.mean() == pytest.approx(0.3, abs=1e-12)
+    assert (np.diff(values[np.argsort(text.likelihood)]) > 0).all(), "the likelier, the more often"
     monkeypatch.setitem(POLICIES, "likely", policy)
     monkeypatch.setitem(METHODS, "likely", arm)
     assert arm.needs_scores

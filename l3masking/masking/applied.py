@@ -20,9 +20,9 @@ from l3masking.masking.policies.base import (
     CorpusPolicy,
     Policy,
     PolicyText,
+    calibrated,
     check_weights,
 )
-from l3masking.masking.probabilities import calibrate
 from l3masking.masking.settings import MaskingConfig
 from l3masking.scoring.scoring import TokenScores
 from l3masking.scoring.words import EncodedText
@@ -70,14 +70,7 @@ def mask_texts(
         except InputError as error:
             raise InputError(f"{place}: {error}") from error
         check_weights(weights, len(text.positions), place)
-        probabilities = calibrate(
-            weights.values,
-            mean=masking.mean,
-            redistribute=masking.redistribute,
-            floor=masking.floor,
-            groups=weights.groups,
-        )
-        yield placed(text.input_ids, text.positions, probabilities, weights.groups)
+        yield placed(text.input_ids, text.positions, calibrated(weights, masking), weights.groups)
 
 
 def placed(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l3masking.errors import InputError
+from l3masking.masking.probabilities import calibrate
 from l3masking.masking.settings import MaskingConfig
 
 if TYPE_CHECKING:  # the table of policies is read without torch
@@ -55,6 +56,7 @@ class Weights(NamedTuple):
 
     values: NDArray[np.float64]  # [n], >= 0; all 0 means equal probabilities
     groups: NDArray[np.int64] | None = None  # [n], tokens of one number are masked together; None: each by itself
+    order: NDArray[np.int64] | None = None  # [n], a permutation: token i gets the probability of the weight order[i]
 
     @classmethod
     def equal(cls, groups: NDArray[np.int64]) -> Weights:
@@ -83,6 +85,23 @@ def check_weights(weights: object, count: int, place: str) -> None:
                 f"{place}: groups of shape {groups.shape} and type {groups.dtype} for {count} tokens: return one whole "
                 "number for each, or no groups"
             )
+
+    if weights.order is not None and (
+        weights.groups is not None or not np.array_equal(np.sort(weights.order), np.arange(count))
+    ):
+        raise InputError(f"{place}: order is no permutation of {count} tokens, or stands beside groups: leave it out")
+
+
+def calibrated(weights: Weights, config: MaskingConfig) -> NDArray[np.float64]:
+    """Mask probabilities [n] of checked weights, with exactly the mean of the settings; see `calibrate`."""
+    probabilities = calibrate(
+        weights.values,
+        mean=config.mean,
+        redistribute=config.redistribute,
+        floor=config.floor,
+        groups=weights.groups,
+    )
+    return probabilities if weights.order is None else probabilities[weights.order]
 
 
 def settings_of(policy: object) -> dict[str, Any]:

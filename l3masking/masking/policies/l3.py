@@ -27,7 +27,7 @@ class L3:
 
 @dataclass(frozen=True)
 class L3Shuffled:
-    """Control: the weights of L3Masking, permuted within the text, so that they no longer follow the tokens."""
+    """Control: the probabilities of L3Masking, permuted within the text, so that they no longer follow the tokens."""
 
     summary: ClassVar[str] = "the probabilities of L3Masking, permuted within each text (control)"
     source: ClassVar[str] = "a control of this project: what the choice of tokens contributes"
@@ -37,4 +37,5 @@ class L3Shuffled:
         import torch
 
         values = L3().weights(text, config, generator).values
-        return Weights(values[torch.randperm(len(values), generator=generator).numpy()])
+        # permuted after calibration, whose sums would round differently in another order
+        return Weights(values, order=torch.randperm(len(values), generator=generator).numpy())

@@ -144,6 +144,8 @@ class Gives:
         (Weights(np.array([1.0, 1, 1, -1])), "the weight of token 3 is -1.0"),
         (Weights(np.ones(4), np.zeros(3, dtype=int)), "groups of shape (3,)"),
         (Weights(np.ones(4), np.zeros(4)), "type float64 for 4 tokens"),
+        (Weights(np.ones(4), None, np.array([0, 1, 2, 2])), "order is no permutation of 4 tokens"),
+        (Weights(np.ones(4), np.zeros(4, dtype=int), np.arange(4)), "or stands beside groups"),
         (InputError("it does not like this text"), "it does not like this text"),
     ],
 )

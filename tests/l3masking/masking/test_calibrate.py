@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from l3masking.masking.policies.base import PolicyText
+from l3masking.masking.policies.base import PolicyText, calibrated
 from l3masking.masking.policies.table import POLICIES
-from l3masking.masking.probabilities import REDISTRIBUTIONS, TOKEN_WEIGHTINGS, calibrate, scale_to_mean
+from l3masking.masking.probabilities import (
+    REDISTRIBUTIONS,
+    TOKEN_WEIGHTINGS,
+    calibrate,
+    mask_probabilities,
+    scale_to_mean,
+)
 from l3masking.masking.settings import MaskingConfig
 from l3masking.rng import stream
 
@@ -27,17 +34,14 @@ def text_of(likelihood: np.ndarray) -> PolicyText:
     return PolicyText(input_ids=np.arange(n + 2), positions=order + 1, words=order, likelihood=likelihood)
 
 
-def calibrated(name: str, likelihood: np.ndarray, config: MaskingConfig) -> np.ndarray:
-    found = POLICIES[name].weights(text_of(likelihood), config, stream(0, "policy"))
-    return calibrate(
-        found.values, mean=config.mean, floor=config.floor, redistribute=config.redistribute, groups=found.groups
-    )
+def probabilities(name: str, likelihood: np.ndarray, config: MaskingConfig) -> np.ndarray:
+    return calibrated(POLICIES[name].weights(text_of(likelihood), config, stream(4, "policy")), config)
 
 
 @given(likelihood=likelihoods, mean=means, share=st.floats(0, 1))
 @quick
 def test_uniform_is_the_mean_to_the_bit(likelihood: np.ndarray, mean: float, share: float) -> None:
-    values = calibrated("uniform", likelihood, MaskingConfig(mean=mean, floor=share * mean))
+    values = probabilities("uniform", likelihood, MaskingConfig(mean=mean, floor=share * mean))
     assert values.dtype == np.float64
     assert np.array_equal(values, np.full(len(likelihood), mean))
 
@@ -62,11 +66,23 @@ def test_l3_is_what_it_was_to_the_bit(
     else:
         above = scale_to_mean(tokens, (mean - floor) / (1 - floor), share_excess=redistribute == "equal")
         expected = floor + (1 - floor) * above
-    values = calibrated("l3", likelihood, config)
+    values = probabilities("l3", likelihood, config)
     if floor and not tokens.any():  # no token stands out: exactly the mean, which used to be rounded
         np.testing.assert_allclose(values, expected, rtol=1e-15, atol=0)
     else:
         assert np.array_equal(values, expected)
+
+
+@given(likelihood=likelihoods, mean=means, share=st.floats(0, 1), weighting=st.sampled_from(TOKEN_WEIGHTINGS))
+@quick
+def test_the_control_permutes_the_probabilities_to_the_bit(
+    likelihood: np.ndarray, mean: float, share: float, weighting: str
+) -> None:
+    config = MaskingConfig(mean=mean, floor=share * mean, weighting=weighting)
+    # as it was written before policies gave weights
+    order = torch.randperm(len(likelihood), generator=stream(4, "policy")).numpy()
+    expected = mask_probabilities(likelihood, mean=mean, weighting=weighting, floor=config.floor)[order]
+    assert np.array_equal(probabilities("l3_shuffled", likelihood, config), expected)
 
 
 @given(data=st.data(), values=weights, mean=means, share=st.floats(0, 1))

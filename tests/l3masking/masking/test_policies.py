@@ -16,9 +16,10 @@ from small_task import tokenizer
 from l3masking.errors import InputError
 from l3masking.masking.applied import mask_texts, placed
 from l3masking.masking.corruption import IGNORED, corrupt
-from l3masking.masking.policies.base import NEEDS, PolicyText, Weights, check_weights
+from l3masking.masking.policies.base import NEEDS, PolicyText, Weights, calibrated, check_weights
+from l3masking.masking.policies.pmi import Pmi
+from l3masking.masking.policies.span import Span
 from l3masking.masking.policies.table import POLICIES
-from l3masking.masking.policies.word_groups import Pmi, Span, words_of
 from l3masking.masking.probabilities import calibrate, mask_probabilities
 from l3masking.masking.settings import MaskingConfig
 from l3masking.rng import stream
@@ -87,7 +88,7 @@ def test_contract_of_every_policy(name: str, text: PolicyText, mean: float) -> N
 
 def one(policy, text: PolicyText, config: MaskingConfig, seed: int = 1) -> NDArray[np.float64]:
     weights = policy.weights(text, config, stream(seed, "x"))
-    return calibrate(weights.values, mean=config.mean, floor=config.floor, groups=weights.groups)
+    return calibrated(weights, config)
 
 
 def test_l3_is_the_calibration_and_the_control_permutes_it() -> None:
@@ -169,7 +170,7 @@ def test_collocations_are_those_of_a_plain_computation() -> None:
     policy = Pmi(longest=4, min_count=3, share=0.5).fitted(texts)
     counts, totals = Counter(), Counter()
     for text in texts:
-        words = words_of(text)
+        words = text.word_ids()
         for n in range(1, 5):
             for at in range(len(words) - n + 1):
                 counts[tuple(words[at : at + n])] += 1
@@ -182,7 +183,7 @@ def test_collocations_are_those_of_a_plain_computation() -> None:
     best = sorted(scores, key=lambda words: (-scores[words], words))[: math.ceil(len(scores) / 2)]
     assert policy.collocations == frozenset(best)
     assert ((20,), (21,), (22,)) in policy.collocations
-    known = Pmi(collocations=frozenset({((20,), (21,), (22,)), ((20,), (21,))}))
+    known = Pmi(_found=frozenset({((20,), (21,), (22,)), ((20,), (21,))}))
     groups = known.weights(text_of([20, 21, 22, 5, 20, 21, 6]), MaskingConfig(), stream(0, "x")).groups
     assert groups.tolist() == [0, 0, 0, 1, 2, 2, 3]  # the longest that begins there
 
@@ -231,11 +232,11 @@ def test_without_groups_the_draws_are_those_of_before() -> None:
 @pytest.mark.parametrize(
     ("weights", "said"),
     [
-        (Weights(np.array([1.0, np.nan])), "weight of token 1 is nan: finite and not negative"),
+        (Weights(np.array([1.0, np.nan])), "weight of token 1 is nan: a weight is finite and not below 0"),
         (Weights(np.array([-1.0, 1.0])), "weight of token 0 is -1.0"),
         (Weights(np.array([np.inf, 1.0])), "weight of token 0 is inf"),
         (Weights(np.ones(3)), r"\(3,\) weights for 2 tokens"),
-        (Weights(np.ones(2), np.zeros(3)), r"\(3,\) group numbers for 2 tokens"),
+        (Weights(np.ones(2), np.zeros(3)), r"groups of shape \(3,\) and type float64 for 2 tokens"),
         (np.ones(2), r"weights\(\) returned ndarray: return Weights"),
     ],
 )
