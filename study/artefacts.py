@@ -194,7 +194,7 @@ def _close(one: _Open) -> None:
     lost = [number for number in range(one.wanted) if number not in found]
     if lost:
         raise EnvironmentFault(
-            f"{one.place}: {len(lost)} of {one.wanted} parts are not here ({one.job.name}); where nodes have a "
+            f"{one.place}: {len(lost)} of {one.wanted} parts of {one.job.name} are not here; where nodes have a "
             "folder each of this name, give --out a folder that all of them share, or a URL"
         )
     for path in set(folder.glob("part-*")) - {found[number] for number in range(one.wanted)}:

@@ -10,7 +10,7 @@ from typing import Any
 
 from l3masking.methods import Method
 from study.plan.trials import Identities, Trial, identity_of, new_trial
-from study.space.relevant import relevant
+from study.space.relevant import artefact_sections, relevant
 from study.space.search_section import SearchConfig
 from study.space.spec import StudySpec, plain
 from study.store.store import content_key
@@ -49,8 +49,9 @@ class Search:
         return relevant(settings, self.arm)
 
     def artefact_values(self) -> list[dict[str, Any]]:
-        """Every combination of searched `scoring` settings: texts are scored under each of them before the search."""
-        names = [name for name in self.config.parameters if name.startswith("scoring.")]
+        """Every combination of searched settings that scores and importance depend on, which are made before it."""
+        sections = artefact_sections([self.arm])
+        names = [name for name in self.config.parameters if name.partition(".")[0] in sections]
         choices = [self.config.parameters[name].choice or () for name in names]
         return [dict(zip(names, values, strict=True)) for values in itertools.product(*choices)]
 

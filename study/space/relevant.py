@@ -2,35 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from l3masking.masking.policies.base import LIKELIHOOD
 from l3masking.methods import Method
+from l3masking.stages import MaskTune
 
-OF_SCORES = {"scoring": ("metric", "word_source"), "masking": ("weighting", "redistribute", "floor")}
+EQUAL = "uniform"  # the policy that reads neither words nor the shape of probabilities
+# sections that a classifier reads, which tells which tokens matter
+OF_CLASSIFIER = ("optim", "train", "evaluate", "stop", "final", "model")
 
 
 def relevant(settings: Mapping[str, Any], method: Method) -> dict[str, Any]:
     """Of a study's settings those that may change the results of `method`."""
-    dropped: dict[str, tuple[str, ...]] = {} if method.needs_scores else OF_SCORES
-    kept = {
-        section: {name: value for name, value in values.items() if name not in dropped.get(section, ())}
-        if isinstance(values, Mapping)
-        else values
-        for section, values in settings.items()
-    }
     read = {
-        "masking": method.masks or method.needs_scores or bool(method.adapts),
+        "masking": method.masks or bool(method.adapts) or (method.tunes_masks and bool({*method.policies} - {EQUAL})),
         "meta": method.learns_weights,
         "adapt": bool(method.adapts),
         "selective": method.needs_importance,
         "mask_tuning": method.tunes_masks,
     }
-    for section, is_read in read.items():
-        if not is_read:
-            kept.pop(section, None)
-    if method.tunes_masks and not method.adapts and "masking" in kept:  # it masks at its own rate, in its own way
-        kept["masking"] = {name: kept["masking"][name] for name in OF_SCORES["masking"][:2]}
+    unread = unread_settings(method)
+    kept = {
+        section: {name: value for name, value in values.items() if f"{section}.{name}" not in unread}
+        if isinstance(values, Mapping)
+        else values
+        for section, values in settings.items()
+        if read.get(section, True)
+    }
     if not kept["final"]["enabled"]:
         kept["final"] = {"enabled": False}
     return kept
+
+
+def unread_settings(method: Method) -> set[str]:
+    """Dotted settings that `method` does not read, in sections of which it reads others."""
+    shaped = {*method.policies} - {EQUAL}
+    unread: set[str] = set()
+    if not method.needs_scores:
+        unread.add("scoring.metric")
+    if not shaped and not method.selects:
+        unread.add("scoring.word_source")
+    if LIKELIHOOD not in method.needs and not method.own_policies:
+        unread.add("masking.weighting")
+    if not shaped:
+        unread |= {"masking.redistribute", "masking.floor"}
+    if not method.policies:
+        unread |= {"masking.mean", "masking.selection"}
+    if not method.selects:
+        unread.add("selective.max_rate")
+    if all(stage.text == "task" for stage in method.adapts):
+        unread.add("adapt.corpus")
+    last = method.last
+    if isinstance(last, MaskTune):
+        if not (last.mlm_loss and last.rounds == 1):
+            unread.add("mask_tuning.alpha")
+        if not method.adapts:  # it masks at its own rate, in its own way
+            unread |= {f"masking.{name}" for name in ("mean", "floor", "selection", "mask_share", "random_share")}
+    return unread
+
+
+def artefact_sections(arms: Iterable[Method]) -> set[str]:
+    """Sections that the scores and the importance of some arms depend on."""
+    importance = any(arm.needs_importance for arm in arms)
+    return {"scoring", *(("selective", *OF_CLASSIFIER) if importance else ())}

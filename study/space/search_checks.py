@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from l3masking.methods import Method
-from study.space.relevant import relevant
+from study.space.relevant import artefact_sections, relevant
 from study.space.search_section import BEST, Distribution, SearchConfig
 from study.space.spec import overridden
 from study.space.validation import build, nearest, shown
@@ -34,7 +34,9 @@ def read_search(
         wanted = "keys and values, such as parameters: {masking.mean: {uniform: [0.05, 0.6]}}"
         problems.append(Problem("search", f"{shown(given)} is not allowed; expected {wanted}"))
         return None
-    found = _parameters(given.get("parameters"), settings, problems)
+    named = given.get("methods")
+    searched = [arm for name, arm in arms.items() if not isinstance(named, list) or name in named]
+    found = _parameters(given.get("parameters"), settings, artefact_sections(searched), problems)
     search = build(SearchConfig, given if found is not None else given | STAND_IN, "search", problems)
     if search is None or found is None:
         return None
@@ -54,7 +56,9 @@ def read_search(
     return search
 
 
-def _parameters(given: Any, settings: Mapping[str, Any], problems: list[Problem]) -> dict[str, Distribution] | None:
+def _parameters(
+    given: Any, settings: Mapping[str, Any], before_search: Collection[str], problems: list[Problem]
+) -> dict[str, Distribution] | None:
     if given is None:
         problems.append(Problem("search.parameters", "needs a value; it has no default"))
         return None
@@ -75,8 +79,8 @@ def _parameters(given: Any, settings: Mapping[str, Any], problems: list[Problem]
         for end in distribution.ends():
             overridden(settings, {key: end}, place, wrong)
         problems += [Problem(place, problem.text) for problem in dict.fromkeys(wrong)]
-        if key.startswith("scoring.") and distribution.choice is None:
-            problems.append(Problem(place, "texts are scored before the search, so give a `choice`"))
+        if key.partition(".")[0] in before_search and distribution.choice is None:
+            problems.append(Problem(place, "scores and importance are computed before the search, so give a `choice`"))
         found[key] = distribution
     return found if len(problems) == before else None
 

@@ -17,6 +17,7 @@ from small_study import assignments, results
 from small_task import one_thread
 
 from l3masking.encoders.export import load_tuned
+from l3masking.regimes import Training
 from l3masking.training.evaluation import NonFiniteLoss
 from study import trial as trials
 from study.assignment import Assignment
@@ -215,7 +216,7 @@ def test_a_success_clears_the_failure_and_says_how_many_attempts_it_took(given, 
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("\n the disk\nwas full")
 
-    monkeypatch.setattr(trials, "run_method", broken)
+    monkeypatch.setattr(trials, "prepared", broken)
     assert execute(made) == "RuntimeError: the disk"
     died(made, "its process died", 2)
     store = Store(tmp_path)
@@ -227,14 +228,14 @@ def test_a_success_clears_the_failure_and_says_how_many_attempts_it_took(given, 
 
 
 def test_an_objective_that_diverges_leaves_the_other_its_result(given, recorded, tmp_path, monkeypatch) -> None:
-    real = trials.run_method
+    real = Training.run
 
-    def diverges(*args: Any, objectives: Sequence[str], **more: Any) -> Any:
+    def diverges(self: Training, objectives: Sequence[str], *more: Any) -> Any:
         if "accuracy" in objectives:
             raise NonFiniteLoss("not finite at update 3")
-        return real(*args, objectives=objectives, **more)
+        return real(self, objectives, *more)
 
-    monkeypatch.setattr(trials, "run_method", diverges)
+    monkeypatch.setattr(Training, "run", diverges)
     assert execute(at(given["rtm"], tmp_path)) == "NonFiniteLoss: not finite at update 3"
     store = Store(tmp_path)
     assert [(failure["objective"], failure["attempts"]) for failure in store.failures()] == [("accuracy", 1)]
@@ -247,7 +248,7 @@ def test_a_message_without_text_is_still_a_reason(given, tmp_path, monkeypatch) 
     def broken(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(trials, "run_method", broken)
+    monkeypatch.setattr(trials, "prepared", broken)
     assert execute(at(given["stl"], tmp_path)) == "MemoryError: no message"
 
 
@@ -255,14 +256,15 @@ def test_an_interrupt_is_no_failure(given, tmp_path, monkeypatch) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(trials, "run_method", interrupted)
+    monkeypatch.setattr(trials, "prepared", interrupted)
     with pytest.raises(KeyboardInterrupt):
         execute(at(given["stl"], tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_scores_that_are_not_there_fail_the_trial_with_advice(given, tmp_path: Path) -> None:
-    made = dataclasses.replace(given["l3masking"], root=tmp_path, scores=tmp_path / "scores" / "none")
+    gone = tmp_path / "scores" / "none"
+    made = dataclasses.replace(given["l3masking"], root=tmp_path, needed=dict.fromkeys(given["l3masking"].needed, gone))
     reason = execute(made)
     assert reason is not None
     assert reason.startswith("FileNotFoundError:")

@@ -7,15 +7,18 @@ import dataclasses
 import pytest
 
 from l3masking.errors import InputError
-from l3masking.training.settings import PRESETS, FinalConfig, FinetuneConfig, TrainConfig
+from l3masking.training.settings import PRESETS, FinalConfig, FinetuneConfig, MaskTuningConfig, TrainConfig
 
 
 def test_presets_make_valid_settings_and_paper_has_no_final_stage() -> None:
     made = {}
     for name, sections in PRESETS.items():
         default = FinetuneConfig()
+        MaskTuningConfig(**sections.get("mask_tuning", {}))
         changed = {
-            section: dataclasses.replace(getattr(default, section), **values) for section, values in sections.items()
+            section: dataclasses.replace(getattr(default, section), **values)
+            for section, values in sections.items()
+            if section != "mask_tuning"
         }
         made[name] = dataclasses.replace(default, **changed)
     assert made["default"] == FinetuneConfig()
@@ -24,6 +27,8 @@ def test_presets_make_valid_settings_and_paper_has_no_final_stage() -> None:
     assert paper.optim.lr == paper.optim.head_lr == paper.meta.head_lr == 1e-4
     assert (paper.train.batch, paper.train.accumulate) == (64, 1)
     assert (paper.stop.patience, paper.stop.count_warmup, paper.evaluate.unit) == (3, False, "epochs")
+    assert [made[name].train.batch for name in ("mask_tuning", "mask_tuning_pairs")] == [16, 32]
+    assert made["mask_tuning"].train.max_epochs == 3
 
 
 def test_plan_of_updates_on_the_paper_s_data() -> None:

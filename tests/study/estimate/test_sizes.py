@@ -78,10 +78,20 @@ def test_updates_and_evaluations() -> None:
 
 
 def test_passes() -> None:
-    assert {name: passes(name) for name in METHODS} == {
+    assert {name: passes(arm) for name, arm in METHODS.items()} == {
         "stl": 1,
         "rtm": 3,
         "l3masking": 3,
         "mtl_static": 2,
         "l3_shuffled": 3,
+        "tapt": 2,
+        "tapt_l3": 2,
+        "dapt": 2,
+        "selective": 2,
+        "selective_random": 2,
+        "mtl_selective": 3,
+        "mask_tuning": 2,
+        "mask_tuning_l3": 2,
+        "mask_tuning_no_mlm": 2,
+        "mask_tuning_two_rounds": 2,
     }

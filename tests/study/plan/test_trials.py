@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from l3masking.data.corpus import CorpusSpec
 from l3masking.data.table import DATASETS
 from l3masking.encoders.table import ENCODERS
 from l3masking.methods import METHODS
 from l3masking.training.settings import PRESETS
 from study.plan.grid import make_plan
 from study.plan.trials import Identities
+from study.space.arms import ArmSpec, PolicyFile
 from study.space.reader import Pair, Resources, StudySpec, make_space
 from study.space.search_section import Distribution, SearchConfig
 from study.space.spec import SECTIONS
@@ -37,17 +39,50 @@ def key_of(spec: StudySpec, method: str, identities: Identities = KNOWN) -> str:
     return trial.trajectory
 
 
-SPECIAL = {"masking.floor": 0.05, "masking.random_share": 0.05, "masking.mask_share": 0.5, "scoring.max_length": 64}
+SPECIAL = {
+    "masking.floor": 0.05,
+    "masking.random_share": 0.05,
+    "masking.mask_share": 0.5,
+    "scoring.max_length": 64,
+    "adapt.corpus": "other",
+    "adapt.updates": 7,
+}
 MUTABLE = [f"{name}.{field.name}" for name, cls in SECTIONS.items() for field in dataclasses.fields(cls)]
+
+
+def section(name: str) -> set[str]:
+    return {setting for setting in MUTABLE if setting.startswith(f"{name}.")}
+
+
 SCORES_ONLY = {"scoring.metric", "scoring.word_source", "masking.weighting", "masking.redistribute", "masking.floor"}
-META = {name for name in MUTABLE if name.startswith("meta.")}
-MASKING = {name for name in MUTABLE if name.startswith("masking.")}
+META, MASKING = section("meta"), section("masking")
+FURTHER = section("adapt") | section("selective") | section("mask_tuning")  # sections that other arms read
+ADAPTED = META | section("selective") | section("mask_tuning")
+SELECTIVE = (
+    META
+    | section("mask_tuning")
+    | {"scoring.metric", "masking.mean", "masking.selection"}
+    | {f"masking.{name}" for name in ("weighting", "redistribute", "floor")}
+)
+TUNED = SCORES_ONLY | MASKING | META | section("adapt") | section("selective")
 CANNOT_MOVE = {  # the settings that a method does not read
-    "l3masking": set(),
-    "l3_shuffled": set(),
-    "mtl_static": META,
-    "rtm": SCORES_ONLY,
-    "stl": SCORES_ONLY | MASKING | META,
+    "l3masking": FURTHER,
+    "l3_shuffled": FURTHER,
+    "mtl_static": META | FURTHER,
+    "rtm": SCORES_ONLY | FURTHER,
+    "stl": SCORES_ONLY | MASKING | META | FURTHER,
+    "tapt": SCORES_ONLY | ADAPTED | {"adapt.corpus"},
+    "tapt_l3": ADAPTED | {"adapt.corpus"},
+    "dapt": SCORES_ONLY | ADAPTED,
+    "selective": SELECTIVE,
+    "selective_random": SELECTIVE,
+    "mtl_selective": section("adapt")
+    | section("mask_tuning")
+    | {"scoring.metric", "masking.weighting", "selective.max_rate"},
+    "mask_tuning": TUNED,
+    "mask_tuning_l3": (TUNED - SCORES_ONLY) | {"masking.floor"},
+    "mask_tuning_no_mlm": TUNED | {"mask_tuning.alpha"},
+    "mask_tuning_two_rounds": TUNED | {"mask_tuning.alpha"},
 }
 
 
@@ -103,9 +138,12 @@ def test_every_other_field_of_a_study_moves_the_keys_or_is_named_here():
         "seeds": (0, 5),
         "preset": "paper",
         "variants": {"v": {"masking.mean": 0.3}},
+        "arms": {"mine": ArmSpec(like="rtm")},
+        "policies": {"own": PolicyFile(file="own.py", text="")},
+        "corpora": {"more": CorpusSpec(files="more.txt")},
         "search": SearchConfig(parameters={"masking.mean": Distribution(choice=(0.1, 0.2))}),
         "resources": Resources(
-            gpu=1, cpu=4, threads=2, workers=3, token_budget=99, executor="serial", save_models=True
+            gpu=1, cpu=4, threads=2, workers=3, token_budget=99, executor="serial", save_models=True, keep_adapted=True
         ),
     }
     assert {*moves, *cannot, *SECTIONS} == {field.name for field in dataclasses.fields(StudySpec)}
@@ -128,7 +166,7 @@ def test_identities_and_names_move_the_keys(monkeypatch):
     keys.append(make_plan(dataclasses.replace(spec, seeds=(1,), methods=("l3masking",)), KNOWN)[0].trajectory)
     monkeypatch.setattr("study.plan.trials.SCHEMA", 2)
     keys.append(key_of(spec, "l3masking"))
-    assert len(set(keys)) == len(keys) == 9
+    assert len(set(keys)) == len(keys) == len(METHODS) + 4
 
 
 def test_presets_move_the_keys_by_their_values_alone():
@@ -176,6 +214,7 @@ import json
 from pathlib import Path
 from study.plan.grid import make_plan
 from study.plan.trials import Identities
+from study.space.arms import ArmSpec, PolicyFile
 from study.space.reader import make_space
 pairs = [{"encoder": "bert-base", "dataset": "acl-arc"}]
 spec = make_space({"pairs": pairs, "seeds": 2}, source="x.yaml", folder=Path("/"))

@@ -152,15 +152,15 @@ def test_an_interrupted_search_goes_on_and_loses_and_repeats_nothing(tmp_path: P
 
 def test_a_setting_that_fails_is_no_number_and_the_rest_goes_on(tmp_path: Path, mirror, monkeypatch) -> None:
     written(tmp_path)
-    train, failed = study.trial.run_method, []
+    prepare, failed = study.trial.prepared, []
 
-    def diverging(*given: Any, **settings: Any) -> Any:
-        if settings["seed"] == FIRST_SEED + 1 and not failed:
-            failed.append(settings["masking"].mean)
+    def diverging(assignment: Any, *given: Any) -> Any:
+        if assignment.trial.seed == FIRST_SEED + 1 and not failed:
+            failed.append(assignment.trial.mask_mean)
             raise NonFiniteLoss("not finite at update 3: loss nan")
-        return train(*given, **settings)
+        return prepare(assignment, *given)
 
-    monkeypatch.setattr(study.trial, "run_method", diverging)
+    monkeypatch.setattr(study.trial, "prepared", diverging)
     said = run(tmp_path)
     assert said.code == 1
     assert f"FAILED tiny / words / l3masking / masking.mean {failed[0]:.6g}: NonFiniteLoss" in said.out

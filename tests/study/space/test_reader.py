@@ -143,7 +143,14 @@ def test_resolved_is_read_back_as_the_same_study(tmp_path):
 
 def test_configs_from_settings(tmp_path):
     spec = read_space(write(tmp_path, GOOD + "optim: {betas: [0, 0.1]}\nprecision: bf16"))
-    assert configs(spec.settings()) == (spec.scoring, spec.masking, spec.finetune, spec.adapt)
+    assert configs(spec.settings()) == (
+        spec.scoring,
+        spec.masking,
+        spec.finetune,
+        spec.adapt,
+        spec.selective,
+        spec.mask_tuning,
+    )
     partial = {"scoring": {"max_length": 32}, "final": {"enabled": False}, "precision": "float32"}
     scoring, masking, finetune = configs(partial)
     assert (scoring.max_length, masking.mean, finetune.final.enabled) == (32, 0.15, False)

@@ -178,7 +178,7 @@ def test_searched_scoring_is_scored_under_every_choice() -> None:
         **MEAN,
     }
     (search,) = searches(space({"parameters": parameters, "methods": ["l3masking"]}), KNOWN)
-    values = search.scoring_values()
+    values = search.artefact_values()
     assert len(values) == 4
     assert {plain(search.with_values(v)["scoring"])["metric"] for v in values} == {"original", "word_l2r"}
-    assert searches(space({"parameters": MEAN, "methods": ["rtm"]}), KNOWN)[0].scoring_values() == [{}]
+    assert searches(space({"parameters": MEAN, "methods": ["rtm"]}), KNOWN)[0].artefact_values() == [{}]

@@ -12,6 +12,7 @@ from small_task import one_thread
 
 from l3masking.data.table import DataSpec, TextData, load_data
 from l3masking.encoders.load import Encoder, load_encoder
+from l3masking.masking.policies.base import PolicyText, calibrated
 from l3masking.masking.policies.table import POLICIES
 from l3masking.masking.settings import MaskingConfig
 from l3masking.regimes import run_method
@@ -59,7 +60,11 @@ def prefers_planted(scored: Scored, policy: str, seed: int) -> bool:
     planted, others = [], []
     for score, marks in zip(scored.scores, scored.planted, strict=True):
         likelihood = np.exp(score.log_likelihood.astype(np.float64))
-        values = POLICIES[policy].probabilities(len(marks), likelihood, MaskingConfig(mean=MEAN), generator)
+        text = PolicyText(
+            input_ids=score.input_ids, positions=score.positions, words=score.words, likelihood=likelihood
+        )
+        config = MaskingConfig(mean=MEAN)
+        values = calibrated(POLICIES[policy].weights(text, config, generator), config)
         assert math.isclose(values.mean(), MEAN, abs_tol=1e-9)
         planted.append(values[marks].mean())
         others.append(values[~marks].mean())
