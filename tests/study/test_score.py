@@ -263,8 +263,6 @@ def test_parts_that_went_into_a_folder_of_another_node_are_missed(job, tmp_path:
         def __call__(self, works, count):
             yield from super().__call__([work._replace(place=tmp_path / "of another node") for work in works], count)
 
-    with pytest.raises(
-        EnvironmentFault, match=r"3 of 3 parts of scoring tiny .* not here; .*share, or a URL"
-    ):
+    with pytest.raises(EnvironmentFault, match=r"3 of 3 parts of scoring tiny .* not here; .*share, or a URL"):
         scored(job, tmp_path / "here", Elsewhere())
     assert not (tmp_path / "here" / "manifest.json").exists()

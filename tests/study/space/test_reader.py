@@ -152,7 +152,7 @@ def test_configs_from_settings(tmp_path):
         spec.mask_tuning,
     )
     partial = {"scoring": {"max_length": 32}, "final": {"enabled": False}, "precision": "float32"}
-    scoring, masking, finetune = configs(partial)
+    scoring, masking, finetune, *_ = configs(partial)
     assert (scoring.max_length, masking.mean, finetune.final.enabled) == (32, 0.15, False)
     with pytest.raises(InputError, match=r"optim\.lrr: unknown key"):
         configs({"optim": {"lrr": 1}})
