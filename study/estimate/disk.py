@@ -18,6 +18,7 @@ from l3masking.encoders.table import EncoderSpec
 from l3masking.masking.policies.base import ENTROPY
 from study.estimate.sizes import DataSize, training_size
 from study.plan.trials import Trial
+from study.space.relevant import OF_CLASSIFIER
 from study.space.spec import Generated, StudySpec
 from study.store.briefs import Brief, all_brief
 from study.store.record import Record
@@ -116,7 +117,8 @@ def shared_work(trials: Iterable[Trial]) -> dict[str, int]:
             how = [settings["scoring"], settings["precision"], ENTROPY in trial.arm.needs]
             found.setdefault("scores", set()).add(content_key([place, how]))
         if trial.arm.needs_importance:
-            how = [settings[name] for name in ("selective", "optim", "train", "stop", "final", "precision")]
+            how = [settings[name] for name in (*OF_CLASSIFIER, "precision")]
+            how.append({name: value for name, value in settings["selective"].items() if name != "max_rate"})
             found.setdefault("importance", set()).add(content_key([place, how]))
         if trial.arm.adapts:
             read = [settings[name] for name in ("adapt", "masking") if name in settings]

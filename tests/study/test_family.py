@@ -49,7 +49,14 @@ SPACE: dict[str, Any] = {
     "objectives": ["accuracy"],
     "seeds": 1,
     "adapt": {"corpus": "domain", "epochs": 2, "batch": 8, "accumulate": 1, "lr": 1e-3},
-    "selective": {"delta": 0.9, "stop_words": False, "unit": "document", "network_epochs": 2, "network_batch": 8},
+    "selective": {
+        "delta": 0.2,
+        "criterion": "signed",
+        "stop_words": False,
+        "unit": "document",
+        "network_epochs": 2,
+        "network_batch": 8,
+    },
     "mask_tuning": {"rate": 0.2},
 }
 
@@ -172,7 +179,7 @@ def test_the_control_masks_as_many_tokens_at_other_places(tmp_path: Path) -> Non
 
 def test_a_threshold_that_selects_nothing_fails_the_arm_with_the_counts(tmp_path: Path) -> None:
     space = write_family(tmp_path, methods=["selective"], adapt=SPACE["adapt"] | {"corpus": None})
-    (one,) = assignments(space, tmp_path / "out", "selective.delta=1e-9")
+    (one,) = assignments(space, tmp_path / "out", "selective.delta=1e-9", "selective.criterion=abs")
     reason = execute(one)
     assert reason is not None
     assert reason.startswith("InputError: selective.delta is 1e-09: none of ")
@@ -183,11 +190,11 @@ def test_a_threshold_that_selects_nothing_fails_the_arm_with_the_counts(tmp_path
     ("changes", "said"),
     [
         ({"methods": ["dapt"], "adapt": {}}, "adapt.corpus: needs a value for DAPT: the name of a corpus"),
-        ({"adapt": {"corpus": "domian"}}, "adapt.corpus: 'domian' is no corpus of this file; nearest: domain"),
+        ({"adapt": {"corpus": "domian"}}, 'adapt.corpus: "domian" is no corpus of this file; nearest: domain'),
         ({"corpora": {"domain": {"files": "none-*.txt"}}}, "no file matches the pattern"),
         ({"arms": {"stl": {"like": "rtm"}}, "methods": ["stl"]}, "arms.stl: this name is taken by an arm"),
-        ({"arms": {"x": {"like": "rmt"}}, "methods": ["stl"]}, "arms.x.like: 'rmt' is no arm; nearest: rtm"),
-        ({"arms": {"x": {"like": "rtm", "policy": "pim"}}, "methods": ["stl"]}, "arms.x.policy: 'pim' is no masking"),
+        ({"arms": {"x": {"like": "rmt"}}, "methods": ["stl"]}, 'arms.x.like: "rmt" is no arm; nearest: rtm'),
+        ({"arms": {"x": {"like": "rtm", "policy": "pim"}}, "methods": ["stl"]}, 'arms.x.policy: "pim" is no masking'),
         ({"policies": {"first": {"file": "gone.py"}}}, "policies.first.file: cannot read "),
         ({"policies": {"first": {"file": "first.py", "settings": {"frist": 1}}}}, "first.py, line"),
         ({"mask_tuning": {"rate": 2}}, "mask_tuning.rate is 2"),
@@ -206,7 +213,7 @@ def test_a_policy_that_raises_is_refused_before_any_training(tmp_path: Path) -> 
     (tmp_path / "first.py").write_text(POLICY.replace("values[:1] = self.first", "raise ValueError('no')"))
     result = command("run", space, "--out", tmp_path / "out")
     assert result.code == 2
-    assert "first.py, line 16: ValueError: no" in result.err
+    assert "first.py, line 14: ValueError: no" in result.err
     assert not (tmp_path / "out" / "records").exists()
 
 
