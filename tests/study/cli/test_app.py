@@ -113,6 +113,20 @@ def test_data_that_cannot_be_used_is_refused_before_anything_is_computed(here: P
 def test_an_encoder_folder_that_is_not_there_is_refused(here: Path) -> None:
     write_space(here / "small.yaml", encoders={"tiny": {"path": "gone"}})
     assert f"encoder folder {here / 'gone'} does not exist: correct `path`" in refused(here)
+    (here / "gone").mkdir()
+    for verb in ("run", "plan"):
+        assert f"encoder folder {here / 'gone'} has no config.json: give the folder" in refused(here, verb=verb)
+
+
+def test_a_refused_filter_leaves_the_study_as_it_is(here: Path) -> None:
+    before = (here / "out" / "resolved.yaml").read_bytes()
+    words = ("--out", here / "out", "--set", "seeds=1", "--only", "seed=1")
+    assert command("run", here / "small.yaml", *words).code == 2
+    assert (here / "out" / "resolved.yaml").read_bytes() == before
+
+
+def test_a_search_that_is_not_declared_is_refused(here: Path) -> None:
+    assert "small.yaml: no `search` is declared, so there is nothing to search" in refused(here, verb="search")
 
 
 def test_an_unknown_space_name_is_refused_with_the_known_ones(tmp_path: Path, monkeypatch) -> None:
@@ -212,7 +226,10 @@ def test_plan_counts_what_is_done_and_computes_nothing(here: Path, monkeypatch) 
 def test_plan_names_what_has_changed(here: Path) -> None:
     said = command("plan", here / "small.yaml", "--out", here / "out", "--set", "optim.lr=1e-3")
     assert said.code == 0
-    assert "changed since the last run: optim.lr; these would run again:\n  tiny / words / stl" in said.out
+    assert (
+        "changed since the last run: optim.lr; new trainings for these, old records stay:\n  tiny / words / stl"
+        in said.out
+    )
 
 
 def test_status_shows_progress_and_failures_with_reasons(here: Path) -> None:
