@@ -112,6 +112,7 @@ def _quiet() -> None:
     for module in ("study", "l3masking"):
         warnings.filterwarnings("always", module=rf"{module}(\.|$)")
     warnings.showwarning = lambda message, *rest, **more: print(f"warning: {message}", file=sys.stderr)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # each attempt at a server that is away
     for name, value in {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error"}.items():
         os.environ.setdefault(name, value)
 

@@ -160,6 +160,6 @@ def _run_to_end(space: str, given: dict[str, Any]) -> int:
         print(f"{finish.stopped}: the same command continues")
         return STOPPED
     if finish.failed:
-        print(f"{finish.failed} trials failed: see `l3study status {finish.root}`")
+        print(f"{finish.failed} trial{'s' * (finish.failed != 1)} failed: see `l3study status {finish.root}`")
         return 1
     return 0

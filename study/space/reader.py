@@ -31,7 +31,7 @@ __all__ = ["Generated", "Pair", "Resources", "StudySpec", "read_space"]
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 SECRET = re.compile(r"(^|[_-])(tokens?|secrets?|passw(or)?d|credentials?|auth|(api|access|private)[_-]?key)$", re.I)
-EXAMPLES = {
+DECLARATIONS = {
     "encoders": "{bert: {hub: google-bert/bert-base-uncased}}",
     "datasets": "{mine: {train: train.jsonl}}",
 }
@@ -199,7 +199,7 @@ class _Reader:
 
     def _pairs(self, encoders: Mapping[str, Any], datasets: Mapping[str, Any]) -> tuple[Pair, ...]:
         if self.raw.get("pairs") is None and not (encoders and datasets):
-            for key, example in EXAMPLES.items():
+            for key, example in DECLARATIONS.items():
                 if not self._given(key, {}):
                     self._say(key, f"none declared; declare one, such as {example}, or list known names in `pairs`")
             return ()

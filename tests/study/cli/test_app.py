@@ -100,7 +100,7 @@ def test_data_that_cannot_be_used_is_refused_before_anything_is_computed(here: P
     assert str(here / "test.jsonl") in line
     write_rows(here / "test.jsonl", ["red", "cat"], ["first", "fourth"])
     line = refused(here, verb=verb)
-    assert "words: test has labels that train lacks: 'fourth' (1 rows)" in line
+    assert "words: test has labels that train lacks: 'fourth' (1 row)" in line
     (here / "test.jsonl").write_text('{"body": "red", "label": "first"}\n')
     line = refused(here, verb=verb)
     assert "test.jsonl" in line
@@ -219,7 +219,7 @@ def test_plan_counts_what_is_done_and_computes_nothing(here: Path, monkeypatch) 
     assert (summary["records"], summary["done"], summary["left"]) == (18, 12, 6)
     assert summary["estimate_seconds"] > 0
     said = command("plan", here / "small.yaml", "--out", here / "out", "--only", "method=stl")
-    assert "1 cells, 2 trainings, 4 records\ndone 4, left 0" in said.out
+    assert "1 cell, 2 trainings, 4 records\ndone 4, left 0" in said.out
     assert {path: path.stat().st_mtime_ns for path in here.rglob("*")} == before
 
 
