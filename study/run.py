@@ -75,10 +75,12 @@ def run_study(options: RunOptions, reporter: Reporter) -> Finish:
             reporter.say(
                 "warning: this folder belongs to the job and is deleted with it: give --out a folder that stays"
             )
-        resolved = settle(store.root, options.space, spec, reporter)
-        store.push()  # to a URL, before hours of work
+        resolved = settle(store.root, spec, reporter)
         plan = make_plan(*resolved)
-        narrow(plan, options.only, options.limit)  # a wrong filter is refused before any work
+        narrow(plan, options.only, options.limit)  # a wrong filter is refused before the study changes
+        write_atomic(store.root / "space.yaml", options.space.read_bytes())
+        write_resolved(store.root, resolved)
+        store.push()  # to a URL, before hours of work
         mirror = Mirror(
             store.root,
             spec.name,
@@ -99,8 +101,8 @@ def run_study(options: RunOptions, reporter: Reporter) -> Finish:
         return finish
 
 
-def settle(root: Path, space: Path, spec: StudySpec, reporter: Reporter) -> Resolved:
-    """Pin encoders and datasets, say what has changed since the last run, and write space.yaml and resolved.yaml."""
+def settle(root: Path, spec: StudySpec, reporter: Reporter) -> Resolved:
+    """Pin encoders and datasets, and say what has changed since the last run."""
     reporter.say("finding encoders and datasets")
     before = read_resolved(root)
     spec = pinned(spec, before)
@@ -108,11 +110,10 @@ def settle(root: Path, space: Path, spec: StudySpec, reporter: Reporter) -> Reso
     if before is not None:
         changes = changed(resolved, before)
         if changes.cells:
-            reporter.say(f"changed since the last run: {', '.join(changes.keys)}; these run again, old records stay:")
+            keys = ", ".join(changes.keys)
+            reporter.say(f"changed since the last run: {keys}; new trainings for these, old records stay:")
             for cell in changes.cells:
                 reporter.say(f"  {cell}")
-    write_atomic(root / "space.yaml", space.read_bytes())
-    write_resolved(root, resolved)
     return resolved
 
 

@@ -74,7 +74,10 @@ def _after(steps: Iterable[tuple[str, Callable[[str], str]]], label: str) -> str
 
 
 def _counted(group: Sequence[str], counts: Mapping[str, int]) -> str:
-    shown = [f"{text} ({counts[label]} rows)" for text, label in zip(_shown(group), group, strict=True)]
+    shown = [
+        f"{text} ({counts[label]} row{'s' * (counts[label] != 1)})"
+        for text, label in zip(_shown(group), group, strict=True)
+    ]
     return ", ".join(shown[:-1]) + f" and {shown[-1]}"
 
 

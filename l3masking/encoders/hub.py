@@ -80,6 +80,8 @@ def folder_hash(folder: Path) -> str:
     """ "folder-" and SHA-256 (16 hex digits) over the names and contents of a folder's files, README apart."""
     if not folder.is_dir():
         raise InputError(f"encoder folder {folder} does not exist: correct `path`")
+    if not (folder / "config.json").is_file():
+        raise InputError(f"encoder folder {folder} has no config.json: give the folder that `save_pretrained` made")
     digest = hashlib.sha256()
     try:
         for file in sorted(folder.iterdir()):

@@ -46,7 +46,7 @@ EXAMPLES: dict[Callable[..., None], str] = {  # verb -> an example that runs; to
     listing.check_policy: "l3study check-policy docs/examples/my_policy.py --set power=2",
     mirroring.ui: "l3study ui studies/quickstart",
     mirroring.sync: "l3study sync studies/quickstart --tracking-uri http://127.0.0.1:5000",
-    machines.prefetch: "l3study prefetch local_files",
+    machines.prefetch: "l3study prefetch paper",
     machines.doctor: "l3study doctor quickstart",
     machines.submit: "l3study submit quickstart --address http://127.0.0.1:8265 --out s3://bucket/quickstart",
     machines.stop: "l3study stop quickstart-20261121-041500-3f2a",
@@ -105,6 +105,7 @@ def _quiet() -> None:
     for module in ("study", "l3masking"):
         warnings.filterwarnings("always", module=rf"{module}(\.|$)")
     warnings.showwarning = lambda message, *rest, **more: print(f"warning: {message}", file=sys.stderr)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # each attempt at a server that is away
     for name, value in {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error"}.items():
         os.environ.setdefault(name, value)
 

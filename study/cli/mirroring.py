@@ -24,6 +24,7 @@ def ui(
 ) -> None:
     """Show the study in MLflow's UI, for this machine alone, until Ctrl-C."""
     from study.store.places import opened
+    from study.tracking.database import resolve_uri
     from study.tracking.feed import STALE
     from study.tracking.ui import serve
 
@@ -33,7 +34,8 @@ def ui(
         with serve(root, port, folder) as server:
             if server.port != port:
                 print(f"port {port} is taken: using {server.port}")
-            if (root / STALE).exists():
+            mark = root / STALE
+            if mark.exists() and mark.read_text(encoding="utf-8").startswith(f"{resolve_uri(root, None)} "):
                 print(f"the mirror is behind: `l3study sync {folder}` brings it up to date")
             links = server.links()
             width = max(map(len, links))

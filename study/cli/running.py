@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from l3masking.errors import InputError
 from study.cli.options import Limit, Only, Out, Sets, Space, Uri, find_space
 from study.cli.watching import notice, slots
 from study.exit_codes import DONE, STOPPED, TRIALS_FAILED
@@ -44,6 +45,7 @@ def search(
     space: Space, sets: Sets = None, out: Out = None, only: Only = None, limit: Limit = None, tracking_uri: Uri = None
 ) -> None:
     """Score, and search what SPACE declares under `search`, on validation data alone; the grid is left for `run`."""
+    _needs_search(find_space(space), sets or ())
     _run(space, sets=sets, out=out, only=only, limit=limit, tracking_uri=tracking_uri, stages=frozenset({"search"}))
 
 
@@ -93,7 +95,7 @@ def plan(
     print(describe(summary, root=root))
     changes = changed(resolved, before) if before else None
     if changes and changes.cells:
-        print(f"\nchanged since the last run: {', '.join(changes.keys)}; these would run again:")
+        print(f"\nchanged since the last run: {', '.join(changes.keys)}; new trainings for these, old records stay:")
         print("\n".join(f"  {cell}" for cell in changes.cells))
 
 
@@ -105,6 +107,13 @@ def _calibrate(spec: StudySpec, identities: Identities, trials: Sequence[Trial],
     measured = calibrate(spec, identities, trials, lambda line: print(line, file=sys.stderr, flush=True))
     root.mkdir(parents=True, exist_ok=True)
     write_calibration(root, measured)
+
+
+def _needs_search(file: Path, sets: Sequence[str]) -> None:
+    from study.space.reader import read_space
+
+    if read_space(file, sets).search is None:
+        raise InputError(f"{file.name}: no `search` is declared, so there is nothing to search: see docs/spaces.md")
 
 
 def _run(space: str, **options: Any) -> None:
@@ -132,8 +141,11 @@ def _run_to_end(space: str, given: dict[str, Any]) -> int:
     options = RunOptions(space=file, **given)
     with reporter() as live:
         finish = run_study(options, live)
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    console.print(terminal_table(finish.cells))
+    if options.stages:
+        console = Console(width=None if sys.stdout.isatty() else 120)
+        console.print(terminal_table(finish.cells))
+    else:  # scored alone: a table of trainings that were not asked for says nothing
+        print(f"scores   {finish.root / 'scores'}")
     tables = ", ".join(file.name for file in finish.files if file.parent.name == "tables")
     print(f"tables   {finish.root / 'tables'} ({tables})")
     print(f"figures  {finish.root / 'figures'}")
@@ -147,6 +159,6 @@ def _run_to_end(space: str, given: dict[str, Any]) -> int:
         print(f"{finish.stopped}: the same command continues")
         return STOPPED
     if finish.failed:
-        print(f"{finish.failed} trials failed: see `l3study status {finish.root}`")
+        print(f"{finish.failed} trial{'s' * (finish.failed != 1)} failed: see `l3study status {finish.root}`")
         return TRIALS_FAILED
     return DONE

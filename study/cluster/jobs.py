@@ -206,7 +206,7 @@ def _times(info: Any) -> str:
         return ""
     since = datetime.datetime.fromtimestamp(info.start_time / 1000, datetime.UTC)
     end = info.end_time or time.time() * 1000
-    return f", begun {since:%Y-%m-%d %H:%M:%S} UTC, {(end - info.start_time) / 60000:.1f} min"
+    return f", started {since:%Y-%m-%d %H:%M:%S} UTC, {(end - info.start_time) / 60000:.1f} min"
 
 
 @contextlib.contextmanager

@@ -232,10 +232,11 @@ def _numbers(summary: Summary, root: Path | None) -> list[str]:
     time = "unknown" if summary.estimate_seconds is None else duration(summary.estimate_seconds)
     hours = "" if not summary.gpu_hours else f", {summary.gpu_hours:.1f} GPU-hours"
     resources = ", ".join(f"{name} {value}" for name, value in summary.resources.items() if value is not None)
+    kinds = {"cell": summary.cells, "training": summary.trajectories, "record": summary.records}
+    counts = [f"{number} {kind}{'s' * (number != 1)}" for kind, number in kinds.items()]
     search = f", {summary.search_trials} settings to search" if summary.search_trials else ""
     lines = [
-        f"study {summary.name}: {summary.cells} cells, {summary.trajectories} trainings, {summary.records} records"
-        + search,
+        f"study {summary.name}: {', '.join(counts)}{search}",
         f"done {summary.done}, left {summary.left}, estimated time {time}{hours}",
         f"  from: {summary.basis}",
         f"resources of a trial: {resources}",

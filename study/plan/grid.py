@@ -86,8 +86,10 @@ def narrow(trials: Sequence[Trial], only: Sequence[str] = (), limit: int | None 
     wanted: dict[str, list[str]] = {}
     for part in (part.strip() for text in only for part in text.split(",")):
         name, equals, value = (piece.strip() for piece in part.partition("="))
-        if name not in FILTERS or not equals:
-            raise InputError(f"--only {part!r}: expected name=value; {nearest(name, FILTERS)}")
+        if not equals:
+            raise InputError(f"--only {part!r}: expected name=value, such as method=stl; names: {', '.join(FILTERS)}")
+        if name not in FILTERS:
+            raise InputError(f"--only {part!r}: {name!r} is not known; {nearest(name, FILTERS)}")
         there = list(dict.fromkeys(_value(trial, name) for trial in trials))
         if value not in there:
             raise InputError(f"--only {part!r}: no trial has this {name}; {nearest(value, there)}")

@@ -33,6 +33,10 @@ __all__ = ["Generated", "Pair", "Resources", "StudySpec", "read_space"]
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 SECRET = re.compile(r"(^|[_-])(tokens?|secrets?|passw(or)?d|credentials?|auth|(api|access|private)[_-]?key)$", re.I)
+DECLARATIONS = {
+    "encoders": "{bert: {hub: google-bert/bert-base-uncased}}",
+    "datasets": "{mine: {train: train.jsonl}}",
+}
 TOP_KEYS = [item.name for item in dataclasses.fields(StudySpec)]
 
 
@@ -206,6 +210,11 @@ class _Reader:
         return made
 
     def _pairs(self, encoders: Mapping[str, Any], datasets: Mapping[str, Any]) -> tuple[Pair, ...]:
+        if self.raw.get("pairs") is None and not (encoders and datasets):
+            for key, example in DECLARATIONS.items():
+                if not self._given(key, {}):
+                    self._say(key, f"none declared; declare one, such as {example}, or list known names in `pairs`")
+            return ()
         given = self._given("pairs", [{"encoder": e, "dataset": d} for e in encoders for d in datasets])
         if not isinstance(given, list) or not given:
             self._say("pairs", "at least one is needed, such as {encoder: bert-base, dataset: acl-arc}")

@@ -2,6 +2,7 @@
 
 import logging
 import queue
+import re
 import sqlite3
 import threading
 import time
@@ -24,6 +25,9 @@ BATCH = 200
 """Records that are written at once, where the store takes several at once."""
 STALE = "mlflow.stale"
 """File in the study folder: one line with the store and what went wrong. Gone once the mirror is whole."""
+
+UNREACHABLE = re.compile(r"Failed to (?:establish a new connection: |resolve )([^\"]+)")
+"""In the message of a request that found no server: the reason, behind addresses and attempts."""
 
 Job = Callable[[Session], None] | MirrorEntry
 log = logging.getLogger("study.tracking.mirror")
@@ -139,8 +143,7 @@ class Feed:
     def _fault(self, error: Exception) -> None:
         self._session = None
         self._retry_at = time.monotonic() + RETRY_SECONDS
-        message = str(error).partition("[SQL:")[0]  # SQLAlchemy appends the statement and its values
-        self._behind(f"{type(error).__name__}: {message}")
+        self._behind(_said(error))
 
     def _behind(self, reason: str) -> None:
         """Mark the mirror stale; one line per outage."""
@@ -166,6 +169,14 @@ class Feed:
         except OSError as error:
             log.warning("%s cannot be removed (%s)", self._mark, error.strerror)
         self.reason = None  # last, as above
+
+
+def _said(error: Exception) -> str:
+    """What an error says, without what libraries wrap around it."""
+    message = str(error)
+    if unreachable := UNREACHABLE.search(message):
+        return f"the server does not answer: {unreachable[1]}"
+    return f"{type(error).__name__}: {message.partition('[SQL:')[0]}"  # SQLAlchemy appends the statement and its values
 
 
 def _grouped(backlog: Iterable[Job]) -> Iterable[list[Job]]:

@@ -163,7 +163,7 @@ def opening(folder: Path, uri: str, page: str | None) -> str:
         return f"{uri.rstrip('/')}/{page or ''}"
     if uri == resolve_uri(folder, None):
         return f"l3study ui {shlex.quote(str(folder))}"
-    return f"mlflow ui --backend-store-uri {shlex.quote(redacted(uri))}, then {page or '/'}"
+    return f"mlflow ui --backend-store-uri {shlex.quote(redacted(uri))}, then open http://127.0.0.1:5000/{page or ''}"
 
 
 def saved(name: str, view: Mapping[str, Any]) -> str:

@@ -265,6 +265,8 @@ def test_score_alone_scores_and_trains_nothing(fresh: Path, finished_study: Path
     made = {path.name: path.read_bytes() for path in fresh.glob("out/scores/*/*")}
     assert made == {path.name: path.read_bytes() for path in finished_study.glob("out/scores/*/*")}
     assert "manifest.json" in made
+    assert f"\nscores   {fresh / 'out' / 'scores'}\n" in said.out
+    assert "not run" not in said.out
 
 
 # One of MLflow 3.17's own migrations uses a loader that SQLAlchemy 2.1 deprecates; it runs when a database is made.

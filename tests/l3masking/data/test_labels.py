@@ -19,22 +19,22 @@ WRITE = "where they mean one class, write them alike in the file"
 
 # (two labels, how both are shown, what tells them apart, what to do)
 PAIRS = [
-    ("a", "a ", "'a' (1 rows) and 'a ' (1 rows)", "white space around them", ONE),
-    ("a", "\u00a0a", "'a' (1 rows) and '\\xa0a' (1 rows)", "white space around them", ONE),
-    (DECOMPOSED, COMPOSED, "'cafe\\u0301' (1 rows) and 'caf\\xe9' (1 rows)", "Unicode normal form", ONE),
-    ("tea", "t\u200bea", "'tea' (1 rows) and 't\\u200bea' (1 rows)", "invisible characters", ONE),
-    ("a", "a \ufeff", "'a' (1 rows) and 'a \\ufeff' (1 rows)", "invisible characters and white space around them", ONE),
-    ("Tea", "tea", "'Tea' (1 rows) and 'tea' (1 rows)", "upper and lower case", WRITE),
-    ("New York", "New\u00a0York", "'New York' (1 rows) and 'New\\xa0York' (1 rows)", "white space inside", WRITE),
-    ("1", "1.0", "'1' (1 rows) and '1.0' (1 rows)", "how a whole number is written", WRITE),
+    ("a", "a ", "'a' (1 row) and 'a ' (1 row)", "white space around them", ONE),
+    ("a", "\u00a0a", "'a' (1 row) and '\\xa0a' (1 row)", "white space around them", ONE),
+    (DECOMPOSED, COMPOSED, "'cafe\\u0301' (1 row) and 'caf\\xe9' (1 row)", "Unicode normal form", ONE),
+    ("tea", "t\u200bea", "'tea' (1 row) and 't\\u200bea' (1 row)", "invisible characters", ONE),
+    ("a", "a \ufeff", "'a' (1 row) and 'a \\ufeff' (1 row)", "invisible characters and white space around them", ONE),
+    ("Tea", "tea", "'Tea' (1 row) and 'tea' (1 row)", "upper and lower case", WRITE),
+    ("New York", "New\u00a0York", "'New York' (1 row) and 'New\\xa0York' (1 row)", "white space inside", WRITE),
+    ("1", "1.0", "'1' (1 row) and '1.0' (1 row)", "how a whole number is written", WRITE),
     (
         "\u0390",
         "\u1fd3",
-        "'\\u0390' (1 rows) and '\\u1fd3' (1 rows)",
+        "'\\u0390' (1 row) and '\\u1fd3' (1 row)",
         "Unicode normal form and upper and lower case",
         ONE,
     ),
-    ("TEA ", "tea", "'TEA ' (1 rows) and 'tea' (1 rows)", "white space around them and upper and lower case", WRITE),
+    ("TEA ", "tea", "'TEA ' (1 row) and 'tea' (1 row)", "white space around them and upper and lower case", WRITE),
 ]
 
 
@@ -60,7 +60,7 @@ def test_several_groups_are_named_and_more_are_counted() -> None:
     notes = alike_notes(labels, "train")
     assert len(notes) == MOST_NOTES + 1
     assert notes[0] == (
-        "train: the labels 'A' (1 rows), 'a' (2 rows) and 'a ' (1 rows) look alike and are 3 classes; they differ only "
+        "train: the labels 'A' (1 row), 'a' (2 rows) and 'a ' (1 row) look alike and are 3 classes; they differ only "
         f"in white space around them and upper and lower case: `label_strip: true` leaves 2 of them; {WRITE}"
     )
     assert notes[-1] == "train: 3 more groups of labels look alike"
@@ -79,7 +79,7 @@ def test_label_strip_joins_and_says_so(tmp_path: Path) -> None:
     apart = load(tmp_path, train, [COMPOSED])
     assert len(apart.labels) == 5
     (note,) = [note for note in apart.notes if "look alike" in note]
-    assert "'cafe\\u0301' (1 rows), 'caf\\xe9' (1 rows), 'caf\\xe9 ' (1 rows) and 'caf\\xe9\\u200b' (1 rows)" in note
+    assert "'cafe\\u0301' (1 row), 'caf\\xe9' (1 row), 'caf\\xe9 ' (1 row) and 'caf\\xe9\\u200b' (1 row)" in note
     joined = load(tmp_path, train, [COMPOSED + "  "], label_strip=True)
     assert joined.labels == (COMPOSED, "tea")
     assert joined.train.labels == (0, 1, 0, 1, 0, 1, 0)

@@ -330,8 +330,8 @@ def test_blank_texts_among_others_are_kept_and_counted(tmp_path: Path) -> None:
 # (what, splits that differ from THREE, further settings, words of the message)
 REFUSED: list[tuple[str, dict[str, Pairs], dict[str, object], list[str]]] = [
     ("single class", {"train": [("a", "x"), ("b", "x")]}, {}, ["dataset mine", "'x'", "two classes"]),
-    ("unknown in test", {"test": [("p", "c"), ("q", "c"), ("r", "d")]}, {}, ["test", "'c' (2 rows)", "'d' (1 rows)"]),
-    ("unknown in validation", {"validation": [("p", "B")]}, {}, ["validation", "'B' (1 rows)", "train has a, b"]),
+    ("unknown in test", {"test": [("p", "c"), ("q", "c"), ("r", "d")]}, {}, ["test", "'c' (2 rows)", "'d' (1 row)"]),
+    ("unknown in validation", {"validation": [("p", "B")]}, {}, ["validation", "'B' (1 row)", "train has a, b"]),
     ("row count", {}, {"rows": {"test": 3}}, ["test has 2 rows, not the 3"]),
     ("blob id", {}, {"blobs": {"test": "0" * 40}}, ["test.jsonl", "git blob id", "0" * 40]),
     ("all of test dropped", {"test": [("one", "a")]}, {"overlap": "drop_from_eval"}, ["test has no row left"]),
@@ -339,7 +339,7 @@ REFUSED: list[tuple[str, dict[str, Pairs], dict[str, object], list[str]]] = [
         "class dropped from train",
         {"train": [("p", "a"), ("q", "b"), ("r", "c")], "validation": [("s", "a")], "test": [("q", "b")]},
         {"overlap": "drop_from_train"},
-        ["test", "'b' (1 rows)", "drop_from_train"],
+        ["test", "'b' (1 row)", "drop_from_train"],
     ),
     ("cut too large", {}, {"test": None, "test_rows": 3}, ["no test file", "3 rows cannot be cut from 4", "2 at most"]),
     (

@@ -133,7 +133,7 @@ DEFECTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "no file named model.safetensors"),
     "torn weights": (lambda f: tear(f / "model.safetensors"), "deserializing"),
     "torn configuration": (lambda f: tear(f / "config.json"), "config.json"),
-    "no configuration": (lambda f: (f / "config.json").unlink(), "model_type"),
+    "no configuration": (lambda f: (f / "config.json").unlink(), "has no config.json"),
     "objects in a bin": (lambda f: trap_in(f, zipped=True), "other objects than tensors .nothing was executed"),
     "objects in an old bin": (lambda f: trap_in(f, zipped=False), "other objects than tensors .nothing was executed"),
     "a pickle": (lambda f: bin_of(f, pickle.dumps({"a": Trap(f / "executed")}, protocol=2)), "nothing was executed"),

@@ -102,7 +102,7 @@ def test_data_that_cannot_be_used_is_refused_before_anything_is_computed(here: P
     assert str(here / "test.jsonl") in line
     write_rows(here / "test.jsonl", ["red", "cat"], ["first", "fourth"])
     line = refused(here, verb=verb)
-    assert "words: test has labels that train lacks: 'fourth' (1 rows)" in line
+    assert "words: test has labels that train lacks: 'fourth' (1 row)" in line
     (here / "test.jsonl").write_text('{"body": "red", "label": "first"}\n')
     line = refused(here, verb=verb)
     assert "test.jsonl" in line
@@ -115,6 +115,20 @@ def test_data_that_cannot_be_used_is_refused_before_anything_is_computed(here: P
 def test_an_encoder_folder_that_is_not_there_is_refused(here: Path) -> None:
     write_space(here / "small.yaml", encoders={"tiny": {"path": "gone"}})
     assert f"encoder folder {here / 'gone'} does not exist: correct `path`" in refused(here)
+    (here / "gone").mkdir()
+    for verb in ("run", "plan"):
+        assert f"encoder folder {here / 'gone'} has no config.json: give the folder" in refused(here, verb=verb)
+
+
+def test_a_refused_filter_leaves_the_study_as_it_is(here: Path) -> None:
+    before = (here / "out" / "resolved.yaml").read_bytes()
+    words = ("--out", here / "out", "--set", "seeds=1", "--only", "seed=1")
+    assert command("run", here / "small.yaml", *words).code == 2
+    assert (here / "out" / "resolved.yaml").read_bytes() == before
+
+
+def test_a_search_that_is_not_declared_is_refused(here: Path) -> None:
+    assert "small.yaml: no `search` is declared, so there is nothing to search" in refused(here, verb="search")
 
 
 def test_an_unknown_space_name_is_refused_with_the_known_ones(tmp_path: Path, monkeypatch) -> None:
@@ -220,14 +234,17 @@ def test_plan_counts_what_is_done_and_computes_nothing(here: Path, monkeypatch) 
     assert (summary["records"], summary["done"], summary["left"]) == (18, 12, 6)
     assert summary["estimate_seconds"] > 0
     said = command("plan", here / "small.yaml", "--out", here / "out", "--only", "method=stl")
-    assert "1 cells, 2 trainings, 4 records\ndone 4, left 0" in said.out
+    assert "1 cell, 2 trainings, 4 records\ndone 4, left 0" in said.out
     assert {path: path.stat().st_mtime_ns for path in here.rglob("*")} == before
 
 
 def test_plan_names_what_has_changed(here: Path) -> None:
     said = command("plan", here / "small.yaml", "--out", here / "out", "--set", "optim.lr=1e-3")
     assert said.code == 0
-    assert "changed since the last run: optim.lr; these would run again:\n  tiny / words / stl" in said.out
+    assert (
+        "changed since the last run: optim.lr; new trainings for these, old records stay:\n  tiny / words / stl"
+        in said.out
+    )
 
 
 def test_status_shows_progress_and_failures_with_reasons(here: Path) -> None:

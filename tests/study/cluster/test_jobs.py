@@ -237,7 +237,7 @@ def test_a_job_is_described(client: Client, monkeypatch) -> None:
     client.infos = [info("FAILED", 1, metadata={"study": "small", "out": "/shared/small", "commit": ""})]
     said = describe_job("small-1", "head").splitlines()
     assert said == [
-        "job small-1: FAILED, begun 2026-09-21 14:13:20 UTC, 1.5 min",
+        "job small-1: FAILED, started 2026-09-21 14:13:20 UTC, 1.5 min",
         "study small",
         "out /shared/small",
         "last: trainings: 3/18, about 40 s left",

@@ -138,8 +138,8 @@ def test_filters():
     [
         ("encoder=bert-bse", ["no trial has this encoder", "nearest: bert-base"]),
         ("seed=9", ["no trial has this seed", "known: 0"]),
-        ("encodr=bert-base", ["expected name=value", "nearest: encoder"]),
-        ("bert-base", ["expected name=value", "known: encoder, dataset"]),
+        ("encodr=bert-base", ["'encodr' is not known", "nearest: encoder"]),
+        ("bert-base", ["expected name=value, such as method=stl", "names: encoder, dataset"]),
         ("method=stl,", ["expected name=value"]),
     ],
 )

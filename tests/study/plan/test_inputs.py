@@ -75,7 +75,7 @@ def test_labels_that_look_alike_are_said(space: Path) -> None:
     identify(read_space(space), said.append)
     (line,) = [line for line in said if "look alike" in line]
     assert line.startswith("dataset words: train: the labels 'first' (")
-    assert "and 'first ' (1 rows) look alike and are 2 classes" in line
+    assert "and 'first ' (1 row) look alike and are 2 classes" in line
     assert "`label_strip: true` makes them one class" in line
     said.clear()
     identify(read_space(space, ["datasets.words.label_strip=true"]), said.append)

@@ -143,7 +143,13 @@ def test_what_is_no_mapping_is_no_space(tmp_path, text):
 
 
 def test_a_study_without_pairs_is_refused(tmp_path):
-    assert "pairs: at least one is needed" in refusal(tmp_path, "name: x\ndatasets: {local: {train: a.csv}}")[0]
+    assert "pairs: at least one is needed" in refusal(tmp_path, "name: x\npairs: []")[0]
+    no_encoders = refusal(tmp_path, "name: x\ndatasets: {local: {train: a.csv}}")
+    assert len(no_encoders) == 1
+    assert "encoders: none declared; declare one, such as {bert: {hub:" in no_encoders[0]
+    no_datasets = refusal(tmp_path, "name: x\nencoders: {local: {path: a}}\ndatasets:")
+    assert len(no_datasets) == 1
+    assert "datasets: none declared; declare one, such as {mine: {train:" in no_datasets[0]
 
 
 def test_all_problems_at_once(tmp_path):

@@ -389,7 +389,8 @@ def test_a_server_that_is_away_costs_the_trials_nothing(tmp_path):
     for record in RECORDS:
         mirror.add(record)
     assert time.monotonic() - begin < 1.0
-    assert "127.0.0.1" in mirror.close(60)
+    assert "the server does not answer" in mirror.close(60)
+    assert "127.0.0.1:9" in mirror.advice
     mark = (tmp_path / STALE).read_text()
     assert mark.startswith("http://***@127.0.0.1:9 ")
     assert "secret" not in mark

@@ -1,5 +1,6 @@
 """`l3study ui`: MLflow's page of a study, on the loopback interface, as a browser shows it; and how it ends."""
 
+import contextlib
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from tracked_study import write_study
 
 from l3masking.errors import EnvironmentFault, InputError
 from study.tracking import ui as mlflow_server
+from study.tracking.feed import STALE
 from study.tracking.ui import free_port
 from study.tracking.views import CELLS, SHARED
 
@@ -95,6 +97,25 @@ def ask(address, path, question=None, **headers):
     )
     with urllib.request.urlopen(request, timeout=60) as answer:
         return json.load(answer)
+
+
+class EndedServer:
+    port = 5000
+
+    def links(self):
+        return {"Cells": "http://127.0.0.1:5000"}
+
+    def wait(self):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("own", "said"), [(True, True), (False, False)])
+def test_only_the_shown_database_is_called_behind(tmp_path, monkeypatch, own, said):
+    monkeypatch.setattr("study.tracking.ui.serve", lambda *_: contextlib.nullcontext(EndedServer()))
+    (tmp_path / "resolved.yaml").touch()
+    store = f"sqlite:///{tmp_path}/mlflow.db" if own else "http://elsewhere:5000"
+    (tmp_path / STALE).write_text(f"{store} the server does not answer\n")
+    assert ("the mirror is behind" in command("ui", tmp_path, "--no-open").out) == said
 
 
 def refused(address, path, question=None, **headers):

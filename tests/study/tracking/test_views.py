@@ -118,7 +118,7 @@ def test_the_way_to_the_page_depends_on_the_store(tmp_path):
     assert opening(tmp_path, f"sqlite:///{tmp_path}/mlflow.db", page) == f"l3study ui {tmp_path}"
     assert opening(tmp_path, "http://127.0.0.1:5000/", page) == f"http://127.0.0.1:5000/{page}"
     other = opening(tmp_path, "postgresql://me:secret@host/db", page)
-    assert "mlflow ui --backend-store-uri 'postgresql://***@host/db'" in other
+    assert other == f"mlflow ui --backend-store-uri 'postgresql://***@host/db', then open http://127.0.0.1:5000/{page}"
     assert "secret" not in other
 
 
