@@ -9,6 +9,7 @@ import copy
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import torch
@@ -20,11 +21,13 @@ from l3masking.encoders.load import Encoder
 from l3masking.precision import Precision, autocast
 from l3masking.scoring.settings import TOKEN_BUDGETS
 from l3masking.scoring.words import EncodedText
-from l3masking.selective.heuristic import Passage, Query, important_units
+from l3masking.selective.heuristic import Batch, Passage, Query, important_units
 from l3masking.selective.sentences import of_tokens, stop_words
 from l3masking.selective.settings import SelectiveConfig
 from l3masking.training.model import MultiTaskModel
 from l3masking.training.settings import ModelConfig
+
+PADDING = {"cpu": 64, "cuda": 2048}  # tokens that take about as long as a batch does beside its tokens
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -57,22 +60,21 @@ class Classifier:
         self.precision, self.budget = precision, token_budget or TOKEN_BUDGETS[encoder.device.type]
 
     @torch.inference_mode()
-    def probabilities(self, sequences: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
+    def probabilities(self, sequences: Sequence[Sequence[int] | NDArray[np.int64]]) -> NDArray[np.float32]:
         """[B, C] for sequences of ids with their special tokens."""
         encoder = self.model.encoder
         found = np.zeros((len(sequences), self.model.classifier.out.out_features), dtype=np.float32)
-        order = np.argsort([-len(sequence) for sequence in sequences], kind="stable")
+        lengths = np.fromiter(map(len, sequences), np.int64, len(sequences))
+        order = np.argsort(-lengths, kind="stable")
         start = 0
         while start < len(order):
-            longest = len(sequences[order[start]])
+            longest = int(lengths[order[start]])
             part = order[start : start + max(1, self.budget // longest)]
-            ids = np.full((len(part), longest), encoder.tokenizer.pad_token_id)
-            mask = np.zeros((len(part), longest), dtype=np.int64)
-            for row, index in enumerate(part):
-                ids[row, : len(sequences[index])] = sequences[index]
-                mask[row, : len(sequences[index])] = 1
+            mask = np.arange(longest) < lengths[part, None]
+            ids = np.full(mask.shape, encoder.tokenizer.pad_token_id)
+            ids[mask] = np.fromiter(chain.from_iterable(sequences[index] for index in part), np.int64)
             rows = torch.arange(len(part), device=encoder.device)
-            ids_BT, mask_BT = (torch.from_numpy(array).to(encoder.device) for array in (ids, mask))
+            ids_BT, mask_BT = (torch.from_numpy(array).to(encoder.device) for array in (ids, mask.astype(np.int64)))
             with autocast(encoder.device, self.precision):
                 features = encoder.states_at(ids_BT, mask_BT, rows, torch.zeros_like(rows))
                 logits_BC = self.model.classifier(features)
@@ -87,12 +89,12 @@ class _Part:
 
     text: int  # index of the text
     tokens: NDArray[np.int64]  # [k] indices into its eligible tokens
-    head: NDArray[np.int64]  # special ids in front
-    tail: NDArray[np.int64]  # and behind
-    ids: NDArray[np.int64]  # [k]
+    head: list[int]  # special ids in front
+    tail: list[int]  # and behind
+    ids: list[int]  # [k]
 
-    def sequence(self, ids: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
-        return np.concatenate([self.head, np.asarray(ids, dtype=np.int64), self.tail])
+    def sequence(self, ids: list[int]) -> list[int]:
+        return [*self.head, *ids, *self.tail]
 
 
 def importance_of(
@@ -124,8 +126,10 @@ def importance_of(
     gain = [np.zeros(len(text.positions), dtype=np.float32) for text in texts]
     # longest first: units of like length are tested together
     chosen = sorted(most.tolist(), key=lambda number: (-len(parts[number].ids), number))
-    units = (Passage(number, parts[number].ids.tolist(), float(confidence[number])) for number in chosen)
-    for tested in important_units(units, ask, config.delta, config.criterion):
+    units = (Passage(number, parts[number].ids, float(confidence[number])) for number in chosen)
+    specials = max((len(part.sequence([])) for part in parts), default=0)
+    batch = Batch(classifier.budget, PADDING[classifier.model.encoder.device.type], specials)
+    for tested in important_units(units, ask, config.delta, config.criterion, batch=batch):
         part = parts[tested.number]
         important[part.text][part.tokens] = tested.important
         gain[part.text][part.tokens] = np.clip(tested.gain, 0, 1)
@@ -148,8 +152,8 @@ def _parts(tokenizer: object, index: int, text: EncodedText, config: SelectiveCo
     """The units of a text, none for a text without eligible tokens."""
     if not len(text.positions):
         return []
-    head = text.input_ids[: text.positions[0]]
-    tail = text.input_ids[text.positions[-1] + 1 :]
+    head = text.input_ids[: text.positions[0]].tolist()
+    tail = text.input_ids[text.positions[-1] + 1 :].tolist()
     numbers = of_tokens(tokenizer, text) if config.unit == "sentence" else np.zeros(len(text.positions), dtype=np.int64)
     units = [np.flatnonzero(numbers == number) for number in range(int(numbers.max()) + 1)]
-    return [_Part(index, unit, head, tail, text.input_ids[text.positions[unit]]) for unit in units]
+    return [_Part(index, unit, head, tail, text.input_ids[text.positions[unit]].tolist()) for unit in units]

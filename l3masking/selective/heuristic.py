@@ -18,7 +18,7 @@ from l3masking.errors import InputError, check_choice
 from l3masking.selective.settings import Criterion
 
 T = TypeVar("T")
-WIDTH = 512  # units that are tested at a time: enough for full batches, few enough to hold
+WIDTH = 1024  # units that are tested at a time: enough for full batches, few enough to hold
 
 
 class Passage(NamedTuple, Generic[T]):
@@ -37,6 +37,15 @@ class Tested(NamedTuple):
     gain: list[float]  # [n], P(y | buffer with the token) - P(y | buffer before), in [-1, 1]
 
 
+class Batch(NamedTuple):
+    """What fits into one batch of the classifier. Lengths are in tokens."""
+
+    tokens: int = 4096  # of all sequences, padding included, >= 1; one sequence always fits
+    padding: int = 64  # most padding in a batch, >= 0: as much as one more batch would cost
+    specials: int = 0  # special tokens that each sequence gets, >= 0
+
+
+BATCH = Batch()
 Query = tuple[int, list[T]]  # number of a unit, and a sequence of its tokens
 Confidence = Callable[[list[Query]], Sequence[float]]
 
@@ -73,29 +82,41 @@ def important_units(
     *,
     with_gain: bool = True,
     width: int = WIDTH,
+    batch: Batch = BATCH,
 ) -> Iterator[Tested]:
     """As `important_tokens` for many units, `width` of them at a time; each is given out when it is finished.
 
     confidence: P(true label of that unit) of each query, which is the number of a unit and a sequence of its tokens.
     with_gain: the empty sequence is asked for too, so that the first token has a gain.
+
+    The shortest buffers always go first, as many as fit into a batch. A buffer grows by one token at most, so units
+    come to the same lengths and are tested together there, almost without padding, at whichever token each of them is.
     """
     waiting = iter(units)
-    running: list[_Test[T]] = []
-    while True:
-        fresh = [_Test(unit, delta, criterion) for unit in islice(waiting, width - len(running))]
-        _ask(confidence, [test for test in fresh if test.full is None], lambda test: list(test.unit.tokens), "full")
+    while running := [_Test(unit, delta, criterion) for unit in islice(waiting, width)]:
+        _ask(confidence, [test for test in running if test.full is None], lambda test: list(test.unit.tokens), "full")
         if with_gain:
-            _ask(confidence, fresh, lambda _: [], "before")
-        running += fresh
-        if not running:
-            return
-        under_way = [test for test in running if not test.done]
-        _ask(confidence, under_way, lambda test: test.tried(), "now")
-        _ask(confidence, [test for test in under_way if test.needs_empty()], lambda _: [], "before")
-        for test in under_way:
-            test.judge()
-        yield from (test.result() for test in running if test.done)
-        running = [test for test in running if not test.done]
+            _ask(confidence, running, lambda _: [], "before")
+        while running:
+            yield from (test.result() for test in running if test.done)
+            running = sorted((test for test in running if not test.done), key=lambda test: len(test.buffer))
+            now = running[: _fitting((len(test.buffer) + 1 for test in running), batch)]
+            _ask(confidence, now, lambda test: test.tried(), "now")
+            _ask(confidence, [test for test in now if test.needs_empty()], lambda _: [], "before")
+            for test in now:
+                test.judge()
+
+
+def _fitting(lengths: Iterable[int], batch: Batch) -> int:
+    """How many of some sequences, shortest first, fit into one batch."""
+    count = tokens = 0
+    for length in lengths:
+        tokens += length + batch.specials
+        padded = (count + 1) * (length + batch.specials)
+        if count and (padded > batch.tokens or padded - tokens > batch.padding):
+            break
+        count += 1
+    return count
 
 
 def _ask(confidence: Confidence, tests: list[_Test], sequence: Callable[[_Test], list], name: str) -> None:
