@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from l3masking.data.table import Split, TextData
 from l3masking.encoders.load import Encoder
-from l3masking.errors import check_choice
+from l3masking.errors import InputError, check_choice
 from l3masking.masking.applied import MaskedText, mask_texts, summarise
 from l3masking.masking.settings import MaskingConfig
 from l3masking.methods import METHODS, Method
@@ -111,6 +111,11 @@ def prepare(
             name=stage.policy,
         )
         rows = list(found)
+        if isinstance(stage, MaskTune) and any(row.leaders is not None for row in rows):
+            raise InputError(
+                f"arm {method.label}: policy {stage.policy} masks groups of tokens together, but Mask-tuning masks an "
+                "exact number of tokens: take a policy without groups, such as uniform"
+            )
     tunes = isinstance(stage, MaskTune)
     return Training(
         encoder=encoder,

@@ -27,9 +27,7 @@ from l3masking.training.final import final_stage
 from l3masking.training.mask_tune import MaskTuneStepper, MaskTuning, first_round
 from l3masking.training.model import MultiTaskModel
 from l3masking.training.optim import adamw, clip_norms, decay_groups, linear_factor
-from l3masking.training.settings import (
-    FinetuneConfig,
-)
+from l3masking.training.settings import FinetuneConfig
 from l3masking.training.steps import Auxiliary, Examples, Stepper
 from l3masking.training.task_weights import WEIGHTINGS
 
@@ -69,8 +67,8 @@ def fine_tune(
     """Fine-tune a copy of `encoder` (which stays vanilla) and return one outcome per objective.
 
     weighting: a name of WEIGHTINGS; with no auxiliary task the one weight is 1. tuning: Mask-tuning in the place of
-    plain fine-tuning; of two rounds, both. on_evaluation: called with every
-    point of the curve. Raises NonFiniteLoss where training diverges, InputError for a name that is not known.
+    plain fine-tuning; of two rounds, both. on_evaluation: called with every point of the curve. Raises NonFiniteLoss
+    where training diverges, InputError for a name that is not known.
     """
     check_choice("weighting", weighting, WEIGHTINGS)
     for objective in objectives:

@@ -13,7 +13,7 @@ import copy
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -32,7 +32,8 @@ from l3masking.training.model import MultiTaskModel
 from l3masking.training.settings import AdaptConfig, FinetuneConfig, MaskTuningConfig
 from l3masking.training.steps import Examples, accumulate_gradients, gradients_of
 
-EVERY_MASKED = MaskingConfig(mask_share=1.0, random_share=0.0)  # what is masked becomes the mask token
+# what is masked becomes the mask token, and a text has as many masks as its probabilities add up to
+EVERY_MASKED = MaskingConfig(mask_share=1.0, random_share=0.0, selection="systematic")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -93,12 +94,15 @@ def fill_in(
 
 
 def predicted(
-    logits_NV: Tensor, truth_N: Tensor, tokenizer: object, config: MaskTuningConfig, draws: torch.Generator
+    logits_NV: Tensor, truth_N: Tensor, tokenizer: Any, config: MaskTuningConfig, draws: torch.Generator
 ) -> Tensor:
-    """[N] ids to fill in: the likeliest, one drawn from the prediction, or one drawn from its `top_k` likeliest."""
+    """[N] ids to fill in: the likeliest, one drawn from the prediction, or one drawn from its `top_k` likeliest.
+
+    Never a special token, nor one of the rows that some models have beyond the tokenizer's vocabulary.
+    """
     logits_NV = logits_NV.clone()
-    special = [index for index in tokenizer.all_special_ids if index < logits_NV.shape[1]]  # type: ignore[attr-defined]
-    logits_NV[:, special] = -torch.inf
+    logits_NV[:, len(tokenizer) :] = -torch.inf
+    logits_NV[:, [index for index in tokenizer.all_special_ids if index < len(tokenizer)]] = -torch.inf
     if config.forbid_original:
         logits_NV[torch.arange(len(truth_N)), truth_N] = -torch.inf
     if config.fill == "argmax":

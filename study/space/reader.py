@@ -166,12 +166,12 @@ class _Reader:
             self._say(path, "holds what looks like a Hub token; set it in the environment (HF_TOKEN)")
 
     def _refuse_unknown_keys(self) -> None:
-        inner = {item.name: key for key, cls in SECTIONS.items() for item in dataclasses.fields(cls)}
+        inner = {key: {item.name for item in dataclasses.fields(cls)} for key, cls in SECTIONS.items()}
         for key in self.raw:
             if key in TOP_KEYS:
                 continue
-            homes = [f"{section}.{key}" for section, cls in SECTIONS.items() if key in _fields(cls)]
-            hint = f"it belongs into {' or '.join(homes)}" if key in inner else nearest(key, TOP_KEYS)
+            homes = [f"{section}.{key}" for section, names in inner.items() if key in names]
+            hint = f"it belongs into {' or '.join(homes)}" if homes else nearest(key, TOP_KEYS)
             self._say(key, f"unknown key (its value: {shown(self.raw[key])}); {hint}")
 
     def _check_name(self, name: Any, path: str) -> bool:
@@ -288,10 +288,6 @@ class _Reader:
             made[name] = _dotted(overrides)
             overridden(settings, made[name], path, self.problems)
         return made
-
-
-def _fields(cls: type) -> list[str]:
-    return [item.name for item in dataclasses.fields(cls)]
 
 
 def _dotted(overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,13 +12,16 @@ import torch
 from small_task import SCORING, data, digest, encoder, one_thread, settings, tokenizer
 
 from l3masking.errors import InputError
+from l3masking.masking.corruption import IGNORED, corrupt
 from l3masking.masking.settings import MaskingConfig
 from l3masking.methods import METHODS
 from l3masking.regimes import Training, encode_inputs, prepare
 from l3masking.rng import stream
+from l3masking.stages import MaskTune
+from l3masking.training import continual
 from l3masking.training.batches import epochs
 from l3masking.training.mask_tune import choose, first_round, predicted
-from l3masking.training.settings import MaskTuningConfig, ModelConfig
+from l3masking.training.settings import FinalConfig, MaskTuningConfig, ModelConfig
 
 SIGMAS = 5
 SPECIAL = torch.arange(5)
@@ -86,6 +89,15 @@ def test_the_likeliest_token_is_filled_in_and_never_a_special_one() -> None:
     assert found.tolist() == expected.argmax(dim=1).tolist()
     other = predicted(logits(), found, tokenizer(), MaskTuningConfig(forbid_original=True), stream(0, "x"))
     assert other.tolist() == expected.topk(2, dim=1).indices[:, 1].tolist()
+
+
+@pytest.mark.parametrize("fill", ["argmax", "sample", "top_k"])
+def test_rows_beyond_the_vocabulary_are_never_filled_in(fill: str) -> None:
+    """Some models have more rows than their tokenizer has tokens."""
+    wide = torch.cat([logits(), torch.full((3, 7), 60.0)], dim=1)
+    found = predicted(wide, torch.zeros(3, dtype=torch.long), tokenizer(), MaskTuningConfig(fill=fill), stream(0, "x"))
+    assert found.min() >= 5
+    assert found.max() < len(tokenizer())
 
 
 @pytest.mark.parametrize(("fill", "top"), [("sample", None), ("top_k", 3)])
@@ -159,6 +171,40 @@ def test_the_ends_of_alpha() -> None:
     plain = training("mask_tuning_no_mlm").trajectory().stepper
     assert set(plain.window(1)) == {"primary"}
     assert all(not parameter.grad.any() for parameter in plain.lm_head)
+
+
+def test_alpha_1_moves_no_classification_head() -> None:
+    made = training(tuning=MaskTuningConfig(alpha=1.0, rate=0.3), lr=3e-3, final=FinalConfig(enabled=False))
+    still = dataclasses.replace(made.config, optim=dataclasses.replace(made.config.optim, head_decay=0.0))
+    made = dataclasses.replace(made, config=still)
+    before = made.trajectory().model.snapshot()
+    after = made.run(("accuracy",))["accuracy"].weights
+    heads = [name for name in before if name.startswith("classifier")]
+    assert len(heads) == 4
+    assert all(torch.equal(before[name], after[name]) for name in heads)
+    assert not torch.equal(before["language_model.cls.predictions.bias"], after["language_model.cls.predictions.bias"])
+
+
+def test_groups_of_tokens_are_refused() -> None:
+    method = dataclasses.replace(METHODS["mask_tuning"], stages=(MaskTune(policy="whole_word"),))
+    inputs = encode_inputs(method, encoder(), data(), SCORING)
+    with pytest.raises(InputError, match="policy whole_word masks groups of tokens together"):
+        prepare(method, encoder(), inputs, masking=MaskingConfig(), config=settings(), seed=0)
+
+
+def test_the_first_of_two_rounds_masks_as_many_tokens_as_mask_tuning(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, counts = training("mask_tuning_two_rounds", max_epochs=1), []
+
+    def counted(ids, probabilities, *given):
+        drawn = corrupt(ids, probabilities, *given)
+        for row, chances in zip(drawn.labels != IGNORED, probabilities, strict=True):
+            counts.append((int(row.sum()), max(1, round(0.3 * int((chances > 0).sum())))))
+        return drawn
+
+    monkeypatch.setattr(continual, "corrupt", counted)
+    first_round(made.encoder, made.task.train, made.tuning, made.config, seed=0)
+    assert len(counts) == 48
+    assert all(masked == wanted for masked, wanted in counts)
 
 
 def test_it_learns_and_repeats_and_shares_its_trajectory() -> None:
