@@ -21,7 +21,7 @@ from l3masking.encoders.load import Encoder
 from l3masking.errors import InputError
 from l3masking.masking.applied import MaskedText, mask_texts, placed
 from l3masking.scoring.words import EncodedText, encode_as
-from l3masking.selective.masks import chosen_tokens
+from l3masking.selective.masks import checked_importance, chosen_tokens
 from l3masking.selective.sentences import of_tokens
 from l3masking.stages import AS_MANY_RANDOM, SELECTIONS, Adapt
 from l3masking.training.continual import TextSource, adapt
@@ -135,7 +135,7 @@ def _masked(stage: Adapt, assignment: Assignment, encoder: Encoder, source: Text
     units = source.read() if isinstance(source, CorpusSource) else iter(held_data(source).mlm_texts)
     texts = (text for part in batched(units, BLOCK) for text in encode_as(setting.scoring, encoder.tokenizer, part))
     if stage.policy in SELECTIONS:
-        return _selected(stage, assignment, encoder, texts, importance_of_texts(assignment, source))
+        return _selected(stage, assignment, encoder, texts, importance_of_texts(assignment, source, encoder))
     policy = trial.arm.policy(stage.policy)
     return mask_texts(
         policy,
@@ -143,7 +143,7 @@ def _masked(stage: Adapt, assignment: Assignment, encoder: Encoder, source: Text
         setting.masking,
         seed=trial.seed,
         scores=_scores(assignment, source),
-        importance=importance_of_texts(assignment, source) if "importance" in policy.needs else None,
+        importance=importance_of_texts(assignment, source, encoder) if "importance" in policy.needs else None,
         name=stage.policy,
     )
 
@@ -159,39 +159,47 @@ def _selected(
     setting = configs(assignment.trial.settings)
     choice = "random" if stage.policy == AS_MANY_RANDOM else "important"
     generator = rng.stream(assignment.trial.seed, "selective")
-    tokens = taken = 0
     for text, values in zip(texts, importance, strict=True):
         if len(values) != len(text.positions):
             raise InputError("the importance of a text belongs to other token ids: remove `importance/` and run again")
         sentences = of_tokens(encoder.tokenizer, text)
         chosen = chosen_tokens(values, sentences, setting.selective.max_rate, cast(Any, choice), generator)
-        tokens, taken = tokens + len(chosen), taken + int(chosen.sum())
         yield placed(text.input_ids, text.positions, chosen.astype(np.float64))
-    if not taken:
-        raise InputError(
-            f"selective.delta is {setting.selective.delta:g}: none of {tokens} tokens is important, so there is "
-            "nothing to mask: take a larger delta, or criterion: signed"
-        )
 
 
-def importance_of_texts(assignment: Assignment, source: TextSources) -> Iterator[NDArray[np.float64]]:
-    """[n] in [0, 1] for each masked-LM text, in order; 0 where a token is not important."""
+def importance_of_texts(assignment: Assignment, source: TextSources, encoder: Encoder) -> Iterator[NDArray[np.float64]]:
+    """[n] in [0, 1] for each masked-LM text, in order; 0 where a token is not important.
+
+    Raises InputError at the end if no token of any text was important.
+    """
+    setting = configs(assignment.trial.settings)
+    return checked_importance(
+        _importance(assignment, source),
+        encoder.tokenizer,
+        lambda text: encode_as(setting.scoring, encoder.tokenizer, [text])[0],
+        setting.selective,
+    )
+
+
+def _importance(assignment: Assignment, source: TextSources) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    """Each masked-LM text with the importance of its tokens."""
     kind, place = assignment.importance_on(source)
     if kind == "heuristic":
         assert isinstance(source, DataSource)
         found, train = read_heuristic(fetched(place)), held_data(source).train
         for pair in zip(train.texts, train.labels, strict=True):
             one = found[pair]
-            yield np.where(one.important, np.maximum(one.gain.astype(np.float64), np.finfo(np.float32).tiny), 0.0)
+            gain = np.maximum(one.gain.astype(np.float64), np.finfo(np.float32).tiny)
+            yield pair[0], np.where(one.important, gain, 0.0)
         return
     predictions = stream_predictions(fetched(place))
     if isinstance(source, CorpusSource):
-        ordered = (values for _, values in predictions)
+        ordered = predictions
     else:
         by_text = dict(predictions)
-        ordered = (by_text[text] for text in held_data(source).mlm_texts)
-    for values in ordered:
-        yield np.where(values > NEAR, values.astype(np.float64), 0.0)
+        ordered = ((text, by_text[text]) for text in held_data(source).mlm_texts)
+    for text, values in ordered:
+        yield text, np.where(values > NEAR, values.astype(np.float64), 0.0)
 
 
 def _scores(assignment: Assignment, source: TextSources) -> Any:

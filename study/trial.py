@@ -153,7 +153,7 @@ def prepared(assignment: Assignment, encoder: Encoder, data: TextData) -> Traini
     last = trial.arm.last
     needs = frozenset() if last.policy is None else trial.arm.policy(last.policy).needs
     scores = assignment.needed.get(("scores", assignment.data.content_hash))
-    important = importance_of_texts(assignment, assignment.data) if IMPORTANCE in needs else None
+    important = importance_of_texts(assignment, assignment.data, encoder) if IMPORTANCE in needs else None
     return prepare(
         trial.arm,
         encoder,

@@ -117,6 +117,8 @@ def _seen(
         yield PolicyText(input_ids=text.input_ids, positions=text.positions, words=text.words, **found)
     if scored is not None and next(scored, None) is not None:
         raise InputError("more scores than masked-LM texts: score these texts again")
+    if important is not None and next(important, None) is not None:
+        raise InputError("importance of more texts than masked-LM texts: compute it again")
 
 
 def summarise(texts: Sequence[EncodedText], masked: Sequence[MaskedText], mean: float) -> dict[str, float]:

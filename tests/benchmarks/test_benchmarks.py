@@ -8,6 +8,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from small_encoders import save_bert
+
 BENCHMARKS = Path(__file__).parent
 
 
@@ -36,3 +38,16 @@ def test_every_benchmark_says_what_it_measures() -> None:
         for path, done in zip(paths, pool.map(ask, paths), strict=True):
             assert done.returncode == 0, f"{path.name}: {done.stderr}"
             assert "usage: " in done.stdout
+
+
+def test_importance_is_measured_against_the_bare_classifier(tmp_path: Path) -> None:
+    folder = save_bert(tmp_path / "bert")
+    words = ["--encoder", folder, "--limit", 3, "--max-length", 48, "--runs", 2, "--json", tmp_path / "found.json"]
+    words = [sys.executable, BENCHMARKS / "importance.py", *words]
+    done = subprocess.run(list(map(str, words)), capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["texts"] == 3
+    assert found["sequences"] > found["eligible"], "one for each token, and those of whole and empty units"
+    assert found["ratio"] > 0
+    assert f"ratio {found['ratio']:.3f}" in done.stdout

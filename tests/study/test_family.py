@@ -185,8 +185,8 @@ def test_where_no_token_is_important_the_arm_fails_with_the_counts(
     """The last token of a text that is classified correctly is always near the whole: only wrong texts have none."""
     space = write_family(tmp_path, methods=["selective"], adapt=SPACE["adapt"] | {"corpus": None})
     (one,) = assignments(space, tmp_path / "out")
-    found = adapted.importance_of_texts
-    monkeypatch.setattr(adapted, "importance_of_texts", lambda *given: (0 * values for values in found(*given)))
+    found = adapted._importance
+    monkeypatch.setattr(adapted, "_importance", lambda *given: ((text, 0 * values) for text, values in found(*given)))
     reason = execute(one)
     assert reason is not None
     assert re.fullmatch(r"InputError: selective.delta is 0.2: none of \d+ tokens is important.*larger delta.*", reason)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -12,16 +13,21 @@ from small_task import SCORING, TELLING, data, encoder, one_thread, run, setting
 
 from l3masking.errors import InputError
 from l3masking.rng import stream
-from l3masking.scoring.words import encode_as, encode_texts
+from l3masking.scoring.words import encode_as
 from l3masking.selective.classifier import Classifier, importance_of
 from l3masking.selective.heuristic import important_tokens
-from l3masking.selective.masks import chosen_tokens
+from l3masking.selective.masks import checked_importance, chosen_tokens
 from l3masking.selective.network import predict, train_network
-from l3masking.selective.sentences import of_tokens, sentence_numbers, stop_words
 from l3masking.selective.settings import SelectiveConfig
 
 TELLING_WORDS = {word for words in TELLING.values() for word in words}
 CONFIG = SelectiveConfig(unit="document", delta=0.2)
+
+
+@pytest.fixture(autouse=True)
+def _quickly() -> Iterator[None]:
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -95,32 +101,6 @@ def test_only_the_surest_units_are_tested(classifier: Classifier) -> None:
     assert sum(one.tested for one in half) == -(-tested // 2)
 
 
-@pytest.mark.parametrize(
-    ("text", "numbers"),
-    [
-        ("we see . we use .", [0, 0, 0, 1, 1, 1]),
-        ("we see ? ! ) we", [0, 0, 0, 0, 0, 1]),
-        ("see fig . 3 here . new", [0, 0, 0, 0, 0, 0, 1]),
-        ("j . smith et al . said . old", [0, 0, 0, 0, 0, 0, 0, 0, 1]),
-        ("of 3 . 5 and 7 . we", [0, 0, 0, 0, 0, 0, 0, 1]),
-        ("", []),
-    ],
-)
-def test_sentences(text: str, numbers: list[int]) -> None:
-    assert sentence_numbers(text.split()) == numbers
-
-
-def test_sentences_and_stop_words_of_tokens() -> None:
-    text = encode_texts(tokenizer(), ["we use the unlikely oak"], max_length=16)[0]
-    assert tokenizer().convert_ids_to_tokens(text.input_ids[text.positions].tolist())[3:5] == ["un", "##like"]
-    assert of_tokens(tokenizer(), text).tolist() == [0] * len(text.positions)
-    flags = stop_words(tokenizer(), text).tolist()
-    assert flags[0] is True
-    assert flags[2] is True
-    assert flags[-1] is False
-    assert len({*flags[3:-1]}) == 1  # a word's pieces share its fate
-
-
 def test_the_most_important_tokens_of_each_sentence_are_masked_up_to_the_rate() -> None:
     importance = np.array([0.1, 0.9, 0.0, 0.5, 0.0, 0.0, 0.0, 0.3, 0.2, 0.4])
     sentences = np.array([0] * 7 + [1] * 3)
@@ -128,6 +108,8 @@ def test_the_most_important_tokens_of_each_sentence_are_masked_up_to_the_rate() 
     assert np.flatnonzero(chosen_tokens(importance, sentences, 0.3, "important", draws)).tolist() == [1, 3, 9]
     assert np.flatnonzero(chosen_tokens(importance, sentences, 0.01, "important", draws)).tolist() == [1, 9]
     assert not chosen_tokens(np.zeros(10), sentences, 0.3, "important", draws).any()
+    long = chosen_tokens(np.ones(100), np.zeros(100), 0.29, "important", draws)
+    assert long.sum() == 29, "0.29 * 100 is a little less than 29"
 
 
 def test_the_control_masks_as_many_tokens_of_each_sentence() -> None:
@@ -155,10 +137,9 @@ def test_the_network_learns_which_words_are_important_and_repeats() -> None:
     important = [np.isin(text.input_ids[text.positions], telling) for text in texts]
     config = SelectiveConfig(network_epochs=25, network_batch=16, network_lr=3e-3)
     before = copy.deepcopy(encoder().model.state_dict())
-    with one_thread():
-        network = train_network(encoder(), texts, important, config, seed=1)
-        again = train_network(encoder(), texts, important, config, seed=1)
-        found = list(predict(encoder(), network.weights, iter(texts)))
+    network = train_network(encoder(), texts, important, config, seed=1)
+    again = train_network(encoder(), texts, important, config, seed=1)
+    found = list(predict(encoder(), network.weights, iter(texts)))
     assert network.f1 > 0.9
     assert all(torch.equal(network.weights[name], again.weights[name]) for name in network.weights)
     assert all(torch.equal(value, before[name]) for name, value in encoder().model.state_dict().items())
@@ -183,3 +164,28 @@ def test_a_network_with_nothing_to_learn_is_refused() -> None:
 def test_refused_settings(wrong: dict) -> None:
     with pytest.raises(InputError, match=f"selective.{next(iter(wrong))}"):
         SelectiveConfig(**wrong)
+
+
+def told(texts: list[str], values: list[list[float]], **settings: object) -> list[list[float]]:
+    config = SelectiveConfig(**settings)
+    pairs = zip(texts, map(np.array, values), strict=True)
+    passed = checked_importance(pairs, tokenizer(), lambda text: encode_as(SCORING, tokenizer(), [text])[0], config)
+    return [row.tolist() for row in passed]
+
+
+def test_importance_that_selects_nothing_is_refused_with_the_counts() -> None:
+    with pytest.raises(InputError, match=r"delta is 0\.05: none of 5 tokens is important.*larger delta"):
+        told(["the red cat", "a dog"], [[0.0, 0.0, 0.0], [0.0, 0.0]])
+
+
+def test_importance_that_selects_everything_is_told_with_the_counts(caplog: pytest.LogCaptureFixture) -> None:
+    """Of units with important tokens: those that are classified wrongly have none. Stop words never are."""
+    texts, values = ["the red cat", "a dog"], [[0.0, 0.2, 0.3], [0.0, 0.0]]
+    assert told(texts, values, delta=1.0) == values
+    assert "delta is 1: 2 of 5 tokens are important, all but stop words of each sentence that has any" in caplog.text
+    caplog.clear()
+    told(texts, values, delta=1.0, stop_words=False)
+    told(texts, [[0.0, 0.0, 0.3], [0.0, 0.0]])
+    assert not caplog.text
+    told(texts, [[0.1, 0.2, 0.3], [0.0, 0.0]], stop_words=False, unit="document")
+    assert "3 of 5 tokens are important, all of each document that has any" in caplog.text
