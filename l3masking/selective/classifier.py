@@ -21,7 +21,7 @@ from l3masking.encoders.load import Encoder
 from l3masking.precision import Precision, autocast
 from l3masking.scoring.settings import TOKEN_BUDGETS
 from l3masking.scoring.words import EncodedText
-from l3masking.selective.heuristic import Batch, Passage, Query, important_units
+from l3masking.selective.heuristic import Capacity, Passage, Query, important_units
 from l3masking.selective.sentences import of_tokens, stop_words
 from l3masking.selective.settings import SelectiveConfig
 from l3masking.training.model import MultiTaskModel
@@ -128,8 +128,8 @@ def importance_of(
     chosen = sorted(most.tolist(), key=lambda number: (-len(parts[number].ids), number))
     units = (Passage(number, parts[number].ids, float(confidence[number])) for number in chosen)
     specials = max((len(part.sequence([])) for part in parts), default=0)
-    batch = Batch(classifier.budget, PADDING[classifier.model.encoder.device.type], specials)
-    for tested in important_units(units, ask, config.delta, config.criterion, batch=batch):
+    capacity = Capacity(classifier.budget, PADDING[classifier.model.encoder.device.type], specials)
+    for tested in important_units(units, ask, config.delta, config.criterion, capacity=capacity):
         part = parts[tested.number]
         important[part.text][part.tokens] = tested.important
         gain[part.text][part.tokens] = np.clip(tested.gain, 0, 1)

@@ -37,7 +37,7 @@ class Tested(NamedTuple):
     gain: list[float]  # [n], P(y | buffer with the token) - P(y | buffer before), in [-1, 1]
 
 
-class Batch(NamedTuple):
+class Capacity(NamedTuple):
     """What fits into one batch of the classifier. Lengths are in tokens."""
 
     tokens: int = 4096  # of all sequences, padding included, >= 1; one sequence always fits
@@ -45,7 +45,7 @@ class Batch(NamedTuple):
     specials: int = 0  # special tokens that each sequence gets, >= 0
 
 
-BATCH = Batch()
+CAPACITY = Capacity()
 Query = tuple[int, list[T]]  # number of a unit, and a sequence of its tokens
 Confidence = Callable[[list[Query]], Sequence[float]]
 
@@ -82,7 +82,7 @@ def important_units(
     *,
     with_gain: bool = True,
     width: int = WIDTH,
-    batch: Batch = BATCH,
+    capacity: Capacity = CAPACITY,
 ) -> Iterator[Tested]:
     """As `important_tokens` for many units, `width` of them at a time; each is given out when it is finished.
 
@@ -100,20 +100,20 @@ def important_units(
         while running:
             yield from (test.result() for test in running if test.done)
             running = sorted((test for test in running if not test.done), key=lambda test: len(test.buffer))
-            now = running[: _fitting((len(test.buffer) + 1 for test in running), batch)]
+            now = running[: _fitting((len(test.buffer) + 1 for test in running), capacity)]
             _ask(confidence, now, lambda test: test.tried(), "now")
             _ask(confidence, [test for test in now if test.needs_empty()], lambda _: [], "before")
             for test in now:
                 test.judge()
 
 
-def _fitting(lengths: Iterable[int], batch: Batch) -> int:
+def _fitting(lengths: Iterable[int], capacity: Capacity) -> int:
     """How many of some sequences, shortest first, fit into one batch."""
     count = tokens = 0
     for length in lengths:
-        tokens += length + batch.specials
-        padded = (count + 1) * (length + batch.specials)
-        if count and (padded > batch.tokens or padded - tokens > batch.padding):
+        tokens += length + capacity.specials
+        padded = (count + 1) * (length + capacity.specials)
+        if count and (padded > capacity.tokens or padded - tokens > capacity.padding):
             break
         count += 1
     return count

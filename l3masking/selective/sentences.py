@@ -61,8 +61,8 @@ def _from_bytes(pieces: Sequence[str]) -> list[str]:
 def sentence_ends(text: str) -> list[int]:
     """Where the next sentence begins: offsets behind end marks and the closing brackets and quotes that follow them.
 
-    A full stop ends no sentence behind a short form or a single letter, in a decimal number, or in front of a letter
-    or digit without a blank; an ellipsis none if a small letter follows, in texts that have capitals.
+    A full stop ends no sentence behind a short form or a single letter, or in a decimal number, no mark in front of a
+    comma, or of a letter or digit without a blank, and no ellipsis if a small letter follows in a text with capitals.
     """
     return [found.end() for found in END.finditer(text) if not _goes_on(text, found)]
 
@@ -74,7 +74,7 @@ def _goes_on(text: str, found: re.Match[str]) -> bool:
     spaced = text[found.end() : found.end() + 1].isspace()
     if not after or marks[-1] in SURE:
         return False
-    if not spaced and after.isascii() and after.isalnum():
+    if after in ",;:" or (not spaced and after.isascii() and after.isalnum()):
         return True
     if marks == ".":
         start = len(before)

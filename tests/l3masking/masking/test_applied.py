@@ -165,6 +165,7 @@ def test_what_is_no_weight_is_refused_with_policy_and_text(found: object, words:
         ("entropy", {"scores": [scores_of(text) for text in TEXTS]}, "entropy=True"),
         ("importance", {}, "needs the importance of each token"),
         ("importance", {"importance": [np.zeros(3)] * 3}, "the importance of text 0 belongs to another text"),
+        ("importance", {"importance": [np.zeros(len(text.positions)) for text in [*TEXTS, TEXTS[0]]]}, "of more texts"),
     ],
 )
 def test_what_is_missing_is_said(name: str, given: dict, words: str) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from l3masking.errors import InputError
 from l3masking.selective import important_tokens
-from l3masking.selective.heuristic import Batch, Passage, important_units
+from l3masking.selective.heuristic import Capacity, Passage, important_units
 
 CASE = {("w1",): 0.50, ("w1", "w2"): 0.93, ("w1", "w3"): 0.60, ("w1", "w3", "w4"): 0.94}
 
@@ -69,7 +69,7 @@ def plainly(tokens: Sequence[int], salt: int, delta: float, criterion: str) -> l
 
 
 CRITERIA = st.sampled_from(["abs", "signed"])
-BATCHES = st.builds(Batch, tokens=st.integers(1, 20), padding=st.integers(0, 6), specials=st.integers(0, 2))
+CAPACITIES = st.builds(Capacity, tokens=st.integers(1, 20), padding=st.integers(0, 6), specials=st.integers(0, 2))
 
 
 @given(st.lists(st.integers(0, 3), max_size=8), st.integers(0, 50), st.floats(0.01, 1), CRITERIA)
@@ -82,10 +82,10 @@ def test_one_text_is_as_defined(tokens: list[int], salt: int, delta: float, crit
 
 @given(
     st.lists(st.lists(st.integers(0, 3), max_size=6), max_size=9),
-    *(st.floats(0.01, 1), CRITERIA, st.integers(1, 4), BATCHES),
+    *(st.floats(0.01, 1), CRITERIA, st.integers(1, 4), CAPACITIES),
 )
 def test_many_units_are_as_one_by_one(
-    texts: list[list[int]], delta: float, criterion: str, width: int, batch: Batch
+    texts: list[list[int]], delta: float, criterion: str, width: int, capacity: Capacity
 ) -> None:
     asked = []
 
@@ -94,7 +94,9 @@ def test_many_units_are_as_one_by_one(
         return [chance(tokens, number) for number, tokens in queries]
 
     units = (Passage(number, tokens) for number, tokens in enumerate(texts))
-    found = {one.number: one for one in important_units(units, confidence, delta, criterion, width=width, batch=batch)}
+    found = {
+        one.number: one for one in important_units(units, confidence, delta, criterion, width=width, capacity=capacity)
+    }
     assert len(found) == len(texts)
     assert max(asked, default=0) <= width
     for number, tokens in enumerate(texts):
@@ -117,7 +119,7 @@ def test_units_of_all_lengths_are_tested_with_little_padding() -> None:
         return [chance(tokens, number) for number, tokens in queries]
 
     units = [Passage(number, tokens, 0.5) for number, tokens in enumerate(texts)]
-    list(important_units(units, confidence, 0.3, "abs", with_gain=False, batch=Batch(4096, 64, 2)))
+    list(important_units(units, confidence, 0.3, "abs", with_gain=False, capacity=Capacity(4096, 64, 2)))
     real, padded = sum(map(sum, batches)), sum(len(batch) * max(batch) for batch in batches)
     assert sum(map(len, batches)) >= sum(map(len, texts))
     assert padded < 1.3 * real

@@ -56,6 +56,7 @@ def trained(made: Tokenizer, trainer: Any) -> Any:
         "see www.x.org/a.b for it! | Now",
         "他说了这个。|我们看见了！|好",
         "well ... | so . . . | and",
+        "by d1 , . . . , dn ( Och etc.), and (see p.);  Yahoo!, too",
     ],
 )
 def test_sentences(text: str) -> None:
