@@ -11,13 +11,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
-from small_task import FILLERS, SCORING, TELLING, data, digest, one_thread, settings
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from small_bart import SPECIAL, WORDS, save_bart
+from small_task import SCORING, data, digest, one_thread, settings
 from transformers import (
-    BartConfig,
     BartForConditionalGeneration,
     BartForSequenceClassification,
-    PreTrainedTokenizerFast,
 )
 
 from l3masking import load_encoder, score_tokens
@@ -32,8 +30,6 @@ from l3masking.training.batches import epochs
 from l3masking.training.mask_tune import choose
 from l3masking.training.settings import MaskTuningConfig
 
-SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-WORDS = [*SPECIAL, *FILLERS, *(word for words in TELLING.values() for word in words)]
 ALLOWED = ("stl", "mask_tuning", "mask_tuning_no_mlm", "mask_tuning_two_rounds")
 
 
@@ -43,42 +39,9 @@ def alone():
         yield
 
 
-def tokenizer() -> PreTrainedTokenizerFast:
-    """One token a word, between <s> and </s>."""
-    backend = Tokenizer(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="<unk>"))
-    backend.pre_tokenizer = pre_tokenizers.Whitespace()
-    ends = [("<s>", 0), ("</s>", 2)]
-    backend.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=ends)
-    names = {"cls_token": "<s>", "bos_token": "<s>", "sep_token": "</s>", "eos_token": "</s>", "pad_token": "<pad>"}
-    return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>", mask_token="<mask>", **names)
-
-
-def configuration(dropout: float = 0.1) -> BartConfig:
-    return BartConfig(
-        vocab_size=len(WORDS) + 3,  # rows that no token has, as in many models
-        d_model=16,
-        encoder_layers=2,
-        decoder_layers=2,
-        encoder_attention_heads=2,
-        decoder_attention_heads=2,
-        encoder_ffn_dim=24,
-        decoder_ffn_dim=24,
-        max_position_embeddings=24,
-        dropout=dropout,
-    )
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made, generator = tmp_path_factory.mktemp("bart"), torch.Generator().manual_seed(3)
-    with torch.random.fork_rng(devices=[]):
-        model = BartForConditionalGeneration(configuration())
-    for parameter in model.parameters():
-        if parameter.dim() > 1:
-            torch.nn.init.normal_(parameter, std=0.4, generator=generator)
-    model.save_pretrained(made)
-    tokenizer().save_pretrained(made)
-    return made
+    return save_bart(tmp_path_factory.mktemp("bart"))
 
 
 @pytest.fixture(scope="module")
