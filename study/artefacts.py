@@ -10,23 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-import torch
-
 from l3masking.errors import EnvironmentFault
-from study.gpu import limit_share
 from study.space.spec import Resources
 from study.store.places import Place, fetched, put
 from study.store.whole_files import canonical
 
 PART_NAME = re.compile(r"part-(\d{5})-([0-9a-f]{32})\.\w+")
-RESTARTS = 3  # of a worker that died, and so often is a shard tried again
 
 
 class Shard(NamedTuple):
@@ -59,6 +52,11 @@ class Artefact(Protocol):
     @property
     def suffix(self) -> str:
         """Of its files, such as "parquet"."""
+        ...
+
+    @property
+    def may_fail(self) -> bool:
+        """Whether wrong settings or diverging training cost only the arms that need it; else they end the run."""
         ...
 
     @property
@@ -104,23 +102,7 @@ class Done(NamedTuple):
     number: int
     tokens: int
     seconds: float
-
-
-class ArtefactWorker:
-    """Makes shards of any job. A plain class: Ray makes actors of it, a serial run calls it."""
-
-    def __init__(self, resources: Resources) -> None:
-        torch.set_num_threads(resources.threads)
-        limit_share(resources.gpu)
-
-    def make(self, work: Work) -> Done:
-        """Make one shard and write its part."""
-        started = time.perf_counter()
-        folders = {key: fetched(place) for key, place in work.needed.items()}
-        piece = work.job.make(work.shard, work.resources, folders)
-        digest = hashlib.blake2b(piece.content, digest_size=16).hexdigest()
-        put(work.place, f"part-{work.shard.number:05d}-{digest}.{work.job.suffix}", piece.content)
-        return Done(work.job.key, work.shard.number, piece.tokens, time.perf_counter() - started)
+    reason: str | None = None  # why it cannot be made; None: it is made
 
 
 class _Open(NamedTuple):
@@ -138,15 +120,22 @@ def make_artefacts(
     place_of: Callable[[Artefact], Place],
     execute: Callable[[Iterator[Work], int], Iterable[Done]],
     report: Callable[[str, int, int], None],
-) -> None:
+) -> dict[str, str]:
     """Make what is missing of `jobs` and of all that they need, what is needed first.
 
     `place_of`: the folder or URL of a job. `execute`: does work in any order and yields what is done; it is told how
     much there is. `report`: (name of a job, shards done, all). Jobs that do not wait for each other are worked on
-    together.
+    together. Returns the reasons of what could not be made, by key.
     """
+    lost: dict[str, str] = {}
     for level in levels(jobs):
-        opened = [_look(job, place_of(job), resources) for job, resources in level]
+        opened = []
+        for job, resources in level:
+            reason = next((lost[need.key] for need in job.needs() if need.key in lost), None)
+            if reason is None:
+                opened.append(_look(job, place_of(job), resources))
+            else:
+                lost[job.key] = reason
         works = (
             Work(one.job, one.place, {need.key: place_of(need) for need in one.job.needs()}, one.resources, shard)
             for one in opened
@@ -157,9 +146,14 @@ def make_artefacts(
         for done in execute(works, sum(left.values())):
             one = by_key[done.key]
             left[done.key] -= 1
-            report(one.job.name, one.wanted - left[done.key], one.wanted)
+            if done.reason is not None:
+                lost[done.key] = done.reason
+            elif done.key not in lost:
+                report(one.job.name, one.wanted - left[done.key], one.wanted)
         for one in opened:
-            _close(one)
+            if one.job.key not in lost:
+                _close(one)
+    return lost
 
 
 def levels(jobs: Iterable[tuple[Artefact, Resources]]) -> list[list[tuple[Artefact, Resources]]]:
@@ -204,71 +198,6 @@ def _close(one: _Open) -> None:
     if one.missing or manifest is None or manifest["parts"] != names:
         manifest = {"key": one.job.key, "parts": names} | one.job.facts(one.resources)
         put(one.place, "manifest.json", canonical(manifest))
-
-
-def execute_serially(works: Iterable[Work], count: int) -> Iterator[Done]:
-    """One shard after the other, in this process."""
-    for work in works:
-        yield ArtefactWorker(work.resources).make(work)
-
-
-def execute_on_ray(works: Iterable[Work], count: int) -> Iterator[Done]:
-    """One actor per GPU share or CPU slot, two shards in flight each. Actors that die are restarted, shards retried.
-
-    Shards are made as they are wanted. Those of one size of workers come together, so that each set of actors starts
-    once.
-    """
-    for resources, same in groupby(works, key=lambda work: work.resources):
-        yield from _on_actors(resources, same, count)
-
-
-def _on_actors(resources: Resources, works: Iterator[Work], count: int) -> Iterator[Done]:
-    import ray
-
-    options = {"num_cpus": resources.cpu, "num_gpus": resources.gpu}
-    options |= {"max_restarts": RESTARTS, "max_task_retries": RESTARTS}
-    slots = min(worker_slots(resources), count)
-    actors = [ray.remote(ArtefactWorker).options(**options).remote(resources) for _ in range(slots)]
-    running = {}
-    for actor, work in zip(actors * 2, islice(works, 2 * slots), strict=False):
-        running[actor.make.remote(work)] = actor, work.job.name
-    while running:
-        ready, _ = ray.wait(list(running), num_returns=1)
-        actor, name = running.pop(ready[0])
-        try:
-            done = ray.get(ready[0])
-        except ray.exceptions.RayTaskError as error:  # what the worker raised; Ray's own text is the whole traceback
-            raise error.cause from None
-        except ray.exceptions.RayActorError as error:
-            raise EnvironmentFault(
-                f"{name}: a worker died {RESTARTS + 1} times (out of memory, or killed): lower resources.workers or "
-                "resources.token_budget; what is done stays"
-            ) from error
-        if (following := next(works, None)) is not None:
-            running[actor.make.remote(following)] = actor, following.job.name
-        yield done
-    for actor in actors:
-        ray.kill(actor)
-
-
-def worker_slots(resources: Resources) -> int:
-    """How many workers or trials of this size the Ray cluster holds at a time. EnvironmentFault where none fits."""
-    import ray
-
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    fits = sum(
-        min(
-            int(node.get("CPU", 0) // resources.cpu),
-            int(node.get("GPU", 0) // resources.gpu) if resources.gpu else sys.maxsize,
-        )
-        for node in nodes
-    )
-    if fits < 1:
-        held = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
-        raise EnvironmentFault(
-            f"resources: no node holds cpu {resources.cpu:g} and gpu {resources.gpu:g} (there: {held}): ask for less"
-        )
-    return min(fits, resources.workers or fits)
 
 
 def parts(folder: Path) -> Iterator[tuple[int, Path]]:

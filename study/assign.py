@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from l3masking.masking.policies.base import ENTROPY, IMPORTANCE, LIKELIHOOD
@@ -29,6 +29,7 @@ class Assigner:
     identities: Identities
     root: Place  # where the study lies
     commit: str | None  # of this program's checkout, where it is one
+    lost: Mapping[str, str] = field(default_factory=dict)  # key of an artefact -> why it could not be made
 
     def jobs(self, trial: Trial) -> dict[tuple[str, str], Artefact]:
         """The artefacts that a trial reads, by kind and the content hash of their texts."""
@@ -78,14 +79,15 @@ class Assigner:
     def of_grid(self, trial: Trial) -> Assignment:
         """A trial of the grid."""
         encoder, data = sources(self.spec, self.identities, trial.encoder, trial.dataset)
-        place = open_store(self.root).artefact_place
+        place, jobs = open_store(self.root).artefact_place, self.jobs(trial)
         return Assignment(
             study=self.spec.name,
             trial=trial,
             encoder=encoder,
             data=data,
             root=self.root,
-            needed={name: place(job.room, job.key) for name, job in self.jobs(trial).items()},
+            needed={name: place(job.room, job.key) for name, job in jobs.items()},
+            lost=next((self.lost[job.key] for job in jobs.values() if job.key in self.lost), None),
             corpus=self.corpus(trial),
             keep_adapted=self.spec.resources.keep_adapted,
             resources=self.spec.resources_of(trial.encoder, trial.dataset),

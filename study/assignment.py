@@ -25,6 +25,7 @@ class Assignment:
     root: Place  # where the study lies: a folder that this process sees too, or a URL
     needed: Mapping[tuple[str, str], Place]  # (kind, content hash of the texts) -> artefact that the trial reads
     corpus: CorpusSource | None = None  # for `adapt` stages; None: the text of the task
+    lost: str | None = None  # why something that the trial reads could not be made; None: all of it is there
     keep_adapted: bool = False  # whether the weights after the `adapt` stages stay when the trial is done
     resources: Resources
     commit: str | None  # of this program's checkout, where it is one

@@ -10,13 +10,14 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol
 
 from l3masking.errors import EnvironmentFault
-from study.artefacts import Done, Work, execute_on_ray, execute_serially
+from study.artefacts import Done, Work
 from study.assignment import Assignment
 from study.cluster.nodes import check_shared
 from study.schedule import Listener, most_slots, ray_session, run_on_ray, run_serially
 from study.space.spec import Resources
 from study.store.places import Place
 from study.store.store import Store
+from study.workers import execute_on_ray, execute_serially
 
 if TYPE_CHECKING:  # Optuna and Ray Tune, which only a search needs
     from study.search.stage import SearchStage, Tried

@@ -35,7 +35,14 @@ SCHEMA_OF_IMPORTANCE = 1  # of these folders; part of every key
 SHARD_TEXTS_LABELLED = 128  # labelled texts in a shard: enough units for full batches
 
 
-class OnePiece:
+class OfImportance:
+    """What these jobs have in common."""
+
+    room: ClassVar[str] = "importance"
+    may_fail: ClassVar[bool] = True
+
+
+class OnePiece(OfImportance):
     """A job whose work is one shard."""
 
     def num_shards(self) -> int:
@@ -55,7 +62,6 @@ class ClassifierJob(OnePiece):
     finetune: FinetuneConfig
     seed: int
 
-    room: ClassVar[str] = "importance"
     suffix: ClassVar[str] = "safetensors"
 
     @property
@@ -97,13 +103,12 @@ class ClassifierJob(OnePiece):
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeuristicJob:
+class HeuristicJob(OfImportance):
     """Importance of the tokens of the training texts, by the sequential heuristic."""
 
     classifier: ClassifierJob
     selective: SelectiveConfig
 
-    room: ClassVar[str] = "importance"
     suffix: ClassVar[str] = "parquet"
 
     @property
@@ -162,7 +167,6 @@ class NetworkJob(OnePiece):
 
     heuristic: HeuristicJob
 
-    room: ClassVar[str] = "importance"
     suffix: ClassVar[str] = "safetensors"
 
     @property
@@ -201,13 +205,12 @@ class NetworkJob(OnePiece):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictionJob:
+class PredictionJob(OfImportance):
     """What the scoring network says of the tokens of texts without labels."""
 
     network: NetworkJob
     texts: TextSources
 
-    room: ClassVar[str] = "importance"
     suffix: ClassVar[str] = "parquet"
 
     @property

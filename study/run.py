@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,12 +185,15 @@ class _Run:
             for trial in wanted
             for job in self.assigner.jobs(trial).values()
         ]
-        make_artefacts(
+        lost = make_artefacts(
             {job.key: (job, own) for job, own in jobs}.values(),
             lambda job: self.store.artefact_place(job.room, job.key),
             self.executor.make,
             self.reporter.step,
         )
+        for reason in dict.fromkeys(lost.values()):
+            self.reporter.say(f"FAILED {reason} (the arms that need it fail; the others run)")
+        self.assigner = dataclasses.replace(self.assigner, lost=lost)
 
     def search(self) -> None:
         """Try settings on validation data until every search that is asked for has tried enough; keep what it found."""

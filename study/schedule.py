@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from l3masking.errors import EnvironmentFault
-from study.artefacts import worker_slots
 from study.assignment import Assignment
 from study.cluster.access import guard_token
 from study.cluster.nodes import check_code, search_path
 from study.cluster.ray_address import VARIABLE, joined
 from study.space.spec import Resources
 from study.trial import died, execute
+from study.workers import worker_slots
 
 
 class Stopped(Exception):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -39,8 +39,9 @@ class ScoreJob:
     precision: Precision
     entropy: bool = False  # whether the entropy of each prediction is kept too
 
-    room = "scores"
-    suffix = "parquet"
+    room: ClassVar[str] = "scores"
+    suffix: ClassVar[str] = "parquet"
+    may_fail: ClassVar[bool] = False  # what cannot be scored is wrong for every arm
 
     @property
     def key(self) -> str:

@@ -17,6 +17,7 @@ import torch
 from l3masking.data.table import TextData
 from l3masking.encoders.export import save_tuned
 from l3masking.encoders.load import Encoder
+from l3masking.errors import InputError
 from l3masking.masking.policies.base import ENTROPY, IMPORTANCE, LIKELIHOOD
 from l3masking.regimes import Training, encode_inputs, prepare
 from l3masking.scoring.scoring import TokenScores
@@ -103,6 +104,8 @@ def run_trial(
     assignment: Assignment, *, attempts: int = 1, on_evaluation: Callable[[dict[str, Any]], None] | None = None
 ) -> list[NewRecord]:
     """Fine-tune once, keep the models where that is asked for, and return a record per objective."""
+    if assignment.lost is not None:
+        raise InputError(assignment.lost)
     started, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
     trial, resources = assignment.trial, assignment.resources
     torch.set_num_threads(resources.threads)  # whatever Ray put into the environment: threads change rounding

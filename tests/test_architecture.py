@@ -54,6 +54,7 @@ PACKAGES = {
 STUDY_LAYERS = (  # of top-level units, from the bottom up; a unit imports from lower layers alone
     {"exit_codes", "gpu", "space", "store", "surroundings", "version"},
     {"artefacts", "cluster", "ray_tune", "toyworld"},
+    {"workers"},
     {"plan"},
     {"results", "score"},
     {"assignment", "importance", "report"},

@@ -74,12 +74,13 @@ def measure(folder: Path, texts: int) -> dict[str, Any]:
 
 def rate(job: Any, folder: Path, resources: Any) -> dict[str, float]:
     """Tokens per second of a job: without its start, and in all."""
-    from study.plan.inputs import held_data
-    from study.score import execute_on_ray, shards
+    from study.artefacts import Work
+    from study.workers import execute_on_ray
 
-    wanted = shards(held_data(job.data))
+    wanted = range(job.num_shards())
+    works = (Work(job, folder, {}, resources, shard) for shard in job.shards(wanted))
     started, ends, tokens = time.perf_counter(), [], []
-    for done in execute_on_ray(job, folder, resources, wanted):
+    for done in execute_on_ray(works, len(wanted)):
         ends.append(time.perf_counter() - started)
         tokens.append(done.tokens)
     assert len(ends) == len(wanted) > 4 * (resources.workers or 1), "too few shards to see a rate: give more texts"

@@ -14,12 +14,13 @@ import pytest
 from small_study import NoMirror, Said, assignments, command, marks, records, results, write_study
 
 import study.run
+from l3masking.errors import InputError
 from l3masking.methods import METHODS
-from study import adapted
+from study import adapted, importance
 from study.adapted import adapted_encoder, adapted_place, masked_source
-from study.artefacts import ArtefactWorker
 from study.plan.inputs import held_encoder
 from study.trial import execute
+from study.workers import ArtefactWorker
 
 POLICY = """
 from dataclasses import dataclass
@@ -191,17 +192,34 @@ def test_where_no_token_is_important_the_arm_fails_with_the_counts(
     assert re.fullmatch(r"InputError: selective.delta is 0.2: none of \d+ tokens is important.*larger delta.*", reason)
 
 
+@pytest.mark.slow
+def test_importance_that_cannot_be_computed_costs_the_arms_that_need_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: object, **__: object) -> None:
+        raise InputError("no token is important")
+
+    monkeypatch.setattr(importance, "train_network", refuses)
+    space = write_family(tmp_path, methods=["stl", "selective"])
+    said = command("run", space, "--out", tmp_path / "out")
+    assert said.code == 1, said.err + said.out
+    assert "FAILED scoring network of tiny on words: no token is important" in said.out
+    assert {record["method"] for record in records(tmp_path / "out").values()} == {"stl"}
+    (failure,) = (json.loads(file.read_text()) for file in (tmp_path / "out" / "failures").iterdir())
+    assert failure["reason"] == "InputError: scoring network of tiny on words: no token is important"
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"methods": ["dapt"], "adapt": {}}, "adapt.corpus: needs a value for DAPT: the name of a corpus"),
-        ({"adapt": {"corpus": "domian"}}, 'adapt.corpus: "domian" is no corpus of this file; nearest: domain'),
+        ({"adapt": {"corpus": "domains"}}, 'adapt.corpus: "domains" is no corpus of this file; nearest: domain'),
         ({"corpora": {"domain": {"files": "none-*.txt"}}}, "no file matches the pattern"),
         ({"arms": {"stl": {"like": "rtm"}}, "methods": ["stl"]}, "arms.stl: this name is taken by an arm"),
         ({"arms": {"x": {"like": "rmt"}}, "methods": ["stl"]}, 'arms.x.like: "rmt" is no arm; nearest: rtm'),
         ({"arms": {"x": {"like": "rtm", "policy": "pim"}}, "methods": ["stl"]}, 'arms.x.policy: "pim" is no masking'),
         ({"policies": {"first": {"file": "gone.py"}}}, "policies.first.file: cannot read "),
-        ({"policies": {"first": {"file": "first.py", "settings": {"frist": 1}}}}, "first.py, line"),
+        ({"policies": {"first": {"file": "first.py", "settings": {"firsts": 1}}}}, "first.py, line"),
         ({"mask_tuning": {"rate": 2}}, "mask_tuning.rate is 2"),
         ({"selective": {"delta": 0}}, "selective.delta is 0"),
     ],

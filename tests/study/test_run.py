@@ -17,13 +17,13 @@ from small_study import NoMirror, command, marks, records, results, start, table
 
 import study.executor
 import study.run
-from study.artefacts import ArtefactWorker
 from study.plan.grid import make_plan
 from study.plan.inputs import identify
 from study.plan.resolved import read_resolved
 from study.run import longest_first
 from study.space.reader import read_space
 from study.store.store import Store
+from study.workers import ArtefactWorker
 
 WAIT = 90.0  # seconds until a started process must have come so far, on a busy machine
 

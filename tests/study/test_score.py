@@ -18,12 +18,13 @@ from l3masking.errors import EnvironmentFault, InputError
 from l3masking.scoring.scoring import score_tokens
 from l3masking.scoring.settings import ScoringConfig
 from study import score
-from study.artefacts import ArtefactWorker, execute_serially, make_artefacts, parts, worker_slots
+from study.artefacts import make_artefacts, parts
 from study.plan.inputs import held_data, held_encoder, identify, sources
 from study.score import ScoreJob, cut_texts, read_scores
 from study.space.reader import read_space
 from study.space.spec import Resources
 from study.store.places import fetched
+from study.workers import ArtefactWorker, execute_serially, worker_slots
 
 SERIAL = Resources(executor="serial")
 

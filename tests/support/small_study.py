@@ -155,12 +155,13 @@ class NoMirror:
 
 def assignments(space: Path, root: Path, *sets: str) -> list[Any]:
     """What a run of this space would hand to its executor, texts scored."""
-    from study.artefacts import execute_serially, make_artefacts
+    from study.artefacts import make_artefacts
     from study.assign import Assigner
     from study.plan.grid import make_plan
     from study.plan.inputs import identify
     from study.space.reader import read_space
     from study.store.store import Store
+    from study.workers import execute_serially
 
     spec = read_space(space, sets)
     identities = identify(spec, lambda line: None)
