@@ -57,7 +57,7 @@ def check_pass(encoder: Encoder, place: str) -> None:
     import torch
     from torch.nn.utils.rnn import pad_sequence
 
-    from l3masking.scoring.probe import ROUGH_TOLERANCE, TOLERANCE, probe_texts
+    from l3masking.scoring.probe import probe_texts, tolerance_of
 
     model, tokenizer = encoder.model, encoder.tokenizer
     config: Any = model.config
@@ -77,7 +77,7 @@ def check_pass(encoder: Encoder, place: str) -> None:
         found_NV = encoder.mlm_logits(encoder.states_at(ids_BT, mask_BT, rows, positions))
     if not torch.isfinite(own_NV).all():
         raise InputError(f"encoder {place}: its weights give values that are not finite: take a whole checkpoint")
-    tolerance = TOLERANCE if next(model.parameters()).dtype in (torch.float32, torch.float64) else ROUGH_TOLERANCE
+    tolerance = tolerance_of(model)
     if not torch.allclose(found_NV, own_NV, atol=tolerance, rtol=tolerance / 10):
         raise InputError(
             f"encoder {place}: predictions would be {(found_NV - own_NV).abs().max():.2g} off the model's own pass, so "
