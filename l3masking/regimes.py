@@ -73,7 +73,11 @@ class Training:
 def encode_inputs(
     method: Method, encoder: Encoder, data: TextData, scoring: ScoringConfig, *, with_test: bool = True
 ) -> Inputs:
-    """What `method` reads of `data`, as token ids. Without `with_test` the test split is not touched."""
+    """What `method` reads of `data`, as token ids. Without `with_test` the test split is not touched.
+
+    Raises InputError where the arm has no meaning for the encoder, or `scoring.max_length` exceeds its positions.
+    """
+    method.check_encoder(encoder.model_type, "this encoder")
     task = encode_task(encoder, data, scoring, with_test=with_test)
     texts = data.mlm_texts if method.masks else data.train.texts if method.tunes_masks else None
     return Inputs(task=task, mlm=None if texts is None else encode_as(scoring, encoder.tokenizer, texts))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from l3masking.encoders import bart
 from l3masking.encoders.families import FAMILIES, position_limit
 from l3masking.errors import InputError
 
@@ -18,6 +19,8 @@ def check_config(config: Any, place: str) -> None:
             f"encoder {place}: config.json has is_decoder: true, so each token sees only those before it: "
             "take a masked LM that reads both sides"
         )
+    if FAMILIES[config.model_type].decodes:
+        bart.check_config(config, place)
     # transformers 5 no longer reads this key: the model's own pass would be wrong too
     positions = getattr(config, "position_embedding_type", None) or "absolute"
     if positions != "absolute":

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from l3masking.encoders import bart
+
 if TYPE_CHECKING:  # the table is read without torch
     from torch import Tensor, nn
 
@@ -29,6 +31,7 @@ class Family(NamedTuple):
     mlm_head: Callable[[Any, Tensor], Tensor]  # (whole model, [N, H] states) -> [N, V] logits
     layers: Callable[[Any], list[Layer]]  # body -> its layers, first to last
     pads_positions: bool = False  # position numbers start behind the padding id
+    decodes: bool = False  # an encoder-decoder: see bart.py for what it does, and what it is not used for
 
 
 def _bert_layers(body: Any) -> list[Layer]:
@@ -87,4 +90,5 @@ FAMILIES: dict[str, Family] = {
     "xlm-roberta": ROBERTA,
     "camembert": ROBERTA,
     "distilbert": Family(_distilbert_head, _distilbert_layers),
+    "bart": Family(bart.mlm_head, bart.unscored, decodes=True),
 }

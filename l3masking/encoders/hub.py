@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from l3masking.encoders.checks import check_config
 from l3masking.encoders.families import position_limit
@@ -44,9 +44,17 @@ def resolve_revision(spec: EncoderSpec, *, offline: bool = False) -> str:
     raise fault
 
 
-def read_position_limit(spec: EncoderSpec, revision: str) -> int:
-    """Longest sequence of an encoder, from its configuration alone: no weights are fetched or read."""
-    return position_limit(read_config(spec, location(spec, revision, offline=False)))
+class Facts(NamedTuple):
+    """What an encoder's configuration says of it."""
+
+    model_type: str  # as transformers names it
+    position_limit: int  # longest sequence, special tokens included
+
+
+def read_facts(spec: EncoderSpec, revision: str) -> Facts:
+    """From the configuration alone: no weights are fetched or read."""
+    config = read_config(spec, location(spec, revision, offline=False))
+    return Facts(config.model_type, position_limit(config))
 
 
 def check_length(max_length: int, limit: int, who: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from l3masking.encoders import bart
 from l3masking.encoders.checks import check_padding, check_tokenizer
 from l3masking.encoders.families import FAMILIES, Family, position_limit
 from l3masking.encoders.hub import check_length, location, read_config, reading, resolve_revision
@@ -29,8 +30,13 @@ class Encoder:
         return self.model.base_model  # type: ignore[return-value]
 
     @property
+    def model_type(self) -> str:
+        """As transformers names it."""
+        return str(self.model.config.model_type)  # type: ignore[union-attr]
+
+    @property
     def family(self) -> Family:
-        return FAMILIES[self.model.config.model_type]  # type: ignore[union-attr, index]
+        return FAMILIES[self.model_type]
 
     @property
     def hidden_size(self) -> int:
@@ -54,11 +60,20 @@ class Encoder:
         def pick(module: nn.Module, arguments: Any, states_BTH: Tensor) -> Tensor:
             return states_BTH[rows_N, positions_N][None]
 
-        hook = self.family.layers(self.body)[-1].attention_norm.register_forward_hook(pick)
+        decodes = self.family.decodes
+        norm = bart.last_norm(self.body) if decodes else self.family.layers(self.body)[-1].attention_norm
+        hook = norm.register_forward_hook(pick)
+        more = {"use_cache": False} if decodes else {}
         try:
-            return self.body(input_ids=input_ids_BT, attention_mask=attention_mask_BT)[0][0]
+            return self.body(input_ids=input_ids_BT, attention_mask=attention_mask_BT, **more)[0][0]
         finally:
             hook.remove()
+
+    def text_states(self, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> Tensor:
+        """[B, H] states that a classifier reads: of the first token, or of the last one in an encoder-decoder."""
+        rows = torch.arange(len(input_ids_BT), device=input_ids_BT.device)
+        positions = attention_mask_BT.sum(dim=1) - 1 if self.family.decodes else torch.zeros_like(rows)
+        return self.states_at(input_ids_BT, attention_mask_BT, rows, positions)
 
     def check_length(self, max_length: int) -> None:
         """Raise InputError where the encoder has fewer positions than `max_length`."""
@@ -101,5 +116,10 @@ def load_encoder(
             f"encoder {spec.place}: the checkpoint lacks {', '.join(broken[:3])} or has it in another shape "
             f"({len(broken)} tensors), which would be random numbers: take a checkpoint with its masked-LM head"
         )
-    check_pass(model.eval(), tokenizer, spec.place)
-    return Encoder(model=model.to(device), tokenizer=tokenizer, revision=revision, max_positions=position_limit(config))
+    loaded = Encoder(model=model.eval(), tokenizer=tokenizer, revision=revision, max_positions=position_limit(config))
+    if loaded.family.decodes:
+        bart.check_pass(loaded, spec.place)
+    else:
+        check_pass(model, tokenizer, spec.place)
+    loaded.model.to(device)
+    return loaded

@@ -83,6 +83,7 @@ class MaskedForward:
 
     def __init__(self, model: Any, precision: Precision, *, packed: bool = True) -> None:
         config, body = model.config, model.base_model
+        layers = FAMILIES[config.model_type].layers(body)  # InputError for a model that can't be scored
         self.embeddings: Any = body.embeddings
         self.first = first_position(config)
         self.heads = int(config.num_attention_heads)
@@ -95,7 +96,6 @@ class MaskedForward:
         def product(*layers: nn.Linear) -> Affine | Packed:
             return affine(*layers).packed() if packed else affine(*layers)
 
-        layers = FAMILIES[config.model_type].layers(body)
         self.blocks = [
             LayerPass(
                 product(layer.query, layer.key, layer.value),

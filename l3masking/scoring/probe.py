@@ -37,13 +37,18 @@ def check_pass(model: Any, tokenizer: Any, place: str) -> None:
         scores = _at(FAMILIES[model.config.model_type].mlm_head(model, states_NH), copies.truth)
     if not torch.isfinite(own).all():
         raise InputError(f"encoder {place}: its weights give values that are not finite: take a whole checkpoint")
-    wide = next(model.parameters()).dtype in (torch.float32, torch.float64)
-    tolerance = TOLERANCE if wide and torch.get_float32_matmul_precision() == "highest" else ROUGH_TOLERANCE
+    tolerance = tolerance_of(model)
     if not torch.allclose(scores, own, atol=tolerance, rtol=tolerance / 10):
         raise InputError(
             f"encoder {place}: scores would be {(scores - own).abs().max():.2g} nats off the model's own pass, so the "
             f"model has a setting that scoring does not follow: take a plain {model.config.model_type} model"
         )
+
+
+def tolerance_of(model: Any) -> float:
+    """How far two passes of one model may differ by rounding."""
+    wide = next(model.parameters()).dtype in (torch.float32, torch.float64)
+    return TOLERANCE if wide and torch.get_float32_matmul_precision() == "highest" else ROUGH_TOLERANCE
 
 
 def probe_texts(tokenizer: Any, limit: int) -> list[EncodedText]:

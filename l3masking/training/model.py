@@ -19,7 +19,7 @@ from l3masking.training.settings import ModelConfig
 
 
 class ClassificationHead(nn.Module):
-    """Vector of the first token -> dropout -> linear H -> H -> tanh -> dropout -> linear H -> C (as in META-TARTAN)."""
+    """Vector of a text -> dropout -> linear H -> H -> tanh -> dropout -> linear H -> C (as in META-TARTAN)."""
 
     def __init__(self, hidden: int, num_classes: int, dropout: float, generator: torch.Generator) -> None:
         super().__init__()
@@ -74,12 +74,8 @@ class MultiTaskModel(nn.Module):
             parameter.copy_(weights[name])
 
     def features(self, chunks: Sequence[Chunk]) -> Tensor:
-        """[B, H] first-token states of a whole batch, chunk after chunk."""
-        states = []
-        for chunk in chunks:
-            rows = torch.arange(len(chunk.input_ids), device=chunk.input_ids.device)
-            states.append(self.encoder.states_at(chunk.input_ids, chunk.attention_mask, rows, torch.zeros_like(rows)))
-        return torch.cat(states)
+        """[B, H] states that the classification head reads, of a whole batch, chunk after chunk."""
+        return torch.cat([self.encoder.text_states(chunk.input_ids, chunk.attention_mask) for chunk in chunks])
 
     def classification_loss(self, chunks: Sequence[Chunk], head: ClassificationHead | None = None) -> Tensor:
         """Mean cross-entropy over the batch (nats), through `head` or the primary head."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from l3masking.data.corpus import CorpusFacts, CorpusSpec, corpus_units, look_at
 from l3masking.data.table import DataSpec, TextData, load_data
-from l3masking.encoders.hub import check_length, read_position_limit, resolve_revision
+from l3masking.encoders.hub import check_length, read_facts, resolve_revision
 from l3masking.encoders.table import EncoderSpec
 from l3masking.errors import EnvironmentFault, InputError, Unavailable
 from study.plan.trials import Identities
@@ -165,15 +165,18 @@ def identify(spec: StudySpec, say: Callable[[str], None]) -> Identities:
     for name in dict.fromkeys(pair.encoder for pair in spec.pairs):
         encoder = concrete_encoder(spec.encoders[name])
         encoders[name] = resolve_revision(encoder)
-        check_length(longest, read_position_limit(encoder, encoders[name]), f"encoder {name}")
+        facts = read_facts(encoder, encoders[name])
+        check_length(longest, facts.position_limit, f"encoder {name}")
+        for method in spec.methods:
+            spec.arm(method).check_encoder(facts.model_type, f"encoder {name}")
     datasets = {}
     for name in dict.fromkeys(pair.dataset for pair in spec.pairs):
         data = load_data(concrete_data(spec.datasets[name]), name=name)
         datasets[name] = data.content_hash
         for note in data.notes:
             say(f"dataset {name}: {note}")
-    facts = {name: look_at(concrete_corpus(spec.corpora[name]), name) for name in read_corpora(spec)}
-    return _identities(encoders, datasets, facts)
+    corpora = {name: look_at(concrete_corpus(spec.corpora[name]), name) for name in read_corpora(spec)}
+    return _identities(encoders, datasets, corpora)
 
 
 def read_corpora(spec: StudySpec) -> list[str]:

@@ -39,11 +39,12 @@ def run(script: str, *words: object) -> str:
 def test_training_is_measured(tmp_path: Path) -> None:
     told = run("training.py", *SMALL, "--json", tmp_path / "found.json")
     found = json.loads((tmp_path / "found.json").read_text())
-    assert set(found["ratios"]) == set(found["medians"]) == {"bare", "released", "trainer"}
+    assert set(found["ratios"]) == set(found["medians"]) == {"bare", "released", "trainer", "mask_tuning"}
     for name, (above, below) in {
         "bare": ("step", "bare"),
         "released": ("released", "step"),
         "trainer": ("stl", "trainer"),
+        "mask_tuning": ("mask_tuning", "stl"),
     }.items():
         values = [a / b for a, b in zip(found["seconds"][above], found["seconds"][below], strict=True)]
         assert found["ratios"][name] == pytest.approx(values)

@@ -1,10 +1,11 @@
 """Time training steps: python tests/benchmarks/training.py [--encoder DIR --texts FILE.jsonl] [--device cuda].
 
-Three comparisons, each paired in this process, the sides in alternating order, ratios as medians over the runs:
+Four comparisons, each paired in this process, the sides in alternating order, ratios as medians over the runs:
 bare      a META-TARTAN step (window, clipping, task weights; no optimizer) against its three bare forward and
           backward passes on the same batches, made beforehand: same weights, precision, padding and dropout
 released  the same step against one shaped as in the released code (released_step.py), on the same texts
 trainer   an STL step (optimizer included) against transformers' Trainer on the same batches, in the same order
+mask_tuning  a Mask-tuning step against an STL step, the optimizer included in both, on the same batches
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from l3masking.training.settings import FinetuneConfig
 from l3masking.training.steps import Stepper
 from l3masking.training.task_weights import WEIGHTINGS, cosine
 
-PARTS = ("bare", "released", "trainer")
+PARTS = ("bare", "released", "trainer", "mask_tuning")
 STEP_SIDES = ("step", "bare", "released")
 
 
@@ -234,10 +235,12 @@ def measure(world: World, given: argparse.Namespace) -> dict[str, Any]:
     if "released" in seconds:
         found["ratios"]["released"] = ratios(seconds["released"], seconds["step"])
         found["released_head_iterations"] = statistics.fmean(bench.released.iterations)
-    if "trainer" in given.parts:
-        stl = stl_seconds(bench)
-        seconds |= {"stl": stl["ours"], "trainer": stl["trainer"]}
-        found["ratios"]["trainer"] = ratios(stl["ours"], stl["trainer"])
+    if others := [part for part in ("trainer", "mask_tuning") if part in given.parts]:
+        seconds |= stl_seconds(bench, ["stl", *others])
+    if "trainer" in seconds:
+        found["ratios"]["trainer"] = ratios(seconds["stl"], seconds["trainer"])
+    if "mask_tuning" in seconds:
+        found["ratios"]["mask_tuning"] = ratios(seconds["mask_tuning"], seconds["stl"])
     found["medians"] = {name: statistics.median(values) for name, values in found["ratios"].items()}
     return found
 
@@ -259,8 +262,9 @@ def describe(found: dict[str, Any]) -> str:
         "bare": "META-TARTAN step / its three bare passes",
         "released": "step shaped as released / META-TARTAN step",
         "trainer": "STL step / Trainer's step",
+        "mask_tuning": "Mask-tuning step / STL step",
     }
-    bars = {"bare": "at most 1.15", "released": "at least 4", "trainer": "at most 1"}
+    bars = {"bare": "at most 1.15", "released": "at least 4", "trainer": "at most 1", "mask_tuning": "at most 2.2"}
     for name, values in found["ratios"].items():
         spread = f"{min(values):.3f} to {max(values):.3f}"
         lines.append(f"{names[name]}: {found['medians'][name]:.3f} ({spread}; bar: {bars[name]})")

@@ -1,31 +1,37 @@
-"""An STL update of ours and of transformers' Trainer, timed on the same batches; run by training.py."""
+"""An STL update of ours, of transformers' Trainer and of Mask-tuning, timed on the same batches; run by training.py."""
 
 from __future__ import annotations
 
 import argparse
 import copy
+import dataclasses
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from l3masking.training.batches import chunk_of
+from l3masking.training.mask_tune import MaskTuneStepper, MaskTuning
+from l3masking.training.model import MultiTaskModel
 from l3masking.training.optim import adamw, clip_norms, decay_groups, linear_factor
+from l3masking.training.settings import MaskTuningConfig, TrainConfig
+from l3masking.training.steps import Stepper
 
 
-def stl_seconds(bench: Any) -> dict[str, list[float]]:
-    """Seconds per update of `ours` and `trainer`, one value per run after warm-up; a first update of each is not timed.
+def stl_seconds(bench: Any, sides: Sequence[str]) -> dict[str, list[float]]:
+    """Seconds per update of each side, one value per run after warm-up; a first update of each is not timed.
 
-    bench: training.Bench. Both read the same texts in the same order, pad to the longest of a batch, clip
-    at the same norm and end with fused AdamW and a linear schedule.
+    bench: training.Bench. sides: of `stl`, `trainer` and `mask_tuning`. All read the same texts in the same order, pad
+    to the longest of a batch, clip at the same norm and end with fused AdamW and a linear schedule.
     """
-    seconds: dict[str, list[float]] = {"ours": [], "trainer": []}
+    works: dict[str, Callable[[Any], float]] = {"stl": ours, "trainer": trainer, "mask_tuning": mask_tuning}
+    seconds: dict[str, list[float]] = {side: [] for side in sides}
     warm = bench.settling()
     for run, timed in enumerate(warm.rounds(bench.given.runs)):
-        sides: list[tuple[str, Callable[[Any], float]]] = [("ours", ours), ("trainer", trainer)]
-        taken = {side: work(bench) for side, work in (sides if run % 2 else reversed(sides))}
+        taken = {side: works[side](bench) for side in (sides if run % 2 else reversed(sides))}
         if not timed:
             warm.seconds.append(sum(taken.values()))
             continue
@@ -35,9 +41,23 @@ def stl_seconds(bench: Any) -> dict[str, list[float]]:
 
 
 def ours(bench: Any) -> float:
-    """As finetune.Trajectory trains without an auxiliary task."""
-    model, optim, total = bench.fresh_model(), bench.config.optim, bench.given.steps + 1
-    stepper = bench.stepper(model, multi_task=False, buckets=1)
+    """As loop.Trajectory trains without an auxiliary task."""
+    model = bench.fresh_model()
+    return updates_of(bench, model, bench.stepper(model, multi_task=False, buckets=1))
+
+
+def mask_tuning(bench: Any) -> float:
+    """As loop.Trajectory trains under Mask-tuning, with the paper's rate and equal chances."""
+    given, model = bench.given, bench.fresh_model()
+    weights = [(row > 0).astype(np.float64) for row in bench.world.auxiliary.probabilities]
+    config = dataclasses.replace(bench.config, train=TrainConfig(batch=given.batch, accumulate=given.accumulate))
+    tuning = MaskTuning(config=MaskTuningConfig(), weights=weights)
+    return updates_of(bench, model, MaskTuneStepper(model, bench.world.train, tuning, config, bench.seed))
+
+
+def updates_of(bench: Any, model: MultiTaskModel, stepper: Stepper | MaskTuneStepper) -> float:
+    """Seconds per update, without the first one."""
+    optim, total = bench.config.optim, bench.given.steps + 1
     groups = decay_groups(model.language_model, optim.lr, optim.decay)
     head = {"params": stepper.head, "lr": optim.head_lr, "weight_decay": optim.head_decay}
     optimiser = adamw([*groups, head], optim)
@@ -116,4 +136,4 @@ def training_arguments(bench: Any, folder: str, updates: int) -> Any:
 
 
 if __name__ == "__main__":
-    argparse.ArgumentParser(description=__doc__, epilog="Run it by `training.py --parts trainer`.").parse_args()
+    argparse.ArgumentParser(description=__doc__, epilog="Run by `training.py --parts trainer`.").parse_args()
