@@ -100,14 +100,14 @@ def prepare(
     scores, importance: as in `mask_texts`, for arms that need them. tuning: for Mask-tuning; default: its own.
     """
     stage, tuning = method.last, tuning or MaskTuningConfig()
-    rows: list[MaskedText] = []
+    if isinstance(stage, MaskTune):
+        masking = dataclasses.replace(masking, mean=tuning.rate, floor=0.0)
+    texts, rows = inputs.mlm or (), list[MaskedText]()
     if stage.policy is not None:
         assert inputs.mlm is not None, "inputs encoded for an arm that masks nothing"
-        if isinstance(stage, MaskTune):
-            masking = dataclasses.replace(masking, mean=tuning.rate, floor=0.0)
         found = mask_texts(
             method.policy(stage.policy),
-            inputs.mlm,
+            texts,
             masking,
             seed=seed,
             scores=scores,
@@ -115,29 +115,26 @@ def prepare(
             name=stage.policy,
         )
         rows = list(found)
-        if isinstance(stage, MaskTune) and any(row.leaders is not None for row in rows):
-            raise InputError(
-                f"arm {method.label}: policy {stage.policy} masks groups of tokens together, but Mask-tuning masks an "
-                "exact number of tokens: take a policy without groups, such as uniform"
-            )
-    tunes = isinstance(stage, MaskTune)
-    return Training(
+    plain = Training(
         encoder=encoder,
         task=inputs.task,
         config=config,
         seed=seed,
-        auxiliary=Auxiliary.of(rows, masking) if rows and not tunes else None,
-        weighting=stage.weighting if isinstance(stage, Finetune) else "static",
-        masks=None if inputs.mlm is None or not rows else summarise(inputs.mlm, rows, masking.mean),
-        tuning=None
-        if not isinstance(stage, MaskTune)
-        else MaskTuning(
-            config=tuning,
-            weights=[_never_zero(text, row) for text, row in zip(inputs.mlm or (), rows, strict=True)],
-            mlm_loss=stage.mlm_loss,
-            rounds=stage.rounds,
-        ),
+        auxiliary=None,
+        weighting="static",
+        masks=summarise(texts, rows, masking.mean) if rows else None,
     )
+    if isinstance(stage, Finetune):
+        auxiliary = Auxiliary.of(rows, masking) if rows else None
+        return dataclasses.replace(plain, auxiliary=auxiliary, weighting=stage.weighting)
+    if any(row.leaders is not None for row in rows):
+        raise InputError(
+            f"arm {method.label}: policy {stage.policy} masks groups of tokens together, but Mask-tuning masks an "
+            "exact number of tokens: take a policy without groups, such as uniform"
+        )
+    weights = [_never_zero(text, row) for text, row in zip(texts, rows, strict=True)]
+    perturbs = MaskTuning(config=tuning, weights=weights, mlm_loss=stage.mlm_loss, rounds=stage.rounds)
+    return dataclasses.replace(plain, tuning=perturbs)
 
 
 def _never_zero(text: EncodedText, row: MaskedText) -> NDArray[np.float64]:

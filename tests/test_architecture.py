@@ -25,6 +25,7 @@ INPUTS = {
     *(f"data.{name}" for name in ("table", "spec", "rows", "sources", "splits", "textdata")),
     *(f"data.{name}" for name in ("characters", "labels", "files", "content", "corpus")),
     *("encoders.families", "encoders.table", "encoders.checks", "encoders.hub", "encoders.load", "encoders.bart"),
+    "encoders.weights",
     *("scoring.settings", "scoring.words", "scoring.copies", "scoring.forward", "scoring.probe"),
     *("masking.settings", "training.settings", "selective.settings"),
 }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +14,7 @@ from torch import Tensor
 
 from l3masking.encoders.load import Encoder, load_encoder
 from l3masking.encoders.table import EncoderSpec
+from l3masking.encoders.weights import restore_weights
 from l3masking.errors import InputError
 from l3masking.rng import stream
 from l3masking.training.model import MultiTaskModel
@@ -40,9 +39,8 @@ def save_tuned(encoder: Encoder, weights: Mapping[str, Tensor], labels: Sequence
     """
     if folder.exists():
         return
-    own = dataclasses.replace(encoder, model=copy.deepcopy(encoder.model))
-    model = MultiTaskModel(own, len(labels), ModelConfig(), stream(0, "head"))
-    model.restore(weights)
+    model = MultiTaskModel(encoder.copied(), len(labels), ModelConfig(), stream(0, "head"))
+    restore_weights(model, weights)
     with made_whole(folder) as temporary:
         model.language_model.save_pretrained(temporary)  # type: ignore[operator]
         encoder.tokenizer.save_pretrained(temporary)

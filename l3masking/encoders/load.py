@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +16,7 @@ from l3masking.encoders.checks import check_padding, check_tokenizer
 from l3masking.encoders.families import FAMILIES, Family, position_limit
 from l3masking.encoders.hub import check_length, location, read_config, reading, resolve_revision
 from l3masking.encoders.table import EncoderSpec, find_encoder
+from l3masking.encoders.weights import restore_weights
 from l3masking.errors import InputError
 
 
@@ -45,6 +49,13 @@ class Encoder:
     @property
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
+
+    def copied(self, weights: Mapping[str, Tensor] | None = None) -> Encoder:
+        """The same encoder with a model of its own, and with other weights where they are given."""
+        own = dataclasses.replace(self, model=copy.deepcopy(self.model))
+        if weights is not None:
+            restore_weights(own.model, weights)
+        return own
 
     def mlm_logits(self, hidden_NH: Tensor) -> Tensor:
         """[N, H] last-layer states to [N, V] logits of the encoder's own pre-trained head."""

@@ -5,8 +5,6 @@ Shapes: B sequences, T positions, H hidden width, C classes.
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -18,6 +16,7 @@ from torch import Tensor
 
 from l3masking import rng
 from l3masking.encoders.load import Encoder
+from l3masking.encoders.weights import restore_weights
 from l3masking.precision import Precision, autocast
 from l3masking.scoring.settings import TOKEN_BUDGETS
 from l3masking.scoring.words import EncodedText
@@ -53,9 +52,8 @@ class Classifier:
         token_budget: int | None = None,
     ) -> None:
         """weights: `Outcome.weights` of a fine-tuning of `encoder`, which stays vanilla."""
-        own = dataclasses.replace(encoder, model=copy.deepcopy(encoder.model))
-        self.model = MultiTaskModel(own, num_classes, ModelConfig(), rng.stream(0, "head"))
-        self.model.restore({name: weight.to(encoder.device) for name, weight in weights.items()})
+        self.model = MultiTaskModel(encoder.copied(), num_classes, ModelConfig(), rng.stream(0, "head"))
+        restore_weights(self.model, weights)
         self.model.eval()
         self.precision, self.budget = precision, token_budget or TOKEN_BUDGETS[encoder.device.type]
 
@@ -73,11 +71,9 @@ class Classifier:
             mask = np.arange(longest) < lengths[part, None]
             ids = np.full(mask.shape, encoder.tokenizer.pad_token_id)
             ids[mask] = np.fromiter(chain.from_iterable(sequences[index] for index in part), np.int64)
-            rows = torch.arange(len(part), device=encoder.device)
             ids_BT, mask_BT = (torch.from_numpy(array).to(encoder.device) for array in (ids, mask.astype(np.int64)))
             with autocast(encoder.device, self.precision):
-                features = encoder.states_at(ids_BT, mask_BT, rows, torch.zeros_like(rows))
-                logits_BC = self.model.classifier(features)
+                logits_BC = self.model.classifier(encoder.text_states(ids_BT, mask_BT))
             found[part] = torch.softmax(logits_BC.float(), dim=-1).cpu().numpy()
             start += len(part)
         return found

@@ -5,8 +5,6 @@ It gives the importance of tokens in texts without labels. Shapes: B texts, T po
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -19,12 +17,13 @@ from torch import Tensor, nn
 
 from l3masking import rng
 from l3masking.encoders.load import Encoder
+from l3masking.encoders.weights import restore_weights, weights_of
 from l3masking.errors import InputError
 from l3masking.precision import Precision, autocast
 from l3masking.scoring.settings import TOKEN_BUDGETS
 from l3masking.scoring.words import EncodedText
 from l3masking.selective.settings import SelectiveConfig
-from l3masking.training.batches import pad
+from l3masking.training.batches import Chunk, chunk_of, to_device
 from l3masking.training.evaluation import check_finite
 from l3masking.training.optim import clip_norms, decay_groups, linear_factor
 
@@ -75,7 +74,7 @@ def train_network(
     """
     if not any(flags.any() for flags in important):
         raise InputError("no token is important, so the scoring network has nothing to learn: take a larger delta")
-    model = _TokenClassifier(_copied(encoder), rng.stream(seed, "network", "head"))
+    model = _TokenClassifier(encoder.copied(), rng.stream(seed, "network", "head"))
     held = int(DEV_SHARE * len(texts))
     train = list(range(len(texts) - held))
     dev = list(range(len(train), len(texts))) if held else train
@@ -91,10 +90,10 @@ def train_network(
         for part in torch.randperm(len(train), generator=order).split(config.network_batch):
             update += 1
             batch = part.tolist()
-            ids, mask, labels = _batch(encoder, [texts[i] for i in batch], [important[i] for i in batch])
+            chunk = _batch(encoder, [texts[i] for i in batch], [important[i] for i in batch])
             with rng.dropout(encoder.device, seed, "network", update), autocast(encoder.device, precision):
-                logits = model(ids, mask)
-            loss = F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), weight=weight, ignore_index=-1)
+                logits = model(chunk.input_ids, chunk.attention_mask)
+            loss = F.cross_entropy(logits.float().flatten(0, 1), chunk.labels.flatten(), weight=weight, ignore_index=-1)
             optimiser.zero_grad()
             loss.backward()
             clip_norms([list(model.parameters())], 1.0)
@@ -103,8 +102,7 @@ def train_network(
         check_finite(f"scoring network, epoch {epoch}", {"loss": float(loss.detach())})
         f1 = _f1(model, encoder, [texts[i] for i in dev], [important[i] for i in dev], precision)
         if best is None or f1 > best.f1:
-            weights = {name: value.detach().clone() for name, value in model.named_parameters()}
-            best = Network(weights=weights, epoch=epoch, f1=f1)
+            best = Network(weights=weights_of(model), epoch=epoch, f1=f1)
     assert best is not None
     return best
 
@@ -121,10 +119,8 @@ def predict(
 
     Texts are streamed, HELD_TEXTS of them at a time.
     """
-    model = _TokenClassifier(_copied(encoder), rng.stream(0, "network", "head"))
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(weights[name])
+    model = _TokenClassifier(encoder.copied(), rng.stream(0, "network", "head"))
+    restore_weights(model, weights)
     budget = token_budget or TOKEN_BUDGETS[encoder.device.type]
     stream = iter(texts)
     while buffer := list(islice(stream, HELD_TEXTS)):
@@ -142,9 +138,9 @@ def _predicted(
     while order:
         size = max(1, budget // len(texts[order[0]].input_ids))
         part, order = order[:size], order[size:]
-        ids, mask, _ = _batch(encoder, [texts[index] for index in part], [])
+        chunk = _batch(encoder, [texts[index] for index in part], [])
         with autocast(encoder.device, precision):
-            logits = model(ids, mask)
+            logits = model(chunk.input_ids, chunk.attention_mask)
         chances = torch.softmax(logits.float(), dim=-1)[..., 1].cpu().numpy()
         for row, index in zip(chances, part, strict=True):
             found[index] = row[texts[index].positions]
@@ -165,18 +161,11 @@ def _f1(
     return 2 * both / either if either else 0.0
 
 
-def _batch(
-    encoder: Encoder, texts: Sequence[EncodedText], important: Sequence[NDArray[np.bool_]]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """[B, T] ids, attention mask, and labels: 1 important, 0 not, -1 padding."""
-    ids = pad([text.input_ids for text in texts], encoder.tokenizer.pad_token_id)
-    lengths = torch.tensor([len(text.input_ids) for text in texts])
-    mask = (torch.arange(ids.shape[1])[None, :] < lengths[:, None]).long()
-    labels = mask - 1
+def _batch(encoder: Encoder, texts: Sequence[EncodedText], important: Sequence[NDArray[np.bool_]]) -> Chunk:
+    """Padded texts with labels [B, T]: 1 important, 0 not, -1 padding."""
+    ids = [text.input_ids for text in texts]
+    plain = chunk_of(ids, range(len(ids)), torch.empty(0), encoder.tokenizer.pad_token_id)
+    labels = plain.attention_mask - 1
     for row, (text, flags) in enumerate(zip(texts, important, strict=False)):
         labels[row, torch.from_numpy(text.positions)] = torch.from_numpy(flags.astype(np.int64))
-    return ids.to(encoder.device), mask.to(encoder.device), labels.to(encoder.device)
-
-
-def _copied(encoder: Encoder) -> Encoder:
-    return dataclasses.replace(encoder, model=copy.deepcopy(encoder.model))
+    return to_device([plain._replace(labels=labels)], encoder.device)[0]

@@ -7,29 +7,28 @@ corpus need not fit into memory: a pass shuffles within a buffer.
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from l3masking import rng
 from l3masking.encoders.load import Encoder
+from l3masking.encoders.weights import weights_of
 from l3masking.errors import InputError
 from l3masking.masking.applied import MaskedText
-from l3masking.masking.corruption import IGNORED, Corrupted, corrupt
+from l3masking.masking.corruption import IGNORED
 from l3masking.masking.settings import MaskingConfig
 from l3masking.precision import Precision, autocast
-from l3masking.training.batches import Chunk, pad, pad_leaders, to_device
+from l3masking.training.batches import Chunk, pad, to_device
 from l3masking.training.evaluation import check_finite
 from l3masking.training.model import mlm_loss
 from l3masking.training.optim import adamw, clip_norms, decay_groups, linear_factor
 from l3masking.training.settings import AdaptConfig
+from l3masking.training.steps import Auxiliary
 
 SHUFFLED = 8192  # texts that are shuffled together, and the most that a pass holds in memory
 
@@ -89,7 +88,7 @@ class _Adaptation:
         precision: Precision,
     ) -> None:
         self.source, self.config, self.masking, self.seed, self.precision = source, config, masking, seed, precision
-        self.encoder = dataclasses.replace(encoder, model=copy.deepcopy(encoder.model))
+        self.encoder = encoder.copied()
         self.device = encoder.device
         self.every = round(1 / config.dev_share) if config.dev_share else 0  # each such text is held out
         held = source.count // self.every if self.every else 0
@@ -102,6 +101,7 @@ class _Adaptation:
         self.fed = self.taken = 0
 
     def run(self, progress: Callable[[int, int], None] | None) -> Adapted:
+        """Train to the end; the weights are those with the least held-out loss, or the last ones."""
         config, model = self.config, self.encoder.model
         optimiser = adamw(decay_groups(model, config.lr, config.decay), config)
         warmup = int(config.warmup * self.total)
@@ -128,7 +128,7 @@ class _Adaptation:
             losses = []
             if not self.every or point["dev"] <= best:
                 best, kept_at = point.get("dev", best), update
-                kept = {name: value.detach().clone() for name, value in model.named_parameters()}
+                kept = weights_of(model)
         assert kept is not None
         return Adapted(
             weights=kept,
@@ -191,32 +191,17 @@ class _Adaptation:
 
     def masked_batch(self, batch: Batch, *, fixed: bool) -> Chunk:
         """A padded batch with its masks: fresh ones, or (`fixed`) those that each text always gets."""
-        tokenizer = self.encoder.tokenizer
-        if fixed:
-            drawn = [
-                self.masked(texts=[text], generator=rng.stream(self.seed, "adapt", "mask", n)) for n, text in batch
-            ]
-        else:
-            drawn = [self.masked(texts=[text for _, text in batch], generator=self.masks)]
-        ids = pad([row for one in drawn for row in one.input_ids.numpy()], tokenizer.pad_token_id)
-        labels = pad([row for one in drawn for row in one.labels.numpy()], IGNORED)
-        lengths = torch.tensor([len(text.input_ids) for _, text in batch])
-        chunk = Chunk(ids, (torch.arange(ids.shape[1])[None, :] < lengths[:, None]).long(), labels)
-        return to_device([chunk], self.device)[0]
-
-    def own(self, number: int) -> torch.Generator:
-        """The stream of one text, for masks that stay the same."""
-        return rng.stream(self.seed, "adapt", "mask", number)
-
-    def masked(self, texts: Sequence[MaskedText], generator: torch.Generator) -> Corrupted:
-        """Masks of some texts, drawn together."""
-        ids = pad([text.input_ids for text in texts], self.encoder.tokenizer.pad_token_id)
-        probabilities = pad([text.probabilities for text in texts], 0.0, torch.float64)
-        leaders = None
-        if any(text.leaders is not None for text in texts):
-            own = (np.arange(len(text.input_ids)) if text.leaders is None else text.leaders for text in texts)
-            leaders = pad_leaders(list(own))
-        return corrupt(ids, probabilities, self.encoder.tokenizer, generator, self.masking, leaders)
+        cpu, tokenizer = torch.device("cpu"), self.encoder.tokenizer
+        texts = Auxiliary.of([text for _, text in batch], self.masking)
+        if not fixed:
+            return texts.chunks(range(len(batch)), 1, tokenizer, self.masks, self.device)[0]
+        drawn = [
+            texts.chunks([at], 1, tokenizer, rng.stream(self.seed, "adapt", "mask", number), cpu)[0]
+            for at, (number, _) in enumerate(batch)
+        ]
+        parts = zip(*([tensor[0].numpy() for tensor in one] for one in drawn), strict=True)
+        fills = (tokenizer.pad_token_id, 0, IGNORED)
+        return to_device([Chunk(*(pad(rows, fill) for rows, fill in zip(parts, fills, strict=True)))], self.device)[0]
 
     @torch.inference_mode()
     def dev_loss(self) -> dict[str, float]:

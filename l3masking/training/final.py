@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from l3masking import rng
+from l3masking.encoders.weights import restore_weights, weights_of
 from l3masking.precision import Precision, autocast
 from l3masking.training.batches import epochs
 from l3masking.training.early_stopping import Selection
@@ -53,6 +54,6 @@ def final_stage(
         check_finite(f"epoch {epoch} of the final stage (lr {final.lr})", metrics)
         since += 1
         if metrics[selection.objective] > best:
-            best, kept, since, weights = metrics[selection.objective], True, 0, model.snapshot()
-    model.restore(weights)
+            best, kept, since, weights = metrics[selection.objective], True, 0, weights_of(model)
+    restore_weights(model, weights)
     return {"enabled": True, "epochs": epoch, "kept": kept}

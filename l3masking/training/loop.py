@@ -8,7 +8,6 @@ each result equals that of a run with this objective alone. The test split is re
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from l3masking import rng
 from l3masking.encoders.load import Encoder
+from l3masking.encoders.weights import restore_weights, weights_of
 from l3masking.errors import check_choice
 from l3masking.metrics import METRICS
 from l3masking.training.early_stopping import Selection
@@ -96,8 +96,7 @@ class Trajectory:
         tuning: MaskTuning | None = None,
     ) -> None:
         self.task, self.config, self.seed, self.auxiliary = task, config, seed, auxiliary
-        own = dataclasses.replace(encoder, model=copy.deepcopy(encoder.model))
-        self.model = MultiTaskModel(own, task.num_classes, config.model, rng.stream(seed, "head"))
+        self.model = MultiTaskModel(encoder.copied(), task.num_classes, config.model, rng.stream(seed, "head"))
         self.weighting = WEIGHTINGS[weighting](1 if auxiliary is None else 2, config.meta)
         train = config.train
         self.stepper: Stepper | MaskTuneStepper
@@ -153,7 +152,7 @@ class Trajectory:
             values = point["validation"]
             keepers = [s for s in selections if s.see(values[s.objective], update, warming_up=update < self.warmup)]
             if keepers:
-                weights = self.model.snapshot()  # one copy for all: nobody writes to it
+                weights = weights_of(self.model)  # one copy for all: nobody writes to it
                 for selection in keepers:
                     selection.weights = weights
             if on_evaluation:
@@ -194,7 +193,7 @@ class Trajectory:
 
     def finish(self, selection: Selection) -> Outcome:
         """Final stage from the objective's best weights, then the one look at the test split."""
-        self.model.restore(selection.weights)
+        restore_weights(self.model, selection.weights)
         stage = {"enabled": False, "epochs": 0, "kept": False}
         if self.config.final.enabled:
             stage = final_stage(
@@ -227,5 +226,5 @@ class Trajectory:
             final_stage=stage,
             curve=curve,
             test_predictions=None if test is None else test.predictions,
-            weights=self.model.snapshot(),
+            weights=weights_of(self.model),
         )

@@ -9,8 +9,6 @@ Shapes: B texts, T positions, N masked positions, V vocabulary.
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -44,6 +42,12 @@ class MaskTuning:
     weights: Sequence[NDArray[np.float64]]  # [T] per training text: chance of each token to be masked, 0: never
     mlm_loss: bool = True  # False: the classification loss alone
     rounds: int = 1  # 2: the masked LM first, then fine-tuning on texts that were perturbed once
+
+    def chosen(self, indices: Sequence[int], generator: torch.Generator) -> Tensor:
+        """[B, T] which tokens of some training texts are masked, drawn for all of them at once."""
+        weights = [self.weights[index] for index in indices]
+        eligible_B = torch.tensor([int(np.count_nonzero(row)) for row in weights])
+        return choose(pad(weights, 0.0, torch.float64), eligible_B, self.config, generator)
 
 
 class Filled(NamedTuple):
@@ -183,10 +187,7 @@ class MaskTuneStepper:
         """A batch in chunks of like lengths, each with its masks, which are drawn for the whole batch at once."""
         parts = by_length(batch, self.train.input_ids, self.config.train.length_buckets)
         ordered = [index for part in parts for index in part]
-        weights = [self.tuning.weights[index] for index in ordered]
-        weights_BT = pad(weights, 0.0, torch.float64)
-        eligible_B = torch.tensor([int(np.count_nonzero(row)) for row in weights])
-        selected_BT = choose(weights_BT, eligible_B, self.tuning.config, self._masks)
+        selected_BT = self.tuning.chosen(ordered, self._masks)
         chunks, start = [], 0
         for part in parts:
             chunk = chunk_of(
@@ -222,11 +223,8 @@ def first_round(
         dev_share=0.0,
     )
     found = adapt(encoder, source, stage, EVERY_MASKED, seed=seed, precision=config.precision)
-    model = copy.deepcopy(encoder.model)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(found.weights[name])
-    trained = dataclasses.replace(encoder, model=model.eval())
+    trained = encoder.copied(found.weights)
+    trained.model.eval()
     return trained, _perturbed(trained, train, tuning, config, seed=seed)
 
 
@@ -247,9 +245,7 @@ def _perturbed(encoder: Encoder, train: Examples, tuning: MaskTuning, config: Fi
     texts: list[NDArray[np.int64]] = []
     for start in range(0, len(train.labels), size):
         part = list(range(start, min(start + size, len(train.labels))))
-        weights = [tuning.weights[index] for index in part]
-        eligible_B = torch.tensor([int(np.count_nonzero(row)) for row in weights])
-        selected = choose(pad(weights, 0.0, torch.float64), eligible_B, tuning.config, masks)
+        selected = tuning.chosen(part, masks)
         chunk = to_device([chunk_of(train.input_ids, part, train.labels[part], pad_id)], encoder.device)[0]
         filled = fill_in(encoder, chunk, selected.to(encoder.device), tuning.config, draws, precision=config.precision)
         ids = filled.input_ids.cpu().numpy()

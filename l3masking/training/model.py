@@ -6,7 +6,7 @@ Shapes: B texts, T positions, H hidden width, N selected positions, V vocabulary
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -62,16 +62,6 @@ class MultiTaskModel(nn.Module):
         """Parameters of the LM head alone: the decoder tied to the embeddings belongs to the body."""
         shared = {id(p) for p in self.encoder.body.parameters()}
         return [p for p in self.language_model.parameters() if id(p) not in shared and p.requires_grad]
-
-    def snapshot(self) -> dict[str, Tensor]:
-        """A copy of all weights by name; shared ones once."""
-        return {name: parameter.detach().clone() for name, parameter in self.named_parameters()}
-
-    @torch.no_grad()
-    def restore(self, weights: Mapping[str, Tensor]) -> None:
-        """Put the weights of a snapshot back."""
-        for name, parameter in self.named_parameters():
-            parameter.copy_(weights[name])
 
     def features(self, chunks: Sequence[Chunk]) -> Tensor:
         """[B, H] states that the classification head reads, of a whole batch, chunk after chunk."""

@@ -27,6 +27,7 @@ from processor import processor_name
 from scored.made import made_texts, write_encoder
 
 from l3masking import Encoder, load_encoder, rng
+from l3masking.encoders.weights import weights_of
 from l3masking.precision import autocast
 from l3masking.scoring.settings import TOKEN_BUDGETS
 from l3masking.scoring.words import encode_texts
@@ -126,7 +127,7 @@ def read_texts(path: Path | None, limit: int) -> list[str]:
 def make_classifier(encoder: Encoder, precision: Any, budget: int) -> Classifier:
     """The encoder with a random head."""
     model = MultiTaskModel(encoder, CLASSES, ModelConfig(), rng.stream(0, "benchmark"))
-    weights = model.snapshot()
+    weights = weights_of(model)
     weights["classifier.out.weight"] *= LOUDER
     return Classifier(encoder, weights, CLASSES, precision=precision, token_budget=budget)
 

@@ -12,6 +12,7 @@ from short_runs import NOISY, SHORT, auxiliary, same, task
 from small_task import data, encoder, one_thread, run, settings
 from torch import Tensor
 
+from l3masking.encoders.weights import restore_weights, weights_of
 from l3masking.errors import InputError
 from l3masking.masking.settings import MaskingConfig
 from l3masking.metrics import METRICS
@@ -60,7 +61,7 @@ def test_the_outcome_belongs_to_the_best_evaluation(method: str) -> None:
 def test_the_weights_left_are_those_that_were_tested(short) -> None:
     for outcome in short.values():
         made = Trajectory(encoder(), task(), SHORT, 0, None, "static")
-        made.model.restore(outcome.weights)
+        restore_weights(made.model, outcome.weights)
         made.model.eval()
         predicted = []
         with torch.no_grad():
@@ -203,9 +204,9 @@ def test_the_learning_rate_is_zero_at_first_and_each_part_has_its_own() -> None:
     base = settings(max_epochs=4, batch=24, every=1, final=NO_FINAL)
     optim = dataclasses.replace(base.optim, warmup=0.5, head_lr=1e-9)
     made = Trajectory(encoder(), task(), dataclasses.replace(base, optim=optim), 0, auxiliary(), "static")
-    at: list[dict[str, Tensor]] = [made.model.snapshot()]
+    at: list[dict[str, Tensor]] = [weights_of(made.model)]
     selections = [Selection(objective="accuracy", config=base.stop)]
-    made.main_stage(selections, lambda point: at.append(made.model.snapshot()))
+    made.main_stage(selections, lambda point: at.append(weights_of(made.model)))
     assert len(at) == 5
     assert same(at[0], at[1])
     word = "language_model.bert.embeddings.word_embeddings.weight"

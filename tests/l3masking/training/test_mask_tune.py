@@ -11,6 +11,7 @@ import pytest
 import torch
 from small_task import SCORING, data, digest, encoder, one_thread, settings, tokenizer
 
+from l3masking.encoders.weights import weights_of
 from l3masking.errors import InputError
 from l3masking.masking.corruption import IGNORED, corrupt
 from l3masking.masking.settings import MaskingConfig
@@ -177,7 +178,7 @@ def test_alpha_1_moves_no_classification_head() -> None:
     made = training(tuning=MaskTuningConfig(alpha=1.0, rate=0.3), lr=3e-3, final=FinalConfig(enabled=False))
     still = dataclasses.replace(made.config, optim=dataclasses.replace(made.config.optim, head_decay=0.0))
     made = dataclasses.replace(made, config=still)
-    before = made.trajectory().model.snapshot()
+    before = weights_of(made.trajectory().model)
     after = made.run(("accuracy",))["accuracy"].weights
     heads = [name for name in before if name.startswith("classifier")]
     assert len(heads) == 4
