@@ -175,10 +175,13 @@ def run_method(
     """Train one arm of METHODS. Returns an outcome per objective, and the summary of the masks (or None).
 
     scores: of `data.mlm_texts`, one per text, for arms that need them. `encoder` stays as it was. with_test False: the
-    test split is not read, and the outcomes have no test values.
+    test split is not read, and the outcomes have no test values. Raises InputError for an arm with `adapt` stages: a
+    study makes the encoder and the masks that they need.
     """
     check_choice("method", name, METHODS)
     method = METHODS[name]
+    if method.adapts:
+        raise InputError(f"method {name} trains the encoder before fine-tuning: run it in a study")
     inputs = encode_inputs(method, encoder, data, scoring, with_test=with_test)
     training = prepare(
         method, encoder, inputs, masking=masking or MaskingConfig(), config=config, seed=seed, scores=scores

@@ -5,32 +5,30 @@ The weights lie in adapted/<key>/ until no trial needs them: a trial that is kil
 
 from __future__ import annotations
 
-import copy
-import dataclasses
-import hashlib
 from collections.abc import Iterator
 from typing import Any, cast
 
 import numpy as np
-import safetensors.torch
-import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from l3masking import rng
 from l3masking.encoders.load import Encoder
+from l3masking.encoders.weights import packed, unpacked
 from l3masking.errors import InputError
 from l3masking.masking.applied import MaskedText, mask_texts, placed
+from l3masking.masking.policies.base import IMPORTANCE
 from l3masking.scoring.words import EncodedText, encode_as
 from l3masking.selective.masks import checked_importance, chosen_tokens
 from l3masking.selective.sentences import of_tokens
 from l3masking.stages import AS_MANY_RANDOM, SELECTIONS, Adapt
 from l3masking.training.continual import TextSource, adapt
-from study.artefacts import finished_parts, manifest_of
+from study.artefacts import finished_parts, manifest_of, put_part
 from study.assignment import Assignment
 from study.importance import read_heuristic, stream_predictions
 from study.plan.inputs import CorpusSource, DataSource, held_data
 from study.plan.trials import Trial, stage_identity
-from study.score import TextSources, batched, read_scores, stream_scores
+from study.score import TextSources, batched, held_scores, stream_scores
 from study.space.spec import configs, plain
 from study.store.places import Place, fetched, open_store, put
 from study.store.record import Adaptation
@@ -47,6 +45,7 @@ def adapted_key(assignment: Assignment) -> str:
     """Name of the weights that the `adapt` stages of a trial give."""
     trial, corpus = assignment.trial, assignment.corpus
     settings = {name: value for name, value in trial.settings.items() if name in READ}
+    asks = any(IMPORTANCE in trial.arm.needs_of(stage) for stage in trial.arm.adapts)  # a classifier
     return content_key(
         {
             "schema": ADAPTED_SCHEMA,
@@ -54,7 +53,7 @@ def adapted_key(assignment: Assignment) -> str:
             "data_hash": trial.data_hash,
             "corpus_hash": corpus.content_hash if corpus else None,
             "stages": [stage_identity(trial.arm, stage) for stage in trial.arm.adapts],
-            "settings": settings | ({"finetune": _of_classifier(trial)} if trial.arm.selects else {}),
+            "settings": settings | ({"finetune": _of_classifier(trial)} if asks else {}),
             "seed": trial.seed,
         }
     )
@@ -73,17 +72,11 @@ def adapted_encoder(assignment: Assignment, vanilla: Encoder) -> tuple[Encoder, 
     manifest = manifest_of(folder)
     if manifest is None:
         weights, facts = _train(assignment, vanilla)
-        content = safetensors.torch.save({name: weight.cpu().contiguous() for name, weight in weights.items()})
-        part = f"part-00000-{hashlib.blake2b(content, digest_size=16).hexdigest()}.safetensors"
-        put(place, part, content)
+        part = put_part(place, 0, packed(weights), "safetensors")
         manifest = {"key": adapted_key(assignment), "parts": [part], "adaptation": facts}
         put(place, "manifest.json", canonical(manifest))
-    found = safetensors.torch.load(finished_parts(fetched(place))[0].read_bytes())
-    model = copy.deepcopy(vanilla.model)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(found[name])
-    return dataclasses.replace(vanilla, model=model), cast(Adaptation, manifest["adaptation"])
+    weights = unpacked(finished_parts(fetched(place))[0].read_bytes())
+    return vanilla.copied(weights), cast(Adaptation, manifest["adaptation"])
 
 
 def adapted_place(assignment: Assignment) -> Place:
@@ -91,7 +84,7 @@ def adapted_place(assignment: Assignment) -> Place:
     return open_store(assignment.root).artefact_place(ROOM, adapted_key(assignment))
 
 
-def _train(assignment: Assignment, vanilla: Encoder) -> tuple[dict[str, torch.Tensor], Adaptation]:
+def _train(assignment: Assignment, vanilla: Encoder) -> tuple[dict[str, Tensor], Adaptation]:
     """All `adapt` stages, one after the other; what is told is of the last one."""
     trial, setting = assignment.trial, configs(assignment.trial.settings)
     encoder = vanilla
@@ -105,11 +98,7 @@ def _train(assignment: Assignment, vanilla: Encoder) -> tuple[dict[str, torch.Te
             seed=trial.seed,
             precision=setting.finetune.precision,
         )
-        model = copy.deepcopy(encoder.model)
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                parameter.copy_(found.weights[name])
-        encoder = dataclasses.replace(encoder, model=model)
+        encoder = encoder.copied(found.weights)
     facts: Adaptation = {
         "updates": found.updates,
         "best_update": found.best_update,
@@ -143,7 +132,7 @@ def _masked(stage: Adapt, assignment: Assignment, encoder: Encoder, source: Text
         setting.masking,
         seed=trial.seed,
         scores=_scores(assignment, source),
-        importance=importance_of_texts(assignment, source, encoder) if "importance" in policy.needs else None,
+        importance=importance_of_texts(assignment, source, encoder) if IMPORTANCE in policy.needs else None,
         name=stage.policy,
     )
 
@@ -208,4 +197,4 @@ def _scores(assignment: Assignment, source: TextSources) -> Any:
         return None
     if isinstance(source, CorpusSource):
         return stream_scores(fetched(place))
-    return read_scores(fetched(place), held_data(source).mlm_texts)
+    return held_scores(place, source)

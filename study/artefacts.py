@@ -136,9 +136,10 @@ def make_artefacts(
                 opened.append(_look(job, place_of(job), resources))
             else:
                 lost[job.key] = reason
+        sizes = [one.resources for one in opened]
         works = (
             Work(one.job, one.place, {need.key: place_of(need) for need in one.job.needs()}, one.resources, shard)
-            for one in opened
+            for one in sorted(opened, key=lambda one: sizes.index(one.resources))  # so that workers start once
             for shard in one.job.shards(one.missing)
         )
         by_key = {one.job.key: one for one in opened}
@@ -200,11 +201,22 @@ def _close(one: _Open) -> None:
         put(one.place, "manifest.json", canonical(manifest))
 
 
+def put_part(place: Place, number: int, content: bytes, suffix: str) -> str:
+    """Write one part whole; returns its name, which holds a hash of the content."""
+    name = f"part-{number:05d}-{_digest(content)}.{suffix}"
+    put(place, name, content)
+    return name
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
 def parts(folder: Path) -> Iterator[tuple[int, Path]]:
     """The parts of a folder whose content is what their name says; others count as not there."""
     for path in sorted(folder.glob("part-*")):
         match = PART_NAME.fullmatch(path.name)
-        if match and hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest() == match[2]:
+        if match and _digest(path.read_bytes()) == match[2]:
             yield int(match[1]), path
 
 

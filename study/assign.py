@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from l3masking.masking.policies.base import ENTROPY, IMPORTANCE, LIKELIHOOD
@@ -19,6 +20,13 @@ from study.score import ScoreJob, TextSources
 from study.space.search_section import SEARCH_FOLDER
 from study.space.spec import Configs, StudySpec, configs
 from study.store.places import Place, inside, open_store
+
+
+@lru_cache(maxsize=64)
+def _masks_labelled(source: DataSource) -> bool:
+    """Whether the masked-LM texts of a dataset are its training texts, whose labels are known."""
+    data = held_data(source)
+    return data.mlm_texts == data.train.texts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +74,7 @@ class Assigner:
             seed=setting.selective.classifier_seed,
         )
         heuristic = HeuristicJob(classifier=classifier, selective=setting.selective)
-        labelled = source is data and held_data(data).mlm_texts == held_data(data).train.texts
-        if labelled and not setting.selective.network:
+        if source is data and _masks_labelled(data) and not setting.selective.network:
             return "heuristic", heuristic
         return "prediction", PredictionJob(network=NetworkJob(heuristic=heuristic), texts=source)
 

@@ -13,10 +13,9 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
-import safetensors.torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from l3masking.encoders.weights import packed, unpacked
 from l3masking.methods import CLASSIFIER
 from l3masking.regimes import run_method
 from l3masking.scoring.settings import ScoringConfig
@@ -40,6 +39,20 @@ class OfImportance:
 
     room: ClassVar[str] = "importance"
     may_fail: ClassVar[bool] = True
+    kind: ClassVar[str]
+
+    def own(self) -> dict[str, Any]:
+        """All that may change the result, but what it needs of other jobs only by their keys."""
+        raise NotImplementedError
+
+    @property
+    def key(self) -> str:
+        """The hash of all that may change the result."""
+        return content_key({"schema": SCHEMA_OF_IMPORTANCE, "kind": self.kind, **self.own()})
+
+    def facts(self, resources: Resources) -> dict[str, Any]:
+        """What the manifest says beside the parts."""
+        return {"kind": self.kind}
 
 
 class OnePiece(OfImportance):
@@ -63,19 +76,16 @@ class ClassifierJob(OnePiece):
     seed: int
 
     suffix: ClassVar[str] = "safetensors"
+    kind: ClassVar[str] = "classifier"
 
-    @property
-    def key(self) -> str:
-        parts = {
-            "schema": SCHEMA_OF_IMPORTANCE,
-            "kind": "classifier",
+    def own(self) -> dict[str, Any]:
+        return {
             "revision": self.encoder.revision,
             "data_hash": self.data.data_hash,
             "scoring": {"max_length": self.scoring.max_length, "whitespace": self.scoring.whitespace},
             "finetune": {name: value for name, value in plain(self.finetune).items() if name != "meta"},
             "seed": self.seed,
         }
-        return content_key(parts)
 
     @property
     def name(self) -> str:
@@ -85,6 +95,7 @@ class ClassifierJob(OnePiece):
         return ()
 
     def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path]) -> Piece:
+        """Train it, and keep the weights with the best validation accuracy."""
         outcomes, _ = run_method(
             CLASSIFIER,
             held_encoder(self.encoder, resources.device),
@@ -95,11 +106,10 @@ class ClassifierJob(OnePiece):
             objectives=("accuracy",),
             with_test=False,
         )
-        weights = {name: weight.cpu().contiguous() for name, weight in outcomes["accuracy"].weights.items()}
-        return Piece(safetensors.torch.save(weights), 0)
+        return Piece(packed(outcomes["accuracy"].weights), 0)
 
     def facts(self, resources: Resources) -> dict[str, Any]:
-        return {"kind": "classifier", "seed": self.seed}
+        return super().facts(resources) | {"seed": self.seed}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,13 +120,11 @@ class HeuristicJob(OfImportance):
     selective: SelectiveConfig
 
     suffix: ClassVar[str] = "parquet"
+    kind: ClassVar[str] = "heuristic"
 
-    @property
-    def key(self) -> str:
-        own = {
-            name: getattr(self.selective, name) for name in ("delta", "criterion", "unit", "stop_words", "top_share")
-        }
-        return content_key({"schema": SCHEMA_OF_IMPORTANCE, "kind": "heuristic", "of": self.classifier.key, **own})
+    def own(self) -> dict[str, Any]:
+        read = ("delta", "criterion", "unit", "stop_words", "top_share")
+        return {"of": self.classifier.key} | {name: getattr(self.selective, name) for name in read}
 
     @property
     def name(self) -> str:
@@ -141,6 +149,7 @@ class HeuristicJob(OfImportance):
             yield Shard(number, tuple(pairs[start : start + SHARD_TEXTS_LABELLED]))
 
     def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path]) -> Piece:
+        """Test the tokens of some labelled texts."""
         source = self.classifier
         classifier = held_classifier(source, folders[source.key], resources.device, resources.token_budget)
         texts, labels = [text for text, _ in shard.content], [label for _, label in shard.content]
@@ -158,7 +167,7 @@ class HeuristicJob(OfImportance):
         return Piece(parquet(columns), sum(len(text.positions) for text in encoded))
 
     def facts(self, resources: Resources) -> dict[str, Any]:
-        return {"kind": "heuristic", "selective": plain(self.selective)}
+        return super().facts(resources) | {"selective": plain(self.selective)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,12 +177,12 @@ class NetworkJob(OnePiece):
     heuristic: HeuristicJob
 
     suffix: ClassVar[str] = "safetensors"
+    kind: ClassVar[str] = "network"
 
-    @property
-    def key(self) -> str:
+    def own(self) -> dict[str, Any]:
         config = plain(self.heuristic.selective)
-        own = {name: value for name, value in config.items() if name.startswith("network_") or name == "class_weight"}
-        return content_key({"schema": SCHEMA_OF_IMPORTANCE, "kind": "network", "of": self.heuristic.key, **own})
+        read = {name: value for name, value in config.items() if name.startswith("network_") or name == "class_weight"}
+        return {"of": self.heuristic.key} | read
 
     @property
     def name(self) -> str:
@@ -184,6 +193,7 @@ class NetworkJob(OnePiece):
         return (self.heuristic,)
 
     def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path]) -> Piece:
+        """Train it on all labelled texts."""
         source = self.heuristic.classifier
         encoder = held_encoder(source.encoder, resources.device)
         found = read_heuristic(folders[self.heuristic.key])
@@ -197,11 +207,7 @@ class NetworkJob(OnePiece):
             seed=source.seed,
             precision=source.finetune.precision,
         )
-        weights = {name: weight.cpu().contiguous() for name, weight in network.weights.items()}
-        return Piece(safetensors.torch.save(weights, {"epoch": str(network.epoch), "f1": repr(network.f1)}), 0)
-
-    def facts(self, resources: Resources) -> dict[str, Any]:
-        return {"kind": "network"}
+        return Piece(packed(network.weights, {"epoch": str(network.epoch), "f1": repr(network.f1)}), 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,11 +218,10 @@ class PredictionJob(OfImportance):
     texts: TextSources
 
     suffix: ClassVar[str] = "parquet"
+    kind: ClassVar[str] = "prediction"
 
-    @property
-    def key(self) -> str:
-        parts = {"kind": "prediction", "of": self.network.key, "texts": self.texts.content_hash}
-        return content_key({"schema": SCHEMA_OF_IMPORTANCE, **parts})
+    def own(self) -> dict[str, Any]:
+        return {"of": self.network.key, "texts": self.texts.content_hash}
 
     @property
     def name(self) -> str:
@@ -232,19 +237,13 @@ class PredictionJob(OfImportance):
         return cut_texts(self.texts, numbers)
 
     def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path]) -> Piece:
+        """Ask the network about some texts."""
         source = self.network.heuristic.classifier
         encoder = held_encoder(source.encoder, resources.device)
         encoded = encode_as(source.scoring, encoder.tokenizer, shard.content)
-        weights = safetensors.torch.load(finished_parts(folders[self.network.key])[0].read_bytes())
-        chances = list(
-            predict(
-                encoder,
-                weights,
-                encoded,
-                precision=source.finetune.precision,
-                token_budget=resources.token_budget,
-            )
-        )
+        weights = unpacked(finished_parts(folders[self.network.key])[0].read_bytes())
+        precision, budget = source.finetune.precision, resources.token_budget
+        chances = list(predict(encoder, weights, encoded, precision=precision, token_budget=budget))
         columns = {
             "text": list(shard.content),
             "input_ids": [text.input_ids for text in encoded],
@@ -253,7 +252,7 @@ class PredictionJob(OfImportance):
         return Piece(parquet(columns), sum(len(text.positions) for text in encoded))
 
     def facts(self, resources: Resources) -> dict[str, Any]:
-        return {"kind": "prediction", "texts": self.texts.name}
+        return super().facts(resources) | {"texts": self.texts.name}
 
 
 class Found(NamedTuple):
@@ -266,7 +265,7 @@ class Found(NamedTuple):
 @lru_cache(maxsize=1)
 def held_classifier(job: ClassifierJob, folder: Path, device: str, token_budget: int | None) -> Classifier:
     """A finished classifier; the last one stays in memory."""
-    weights: dict[str, Tensor] = safetensors.torch.load(finished_parts(folder)[0].read_bytes())
+    weights = unpacked(finished_parts(folder)[0].read_bytes())
     return Classifier(
         held_encoder(job.encoder, device),
         weights,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,6 +20,7 @@ from l3masking.scoring.settings import TOKEN_BUDGETS, ScoringConfig
 from study.artefacts import Artefact, Piece, Shard, finished_parts
 from study.plan.inputs import CorpusSource, DataSource, EncoderSource, held_data, held_encoder
 from study.space.spec import Resources, plain
+from study.store.places import Place, fetched
 from study.store.record import MadeWith
 from study.store.whole_files import content_key
 
@@ -136,6 +138,12 @@ def read_scores(folder: Path, texts: Sequence[str]) -> list[TokenScores]:
     """Scores of `texts`, one each, from a finished folder. FileNotFoundError where it is unfinished or damaged."""
     by_text = dict(_scored_texts(folder))
     return [by_text[text] for text in texts]
+
+
+@lru_cache(maxsize=1)
+def held_scores(place: Place, data: DataSource) -> list[TokenScores]:
+    """Scores of a dataset's masked-LM texts; the last ones stay in memory."""
+    return read_scores(fetched(place), held_data(data).mlm_texts)
 
 
 def stream_scores(folder: Path) -> Iterator[TokenScores]:

@@ -20,17 +20,16 @@ from l3masking.encoders.load import Encoder
 from l3masking.errors import InputError
 from l3masking.masking.policies.base import ENTROPY, IMPORTANCE, LIKELIHOOD
 from l3masking.regimes import Training, encode_inputs, prepare
-from l3masking.scoring.scoring import TokenScores
 from l3masking.training.evaluation import NonFiniteLoss
 from l3masking.training.loop import Outcome
 from study.adapted import ROOM, adapted_encoder, adapted_key, importance_of_texts
 from study.assignment import Assignment
 from study.gpu import limit_share
-from study.plan.inputs import DataSource, held_data, held_encoder
+from study.plan.inputs import held_data, held_encoder
 from study.plan.trials import Trial
-from study.score import read_scores
+from study.score import held_scores
 from study.space.spec import configs
-from study.store.places import Place, fetched, open_store
+from study.store.places import open_store
 from study.store.record import SCHEMA, Adaptation, CurvePoint, FinalStage, Identity, MaskProbabilities, NewRecord, Run
 from study.store.store import Store
 from study.version import DISTRIBUTION, program_version
@@ -150,8 +149,7 @@ def prepared(assignment: Assignment, encoder: Encoder, data: TextData) -> Traini
     """The last stage of a trial, with what it reads of the artefacts."""
     trial, setting = assignment.trial, configs(assignment.trial.settings)
     inputs = encode_inputs(trial.arm, encoder, data, setting.scoring, with_test=assignment.with_test)
-    last = trial.arm.last
-    needs = frozenset() if last.policy is None else trial.arm.policy(last.policy).needs
+    needs = trial.arm.needs_of(trial.arm.last)
     scores = assignment.needed.get(("scores", assignment.data.content_hash))
     important = importance_of_texts(assignment, assignment.data, encoder) if IMPORTANCE in needs else None
     return prepare(
@@ -212,12 +210,6 @@ def record_of(
     if outcome.test_predictions is not None:
         record["test_predictions"] = outcome.test_predictions
     return record
-
-
-@lru_cache(maxsize=1)
-def held_scores(place: Place, data: DataSource) -> list[TokenScores]:
-    """Scores of a dataset's masked-LM texts; the last ones stay in memory."""
-    return read_scores(fetched(place), held_data(data).mlm_texts)
 
 
 @lru_cache(maxsize=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -12,10 +11,10 @@ import torch
 
 from l3masking.errors import EnvironmentFault, InputError
 from l3masking.training.evaluation import NonFiniteLoss
-from study.artefacts import Done, Work
+from study.artefacts import Done, Work, put_part
 from study.gpu import limit_share
 from study.space.spec import Resources
-from study.store.places import fetched, put
+from study.store.places import fetched
 
 RESTARTS = 3  # of a worker that died, and so often is a shard tried again
 
@@ -38,8 +37,7 @@ class ArtefactWorker:
                 raise
             reason = f"{work.job.name}: {error}"
             return Done(work.job.key, work.shard.number, 0, time.perf_counter() - started, reason)
-        digest = hashlib.blake2b(piece.content, digest_size=16).hexdigest()
-        put(work.place, f"part-{work.shard.number:05d}-{digest}.{work.job.suffix}", piece.content)
+        put_part(work.place, work.shard.number, piece.content, work.job.suffix)
         return Done(work.job.key, work.shard.number, piece.tokens, time.perf_counter() - started)
 
 

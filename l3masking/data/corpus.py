@@ -89,14 +89,12 @@ def _file_units(spec: CorpusSpec, folder: Path) -> Iterator[str]:
         for path in matching(source, folder) or [Path(absolute(source, folder))]:
             try:
                 yield from _units_of(path, spec.text)
+            except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+                raise InputError(f"{path}: not a whole gzip file ({error}); compress or copy it again") from None
             except OSError as error:
-                if isinstance(error, gzip.BadGzipFile):
-                    raise InputError(f"{path}: not a whole gzip file ({error}); compress or copy it again") from None
                 raise InputError(
                     f"cannot read {path} ({error.strerror}); relative paths start at the space file's folder"
                 ) from None
-            except (EOFError, zlib.error) as error:
-                raise InputError(f"{path}: not a whole gzip file ({error}); compress or copy it again") from None
 
 
 def _units_of(path: Path, column: str) -> Iterator[str]:

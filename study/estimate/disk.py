@@ -111,7 +111,10 @@ def _scores(trials: Iterable[Trial], sizes: Mapping[str, DataSize]) -> int | Non
 def shared_work(trials: Iterable[Trial]) -> dict[str, int]:
     """What trials share, by kind: how many of each are made once for all of them."""
     found: dict[str, set[str]] = {}
+    cells: dict[tuple[Any, ...], list[Trial]] = {}
     for trial in trials:
+        cells.setdefault((*trial.cell,), []).append(trial)
+    for trial, *others in cells.values():  # they differ in the seed alone
         settings, place = trial.settings, [trial.encoder, trial.dataset]
         if trial.arm.needs_scores:
             how = [settings["scoring"], settings["precision"], ENTROPY in trial.arm.needs]
@@ -123,7 +126,8 @@ def shared_work(trials: Iterable[Trial]) -> dict[str, int]:
         if trial.arm.adapts:
             read = [settings[name] for name in ("adapt", "masking") if name in settings]
             stages = [stage.policy for stage in trial.arm.adapts]
-            found.setdefault("adapted encoders", set()).add(content_key([place, trial.seed, stages, read]))
+            key = content_key([place, stages, read])
+            found.setdefault("adapted encoders", set()).update(f"{key}-{one.seed}" for one in (trial, *others))
     return {kind: len(keys) for kind, keys in found.items()}
 
 

@@ -197,3 +197,8 @@ def test_plain_fine_tuning_has_no_masks() -> None:
     assert summary is None
     assert set(outcomes["accuracy"].curve[0]["task_weights"]) == {"primary"}
     assert outcomes["accuracy"].mlm_passes == 0.0
+
+
+def test_an_arm_that_trains_the_encoder_first_is_refused() -> None:
+    with pytest.raises(InputError, match="method tapt trains the encoder before fine-tuning: run it in a study"):
+        run_method("tapt", encoder(), data(), scoring=SCORING, config=settings(), seed=0, objectives=["accuracy"])
