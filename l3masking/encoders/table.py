@@ -20,8 +20,11 @@ class EncoderSpec:
     hub: str | None = None  # Hub id, owner/name
     path: str | None = None  # folder with config, weights and tokenizer
     revision: str | None = None  # of the Hub id: branch, tag or commit; none: the newest, resolved to a commit
+    pretraining_steps: int | None = None  # of general pre-training behind a checkpoint, >= 0; places it in a figure
 
     def __post_init__(self) -> None:
+        if self.pretraining_steps is not None and self.pretraining_steps < 0:
+            raise InputError(f"pretraining_steps is {self.pretraining_steps}: give the number of updates, 0 or more")
         if (self.hub is None) == (self.path is None):
             raise InputError("an encoder needs either `hub` (a Hub id) or `path` (a folder), and not both")
         if self.hub is not None:

@@ -9,6 +9,7 @@ from study.plan.grid import make_plan
 from study.plan.resolved import Resolved, planned
 from study.plan.trials import Trial
 from study.report.about import about_study
+from study.report.pretraining_figure import export_pretraining
 from study.report.search_tables import export_searches
 from study.report.tables import FORMATS, export
 from study.results.gather import Results, gather
@@ -21,7 +22,10 @@ def publish(
     """Tables, figures and the page of a study, from its records alone."""
     results = gather(store, resolved.spec, trials)
     about = about_study(resolved, results.failures)
-    searched = export_searches(store.root, resolved, formats)
+    others = [
+        *export_pretraining(store.root, resolved.spec, results.cells),
+        *export_searches(store.root, resolved, formats),
+    ]
     files = export(
         store.root,
         results.cells,
@@ -29,9 +33,9 @@ def publish(
         formats,
         comparisons=results.comparisons,
         about=about,
-        others=searched,
+        others=others,
     )
-    return results, [*files, *searched]
+    return results, [*files, *others]
 
 
 def write_tables(root: Path, formats: Sequence[str] = FORMATS) -> tuple[Results, list[Path]]:

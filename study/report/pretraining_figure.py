@@ -1,0 +1,150 @@
+"""The result against general pre-training: the test metric of each method from several checkpoints of one encoder.
+
+The kind of figure is that of Gu et al. 2020 ("Train No Evil", Figure 2): it shows how much general pre-training a stage
+before fine-tuning makes up for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from l3masking.encoders.table import EncoderSpec
+from l3masking.methods import color_of
+from study.report.figures import DPI, MAX_PIXELS, as_png, keep_figure, load_matplotlib
+from study.report.layout import OBJECTIVES, plain, row_label
+from study.results.aggregate import Cell
+from study.space.spec import StudySpec
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PRETRAINING_FIGURE = "figures/pretraining.png"
+WIDTH, HEIGHT, NAMES = 3.6, 2.7, 2.2  # inches: of a panel with its labels, and of the names at the right of a row
+MARKERS = "Dosv^<>pPX"  # of the plain row and of variants, which have the colour of their method
+PRETRAINING_LEGEND = (
+    "Test set, percent: mean ± sample standard deviation over the seeds, against the updates of general pre-training\n"
+    "behind the checkpoint (`pretraining_steps`). Updates of stages before fine-tuning are not counted."
+)
+
+
+class Checkpoint(NamedTuple):
+    """One row of the study from one checkpoint, in percent."""
+
+    steps: int  # of general pre-training
+    mean: float
+    std: float | None  # over the seeds; None for one seed
+
+
+class CheckpointRow(NamedTuple):
+    """One row of the study over the checkpoints that have results, fewest steps first."""
+
+    label: str
+    method: str
+    variant: str | None
+    checkpoints: tuple[Checkpoint, ...]
+
+
+class PretrainingPanel(NamedTuple):
+    """One dataset (row of the figure) under one objective (column)."""
+
+    dataset: str
+    objective: str
+    rows: tuple[CheckpointRow, ...]
+
+
+def pretraining_panels(cells: Sequence[Cell], steps: Mapping[str, int]) -> list[PretrainingPanel]:
+    """What the figure shows, in the order of the cells; empty with results from fewer than two numbers of steps.
+
+    steps: updates of general pre-training by the name of the encoder; cells of other encoders are left out.
+    """
+    known = [cell for cell in cells if cell.encoder in steps and cell.mean is not None]
+    if len({steps[cell.encoder] for cell in known}) < 2:
+        return []
+    means = {(cell.method, cell.variant): set[float | None]() for cell in known}
+    for cell in known:
+        means[cell.method, cell.variant].add(cell.mask_mean)
+    found: dict[tuple[str, str], dict[tuple[str, str | None, float | None], list[Cell]]] = {}
+    for cell in known:
+        mean = cell.mask_mean if len(means[cell.method, cell.variant]) > 1 else None
+        rows = found.setdefault((cell.dataset, cell.objective), {})
+        rows.setdefault((cell.method, cell.variant, mean), []).append(cell)
+    return [
+        PretrainingPanel(*place, tuple(_row_of(*row, own, steps) for row, own in rows.items()))
+        for place, rows in found.items()
+    ]
+
+
+def _row_of(
+    method: str, variant: str | None, mean: float | None, own: Sequence[Cell], steps: Mapping[str, int]
+) -> CheckpointRow:
+    checkpoints = [
+        Checkpoint(steps[cell.encoder], 100 * cell.mean, None if cell.std is None else 100 * cell.std)
+        for cell in own
+        if cell.mean is not None
+    ]
+    return CheckpointRow(plain(row_label(method, variant, [mean])), method, variant, tuple(sorted(checkpoints)))
+
+
+def export_pretraining(root: Path, spec: StudySpec, cells: Sequence[Cell]) -> list[Path]:
+    """Write figures/pretraining.png where results of at least two checkpoints are there; an older one is removed."""
+    declared = {name: place for name, place in spec.encoders.items() if isinstance(place, EncoderSpec)}
+    steps = {name: n for name, place in declared.items() if (n := place.pretraining_steps) is not None}
+    found, figure = pretraining_panels(cells, steps), root / PRETRAINING_FIGURE
+    if not found:
+        figure.unlink(missing_ok=True)
+        return []
+    return [figure] if keep_figure(figure, lambda: as_png(lambda: draw_pretraining(found))) is not None else []
+
+
+def draw_pretraining(found: Sequence[PretrainingPanel]) -> Figure:
+    """A row of panels per dataset, a column per objective; a matplotlib Figure without any global state."""
+    load_matplotlib()
+    from matplotlib.figure import Figure
+
+    datasets = list(dict.fromkeys(panel.dataset for panel in found))
+    objectives = list(dict.fromkeys(panel.objective for panel in found))
+    width, height = len(objectives) * WIDTH + NAMES, len(datasets) * HEIGHT + 0.5
+    figure = Figure(figsize=(max(width, 6.8), height), dpi=min(DPI, MAX_PIXELS / max(width, height)))
+    wide = figure.get_figwidth()
+    variants = list(dict.fromkeys(row.variant for panel in found for row in panel.rows))
+    for panel in found:
+        row, column = datasets.index(panel.dataset), objectives.index(panel.objective)
+        left, bottom = (column * WIDTH + 0.62) / wide, 1 - ((row + 1) * HEIGHT - 0.5) / height
+        axis = figure.add_axes((left, bottom, (WIDTH - 0.8) / wide, (HEIGHT - 0.85) / height))
+        _draw(axis, panel, variants, named=column == len(objectives) - 1)
+    figure.text(0.02, 0.1 / height, PRETRAINING_LEGEND, fontsize=7.5, color="#444444", ha="left", va="bottom")
+    return figure
+
+
+def _draw(axis: Axes, panel: PretrainingPanel, variants: Sequence[str | None], *, named: bool) -> None:
+    for row in panel.rows:
+        marker = MARKERS[variants.index(row.variant) % len(MARKERS)]
+        axis.errorbar(
+            [checkpoint.steps for checkpoint in row.checkpoints],
+            [checkpoint.mean for checkpoint in row.checkpoints],
+            yerr=[checkpoint.std or 0.0 for checkpoint in row.checkpoints],
+            color=color_of(row.method),
+            marker=marker,
+            markersize=5,
+            linewidth=1.3,
+            elinewidth=1,
+            capsize=2,
+            label=row.label,
+        )
+    axis.set_title(plain(panel.dataset), fontsize=9, fontweight="bold", loc="left", parse_math=False)
+    axis.set_xlabel("updates of general pre-training", fontsize=8)
+    axis.set_ylabel(f"test {plain(OBJECTIVES.get(panel.objective, panel.objective))}", fontsize=8)
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k")
+    axis.set_xlim(left=0)
+    axis.grid(color="#e8e8e8", linewidth=0.8)
+    axis.set_axisbelow(True)
+    axis.tick_params(labelsize=7.5, color="#999999")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.spines[["left", "bottom"]].set_color("#999999")
+    if named:
+        legend = axis.legend(loc="upper left", bbox_to_anchor=(1.03, 1.02), fontsize=7.5, frameon=False)
+        for text in legend.get_texts():
+            text.set_parse_math(False)
