@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from l3masking.data.characters import without_invisible
 
+WITHHELD = "-1"  # the label of rows whose true label is not published, as in the test splits of GLUE
 MOST_NOTES = 5  # groups that are named one by one
 
 
@@ -41,6 +42,14 @@ def stripped(label: str) -> str:
 def look(label: str) -> str:
     """Two labels look alike where this is equal: `stripped`, case folded, one blank per white space, 1.0 as 1."""
     return _nfc(_after(STEPS, label))  # case folding may take a letter apart again
+
+
+def withheld(place: str, part: str) -> str:
+    """What to say of a split without a single published label."""
+    return (
+        f"{place}: every label is {WITHHELD}, so the labels of this split are withheld: name a split with labels as "
+        f"`{part}`, such as the published validation split as `test`; what is then not named is cut from train"
+    )
 
 
 def alike_notes(labels: Sequence[str], split: str) -> list[str]:

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, cast
 
+from l3masking.data.labels import withheld
 from l3masking.data.rows import Rows, check_columns, collect, read_rows
 from l3masking.errors import EnvironmentFault, InputError, Unavailable
 from l3masking.whole import write_atomic
@@ -171,6 +172,8 @@ def _from_hub(part: HubPart, text: str, label: str) -> tuple[Rows, str]:
         feature = table.features[label]
         values: list[object] = list(table[label])
         if isinstance(feature, datasets.ClassLabel):  # stored as numbers, -1 where the label is withheld
+            if values and all(value == -1 for value in values):
+                raise InputError(withheld(f"Hub dataset {shown}", "test"))
             values = [None if value in (None, -1) else feature.names[cast(int, value)] for value in values]
         triples = zip(range(1, len(values) + 1), list(table[text]), values, strict=True)
         return collect(triples, f"Hub dataset {shown}", "row", text, label), commit

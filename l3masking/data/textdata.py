@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from l3masking.data.characters import is_blank
-from l3masking.data.labels import alike_notes, twin
+from l3masking.data.labels import WITHHELD, alike_notes, twin, withheld
 from l3masking.data.splits import Overlap, Parts, count_overlap, drop_overlap, same_text
 from l3masking.errors import InputError
 
@@ -110,6 +110,8 @@ def classes(name: str, labels: Sequence[str]) -> tuple[str, ...]:
 
 def _check_known(name: str, part: str, labels: Sequence[str], known: Sequence[str], rule: Overlap) -> None:
     unknown = {label: count for label, count in sorted(Counter(labels).items()) if label not in set(known)}
+    if set(labels) == {WITHHELD} & unknown.keys():
+        raise InputError(withheld(f"dataset {name}: {part}", part))
     if unknown:
         shown = ", ".join(f"{label!r} ({count} row{'s' * (count != 1)})" for label, count in list(unknown.items())[:10])
         cause = " after overlap: drop_from_train" if rule == "drop_from_train" else ""

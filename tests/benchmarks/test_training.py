@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import subprocess
@@ -13,6 +14,7 @@ import end_to_end
 import pytest
 import torch
 import training
+import training_adapt
 import warmup
 from small_task import one_thread
 from training_world import LENGTHS, read_world
@@ -39,12 +41,13 @@ def run(script: str, *words: object) -> str:
 def test_training_is_measured(tmp_path: Path) -> None:
     told = run("training.py", *SMALL, "--json", tmp_path / "found.json")
     found = json.loads((tmp_path / "found.json").read_text())
-    assert set(found["ratios"]) == set(found["medians"]) == {"bare", "released", "trainer", "mask_tuning"}
+    assert set(found["ratios"]) == set(found["medians"]) == set(training.PARTS)
     for name, (above, below) in {
         "bare": ("step", "bare"),
         "released": ("released", "step"),
         "trainer": ("stl", "trainer"),
         "mask_tuning": ("mask_tuning", "stl"),
+        "adapt": ("adapt", "adapt_bare"),
     }.items():
         values = [a / b for a, b in zip(found["seconds"][above], found["seconds"][below], strict=True)]
         assert found["ratios"][name] == pytest.approx(values)
@@ -92,6 +95,16 @@ def test_bare_passes_get_the_batches_of_the_step(given: argparse.Namespace) -> N
         for (ids, labels), chunk in zip(seen, expected, strict=True):
             assert torch.equal(ids, chunk.input_ids)
             assert torch.equal(labels, chunk.labels)
+
+
+def test_bare_passes_of_the_stage_before_fine_tuning_get_its_batches(given: argparse.Namespace) -> None:
+    bench = training.Bench(read_world(given), given)
+    stage, scribe = (training_adapt.adaptation(bench) for _ in range(2))
+    masked = training_adapt.masked_windows(scribe)
+    for window in itertools.islice(stage.windows(), 2):
+        for chunk, expected in zip([stage.masked_batch(b, fixed=False) for b in window], next(masked), strict=True):
+            assert torch.equal(chunk.input_ids, expected.input_ids)
+            assert torch.equal(chunk.labels, expected.labels)
 
 
 def test_the_released_shape_computes_the_gradients_of_the_same_losses(given: argparse.Namespace) -> None:

@@ -1,11 +1,12 @@
 """Time training steps: python tests/benchmarks/training.py [--encoder DIR --texts FILE.jsonl] [--device cuda].
 
-Four comparisons, each paired in this process, the sides in alternating order, ratios as medians over the runs:
+Five comparisons, each paired in this process, the sides in alternating order, ratios as medians over the runs:
 bare      a META-TARTAN step (window, clipping, task weights; no optimizer) against its three bare forward and
           backward passes on the same batches, made beforehand: same weights, precision, padding and dropout
 released  the same step against one shaped as in the released code (released_step.py), on the same texts
 trainer   an STL step (optimizer included) against transformers' Trainer on the same batches, in the same order
 mask_tuning  a Mask-tuning step against an STL step, the optimizer included in both, on the same batches
+adapt     an update of masked-LM training before fine-tuning (no optimizer) against its bare passes
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # l3masking
 
 from released_step import Micro, ReleasedStepper, Window
+from training_adapt import adapt_seconds
 from training_stl import stl_seconds
 from training_world import World, add_world_arguments, device_words, read_world
 from warmup import AGREE, LEAST, MOST, Settling
@@ -39,7 +41,7 @@ from l3masking.training.settings import FinetuneConfig
 from l3masking.training.steps import Stepper
 from l3masking.training.task_weights import WEIGHTINGS, cosine
 
-PARTS = ("bare", "released", "trainer", "mask_tuning")
+PARTS = ("bare", "released", "trainer", "mask_tuning", "adapt")
 STEP_SIDES = ("step", "bare", "released")
 
 
@@ -241,6 +243,9 @@ def measure(world: World, given: argparse.Namespace) -> dict[str, Any]:
         found["ratios"]["trainer"] = ratios(seconds["stl"], seconds["trainer"])
     if "mask_tuning" in seconds:
         found["ratios"]["mask_tuning"] = ratios(seconds["mask_tuning"], seconds["stl"])
+    if "adapt" in given.parts:
+        seconds |= adapt_seconds(bench)
+        found["ratios"]["adapt"] = ratios(seconds["adapt"], seconds["adapt_bare"])
     found["medians"] = {name: statistics.median(values) for name, values in found["ratios"].items()}
     return found
 
@@ -263,8 +268,15 @@ def describe(found: dict[str, Any]) -> str:
         "released": "step shaped as released / META-TARTAN step",
         "trainer": "STL step / Trainer's step",
         "mask_tuning": "Mask-tuning step / STL step",
+        "adapt": "adapt update / its bare passes",
     }
-    bars = {"bare": "at most 1.15", "released": "at least 4", "trainer": "at most 1", "mask_tuning": "at most 2.2"}
+    bars = {
+        "bare": "at most 1.15",
+        "released": "at least 4",
+        "trainer": "at most 1",
+        "mask_tuning": "at most 2.2",
+        "adapt": "at most 1.1",
+    }
     for name, values in found["ratios"].items():
         spread = f"{min(values):.3f} to {max(values):.3f}"
         lines.append(f"{names[name]}: {found['medians'][name]:.3f} ({spread}; bar: {bars[name]})")

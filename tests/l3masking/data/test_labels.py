@@ -101,6 +101,14 @@ def test_the_one_class_that_is_left_is_refused(tmp_path: Path) -> None:
         load(tmp_path, ["tea", "tea "], ["tea"], label_strip=True)
 
 
+def test_a_split_with_withheld_labels_is_refused_with_advice(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="dataset mine: validation: every label is -1, so the labels of this split"):
+        load(tmp_path, ["x", "tea"], ["-1", "-1"])
+    with pytest.raises(InputError, match=r"labels that train lacks: '-1' \(1 row\); train has tea, x"):
+        load(tmp_path, ["x", "tea"], ["-1", "x"])
+    assert load(tmp_path, ["-1", "tea"], ["-1", "-1"]).validation.labels == (0, 0)
+
+
 def test_unknown_label_that_looks_like_one_of_train(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         load(tmp_path, ["x", "tea"], ["x\u200b", "tea", "x\u200b"])

@@ -190,6 +190,13 @@ def test_hub_data_is_checked_like_a_file(tmp_path: Path, hub: SimpleNamespace) -
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_hub_split_with_withheld_labels_is_refused_with_advice(tmp_path: Path, hub: SimpleNamespace) -> None:
+    hub.table = hub.table.map(lambda row: {"label": -1})
+    with pytest.raises(InputError, match=r"owner/name .*split test: every label is -1, .* validation split as `test`"):
+        read_hub(HubPart("owner/name", COMMIT, None, "test"), "text", "label", tmp_path, offline=False)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_hub_errors_are_sorted_by_whose_they_are(tmp_path: Path, hub: SimpleNamespace) -> None:
     part = HubPart("owner/name", COMMIT, None, "dev")
     hub.error = ValueError('Unknown split "dev". Should be one of [train, test].')
