@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from l3masking.encoders.families import FAMILIES
+from l3masking.encoders.families import family_of
 from l3masking.errors import InputError
 from l3masking.masking.policies.base import ENTROPY, IMPORTANCE, LIKELIHOOD, Policy
 from l3masking.masking.policies.table import POLICIES
@@ -107,7 +107,7 @@ class Method:
 
     def check_encoder(self, model_type: str, encoder: str) -> None:
         """Raise InputError where the arm has no meaning for an encoder of transformers' `model_type`."""
-        if FAMILIES[model_type].decodes and (self.adapts or self.masks or self.needs_scores or self.needs_importance):
+        if family_of(model_type).decodes and (self.adapts or self.masks or self.needs_scores or self.needs_importance):
             raise InputError(
                 f"arm {self.label}: {encoder} is a {model_type} model, which is used for fine-tuning alone and for "
                 "Mask-tuning, and gives no scores: take the arm out, or another encoder"

@@ -14,11 +14,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from l3masking.encoders.families import family_of
+from l3masking.encoders.hub import read_facts
 from l3masking.precision import Precision
 from l3masking.scoring.scoring import TokenScores, score_texts
 from l3masking.scoring.settings import TOKEN_BUDGETS, ScoringConfig
 from study.artefacts import Artefact, Piece, Shard, finished_parts
-from study.plan.inputs import CorpusSource, DataSource, EncoderSource, held_data, held_encoder
+from study.plan.inputs import CorpusSource, DataSource, EncoderSource, concrete_encoder, held_data, held_encoder
 from study.space.spec import Resources, plain
 from study.store.places import Place, fetched
 from study.store.record import MadeWith
@@ -85,7 +87,9 @@ class ScoreJob:
     def facts(self, resources: Resources) -> dict[str, Any]:
         budget = resources.token_budget or TOKEN_BUDGETS[resources.device]
         made: MadeWith = {"token_budget": budget, "gpu": resources.gpu, "threads": resources.threads}
-        return {"scoring": plain(self.scoring), "made_with": made}
+        model_type = read_facts(concrete_encoder(self.encoder.spec), self.encoder.revision).model_type
+        scoring_pass = family_of(model_type).scoring_pass
+        return {"scoring": plain(self.scoring), "scoring_pass": scoring_pass, "made_with": made}
 
 
 def count_shards(source: TextSources) -> int:

@@ -22,7 +22,6 @@ from l3masking.data.table import DATASETS
 from l3masking.encoders import families
 from l3masking.encoders.families import FAMILIES
 from l3masking.encoders.table import ENCODERS, EncoderSpec
-from l3masking.errors import InputError
 from l3masking.masking.policies.base import calibrated
 from l3masking.masking.policies.table import POLICIES
 from l3masking.masking.settings import MaskingConfig
@@ -246,10 +245,10 @@ def test_the_family_that_extending_adds(
     sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
     config = ErnieConfig(vocab_size=len(tokenizer), max_position_embeddings=48, **sizes)
     folder = save(tmp_path / "ernie", tokenizer, ErnieForMaskedLM, config)
-    with pytest.raises(InputError, match="'ernie' is not a known masked LM"):
-        load_encoder(str(folder))
+    assert load_encoder(str(folder)).scoring_pass == "own"
     monkeypatch.setitem(FAMILIES, "ernie", added["ernie"][0])
-    assert load_encoder(str(folder)).max_positions == 48  # which compares its scores with the model's own
+    loaded = load_encoder(str(folder))  # which compares its scores with the model's own
+    assert (loaded.max_positions, loaded.scoring_pass) == (48, "fast")
 
 
 def test_the_exit_codes_are_named() -> None:

@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from l3masking.encoders import bart
-from l3masking.encoders.families import FAMILIES, position_limit
+from l3masking.encoders.families import FAMILIES, family_of, position_limit
 from l3masking.errors import InputError
 
 
 def check_config(config: Any, place: str) -> None:
     """Raise InputError for a configuration that the passes here do not follow. Reads no weights."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+    family = family_of(config.model_type)
     if config.model_type not in FAMILIES:
-        known = ", ".join(sorted(FAMILIES))
-        raise InputError(f"encoder {place}: type {config.model_type!r} is not a known masked LM (known: {known})")
+        _check_type(config, MODEL_FOR_MASKED_LM_MAPPING_NAMES, place)
     if getattr(config, "is_decoder", False):
         raise InputError(
             f"encoder {place}: config.json has is_decoder: true, so each token sees only those before it: "
             "take a masked LM that reads both sides"
         )
-    if FAMILIES[config.model_type].decodes:
+    if family.decodes:
         bart.check_config(config, place)
     # transformers 5 no longer reads this key: the model's own pass would be wrong too
     positions = getattr(config, "position_embedding_type", None) or "absolute"
-    if positions != "absolute":
+    if positions != "absolute" and (family.scoring_pass == "fast" or positions.startswith("relative")):
         raise InputError(
             f"encoder {place}: config.json has position_embedding_type: {positions}, which transformers no longer "
             "computes: take an encoder with absolute positions"
         )
-    if FAMILIES[config.model_type].pads_positions and config.pad_token_id is None:
+    if family.pads_positions and config.pad_token_id is None:
         raise InputError(
             f"encoder {place}: config.json has no pad_token_id, and a {config.model_type} model counts its positions "
             "from there: set the id of the tokenizer's padding token"
+        )
+    if family.padding_id not in (None, config.pad_token_id):
+        raise InputError(
+            f"encoder {place}: config.json has pad_token_id: {config.pad_token_id}, and a {config.model_type} model "
+            f"counts its positions from {family.padding_id}, whatever stands there: take a model whose padding has "
+            "that id"
         )
     if position_limit(config) < 3:
         raise InputError(
@@ -40,9 +49,22 @@ def check_config(config: Any, place: str) -> None:
         )
 
 
+def _check_type(config: Any, known: Collection[str], place: str) -> None:
+    """Raise InputError for a type that the model's own pass does not serve either. known: the masked LMs there are."""
+    if config.model_type not in known:
+        raise InputError(
+            f"encoder {place}: type {config.model_type!r} is not a known masked LM (known: {', '.join(sorted(known))})"
+        )
+    if getattr(config, "is_encoder_decoder", False):
+        raise InputError(
+            f"encoder {place}: a {config.model_type} model is an encoder-decoder, of which only bart is known here: "
+            "take a masked LM that has an encoder alone"
+        )
+
+
 def check_padding(config: Any, tokenizer: Any, place: str) -> None:
     """Raise InputError where model and tokenizer disagree on the padding id that positions are counted from."""
-    if FAMILIES[config.model_type].pads_positions and config.pad_token_id != tokenizer.pad_token_id:
+    if family_of(config.model_type).pads_positions and config.pad_token_id != tokenizer.pad_token_id:
         token = tokenizer.convert_ids_to_tokens(int(config.pad_token_id))
         raise InputError(
             f"encoder {place}: config.json has pad_token_id: {config.pad_token_id}, {token!r} to the tokenizer "

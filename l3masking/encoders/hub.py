@@ -7,6 +7,7 @@ import pickle
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,8 +52,9 @@ class Facts(NamedTuple):
     position_limit: int  # longest sequence, special tokens included
 
 
+@cache
 def read_facts(spec: EncoderSpec, revision: str) -> Facts:
-    """From the configuration alone: no weights are fetched or read."""
+    """From the configuration alone: no weights are fetched or read. Kept, as a revision does not change."""
     config = read_config(spec, location(spec, revision, offline=False))
     return Facts(config.model_type, position_limit(config))
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from l3masking.encoders import bart
 from l3masking.encoders.checks import check_padding, check_tokenizer
-from l3masking.encoders.families import FAMILIES, Family, position_limit
+from l3masking.encoders.families import Family, ScoringPass, family_of, position_limit
 from l3masking.encoders.hub import check_length, location, read_config, reading, resolve_revision
 from l3masking.encoders.table import EncoderSpec, find_encoder
 from l3masking.encoders.weights import restore_weights
@@ -40,7 +40,12 @@ class Encoder:
 
     @property
     def family(self) -> Family:
-        return FAMILIES[self.model_type]
+        return family_of(self.model_type)
+
+    @property
+    def scoring_pass(self) -> ScoringPass:
+        """Which pass scores it: "fast", or the model's "own"."""
+        return self.family.scoring_pass
 
     @property
     def hidden_size(self) -> int:
@@ -64,15 +69,20 @@ class Encoder:
     def states_at(self, input_ids_BT: Tensor, attention_mask_BT: Tensor, rows_N: Tensor, positions_N: Tensor) -> Tensor:
         """[N, H] last-layer states at N places of a batch.
 
-        Behind its attention the last layer looks at each position alone, so from there on only these N are computed:
-        a ninth of a six-layer body less.
+        Where the layers are known, only these N are computed behind the attention of the last one, which looks at each
+        position alone from there on: a ninth of a six-layer body less.
         """
+        decodes, layers = self.family.decodes, self.family.layers
+        if layers is None:
+            return self.body(input_ids=input_ids_BT, attention_mask=attention_mask_BT)[0][rows_N, positions_N]
 
-        def pick(module: nn.Module, arguments: Any, states_BTH: Tensor) -> Tensor:
-            return states_BTH[rows_N, positions_N][None]
+        norms = [bart.last_norm(self.body)] if decodes else [layer.attention_norm for layer in layers(self.body)]
+        norm = norms[-1]
+        uses = iter(range(sum(one is norm for one in norms))[::-1])  # more than one where layers share weights
 
-        decodes = self.family.decodes
-        norm = bart.last_norm(self.body) if decodes else self.family.layers(self.body)[-1].attention_norm
+        def pick(module: nn.Module, arguments: Any, states_BTH: Tensor) -> Tensor | None:
+            return None if next(uses) else states_BTH[rows_N, positions_N][None]
+
         hook = norm.register_forward_hook(pick)
         more = {"use_cache": False} if decodes else {}
         try:

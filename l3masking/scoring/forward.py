@@ -14,6 +14,7 @@ A heads of D = H / A.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -22,8 +23,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.activations import GELUActivation
 
-from l3masking.encoders.families import FAMILIES, Layer, first_position
-from l3masking.precision import Precision
+from l3masking.encoders.families import Layer, family_of, first_position
+from l3masking.precision import Precision, autocast
 from l3masking.scoring.copies import Copies, WordRun
 
 CPU_ROWS = 1024  # tokens a thread that a CPU takes from one attention to the next at a time: they stay in its cache
@@ -83,8 +84,12 @@ class MaskedForward:
 
     def __init__(self, model: Any, precision: Precision, *, packed: bool = True) -> None:
         config, body = model.config, model.base_model
-        layers = FAMILIES[config.model_type].layers(body)  # InputError for a model that can't be scored
+        family = family_of(config.model_type)
+        assert family.layers is not None, f"{config.model_type} has no fast pass"
+        layers = family.layers(body)  # InputError for a model that can't be scored
         self.embeddings: Any = body.embeddings
+        self.widen = family.widened(body) or nn.Identity()
+        self.bias = partial(family.position_bias, body) if family.position_bias else None
         self.first = first_position(config)
         self.heads = int(config.num_attention_heads)
         dtype = torch.bfloat16 if precision == "bf16" else next(model.parameters()).dtype
@@ -96,40 +101,44 @@ class MaskedForward:
         def product(*layers: nn.Linear) -> Affine | Packed:
             return affine(*layers).packed() if packed else affine(*layers)
 
-        self.blocks = [
-            LayerPass(
+        once = {
+            layer: LayerPass(
                 product(layer.query, layer.key, layer.value),
                 product(layer.attention_out),
                 product(layer.feed_in),
                 product(layer.feed_out),
                 layer,
             )
-            for layer in layers
-        ]
+            for layer in dict.fromkeys(layers)
+        }
+        self.blocks = [once[layer] for layer in layers]  # ALBERT's share their weights
         last = layers[-1]
         self.last = [affine(one) for one in (last.query, last.key, last.value)]
 
     def __call__(self, copies: Copies) -> Tensor:
         """[N, H] last-layer states at the read positions. To be called in inference mode: it works in place."""
-        pairs_UH = self.embeddings(input_ids=copies.ids[None], position_ids=copies.places[None] + self.first)[0]
+        embedded = self.embeddings(input_ids=copies.ids[None], position_ids=copies.places[None] + self.first)
+        pairs_UH = self.widen(embedded)[0]
         x_SH = pairs_UH.index_select(0, copies.pairs)
         projected_SP = self.blocks[0].project(pairs_UH).index_select(0, copies.pairs)
-        for block, following in pairwise(self.blocks):
+        for number, (block, following) in enumerate(pairwise(self.blocks), start=2):
             context_SH = _joined([self._attend(run_SP, run) for run_SP, run in _cut(projected_SP, copies.runs)])
             for part in _parts(x_SH):
                 x_SH[part] = block.finish(context_SH[part], x_SH[part])
-                if following is not self.blocks[-1]:
+                if number < len(self.blocks):
                     following.project(x_SH[part], out=projected_SP[part])
         reads_NH = x_SH[copies.reads]
-        return self.blocks[-1].finish(self._attend_at_reads(reads_NH, x_SH, copies.runs), reads_NH)
+        return self.blocks[-1].finish(self._attend_at_reads(reads_NH, x_SH, copies), reads_NH)
 
     def _attend(self, projected_SP: Tensor, run: WordRun) -> Tensor:
         """[R T, P] queries, keys and values of one run to its [R T, H] attention output."""
         split = projected_SP.view(run.copies, run.length, 3, self.heads, -1)
         query, key, value = split.permute(2, 0, 3, 1, 4)  # each [R, A, T, D]
-        return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(len(projected_SP), -1)
+        bias = self.bias(run.length).to(query.dtype)[None] if self.bias else None
+        context = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        return context.transpose(1, 2).reshape(len(projected_SP), -1)
 
-    def _attend_at_reads(self, reads_NH: Tensor, x_SH: Tensor, runs: Sequence[WordRun]) -> Tensor:
+    def _attend_at_reads(self, reads_NH: Tensor, x_SH: Tensor, copies: Copies) -> Tensor:
         """[N, H] attention output of the last layer at the read positions, by the equations above."""
         count, width = reads_NH.shape
         query, key, value = self.last
@@ -137,18 +146,47 @@ class MaskedForward:
         query_AND = query(reads_NH).view(count, self.heads, -1).transpose(0, 1)
         probe_NAH = torch.bmm(query_AND, key.weight.view(self.heads, -1, width)).transpose(0, 1)
         probe_NAH = probe_NAH * query_AND.shape[-1] ** -0.5
-        means, start = [], 0
-        for run_SH, run in _cut(x_SH, runs):
+        means, start, first = [], 0, 0
+        for run_SH, run in _cut(x_SH, copies.runs):
+            bias_TAT = self.bias(run.length).transpose(0, 1) if self.bias else None
             states_RTH = run_SH.view(run.copies, run.length, width)
             for read in run.read.split(run.copies):  # several reads a copy: its states again, but R times at most
                 states = states_RTH if len(run.read) == run.copies else states_RTH[read]
                 logits_nAT = torch.bmm(probe_NAH[start : start + len(read)], states.mT)
+                if bias_TAT is not None:
+                    places = copies.reads[start : start + len(read)] - first - read * run.length
+                    logits_nAT = logits_nAT + bias_TAT[places]
                 weights_nAT = logits_nAT.softmax(-1, dtype=torch.float32).to(states.dtype)
                 means.append(torch.bmm(weights_nAT, states))
                 start += len(read)
+            first += len(run_SH)
         value_ANH = _joined(means).transpose(0, 1)
         value_AND = torch.bmm(value_ANH, value.weight.view(self.heads, -1, width).mT)
         return value_AND.transpose(0, 1).reshape(count, width) + value.bias
+
+
+class OwnForward:
+    """The model's own pass. Copies of one length go through it together, so that nothing is padded."""
+
+    def __init__(self, model: Any, precision: Precision) -> None:
+        self.body, self.precision = model.base_model, precision
+
+    def __call__(self, copies: Copies) -> Tensor:
+        """[N, H] last-layer states at the read positions."""
+        ids_S = copies.ids[copies.pairs]
+        states = []
+        for ids, run in _cut(ids_S, copies.runs):
+            ids_RT = ids.view(run.copies, run.length)
+            with autocast(ids.device, self.precision):
+                states.append(self.body(input_ids=ids_RT, attention_mask=torch.ones_like(ids_RT))[0].flatten(0, 1))
+        return _joined(states)[copies.reads]
+
+
+def pass_of(model: Any, precision: Precision, *, packed: bool = True) -> MaskedForward | OwnForward:
+    """The pass that scores a model: the one above where its layers are known."""
+    if family_of(model.config.model_type).scoring_pass == "own":
+        return OwnForward(model, precision)
+    return MaskedForward(model, precision, packed=packed)
 
 
 def _activated(activation: Any, inner: Tensor) -> Tensor:

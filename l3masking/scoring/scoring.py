@@ -19,7 +19,7 @@ from l3masking.encoders.load import Encoder
 from l3masking.errors import InputError, check_choice
 from l3masking.precision import Precision, autocast
 from l3masking.scoring.copies import CopyRow, cut_within, mask_rows, pack, token_batches
-from l3masking.scoring.forward import MaskedForward
+from l3masking.scoring.forward import pass_of
 from l3masking.scoring.settings import TOKEN_BUDGETS, Metric, ScoringConfig, Whitespace, WordSource
 from l3masking.scoring.words import EncodedText, encode_as
 
@@ -127,7 +127,7 @@ class _Scorer:
     ) -> None:
         self.encoder, self.encoded, self.precision, self.budget = encoder, encoded, precision, budget
         self.entropy = entropy
-        self.forward = MaskedForward(encoder.model, precision)
+        self.forward = pass_of(encoder.model, precision)
 
     def groups(self, rows: Iterable[CopyRow]) -> Iterator[_Group]:
         """All rows. The next group is begun before one is given out: a GPU works on while its values are fetched."""

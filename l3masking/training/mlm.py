@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from l3masking.encoders.families import FAMILIES
+from l3masking.encoders.families import family_of
 from l3masking.errors import InputError
 from l3masking.masking.corruption import IGNORED
 
@@ -50,7 +50,7 @@ def train_mlm(
     order: torch.Generator,
     progress: Callable[[int, int, Sequence[float]], None] | None = None,
 ) -> list[float]:
-    """Train a masked LM of one of FAMILIES in place; the model keeps its mode (eval: no dropout).
+    """Train a masked LM in place; the model keeps its mode (eval: no dropout).
 
     rows: input ids of each text. collate: pads, masks and labels a batch, as `MaskingCollator` does.
     order: draws the order of the batches. progress: called after every update with its number, the number of updates
@@ -83,7 +83,7 @@ def mlm_loss(model: Any, batch: Mapping[str, Tensor]) -> Tensor:
     """Cross-entropy in nats, mean over the selected positions: the LM head sees these alone."""
     selected = batch["labels"] != IGNORED
     hidden = model.base_model(batch["input_ids"], attention_mask=batch["attention_mask"])[0]
-    logits_NV = FAMILIES[model.config.model_type].mlm_head(model, hidden[selected])
+    logits_NV = family_of(model.config.model_type).mlm_head(model, hidden[selected])
     # a sum over at least one: a batch without a selected token then has loss 0 instead of NaN
     loss = F.cross_entropy(logits_NV, batch["labels"][selected], reduction="sum")
     return loss / max(1, int(selected.sum()))

@@ -159,6 +159,7 @@ class ScoreManifest(TypedDict):
     key: str  # 32 hexadecimal digits, the name of the folder: hash of everything that may change a score
     parts: list[str]  # names of the Parquet files, in the order of the shards
     scoring: dict[str, Any]  # the scoring settings
+    scoring_pass: str  # "fast", or "own" for the model's own forward pass; follows from the encoder's type
     made_with: MadeWith  # not part of the key
 
 

@@ -118,6 +118,7 @@ def test_parts_are_named_by_their_content_and_the_manifest_names_them(job, tmp_p
     assert sorted(found) == [0, 1, 2]
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert manifest["key"] == job.key
+    assert manifest["scoring_pass"] == "fast"
     assert manifest["parts"] == [found[number].name for number in range(3)]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*manifest["parts"], "manifest.json"])
 

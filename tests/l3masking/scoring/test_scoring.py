@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from one_mask import METRICS, slow_scores
 from small_encoders import POSITIONS, TEXTS, TYPES
 
-from l3masking.encoders.load import Encoder
 from l3masking.errors import InputError
 from l3masking.scoring.copies import Copies, mask_rows, token_batches
 from l3masking.scoring.forward import MaskedForward
@@ -17,27 +17,7 @@ from l3masking.scoring.scoring import TokenScores, score_tokens
 from l3masking.scoring.settings import ScoringConfig
 from l3masking.scoring.words import EncodedText, encode_texts
 
-METRICS = ("original", "word_l2r", "whole_word")
 LENGTH = 34
-
-
-def mask_set(metric: str, words: list[int], token: int) -> list[int]:
-    """Indices of the tokens that are masked while `token` is scored, from the definition."""
-    same = [j for j, word in enumerate(words) if word == words[token]]
-    return {"original": [token], "word_l2r": [j for j in same if j >= token], "whole_word": same}[metric]
-
-
-@torch.no_grad()
-def slow_scores(encoder: Encoder, text: EncodedText, metric: str) -> list[float]:
-    """One copy, one forward of the whole model, batch of one, no padding."""
-    scores = []
-    for token, position in enumerate(text.positions):
-        ids = torch.tensor([text.input_ids.tolist()])
-        for other in mask_set(metric, text.words.tolist(), token):
-            ids[0, text.positions[other]] = encoder.tokenizer.mask_token_id
-        logits = encoder.model(input_ids=ids).logits[0, position].double()
-        scores.append(float(torch.log_softmax(logits, dim=0)[text.input_ids[position]]))
-    return scores
 
 
 @pytest.mark.parametrize("metric", METRICS)
