@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
 
-.PHONY: setup quickstart test lint
+.PHONY: setup quickstart test lint suite
 
 setup: $(STAMP)
 
@@ -25,5 +25,11 @@ lint: setup
 	$(VENV)/bin/mypy
 	$(VENV)/bin/codespell $(wildcard *.md *.py *.yaml *.cff docs) l3masking search_spaces study tests
 
-test: lint
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# At once, as much of the suite is waiting.
+test: setup
+	$(MAKE) -j 2 lint suite
+
+# Three files at a time, the slowest first (tests/conftest.py). Python keeps what it compiles, for the processes that the
+# tests start.
+suite: setup
+	env -u PYTHONDONTWRITEBYTECODE $(VENV)/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
