@@ -9,9 +9,11 @@ import copy
 import json
 import logging
 import threading
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +24,8 @@ from l3masking.scoring.settings import ScoringConfig, Whitespace, WordSource
 
 log = logging.getLogger(__name__)
 
-LONGEST_WORD = 20  # pieces; beyond it the tokenizer probably has no pre-tokenizer and a "word" is no word
+LONGEST_WORD = 20  # tokens; beyond it a "word" is probably a sentence, in a language that writes no blanks
+WARNED: dict[WordSource, WeakSet[Any]] = {"tokenizer": WeakSet(), "whitespace": WeakSet()}  # tokenizers, once each
 TOKENIZING = threading.Lock()  # a call sets truncation on the tokenizer itself, where another thread would change it
 
 
@@ -70,15 +73,37 @@ def encode_texts(
         return []
     clean = [" ".join(text.split()) if whitespace == "collapse" else text for text in texts]
     encoded = []
-    for text, encoding in zip(clean, _tokenized(tokenizer, clean, max_length), strict=True):
+    tokenized = _tokenized(tokenizer, clean, max_length)
+    for text, encoding in zip(clean, tokenized, strict=True):
         positions = np.flatnonzero(np.asarray(encoding.special_tokens_mask) == 0)
         numbers = encoding.word_ids if word_source == "tokenizer" else _blank_words(text, encoding.offsets)
         words = np.asarray([numbers[position] for position in positions], dtype=np.int64)
         encoded.append(EncodedText(np.asarray(encoding.ids, dtype=np.int64), positions, words))
-    longest = max((int(np.bincount(text.words).max()) for text in encoded if len(text.words)), default=0)
-    if longest > LONGEST_WORD:
-        log.warning("a word of %d tokens: does this tokenizer split words? word_l2r masks all of them at once", longest)
+    sizes = [int(np.bincount(text.words).max()) if len(text.words) else 0 for text in encoded]
+    longest = int(np.argmax(sizes))
+    if sizes[longest] > LONGEST_WORD and tokenizer not in WARNED[word_source]:
+        WARNED[word_source].add(tokenizer)
+        _warn_of_long_words(sizes[longest], tokenized[longest], word_source)
     return encoded
+
+
+def _warn_of_long_words(size: int, encoding: Encoding, word_source: WordSource) -> None:
+    """Say what a word is, what that changes, and what to set instead. encoding: of the text with the longest word."""
+    what, instead = "what the tokenizer does not split before it looks for pieces", ""
+    if word_source == "whitespace":
+        what = "a run between blanks"
+        split = max(Counter(number for number in encoding.word_ids if number is not None).values())
+        if split <= LONGEST_WORD:
+            instead = f"scoring.word_source: tokenizer, for words of at most {split} tokens in the same text, or "
+    log.warning(
+        "a word of %d tokens: under scoring.word_source: %s a word is %s, a whole sentence in a language that writes "
+        "no blanks. The metrics word_l2r and whole_word then mask up to a sentence to score one token of it, and the "
+        "policies whole_word, span and pmi mask it as one. Set %sscoring.metric: original, which masks one token",
+        size,
+        word_source,
+        what,
+        instead,
+    )
 
 
 def checked_texts(texts: Iterable[str]) -> list[str]:

@@ -24,17 +24,21 @@ SIZES = {
 
 
 def unigram_tokenizer(
-    texts: Iterable[str], *, names: Sequence[str] = ROBERTA_NAMES, vocab_size: int = 90
+    texts: Iterable[str], *, names: Sequence[str] = ROBERTA_NAMES, vocab_size: int = 90, longest: int = 4
 ) -> PreTrainedTokenizerFast:
     """A SentencePiece tokenizer of the Unigram kind: what stands between blanks is one word.
 
-    names: start, padding, end, unknown and mask; their ids are 0 to 4.
+    names: start, padding, end, unknown and mask; their ids are 0 to 4. longest: characters of a piece, at most.
     """
     start, pad, end, unknown, mask = names
     unigram = Tokenizer(models.Unigram())
     unigram.pre_tokenizer = pre_tokenizers.Metaspace()
     trainer = trainers.UnigramTrainer(
-        vocab_size=vocab_size, special_tokens=list(names), unk_token=unknown, max_piece_length=4, show_progress=False
+        vocab_size=vocab_size,
+        special_tokens=list(names),
+        unk_token=unknown,
+        max_piece_length=longest,
+        show_progress=False,
     )
     unigram.train_from_iterator(texts, trainer)
     unigram.post_processor = processors.TemplateProcessing(
