@@ -15,9 +15,10 @@ from typing import Any
 
 from l3masking.encoders.hub import TOKENIZER_FILES, WEIGHT_FILES
 from l3masking.encoders.table import EncoderSpec
-from l3masking.masking.policies.base import ENTROPY
+from l3masking.masking.policies.base import ENTROPY, IMPORTANCE, LIKELIHOOD
+from l3masking.stages import Adapt
 from study.estimate.sizes import DataSize, training_size
-from study.plan.trials import Trial
+from study.plan.trials import Trial, corpus_of
 from study.space.relevant import OF_CLASSIFIER
 from study.space.spec import Generated, StudySpec
 from study.store.briefs import Brief, all_brief
@@ -116,13 +117,17 @@ def shared_work(trials: Iterable[Trial]) -> dict[str, int]:
         cells.setdefault((*trial.cell,), []).append(trial)
     for trial, *others in cells.values():  # they differ in the seed alone
         settings, place = trial.settings, [trial.encoder, trial.dataset]
-        if trial.arm.needs_scores:
-            how = [settings["scoring"], settings["precision"], ENTROPY in trial.arm.needs]
-            found.setdefault("scores", set()).add(content_key([place, how]))
-        if trial.arm.needs_importance:
-            how = [settings[name] for name in (*OF_CLASSIFIER, "precision")]
-            how.append({name: value for name, value in settings["selective"].items() if name != "max_rate"})
-            found.setdefault("importance", set()).add(content_key([place, how]))
+        corpus = corpus_of(trial.arm, settings)
+        for stage in trial.arm.stages:
+            needs = trial.arm.needs_of(stage)
+            texts = [place, corpus if isinstance(stage, Adapt) and stage.text != "task" else None]
+            if needs & {LIKELIHOOD, ENTROPY}:
+                how = [settings["scoring"], settings["precision"], ENTROPY in trial.arm.needs]
+                found.setdefault("scores", set()).add(content_key([texts, how]))
+            if IMPORTANCE in needs:
+                how = [settings[name] for name in (*OF_CLASSIFIER, "precision")]
+                how.append({name: value for name, value in settings["selective"].items() if name != "max_rate"})
+                found.setdefault("importance", set()).add(content_key([texts, how]))
         if trial.arm.adapts:
             read = [settings[name] for name in ("adapt", "masking") if name in settings]
             stages = [stage.policy for stage in trial.arm.adapts]

@@ -1,4 +1,4 @@
-"""Room on the disk: what is foretold, held against a study that was run."""
+"""Room on the disk: the estimate, held against a study that was run."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ import pytest
 from plans import KNOWN, records_of, space
 from small_study import NoMirror, command, write_study
 
-from study.estimate.disk import DATABASE, RUN, RUN_POINT, disk_space, encoder_bytes, shown
+from study.estimate.disk import DATABASE, RUN, RUN_POINT, disk_space, encoder_bytes, shared_work, shown
 from study.estimate.sizes import data_sizes
 from study.plan.grid import make_plan
 from study.plan.inputs import identify_at_hand
+from study.plan.trials import Identities
 from study.space.reader import read_space
 from study.space.spec import Generated
 from study.store.store import Store
 
+SPACES = Path(__file__).parents[3] / "search_spaces"
 
-def test_a_finished_study_takes_what_was_foretold(finished_study: Path) -> None:
+
+def test_a_finished_study_takes_what_was_estimated(finished_study: Path) -> None:
     """Its encoder is tiny and its texts are short, so that the parts with fixed sizes weigh more than in real ones."""
     spec = read_space(finished_study / "small.yaml")
     identities = identify_at_hand(spec)
@@ -80,3 +83,19 @@ def test_a_generated_encoder_that_is_not_made_yet_has_no_size(tmp_path: Path, mo
 )
 def test_sizes_in_words(size, text) -> None:
     assert shown(size) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "shared"),
+    [
+        ("quickstart", {"scores": 1}),
+        (
+            "family",
+            {"scores": 1, "importance": 2, "adapted encoders": 5},
+        ),  # importance: of the task's texts, of a corpus
+        ("selective", {"importance": 8, "adapted encoders": 160}),  # of four checkpoints, two corpora, ten seeds
+    ],
+)
+def test_what_is_shared_is_counted_by_the_texts_it_is_made_from(name: str, shared: dict[str, int]) -> None:
+    spec = read_space(SPACES / f"{name}.yaml")
+    assert shared_work(make_plan(spec, Identities())) == shared
