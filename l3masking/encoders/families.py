@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from l3masking.encoders import bart
@@ -139,6 +140,14 @@ def own_head(model: Any, hidden_NH: Tensor) -> Tensor:
     The stand-in replaces the body in a shallow copy: weights are shared, and `model` itself does not change, so that
     other threads may use it. A head that reads the embeddings finds them through the stand-in.
     """
+    head = copy.copy(model)
+    head.__dict__["_modules"] = model._modules | {model.base_model_prefix: _stand_in()(model.base_model)}
+    return head(input_ids=hidden_NH[None])[0][0]
+
+
+@cache  # transformers keeps every class of outputs for good
+def _stand_in() -> Callable[[Any], nn.Module]:
+    """What makes a stand-in for a body."""
     from torch import nn
     from transformers.modeling_outputs import BaseModelOutput
 
@@ -146,17 +155,18 @@ def own_head(model: Any, hidden_NH: Tensor) -> Tensor:
         def __getattr__(self, name: str) -> None:
             """What else a body may give, such as states of images, is absent."""
 
-    class Given(nn.Module):
+    class StandIn(nn.Module):
+        def __init__(self, body: Any) -> None:
+            super().__init__()
+            self.body = (body,)  # in a tuple, so that it is no part of this module
+
         def forward(self, input_ids: Tensor, *_: Any, **more: Any) -> Any:
             return Output(last_hidden_state=input_ids)
 
         def __getattr__(self, name: str) -> Any:
-            return getattr(body, name)
+            return getattr(self.body[0], name)
 
-    body = model.base_model
-    head = copy.copy(model)
-    head.__dict__["_modules"] = model._modules | {model.base_model_prefix: Given()}
-    return head(input_ids=hidden_NH[None])[0][0]
+    return StandIn
 
 
 def family_of(model_type: str) -> Family:

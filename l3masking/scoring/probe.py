@@ -61,7 +61,7 @@ def _followed(family: Family, place: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if family.scoring_pass == "fast":
+        if family.scoring_pass == "fast" or isinstance(error, MemoryError):
             raise
         said = " ".join(f"{type(error).__name__} {error}".split())[:200]
         raise InputError(

@@ -1,6 +1,7 @@
 """Encoders of further types: the fast pass, the model's own, and training, each against one text at a time."""
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -210,6 +211,19 @@ def test_types_that_cannot_be_scored_exactly_get_one_line(tmp_path: Path, kind: 
     with pytest.raises(InputError, match=words) as caught:
         load_encoder(str(save_type(tmp_path / kind, kind, **settings)))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["albert", "mpnet", "deberta-v2", "modernbert"])
+def test_threads_score_as_one_after_the_other(more: dict, kind: str) -> None:
+    lengths = [5, 9, 14, LENGTH] * 2
+
+    def values(length: int) -> list[list[float]]:
+        return [score.log_likelihood.tolist() for score in score_tokens(more[kind], TEXTS[:2], max_length=length)]
+
+    alone = {length: values(length) for length in set(lengths)}
+    with ThreadPoolExecutor(4) as pool:
+        for length, found in zip(lengths, pool.map(values, lengths), strict=True):
+            assert found == alone[length]
 
 
 def test_a_pass_that_takes_other_arguments_gets_one_line(more: dict, monkeypatch: pytest.MonkeyPatch) -> None:
