@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-
 SLOWEST = (  # files by the time they take, so that no worker of pytest-xdist is left alone with one at the end
     "test_jobs_on_ray.py",
     "test_run_kills.py",

@@ -93,7 +93,7 @@ def local_cluster(cpus: int, *, guarded: bool = True) -> Iterator[LocalCluster]:
     environment |= {
         "PATH": f"{BIN}:{os.environ['PATH']}",  # the job's `python` is looked for there
         "RAY_AUTH_MODE": "token" if guarded else "disabled",
-        "RAY_worker_niceness": os.environ["RAY_worker_niceness"],
+        "RAY_worker_niceness": "0",  # as in conftest.py
         "RAY_USAGE_STATS_ENABLED": "0",
         "L3STUDY_CACHE": str(folder / "cache"),
         "HF_HUB_OFFLINE": "1",
