@@ -13,7 +13,7 @@ from small_study import PROJECT, records, results
 
 from study.version import OWN_PACKAGES, code_folder, code_hash
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 def in_a_process(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
