@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
 
-.PHONY: setup quickstart test lint suite
+.PHONY: setup quickstart test lint
 
 setup: $(STAMP)
 
@@ -25,11 +25,5 @@ lint: setup
 	$(VENV)/bin/mypy
 	$(VENV)/bin/codespell $(wildcard *.md *.py *.yaml *.cff docs) l3masking search_spaces study tests
 
-# At once, as much of the suite is waiting.
-test: setup
-	$(MAKE) -j 2 lint suite
-
-# Three files at a time, the slowest first (tests/conftest.py). Python keeps what it compiles, for the processes that the
-# tests start.
-suite: setup
-	env -u PYTHONDONTWRITEBYTECODE $(VENV)/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+test: lint
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -13,23 +13,6 @@ from typing import Any
 
 import pytest
 
-SLOWEST = (  # files by the time they take, so that no worker of pytest-xdist is left alone with one at the end
-    "test_jobs_on_ray.py",
-    "test_run_kills.py",
-    "test_world.py",  # makes `toy_world`; those that use it are not here, and do not wait for it
-    "test_schedule.py",
-    "test_worker_code.py",
-    "test_s3.py",
-    "test_outage.py",
-    "test_ui.py",
-)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The slowest files first, the others in their order."""
-    order = {name: place for place, name in enumerate(SLOWEST)}
-    items.sort(key=lambda item: order.get(item.path.name, len(order)))
-
 
 @pytest.fixture(scope="session")
 def encoder_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
