@@ -123,7 +123,7 @@ def test_the_verbs_know_the_arms(family: tuple[Path, Said]) -> None:
     plan = command("plan", folder / "small.yaml", "--out", folder / "out")
     assert plan.code == 0, plan.err
     assert "made once and shared: scores" in plan.out
-    assert "importance 1" in plan.out
+    assert "importance 2" in plan.out  # of the texts of the task, and of the corpus
     table = (folder / "out" / "tables" / "results.md").read_text()
     for label in ("TAPT-L3", "Selective random", "Mask-tuning, two rounds", "pmi"):
         assert label in table
