@@ -24,7 +24,7 @@ SPACE: dict[str, Any] = {
 }
 ON_RAY = {"executor": "ray", "workers": 2, "cpu": 0.5}
 TRAININGS = len(MEANS) * 2, 3 * 3  # of the search, of the grid with its row of the finding
-WAIT = 400.0  # seconds until a started process must have come so far, on a busy machine
+WAIT = 150.0  # seconds until a started process must have come so far, on a busy machine
 
 
 def there(root: Path) -> tuple[int, int]:
@@ -51,7 +51,6 @@ def killed_at(folder: Path, wanted: tuple[int, int], pause: float) -> None:
 
 # One of MLflow 3.17's own migrations uses a loader that SQLAlchemy 2.1 deprecates; it runs when a database is made.
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
 def test_kills_in_search_and_grid_lose_repeat_and_change_nothing(tmp_path: Path) -> None:
     undisturbed, folder = tmp_path / "undisturbed", tmp_path / "killed"
     write_study(undisturbed, **SPACE)

@@ -13,7 +13,7 @@ from small_study import PROJECT, records, results
 
 from study.version import OWN_PACKAGES, code_folder, code_hash
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def in_a_process(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -22,13 +22,6 @@ def in_a_process(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-P", *map(str, words)], cwd=cwd, env=environment, capture_output=True, text=True, check=False
     )
-
-
-RUN = (  # `l3study run` without MLflow: another test's matter
-    "import sys; sys.path.append(sys.argv.pop(1)); from small_study import NoMirror; from study import run\n"
-    "run.Mirror = NoMirror\n"
-    "from study.cli.app import main; main()"
-)
 
 
 def second_checkout(folder: Path) -> Path:
@@ -50,9 +43,7 @@ def test_neither_another_checkout_nor_a_file_of_the_working_directory_is_importe
     for name in ("tokenizers", "torch", "ray", "numpy", "filelock"):
         (here / f"{name}.py").write_text("raise ImportError('a file of the user')\n")
     words = ("--out", tmp_path / "out", "--only", "method=l3masking", "--set", "resources.executor=ray")
-    words += ("--set", "resources.workers=1")
-    support = PROJECT / "tests" / "support"
-    done = in_a_process("-c", RUN, support, "run", finished_study / "small.yaml", *words, cwd=here)
+    done = in_a_process("-m", "study", "run", finished_study / "small.yaml", *words, cwd=here)
     assert done.returncode == 0, done.stdout + done.stderr
     found, serial = records(tmp_path / "out"), records(finished_study / "out")
     assert len(found) == 4
