@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import transformers
 from small_encoders import FEED, HEADS, HIDDEN, POSITIONS, SENTENCES, save, wordpiece_tokenizer
-from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoConfig, PreTrainedTokenizerFast
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
@@ -28,19 +30,18 @@ def unigram_tokenizer(
 ) -> PreTrainedTokenizerFast:
     """A SentencePiece tokenizer of the Unigram kind: what stands between blanks is one word.
 
-    names: start, padding, end, unknown and mask; their ids are 0 to 4. longest: characters of a piece, at most.
+    names: start, padding, end, unknown and mask; their ids are 0 to 4. longest: characters of a piece, at most. The
+    pieces are counted, not trained: the trainer of the library gives another order and other scores in each process.
     """
     start, pad, end, unknown, mask = names
-    unigram = Tokenizer(models.Unigram())
-    unigram.pre_tokenizer = pre_tokenizers.Metaspace()
-    trainer = trainers.UnigramTrainer(
-        vocab_size=vocab_size,
-        special_tokens=list(names),
-        unk_token=unknown,
-        max_piece_length=longest,
-        show_progress=False,
-    )
-    unigram.train_from_iterator(texts, trainer)
+    split = pre_tokenizers.Metaspace()
+    words = [word for text in texts for word, _ in split.pre_tokenize_str(text)]
+    spans = [(at, at + size) for at in range(max(map(len, words))) for size in range(1, longest + 1)]
+    counts = Counter(word[at:end_at] for word in words for at, end_at in spans if end_at <= len(word))
+    ordered = sorted(counts, key=lambda piece: (len(piece) > 1, -counts[piece], piece))[: vocab_size - len(names)]
+    scores = [(piece, math.log(counts[piece] / counts.total())) for piece in ordered]
+    unigram = Tokenizer(models.Unigram([*((name, 0.0) for name in names), *scores], unk_id=names.index(unknown)))
+    unigram.pre_tokenizer = split
     unigram.post_processor = processors.TemplateProcessing(
         single=f"{start} $A {end}",
         pair=f"{start} $A {end} $B {end}",

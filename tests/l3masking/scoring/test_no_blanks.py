@@ -34,7 +34,9 @@ def encoder(language: str, tmp_path_factory: pytest.TempPathFactory) -> Encoder:
     """An XLM-R, whose pieces are single characters."""
     tokenizer = unigram_tokenizer(SENTENCES[language], vocab_size=80, longest=1)
     folder = tmp_path_factory.mktemp(language)
-    return load_encoder(str(save_type(folder, "xlm-roberta", tokenizer, max_position_embeddings=60)))
+    return load_encoder(
+        str(save_type(folder, "xlm-roberta", tokenizer, num_hidden_layers=2, max_position_embeddings=60))
+    )
 
 
 @pytest.mark.parametrize("source", SOURCES)
