@@ -138,6 +138,15 @@ def load_matplotlib() -> None:
             os.environ["MPLBACKEND"] = given
 
 
+def quiet_axis(axis: Axes) -> None:
+    """A pale grid behind the data, and no frame but the two axes, of a panel with numbers on both."""
+    axis.grid(color="#e8e8e8", linewidth=0.8)
+    axis.set_axisbelow(True)
+    axis.tick_params(labelsize=7.5, color="#999999")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.spines[["left", "bottom"]].set_color("#999999")
+
+
 def keep_figure(path: Path, make: Callable[[], bytes]) -> bytes | None:
     """Make a figure and write it to `path`; None and a FigureWarning if it cannot be drawn.
 

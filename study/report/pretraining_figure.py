@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from l3masking.encoders.table import EncoderSpec
 from l3masking.methods import color_of
-from study.report.figures import DPI, MAX_PIXELS, as_png, keep_figure, load_matplotlib
-from study.report.layout import OBJECTIVES, plain, row_label
+from study.report.figures import DPI, MAX_PIXELS, as_png, keep_figure, load_matplotlib, quiet_axis
+from study.report.layout import OBJECTIVES, GridRow, grid, plain
 from study.results.aggregate import Cell
 from study.space.spec import StudySpec
 
@@ -63,29 +63,20 @@ def pretraining_panels(cells: Sequence[Cell], steps: Mapping[str, int]) -> list[
     known = [cell for cell in cells if cell.encoder in steps and cell.mean is not None]
     if len({steps[cell.encoder] for cell in known}) < 2:
         return []
-    means = {(cell.method, cell.variant): set[float | None]() for cell in known}
-    for cell in known:
-        means[cell.method, cell.variant].add(cell.mask_mean)
-    found: dict[tuple[str, str], dict[tuple[str, str | None, float | None], list[Cell]]] = {}
-    for cell in known:
-        mean = cell.mask_mean if len(means[cell.method, cell.variant]) > 1 else None
-        rows = found.setdefault((cell.dataset, cell.objective), {})
-        rows.setdefault((cell.method, cell.variant, mean), []).append(cell)
     return [
-        PretrainingPanel(*place, tuple(_row_of(*row, own, steps) for row, own in rows.items()))
-        for place, rows in found.items()
+        PretrainingPanel(dataset, objective, tuple(_row_of(row, steps) for row in rows))
+        for (dataset, objective), rows in grid(known, ["dataset", "objective"], ["encoder"]).blocks
     ]
 
 
-def _row_of(
-    method: str, variant: str | None, mean: float | None, own: Sequence[Cell], steps: Mapping[str, int]
-) -> CheckpointRow:
+def _row_of(row: GridRow, steps: Mapping[str, int]) -> CheckpointRow:
+    own = [cell for cell in row.entries if cell is not None]
     checkpoints = [
         Checkpoint(steps[cell.encoder], 100 * cell.mean, None if cell.std is None else 100 * cell.std)
         for cell in own
         if cell.mean is not None
     ]
-    return CheckpointRow(plain(row_label(method, variant, [mean])), method, variant, tuple(sorted(checkpoints)))
+    return CheckpointRow(plain(row.label), own[0].method, own[0].variant, tuple(sorted(checkpoints)))
 
 
 def export_pretraining(root: Path, spec: StudySpec, cells: Sequence[Cell]) -> list[Path]:
@@ -139,11 +130,7 @@ def _draw(axis: Axes, panel: PretrainingPanel, variants: Sequence[str | None], *
     axis.set_ylabel(f"test {plain(OBJECTIVES.get(panel.objective, panel.objective))}", fontsize=8)
     axis.xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k")
     axis.set_xlim(left=0)
-    axis.grid(color="#e8e8e8", linewidth=0.8)
-    axis.set_axisbelow(True)
-    axis.tick_params(labelsize=7.5, color="#999999")
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.spines[["left", "bottom"]].set_color("#999999")
+    quiet_axis(axis)
     if named:
         legend = axis.legend(loc="upper left", bbox_to_anchor=(1.03, 1.02), fontsize=7.5, frameon=False)
         for text in legend.get_texts():

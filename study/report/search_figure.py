@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from l3masking.methods import color_of, label_of
-from study.report.figures import DPI, MAX_PIXELS, as_png, load_matplotlib
+from study.report.figures import DPI, MAX_PIXELS, as_png, load_matplotlib, quiet_axis
 from study.report.layout import OBJECTIVES, plain
 from study.results.responses import Response
 
@@ -87,8 +87,4 @@ def _label(axis: Any, key: str, choices: Sequence[str], title: str, objective: s
     axis.set_title(plain(title), fontsize=8.5, fontweight="bold", loc="left", parse_math=False)
     axis.set_xlabel(plain(key), fontsize=8, parse_math=False)
     axis.set_ylabel(f"validation {objective}", fontsize=8)
-    axis.grid(color="#e8e8e8", linewidth=0.8)
-    axis.set_axisbelow(True)
-    axis.tick_params(labelsize=7.5, color="#999999")
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.spines[["left", "bottom"]].set_color("#999999")
+    quiet_axis(axis)
