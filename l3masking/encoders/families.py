@@ -44,7 +44,7 @@ class Family(NamedTuple):
     pads_positions: bool = False  # position numbers start behind the padding id
     padding_id: int | None = None  # the only padding id that its positions allow; None: that of the configuration
     widened: Callable[[Any], Callable[[Tensor], Tensor] | None] = _unchanged  # what embeddings go through first
-    position_bias: Callable[[Any, int], Tensor] | None = None  # (body, length T) -> [A, T, T], added in every layer
+    position_bias: Callable[[Any, int], Tensor] | None = None  # (body, length T) -> [A, T, T], by distance
     decodes: bool = False  # an encoder-decoder: see bart.py for what it does, and what it is not used for
 
     @property

@@ -14,7 +14,6 @@ A heads of D = H / A.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -23,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.activations import GELUActivation
 
-from l3masking.encoders.families import Layer, family_of, first_position
+from l3masking.encoders.families import Layer, family_of, first_position, position_limit
 from l3masking.precision import Precision, autocast
 from l3masking.scoring.copies import Copies, WordRun
 
@@ -89,7 +88,8 @@ class MaskedForward:
         layers = family.layers(body)  # InputError for a model that can't be scored
         self.embeddings: Any = body.embeddings
         self.widen = family.widened(body) or nn.Identity()
-        self.bias = partial(family.position_bias, body) if family.position_bias else None
+        longest = position_limit(config)  # the bias of a shorter text is the corner of that of the longest
+        self.bias_ATT = family.position_bias(body, longest) if family.position_bias else None
         self.first = first_position(config)
         self.heads = int(config.num_attention_heads)
         dtype = torch.bfloat16 if precision == "bf16" else next(model.parameters()).dtype
@@ -130,12 +130,17 @@ class MaskedForward:
         reads_NH = x_SH[copies.reads]
         return self.blocks[-1].finish(self._attend_at_reads(reads_NH, x_SH, copies), reads_NH)
 
+    def _bias(self, length: int) -> Tensor | None:
+        """[A, T, T] what a family adds to the attention of texts of this length."""
+        return None if self.bias_ATT is None else self.bias_ATT[:, :length, :length]
+
     def _attend(self, projected_SP: Tensor, run: WordRun) -> Tensor:
         """[R T, P] queries, keys and values of one run to its [R T, H] attention output."""
         split = projected_SP.view(run.copies, run.length, 3, self.heads, -1)
         query, key, value = split.permute(2, 0, 3, 1, 4)  # each [R, A, T, D]
-        bias = self.bias(run.length).to(query.dtype)[None] if self.bias else None
-        context = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        bias_ATT = self._bias(run.length)
+        mask = None if bias_ATT is None else bias_ATT.to(query.dtype)[None]
+        context = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return context.transpose(1, 2).reshape(len(projected_SP), -1)
 
     def _attend_at_reads(self, reads_NH: Tensor, x_SH: Tensor, copies: Copies) -> Tensor:
@@ -148,14 +153,14 @@ class MaskedForward:
         probe_NAH = probe_NAH * query_AND.shape[-1] ** -0.5
         means, start, first = [], 0, 0
         for run_SH, run in _cut(x_SH, copies.runs):
-            bias_TAT = self.bias(run.length).transpose(0, 1) if self.bias else None
+            bias_ATT = self._bias(run.length)
             states_RTH = run_SH.view(run.copies, run.length, width)
             for read in run.read.split(run.copies):  # several reads a copy: its states again, but R times at most
                 states = states_RTH if len(run.read) == run.copies else states_RTH[read]
                 logits_nAT = torch.bmm(probe_NAH[start : start + len(read)], states.mT)
-                if bias_TAT is not None:
+                if bias_ATT is not None:
                     places = copies.reads[start : start + len(read)] - first - read * run.length
-                    logits_nAT = logits_nAT + bias_TAT[places]
+                    logits_nAT = logits_nAT + bias_ATT.transpose(0, 1)[places]
                 weights_nAT = logits_nAT.softmax(-1, dtype=torch.float32).to(states.dtype)
                 means.append(torch.bmm(weights_nAT, states))
                 start += len(read)
