@@ -102,7 +102,8 @@ def prepare(
     stage, tuning = method.last, tuning or MaskTuningConfig()
     if isinstance(stage, MaskTune):
         masking = dataclasses.replace(masking, mean=tuning.rate, floor=0.0)
-    texts, rows = inputs.mlm or (), list[MaskedText]()
+    texts = inputs.mlm or ()
+    rows: list[MaskedText] = []
     if stage.policy is not None:
         assert inputs.mlm is not None, "inputs encoded for an arm that masks nothing"
         found = mask_texts(

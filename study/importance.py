@@ -5,6 +5,7 @@ Each is a job that reads the one before. All lie in importance/<key>/ of the stu
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -34,16 +35,16 @@ SCHEMA_OF_IMPORTANCE = 1  # of these folders; part of every key
 SHARD_TEXTS_LABELLED = 128  # labelled texts in a shard: enough units for full batches
 
 
-class OfImportance:
+class OfImportance(ABC):
     """What these jobs have in common."""
 
     room: ClassVar[str] = "importance"
     may_fail: ClassVar[bool] = True
     kind: ClassVar[str]
 
+    @abstractmethod
     def own(self) -> dict[str, Any]:
-        """All that may change the result, but what it needs of other jobs only by their keys."""
-        raise NotImplementedError
+        """All that may change the result; of other jobs that it needs, their keys."""
 
     @property
     def key(self) -> str:
