@@ -44,11 +44,11 @@ def look(label: str) -> str:
     return _nfc(_after(STEPS, label))  # case folding may take a letter apart again
 
 
-def withheld(place: str, part: str) -> str:
+def withheld(place: str) -> str:
     """What to say of a split without a single published label."""
     return (
-        f"{place}: every label is {WITHHELD}, so the labels of this split are withheld: name a split with labels as "
-        f"`{part}`, such as the published validation split as `test`; what is then not named is cut from train"
+        f"{place}: every label is {WITHHELD}, so the labels of this split are withheld: name a split with labels "
+        "instead, such as the published validation split as `test`; what is then not named is cut from train"
     )
 
 

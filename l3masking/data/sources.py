@@ -173,7 +173,7 @@ def _from_hub(part: HubPart, text: str, label: str) -> tuple[Rows, str]:
         values: list[object] = list(table[label])
         if isinstance(feature, datasets.ClassLabel):  # stored as numbers, -1 where the label is withheld
             if values and all(value == -1 for value in values):
-                raise InputError(withheld(f"Hub dataset {shown}", "test"))
+                raise InputError(withheld(f"Hub dataset {shown}"))
             values = [None if value in (None, -1) else feature.names[cast(int, value)] for value in values]
         triples = zip(range(1, len(values) + 1), list(table[text]), values, strict=True)
         return collect(triples, f"Hub dataset {shown}", "row", text, label), commit

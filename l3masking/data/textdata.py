@@ -111,7 +111,7 @@ def classes(name: str, labels: Sequence[str]) -> tuple[str, ...]:
 def _check_known(name: str, part: str, labels: Sequence[str], known: Sequence[str], rule: Overlap) -> None:
     unknown = {label: count for label, count in sorted(Counter(labels).items()) if label not in set(known)}
     if set(labels) == {WITHHELD} & unknown.keys():
-        raise InputError(withheld(f"dataset {name}: {part}", part))
+        raise InputError(withheld(f"dataset {name}: {part}"))
     if unknown:
         shown = ", ".join(f"{label!r} ({count} row{'s' * (count != 1)})" for label, count in list(unknown.items())[:10])
         cause = " after overlap: drop_from_train" if rule == "drop_from_train" else ""

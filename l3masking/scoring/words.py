@@ -24,7 +24,7 @@ from l3masking.scoring.settings import ScoringConfig, Whitespace, WordSource
 
 log = logging.getLogger(__name__)
 
-LONGEST_WORD = 20  # tokens; beyond it a "word" is probably a sentence, in a language that writes no blanks
+LONGEST_WORD = 20  # tokens; beyond it a "word" is probably a sentence, in a language written without spaces
 WARNED: dict[WordSource, WeakSet[Any]] = {"tokenizer": WeakSet(), "whitespace": WeakSet()}  # tokenizers, once each
 TOKENIZING = threading.Lock()  # a call sets truncation on the tokenizer itself, where another thread would change it
 
@@ -91,14 +91,14 @@ def _warn_of_long_words(size: int, encoding: Encoding, word_source: WordSource) 
     """Say what a word is, what that changes, and what to set instead. encoding: of the text with the longest word."""
     what, instead = "what the tokenizer does not split before it looks for pieces", ""
     if word_source == "whitespace":
-        what = "a run between blanks"
+        what = "what stands between spaces"
         split = max(Counter(number for number in encoding.word_ids if number is not None).values())
         if split <= LONGEST_WORD:
             instead = f"scoring.word_source: tokenizer, for words of at most {split} tokens in the same text, or "
     log.warning(
-        "a word of %d tokens: under scoring.word_source: %s a word is %s, a whole sentence in a language that writes "
-        "no blanks. The metrics word_l2r and whole_word then mask up to a sentence to score one token of it, and the "
-        "policies whole_word, span and pmi mask it as one. Set %sscoring.metric: original, which masks one token",
+        "a word of %d tokens: under scoring.word_source: %s a word is %s, a whole sentence in a language written "
+        "without spaces. The metrics word_l2r and whole_word then mask up to a sentence to score one token of it, and "
+        "the policies whole_word, span and pmi mask it as one. Set %sscoring.metric: original, which masks one token",
         size,
         word_source,
         what,
