@@ -12,12 +12,11 @@ adapt     an update of masked-LM training before fine-tuning (no optimizer) agai
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +65,9 @@ class Bench:
         )
 
     def fresh_model(self) -> MultiTaskModel:
-        model = copy.deepcopy(self.world.encoder.model)
-        own = type(self.world.encoder)(**{**vars(self.world.encoder), "model": model})
-        return MultiTaskModel(own, self.world.num_classes, self.config.model, rng.stream(self.seed, "head")).train()
+        return MultiTaskModel(
+            self.world.encoder.copied(), self.world.num_classes, self.config.model, rng.stream(self.seed, "head")
+        ).train()
 
     def stepper(self, model: MultiTaskModel, *, multi_task: bool, buckets: int) -> Stepper:
         """As finetune.Trajectory makes it."""
@@ -105,31 +104,42 @@ class Bench:
         most = self.given.warmup
         return Settling(least=min(LEAST[self.device.type], most), most=most)
 
+    def paired(self, works_of: Callable[[range], Mapping[str, Callable[[], object]]]) -> dict[str, list[float]]:
+        """Seconds per update of each side, one value per run after warm-up; the order of the sides alternates.
+
+        works_of: from the numbers of some updates to the work of each side on them.
+        """
+        seconds: dict[str, list[float]] = {}
+        update, warm = 0, self.settling()
+        for run, timed in enumerate(warm.rounds(self.given.runs)):
+            count = self.given.steps if timed else 1
+            works = works_of(range(update + 1, update + 1 + count))
+            update += count
+            taken = {side: self.clock(works[side]) / count for side in (works if run % 2 else reversed(works))}
+            if not timed:
+                warm.seconds.append(sum(taken.values()))
+                continue
+            for side in works:
+                seconds.setdefault(side, []).append(taken[side])
+        return seconds
+
     def steps(self, sides: Sequence[str]) -> dict[str, list[float]]:
         """Seconds per window of each side, one value per run."""
         stepper = self.stepper(self.model, multi_task=True, buckets=self.given.buckets)
         scribe = self.stepper(self.model, multi_task=True, buckets=self.given.buckets)  # draws what `stepper` will
-        seconds: dict[str, list[float]] = {side: [] for side in sides}
-        update, warm = 0, self.settling()
-        for run, timed in enumerate(warm.rounds(self.given.runs)):
-            count = self.given.steps if timed else 1
-            numbers = range(update + 1, update + 1 + count)
-            update += count
+
+        def works_of(numbers: range) -> dict[str, Callable[[], object]]:
             windows = [draw(scribe, number) for number in numbers]
             batches = [collate(scribe, window) for window in windows]
             head = stepper.fit_dev_head(0)
-            work: dict[str, Callable[[], None]] = {
-                "step": lambda numbers=numbers: [self.whole(stepper, number) for number in numbers],
-                "bare": lambda batches=batches, head=head: [self.bare(stepper, batch, head) for batch in batches],
-                "released": lambda windows=windows: [self.released.window(window) for window in windows],
+            works: dict[str, Callable[[], object]] = {
+                "step": lambda: [self.whole(stepper, number) for number in numbers],
+                "bare": lambda: [self.bare(stepper, batch, head) for batch in batches],
+                "released": lambda: [self.released.window(window) for window in windows],
             }
-            taken = {side: self.clock(work[side]) / count for side in (sides if run % 2 else reversed(sides))}
-            if not timed:
-                warm.seconds.append(sum(taken.values()))
-                continue
-            for side in sides:
-                seconds[side].append(taken[side])
-        return seconds
+            return {side: works[side] for side in sides}
+
+        return self.paired(works_of)
 
     def whole(self, stepper: Stepper, update: int) -> None:
         """What finetune.Trajectory does for an update, without the optimizer."""

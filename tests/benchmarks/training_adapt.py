@@ -26,24 +26,15 @@ def adapt_seconds(bench: Any) -> dict[str, list[float]]:
     parameters = [parameter for parameter in stage.encoder.model.parameters() if parameter.requires_grad]
     stage.encoder.model.train()
     windows, masked = stage.windows(), masked_windows(scribe)
-    seconds: dict[str, list[float]] = {"adapt": [], "adapt_bare": []}
-    update, warm = 0, bench.settling()
-    for run, timed in enumerate(warm.rounds(bench.given.runs)):
-        count = bench.given.steps if timed else 1
-        numbers = range(update + 1, update + 1 + count)
-        update += count
+
+    def works_of(numbers: range) -> dict[str, Callable[[], object]]:
         batches = [next(masked) for _ in numbers]
-        work: dict[str, Callable[[], object]] = {
-            "adapt": lambda numbers=numbers: [whole(stage, number, windows, parameters) for number in numbers],
-            "adapt_bare": lambda batches=batches: [bare(stage, window) for window in batches],
+        return {
+            "adapt": lambda: [whole(stage, number, windows, parameters) for number in numbers],
+            "adapt_bare": lambda: [bare(stage, window) for window in batches],
         }
-        taken = {side: bench.clock(work[side]) / count for side in (work if run % 2 else reversed(work))}
-        if not timed:
-            warm.seconds.append(sum(taken.values()))
-            continue
-        for side in seconds:
-            seconds[side].append(taken[side])
-    return seconds
+
+    return bench.paired(works_of)
 
 
 def adaptation(bench: Any) -> _Adaptation:

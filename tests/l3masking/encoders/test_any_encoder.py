@@ -2,7 +2,6 @@
 
 import copy
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -126,7 +125,7 @@ def test_padding_changes_no_state_of_a_text(more: dict, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ALL)
 def test_gradients_reach_the_body_and_the_head_and_a_few_updates_lower_the_loss(more: dict, kind: str) -> None:
-    encoder = replace(more[kind], model=copy.deepcopy(more[kind].model))
+    encoder = more[kind].copied()
     model = MultiTaskModel(encoder, 3, ModelConfig(dropout=0.0), stream(0, "head")).eval()
     chunk = masked_chunk(encoder)
     labelled = Chunk(chunk.input_ids, chunk.attention_mask, torch.tensor([0, 1, 2]))
