@@ -19,7 +19,7 @@ from l3masking.methods import METHODS
 from l3masking.regimes import Training, encode_inputs, prepare
 from l3masking.rng import stream
 from l3masking.stages import MaskTune
-from l3masking.training import continual
+from l3masking.training import steps
 from l3masking.training.batches import epochs
 from l3masking.training.mask_tune import choose, first_round, predicted
 from l3masking.training.settings import FinalConfig, MaskTuningConfig, ModelConfig
@@ -202,7 +202,7 @@ def test_the_first_of_two_rounds_masks_as_many_tokens_as_mask_tuning(monkeypatch
             counts.append((int(row.sum()), max(1, round(0.3 * int((chances > 0).sum())))))
         return drawn
 
-    monkeypatch.setattr(continual, "corrupt", counted)
+    monkeypatch.setattr(steps, "corrupt", counted)
     first_round(made.encoder, made.task.train, made.tuning, made.config, seed=0)
     assert len(counts) == 48
     assert all(masked == wanted for masked, wanted in counts)
