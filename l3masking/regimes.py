@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from l3masking.data.table import Split, TextData
+from l3masking.data.table import EvaluationSet, Split, TextData
 from l3masking.encoders.load import Encoder
 from l3masking.errors import InputError, check_choice
 from l3masking.masking.applied import MaskedText, mask_texts, summarise
@@ -21,7 +21,7 @@ from l3masking.scoring.scoring import TokenScores
 from l3masking.scoring.settings import ScoringConfig
 from l3masking.scoring.words import EncodedText, encode_as, encode_texts
 from l3masking.stages import Finetune, MaskTune
-from l3masking.training.evaluation import Task
+from l3masking.training.evaluation import FurtherSet, Task
 from l3masking.training.loop import Outcome, Trajectory, fine_tune
 from l3masking.training.mask_tune import MaskTuning
 from l3masking.training.settings import FinetuneConfig, MaskTuningConfig
@@ -73,7 +73,7 @@ class Training:
 def encode_inputs(
     method: Method, encoder: Encoder, data: TextData, scoring: ScoringConfig, *, with_test: bool = True
 ) -> Inputs:
-    """What `method` reads of `data`, as token ids. Without `with_test` the test split is not touched.
+    """What `method` reads of `data`, as token ids. Without `with_test` test and evaluation sets are not touched.
 
     Raises InputError where the arm has no meaning for the encoder, or `scoring.max_length` exceeds its positions.
     """
@@ -146,17 +146,22 @@ def _never_zero(text: EncodedText, row: MaskedText) -> NDArray[np.float64]:
 
 
 def encode_task(encoder: Encoder, data: TextData, scoring: ScoringConfig, *, with_test: bool = True) -> Task:
-    """The task's splits as token ids, truncated as in scoring; without `with_test` the test split is not touched."""
+    """The task's texts as token ids, truncated as in scoring; without `with_test` neither test nor evaluation sets."""
 
-    def examples(split: Split) -> Examples:
+    def examples(split: Split | EvaluationSet) -> Examples:
         encoded = encode_texts(
             encoder.tokenizer, split.texts, max_length=scoring.max_length, whitespace=scoring.whitespace
         )
         return Examples([text.input_ids for text in encoded], torch.tensor(split.labels, dtype=torch.long))
 
     encoder.check_length(scoring.max_length)
-    test = examples(data.test) if with_test else None
-    return Task(examples(data.train), examples(data.validation), test, len(data.labels))
+    train, validation, test = examples(data.train), examples(data.validation), None
+    further: dict[str, FurtherSet] = {}
+    if with_test:
+        test = examples(data.test)
+        for name, one in data.evaluations.items():
+            further[name] = FurtherSet(examples(one), len(one.classes), torch.tensor(one.of_class))
+    return Task(train, validation, test, len(data.labels), further)
 
 
 def run_method(

@@ -5,7 +5,7 @@ The weights lie in adapted/<key>/ until no trial needs them: a trial that is kil
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from l3masking import rng
+from l3masking.data.pairs import Text
 from l3masking.encoders.load import Encoder
 from l3masking.encoders.weights import packed, unpacked
 from l3masking.errors import InputError
@@ -121,7 +122,7 @@ def masked_source(stage: Adapt, assignment: Assignment, encoder: Encoder) -> Tex
 
 def _masked(stage: Adapt, assignment: Assignment, encoder: Encoder, source: TextSources) -> Iterator[MaskedText]:
     trial, setting = assignment.trial, configs(assignment.trial.settings)
-    units = source.read() if isinstance(source, CorpusSource) else iter(held_data(source).mlm_texts)
+    units: Iterable[Text] = source.read() if isinstance(source, CorpusSource) else held_data(source).mlm_texts
     texts = (text for part in batched(units, BLOCK) for text in encode_as(setting.scoring, encoder.tokenizer, part))
     if stage.policy in SELECTIONS:
         return _selected(stage, assignment, encoder, texts, importance_of_texts(assignment, source, encoder))
@@ -170,7 +171,7 @@ def importance_of_texts(assignment: Assignment, source: TextSources, encoder: En
     )
 
 
-def _importance(assignment: Assignment, source: TextSources) -> Iterator[tuple[str, NDArray[np.float64]]]:
+def _importance(assignment: Assignment, source: TextSources) -> Iterator[tuple[Text, NDArray[np.float64]]]:
     """Each masked-LM text with the importance of its tokens."""
     kind, place = assignment.importance_on(source)
     if kind == "heuristic":

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from l3masking.data.pairs import Text, as_text, num_characters, parts_of
 from l3masking.encoders.weights import packed, unpacked
 from l3masking.methods import CLASSIFIER
 from l3masking.regimes import run_method
@@ -134,20 +135,20 @@ class HeuristicJob(OfImportance):
     def needs(self) -> Sequence[Artefact]:
         return (self.classifier,)
 
-    def _pairs(self) -> list[tuple[str, int]]:
+    def _labelled(self) -> list[tuple[Text, int]]:
         """The distinct labelled texts, longest first."""
         train = held_data(self.classifier.data).train
-        pairs = dict.fromkeys(zip(train.texts, train.labels, strict=True))
-        return sorted(pairs, key=lambda pair: (-len(pair[0]), pair))
+        labelled = dict.fromkeys(zip(train.texts, train.labels, strict=True))
+        return sorted(labelled, key=lambda one: (-num_characters(one[0]), parts_of(one[0]), one[1]))
 
     def num_shards(self) -> int:
-        return -(-len(self._pairs()) // SHARD_TEXTS_LABELLED)
+        return -(-len(self._labelled()) // SHARD_TEXTS_LABELLED)
 
     def shards(self, numbers: Sequence[int]) -> Iterator[Shard]:
-        pairs = self._pairs()
+        labelled = self._labelled()
         for number in numbers:
             start = number * SHARD_TEXTS_LABELLED
-            yield Shard(number, tuple(pairs[start : start + SHARD_TEXTS_LABELLED]))
+            yield Shard(number, tuple(labelled[start : start + SHARD_TEXTS_LABELLED]))
 
     def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path]) -> Piece:
         """Test the tokens of some labelled texts."""
@@ -276,21 +277,21 @@ def held_classifier(job: ClassifierJob, folder: Path, device: str, token_budget:
     )
 
 
-def read_heuristic(folder: Path) -> dict[tuple[str, int], Found]:
+def read_heuristic(folder: Path) -> dict[tuple[Text, int], Found]:
     """What was found, by text and label. FileNotFoundError where it is unfinished or damaged."""
-    found: dict[tuple[str, int], Found] = {}
+    found: dict[tuple[Text, int], Found] = {}
     for path in finished_parts(folder):
         table = pq.read_table(path)
         columns = [table.column(name).to_pylist() for name in ("text", "label", "important", "gain")]
         for text, label, important, gain in zip(*columns, strict=True):
-            found[text, label] = Found(np.asarray(important, dtype=bool), np.asarray(gain, dtype=np.float32))
+            found[as_text(text), label] = Found(np.asarray(important, dtype=bool), np.asarray(gain, dtype=np.float32))
     return found
 
 
-def stream_predictions(folder: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
+def stream_predictions(folder: Path) -> Iterator[tuple[Text, NDArray[np.float32]]]:
     """(text, importance [n]) in the order of the job's shards, a part at a time."""
     for path in finished_parts(folder):
         table = pq.read_table(path, columns=["text", "importance"])
         columns = [table.column(name).to_pylist() for name in ("text", "importance")]
         for text, values in zip(*columns, strict=True):
-            yield text, np.asarray(values, dtype=np.float32)
+            yield as_text(text), np.asarray(values, dtype=np.float32)

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from l3masking.data.pairs import Text, as_text, num_characters, parts_of
 from l3masking.encoders.families import family_of
 from l3masking.encoders.hub import read_facts
 from l3masking.precision import Precision
@@ -112,19 +113,19 @@ def cut_texts(source: TextSources, numbers: Sequence[int]) -> Iterator[Shard]:
         yield Shard(number, tuple(texts[number * SHARD_TEXTS : (number + 1) * SHARD_TEXTS]))
 
 
-def batched(texts: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:
+def batched(texts: Iterable[Text], size: int) -> Iterator[tuple[Text, ...]]:
     """Texts in groups of `size`, the last one smaller."""
     stream = iter(texts)
     while part := tuple(islice(stream, size)):
         yield part
 
 
-def distinct_texts(source: DataSource) -> list[str]:
+def distinct_texts(source: DataSource) -> list[Text]:
     """The distinct masked-LM texts, longest first: the costly ones come first and fill the workers."""
-    return sorted(dict.fromkeys(held_data(source).mlm_texts), key=lambda text: (-len(text), text))
+    return sorted(dict.fromkeys(held_data(source).mlm_texts), key=lambda text: (-num_characters(text), parts_of(text)))
 
 
-def part_bytes(texts: Sequence[str], scores: Sequence[TokenScores]) -> bytes:
+def part_bytes(texts: Sequence[Text], scores: Sequence[TokenScores]) -> bytes:
     """One Parquet file: a row per text with its ids, eligible positions, word numbers and log-likelihoods."""
     names = SCORE_COLUMNS if all(score.entropy is None for score in scores) else (*SCORE_COLUMNS, "entropy")
     columns = {name: [getattr(score, name) for score in scores] for name in names}
@@ -138,7 +139,7 @@ def parquet(columns: Mapping[str, Sequence[Any]]) -> bytes:
     return buffer.getvalue()
 
 
-def read_scores(folder: Path, texts: Sequence[str]) -> list[TokenScores]:
+def read_scores(folder: Path, texts: Sequence[Text]) -> list[TokenScores]:
     """Scores of `texts`, one each, from a finished folder. FileNotFoundError where it is unfinished or damaged."""
     by_text = dict(_scored_texts(folder))
     return [by_text[text] for text in texts]
@@ -155,7 +156,7 @@ def stream_scores(folder: Path) -> Iterator[TokenScores]:
     return (scores for _, scores in _scored_texts(folder))
 
 
-def _scored_texts(folder: Path) -> Iterator[tuple[str, TokenScores]]:
+def _scored_texts(folder: Path) -> Iterator[tuple[Text, TokenScores]]:
     for path in finished_parts(folder):
         table = pq.read_table(path)
         columns = [table.column(column).to_pylist() for column in SCORE_COLUMNS]
@@ -163,7 +164,7 @@ def _scored_texts(folder: Path) -> Iterator[tuple[str, TokenScores]]:
         texts = table.column("text").to_pylist()
         for text, entropy, ids, positions, words, values in zip(texts, entropies, *columns, strict=True):
             yield (
-                text,
+                as_text(text),
                 TokenScores(
                     input_ids=np.asarray(ids, dtype=np.int64),
                     positions=np.asarray(positions, dtype=np.int64),

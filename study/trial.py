@@ -209,6 +209,15 @@ def record_of(
         record["test"] = outcome.test
     if outcome.test_predictions is not None:
         record["test_predictions"] = outcome.test_predictions
+    if outcome.evaluations:
+        record["evaluations"] = {
+            name: {
+                "metrics": found.metrics,
+                "labels": list(data.evaluations[name].classes),
+                "predictions": found.predictions,
+            }
+            for name, found in outcome.evaluations.items()
+        }
     return record
 
 

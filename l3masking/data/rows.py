@@ -22,51 +22,75 @@ import pyarrow.parquet as pq
 
 from l3masking.data.characters import is_blank
 from l3masking.data.content import decode
+from l3masking.data.pairs import Text, as_text
 from l3masking.errors import InputError
 
 LARGEST_WHOLE = 2**53  # beyond it a float no longer tells neighbouring whole numbers apart
 
-RawRow = tuple[int, object, object]  # line or row number from 1, text, label, both as the file has them
+RawRow = tuple[int, Sequence[object]]  # line or row number from 1, and what the file has in `Columns.read`
+
+
+class Columns(NamedTuple):
+    """The columns that are read."""
+
+    text: str
+    label: str
+    pair: str | None = None  # of the second text of a pair
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Those of the texts."""
+        return (self.text,) if self.pair is None else (self.text, self.pair)
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """All of them, that of the labels last."""
+        return (*self.texts, self.label)
+
+    def __str__(self) -> str:
+        return f"{', '.join(f'`{name}`' for name in self.texts)} and `{self.label}`"
 
 
 class Rows(NamedTuple):
     """Texts and their labels, in the order of the file."""
 
-    texts: list[str]
+    texts: list[Text]
     labels: list[str]
 
 
-def read_rows(content: bytes, place: str, suffix: str, text: str, label: str) -> Rows:
-    """Rows of one file of a known suffix; `text` and `label` name the columns, `place` the file in messages.
+def read_rows(content: bytes, place: str, suffix: str, columns: Columns) -> Rows:
+    """Rows of one file of a known suffix; `place` names the file in messages.
 
     Raises InputError naming file, line and value for everything that is not a string with a label.
     """
     if not content.strip():
-        raise InputError(f"{place} is empty: it needs one row or more with `{text}` and `{label}`")
+        raise InputError(f"{place} is empty: it needs one row or more with {columns}")
     if suffix == ".parquet":
-        return collect(_parquet(content, place, text, label), place, "row", text, label)
+        return collect(_parquet(content, place, columns), place, "row", columns)
     decoded = decode(content, place)
     if suffix in (".csv", ".tsv"):
-        return collect(_csv(decoded, place, suffix, text, label), place, "line", text, label)
+        return collect(_csv(decoded, place, suffix, columns), place, "line", columns)
     if suffix == ".json" and decoded.lstrip().startswith("["):
-        return collect(_json_array(decoded, place, text, label), place, "row", text, label)
-    return collect(_json_lines(decoded, place, text, label), place, "line", text, label)
+        return collect(_json_array(decoded, place, columns), place, "row", columns)
+    return collect(_json_lines(decoded, place, columns), place, "line", columns)
 
 
-def collect(records: Iterable[RawRow], place: str, unit: str, text: str, label: str) -> Rows:
+def collect(records: Iterable[RawRow], place: str, unit: str, columns: Columns) -> Rows:
     """Check each record and gather them; `unit` is what the numbers count ("line" or "row")."""
     rows = Rows([], [])
     first: dict[str, str] = {}  # kind of label -> where it was first seen
-    for number, text_value, label_value in records:
+    for number, values in records:
         where = f"{place} {unit} {number}"
-        rows.texts.append(_checked_text(text_value, text, where))
-        rows.labels.append(_checked_label(label_value, label, where))
-        first.setdefault(_kind(label_value), f"{unit} {number} ({_short(label_value)})")
+        *texts, label = values
+        checked = [_checked_text(value, name, where) for value, name in zip(texts, columns.texts, strict=True)]
+        rows.texts.append(checked[0] if columns.pair is None else as_text(checked))
+        rows.labels.append(_checked_label(label, columns.label, where))
+        first.setdefault(_kind(label), f"{unit} {number} ({_short(label)})")
         if len(first) > 1:
-            seen = " and ".join(first.values())
-            raise InputError(f"{place}: `{label}` mixes {' and '.join(first)}, {seen}; write all labels the same way")
+            seen, kinds = " and ".join(first.values()), " and ".join(first)
+            raise InputError(f"{place}: `{columns.label}` mixes {kinds}, {seen}; write all labels the same way")
     if not rows.texts:
-        raise InputError(f"{place} holds no rows: it needs one or more with `{text}` and `{label}`")
+        raise InputError(f"{place} holds no rows: it needs one or more with {columns}")
     return rows
 
 
@@ -111,7 +135,7 @@ def _check_characters(value: str, column: str, where: str) -> None:
             raise InputError(f"{where}: `{column}` holds half of a surrogate pair; repair the \\u escape") from None
 
 
-def _json_lines(decoded: str, place: str, text: str, label: str) -> Iterator[RawRow]:
+def _json_lines(decoded: str, place: str, columns: Columns) -> Iterator[RawRow]:
     parse = _Json()
     # split("\n"), because splitlines() also cuts at U+2028 and U+0085, which JSON strings may hold as they are
     for number, line in enumerate(decoded.split("\n"), start=1):
@@ -119,15 +143,15 @@ def _json_lines(decoded: str, place: str, text: str, label: str) -> Iterator[Raw
             where = f"{place} line {number}"
             row = parse.value(line, where, "each line must be one whole JSON object")
             parse.refuse_twice(row, where)
-            yield number, *_pick(row, where, text, label)
+            yield number, _pick(row, where, columns)
 
 
-def _json_array(decoded: str, place: str, text: str, label: str) -> Iterator[RawRow]:
+def _json_array(decoded: str, place: str, columns: Columns) -> Iterator[RawRow]:
     parse = _Json()
     for number, row in enumerate(parse.value(decoded, place, "it must be one JSON array of objects"), start=1):
         where = f"{place} row {number}"
         parse.refuse_twice(row, where)
-        yield number, *_pick(row, where, text, label)
+        yield number, _pick(row, where, columns)
 
 
 class _Twice(dict[str, Any]):
@@ -169,16 +193,17 @@ class _Json:
         return twice
 
 
-def _pick(row: object, where: str, text: str, label: str) -> tuple[object, object]:
+def _pick(row: object, where: str, columns: Columns) -> list[object]:
     if not isinstance(row, dict):
-        raise InputError(f'{where}: {_short(row)} is not an object; write {{"{text}": ..., "{label}": ...}}')
-    for column in (text, label):
+        shape = ", ".join(f'"{name}": ...' for name in columns.read)
+        raise InputError(f"{where}: {_short(row)} is not an object; write {{{shape}}}")
+    for column in columns.read:
         if column not in row:
-            raise InputError(_no_column(where, column, list(row)))
-    return row[text], row[label]
+            raise InputError(_no_column(where, column, list(row), columns))
+    return [row[column] for column in columns.read]
 
 
-def _csv(decoded: str, place: str, suffix: str, text: str, label: str) -> list[RawRow]:
+def _csv(decoded: str, place: str, suffix: str, columns: Columns) -> list[RawRow]:
     name, delimiter, separators = ("TSV", "\t", "tabs") if suffix == ".tsv" else ("CSV", ",", "commas")
     # csv's limit of 131,072 characters a field is a setting of the whole process: it is put back, whatever happens,
     # and the list is made here because an unfinished generator would put it back only when it is collected
@@ -193,7 +218,7 @@ def _csv(decoded: str, place: str, suffix: str, text: str, label: str) -> list[R
     if not lines:
         raise InputError(f"{place} is empty: a header line and at least one row are needed")
     header = lines[0][1]
-    check_columns(header, place, text, label)
+    check_columns(header, place, columns)
     for number, cells in lines:
         if len(cells) != len(header):
             raise InputError(
@@ -206,35 +231,35 @@ def _csv(decoded: str, place: str, suffix: str, text: str, label: str) -> list[R
                 f"{place} line {number}: a field that ends here holds tabs and line breaks, as after a double quote "
                 "that opens a text and is not closed; put that text in double quotes, and double those inside it"
             )
-    text_at, label_at = header.index(text), header.index(label)
-    return [(number, cells[text_at], cells[label_at]) for number, cells in lines[1:]]
+    places = [header.index(column) for column in columns.read]
+    return [(number, [cells[at] for at in places]) for number, cells in lines[1:]]
 
 
-def _parquet(content: bytes, place: str, text: str, label: str) -> Iterator[RawRow]:
+def _parquet(content: bytes, place: str, columns: Columns) -> Iterator[RawRow]:
     try:
         file = pq.ParquetFile(pa.BufferReader(content))
-        check_columns(file.schema_arrow.names, place, text, label)
-        table = file.read(columns=[text, label])
-        columns = table.column(text).to_pylist(), table.column(label).to_pylist()
+        check_columns(file.schema_arrow.names, place, columns)
+        table = file.read(columns=list(columns.read))
+        values = [table.column(name).to_pylist() for name in columns.read]
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{place}: not a readable Parquet file ({reason}); write it again") from None
-    for number, (text_value, label_value) in enumerate(zip(*columns, strict=True), start=1):
-        yield number, text_value, label_value
+    yield from enumerate(zip(*values, strict=True), start=1)
 
 
-def check_columns(names: Sequence[str], where: str, text: str, label: str) -> None:
-    """Raise InputError unless both columns are there exactly once."""
-    for column in (text, label):
+def check_columns(names: Sequence[str], where: str, columns: Columns) -> None:
+    """Raise InputError unless each of the columns is there exactly once."""
+    for column in columns.read:
         if column not in names:
-            raise InputError(_no_column(where, column, names))
+            raise InputError(_no_column(where, column, names, columns))
         if list(names).count(column) > 1:
             raise InputError(f"{where}: {list(names).count(column)} columns are called `{column}`; rename all but one")
 
 
-def _no_column(where: str, column: str, names: Sequence[str]) -> str:
+def _no_column(where: str, column: str, names: Sequence[str], columns: Columns) -> str:
     there = ", ".join(_short(name) for name in names[:20]) or "none"
-    return f"{where}: no column `{column}`; the columns there are: {there}. Name the right one with `text:` or `label:`"
+    keys = "`text:` or `label:`" if columns.pair is None else "`text:`, `text_pair:` or `label:`"
+    return f"{where}: no column `{column}`; the columns there are: {there}. Name the right one with {keys}"
 
 
 def _short(value: object) -> str:

@@ -18,11 +18,14 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from l3masking.data.labels import withheld
-from l3masking.data.rows import Rows, check_columns, collect, read_rows
+from l3masking.data.pairs import parts_of
+from l3masking.data.rows import Columns, Rows, check_columns, collect, read_rows
 from l3masking.errors import EnvironmentFault, InputError, Unavailable
 from l3masking.whole import write_atomic
 
 CACHE_NAME = "l3study"  # of the folder in the user's cache directory
+COPIED = Columns("text", "label")  # of our copies of Hub datasets
+COPIED_PAIRS = Columns("text", "label", "text_pair")
 TIMEOUT_SECONDS = 60.0  # without a byte from the server
 
 
@@ -92,35 +95,37 @@ def download(url: str) -> bytes:
         return cast(bytes, response.read())
 
 
-def read_hub(part: HubPart, text: str, label: str, cache: Path, offline: bool) -> tuple[Rows, str]:
+def read_hub(part: HubPart, columns: Columns, cache: Path, offline: bool) -> tuple[Rows, str]:
     """(rows, commit) of one Hub split, from our copy or else from the Hub.
 
     A copy of our own, because `datasets` falls back on the newest version it has cached, of whatever revision, when
     the Hub does not answer. Where there is a copy the Hub is not asked again: a branch that moves in the middle of a
     study, or between its fetching and its use, changes nothing. To follow it, name the commit, or empty the cache.
     """
-    identity = json.dumps([*part, text, label])
+    identity = json.dumps([*part, columns.text, columns.label, *columns.texts[1:]])
     path = cache / "data" / f"hub-{hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()}.jsonl"
-    copy = _read_copy(path)
+    own = COPIED if columns.pair is None else COPIED_PAIRS
+    copy = _read_copy(path, own)
     if copy is not None:
         return copy
     if offline:
         raise Unavailable(f"Hub dataset {_shown(part)} has no whole copy in the cache {cache} and this run is offline")
-    rows, commit = _from_hub(part, text, label)
-    lines = [json.dumps({"text": t, "label": one}) for t, one in zip(*rows, strict=True)]
+    rows, commit = _from_hub(part, columns)
+    values = ((*parts_of(text), label) for text, label in zip(*rows, strict=True))
+    lines = [json.dumps(dict(zip(own.read, row, strict=True))) for row in values]
     body = "\n".join(lines).encode()
     header = json.dumps({**part._asdict(), "commit": commit, "blob": blob_id(body)}).encode()
     _write_whole(path, header + b"\n" + body)
     return rows, commit
 
 
-def _read_copy(path: Path) -> tuple[Rows, str] | None:
+def _read_copy(path: Path, columns: Columns) -> tuple[Rows, str] | None:
     header, _, body = (_read_cached(path) or b"").partition(b"\n")
     try:
         said = json.loads(header)
         if said["blob"] != blob_id(body):
             return None
-        return read_rows(body, str(path), ".jsonl", "text", "label"), str(said["commit"])
+        return read_rows(body, str(path), ".jsonl", columns), str(said["commit"])
     except (ValueError, KeyError, TypeError):  # a damaged header: as good as absent
         return None
 
@@ -156,7 +161,7 @@ def hub_failures(shown: str) -> Iterator[None]:
         raise InputError(f"Hub dataset {shown}: {_first_line(error)}") from None
 
 
-def _from_hub(part: HubPart, text: str, label: str) -> tuple[Rows, str]:
+def _from_hub(part: HubPart, columns: Columns) -> tuple[Rows, str]:
     import datasets
 
     shown = _shown(part)
@@ -168,15 +173,16 @@ def _from_hub(part: HubPart, text: str, label: str) -> tuple[Rows, str]:
         table = datasets.load_dataset(
             f"hf://datasets/{part.hub}", part.subset, split=part.split, revision=commit, cache_dir=scratch
         )
-        check_columns(table.column_names, f"Hub dataset {shown}", text, label)
-        feature = table.features[label]
-        values: list[object] = list(table[label])
+        check_columns(table.column_names, f"Hub dataset {shown}", columns)
+        feature = table.features[columns.label]
+        values: list[object] = list(table[columns.label])
         if isinstance(feature, datasets.ClassLabel):  # stored as numbers, -1 where the label is withheld
             if values and all(value == -1 for value in values):
                 raise InputError(withheld(f"Hub dataset {shown}"))
             values = [None if value in (None, -1) else feature.names[cast(int, value)] for value in values]
-        triples = zip(range(1, len(values) + 1), list(table[text]), values, strict=True)
-        return collect(triples, f"Hub dataset {shown}", "row", text, label), commit
+        texts = [list(table[name]) for name in columns.texts]
+        numbered = enumerate(zip(*texts, values, strict=True), start=1)
+        return collect(numbered, f"Hub dataset {shown}", "row", columns), commit
 
 
 def _shown(part: HubPart) -> str:

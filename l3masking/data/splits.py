@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from l3masking.data.pairs import Text, each_part
 from l3masking.data.rows import Rows
 from l3masking.errors import InputError
 
@@ -65,15 +66,15 @@ def cut_rows(rows: Rows, num_rows: int, generator: torch.Generator) -> tuple[Row
     return _select(rows, rest), _select(rows, sorted(taken))
 
 
-def same_text(text: str) -> str:
+def same_text(text: Text) -> Text:
     """Two texts count as one where this is equal: NFC, case folded, runs of white space as one blank."""
-    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
+    return each_part(lambda part: " ".join(unicodedata.normalize("NFC", part).casefold().split()), text)
 
 
 def count_overlap(parts: Parts) -> dict[str, int]:
     """Rows of each split, repeats within train, and evaluation rows whose text occurs in an earlier split."""
     train, validation, test = ([same_text(text) for text in rows.texts] for rows in parts)
-    labels: dict[str, set[str]] = defaultdict(set)
+    labels: dict[Text, set[str]] = defaultdict(set)
     for text, label in zip(train, parts.train.labels, strict=True):
         labels[text].add(label)
     validation_set = set(validation)
@@ -103,7 +104,7 @@ def drop_overlap(parts: Parts, rule: Overlap) -> Parts:
     return parts
 
 
-def _without(rows: Rows, keys: Sequence[str], unwanted: set[str]) -> Rows:
+def _without(rows: Rows, keys: Sequence[Text], unwanted: set[Text]) -> Rows:
     return _select(rows, [index for index, key in enumerate(keys) if key not in unwanted])
 
 

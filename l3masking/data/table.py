@@ -5,23 +5,25 @@ Texts are kept as they are; white space is the encoder side's affair (scoring.wh
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from l3masking.data.content import text_lines, unpack
+from l3masking.data.eval_sets import evaluation_set
 from l3masking.data.files import format_of, matching
 from l3masking.data.labels import stripped
-from l3masking.data.rows import Rows, read_rows
+from l3masking.data.rows import Columns, Rows, read_rows
 from l3masking.data.sources import HubPart, cache_folder, read_file, read_hub, read_url
-from l3masking.data.spec import DataSpec
-from l3masking.data.splits import Parts, cut_rows
-from l3masking.data.textdata import SPLITS, Split, TextData, assemble, classes, refuse_blank
+from l3masking.data.spec import DataSpec, EvaluationSpec, Tables
+from l3masking.data.splits import Parts, cut_rows, same_text
+from l3masking.data.textdata import SPLITS, EvaluationSet, Split, TextData, assemble, classes, refuse_blank
 from l3masking.errors import InputError
 from l3masking.rng import stream
 
-__all__ = ["DATASETS", "DataSpec", "Split", "TextData", "assemble", "load_data"]
+__all__ = ["DATASETS", "DataSpec", "EvaluationSet", "EvaluationSpec", "Split", "TextData", "assemble", "load_data"]
 
 CUT_SHARE = 0.1  # of the rows of train, for a split that is missing and whose size nobody gave
 
@@ -35,27 +37,48 @@ def load_data(
     `sources.cache_folder()`); `offline` forbids the network. Raises InputError for wrong data, naming file and line,
     Unavailable for data that are in no cache and cannot be fetched, EnvironmentFault for a cache that can't be used.
     """
-    reader = _Reader(spec, folder or Path(), cache or cache_folder(), offline)
+    where = folder or Path(), cache or cache_folder(), offline
+    reader = _Reader(spec, spec.columns, *where)
     read = {part: reader.rows(part) for part in SPLITS if getattr(spec, part) is not None}
     strip_notes = _strip_labels(read) if spec.label_strip else []
-    for part, wanted in spec.rows.items():
-        if part in read and len(read[part].texts) != wanted:
-            found = len(read[part].texts)
-            raise InputError(
-                f"dataset {name}: {part} has {found} rows, not the {wanted} of `rows`: correct one of the two"
-            )
+    for part, rows in read.items():
+        _check_rows(spec, part, rows, f"dataset {name}")
     classes(name, read["train"].labels)
     notes = reader.notes + strip_notes + _cut_missing(spec, name, read)
     mlm_texts = None if spec.mlm == "instance" else reader.units()
     parts = Parts(read["train"], read["validation"], read["test"])
-    return assemble(parts, name=name, mlm_texts=mlm_texts, rule=spec.overlap, expected=spec.expected, notes=notes)
+    data = assemble(parts, name=name, mlm_texts=mlm_texts, rule=spec.overlap, expected=spec.expected, notes=notes)
+    return _with_evaluations(spec, data, where) if spec.evaluation_sets else data
+
+
+def _with_evaluations(spec: DataSpec, data: TextData, where: tuple[Path, Path, bool]) -> TextData:
+    """The dataset with its evaluation sets, and what is to be noted of them."""
+    found: dict[str, EvaluationSet] = {}
+    notes: list[str] = []
+    seen = {same_text(text) for text in data.train.texts}
+    for name, one in spec.evaluation_sets.items():
+        place = f"evaluation set {name}"
+        reader = _Reader(one, spec.columns_of(one), *where)
+        read = {"test": reader.rows("test")}
+        notes += [f"{place}: {note}" for note in reader.notes + (_strip_labels(read) if spec.label_strip else [])]
+        _check_rows(one, "test", read["test"], f"dataset {data.name}: {place}")
+        found[name] = evaluation_set(read["test"], data.labels, one.label_map, f"dataset {data.name}: {place}")
+        if shared := sum(same_text(text) in seen for text in read["test"].texts):
+            notes.append(f"{place}: {shared} of {len(found[name].texts)} texts also occur in train; they are kept")
+    return dataclasses.replace(data, evaluations=found, notes=(*data.notes, *notes))
+
+
+def _check_rows(spec: Tables, part: str, rows: Rows, place: str) -> None:
+    wanted, found = spec.rows.get(part), len(rows.texts)
+    if wanted is not None and found != wanted:
+        raise InputError(f"{place}: {part} has {found} rows, not the {wanted} of `rows`: correct one of the two")
 
 
 class _Reader:
     """Reads the sources of one spec and notes what is not pinned."""
 
-    def __init__(self, spec: DataSpec, folder: Path, cache: Path, offline: bool) -> None:
-        self.spec, self.folder, self.cache, self.offline = spec, folder, cache, offline
+    def __init__(self, spec: Tables, columns: Columns, folder: Path, cache: Path, offline: bool) -> None:
+        self.spec, self.columns, self.folder, self.cache, self.offline = spec, columns, folder, cache, offline
         self.notes: list[str] = []
 
     def rows(self, part: str) -> Rows:
@@ -65,7 +88,7 @@ class _Reader:
             return self._hub_rows(spec.hub, spec.sources(part)[0])
         rows, places = Rows([], []), []
         for content, place in self._contents(part):
-            more = read_rows(content, place, format_of(place), spec.text, spec.label)
+            more = read_rows(content, place, format_of(place), self.columns)
             rows.texts.extend(more.texts)
             rows.labels.extend(more.labels)
             places.append(place)
@@ -77,7 +100,7 @@ class _Reader:
         units: list[str] = []
         places = []
         for content, place in self._contents("mlm"):
-            units += text_lines(content, place, self.spec.text)
+            units += text_lines(content, place, self.columns.text)
             places.append(place)
         refuse_blank(units, _listed(places))
         return units
@@ -85,7 +108,7 @@ class _Reader:
     def _hub_rows(self, hub: str, split: str) -> Rows:
         spec = self.spec
         hub_part = HubPart(hub, spec.revision, spec.subset, split)
-        rows, commit = read_hub(hub_part, spec.text, spec.label, self.cache, self.offline)
+        rows, commit = read_hub(hub_part, self.columns, self.cache, self.offline)
         refuse_blank(rows.texts, f"Hub dataset {hub}, split {split}")
         note = f"Hub dataset {hub} is not pinned; it was read with revision: {commit}"
         if commit != spec.revision and note not in self.notes:

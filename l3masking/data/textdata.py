@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from l3masking.data.characters import is_blank
 from l3masking.data.labels import WITHHELD, alike_notes, twin, withheld
+from l3masking.data.pairs import Text, is_blank_text, parts_of
 from l3masking.data.splits import Overlap, Parts, count_overlap, drop_overlap, same_text
 from l3masking.errors import InputError
 
@@ -19,11 +19,30 @@ SPLITS = ("train", "validation", "test")
 class Split:
     """n texts and their labels as indices into `TextData.labels`."""
 
-    texts: tuple[str, ...]
+    texts: tuple[Text, ...]
     labels: tuple[int, ...]
 
     def __len__(self) -> int:
         return len(self.texts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSet:
+    """n further texts on which the selected model is judged, and what its classes are there.
+
+    A set may have fewer classes than the task: several of the task's may stand for one of the set.
+    """
+
+    texts: tuple[Text, ...]
+    labels: tuple[int, ...]  # [n] indices into `classes`
+    classes: tuple[str, ...]  # sorted
+    of_class: tuple[int, ...]  # [C] index into `classes` of each class of the task
+
+    @property
+    def content_hash(self) -> str:
+        """32 hex digits over all that may change a value on this set."""
+        named = [self.classes[label] for label in self.labels]
+        return hash_of([self.classes, [str(number) for number in self.of_class], self.texts, named])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +54,9 @@ class TextData:
     train: Split
     validation: Split
     test: Split
-    mlm_texts: tuple[str, ...]  # units of the masking task
+    mlm_texts: tuple[Text, ...]  # units of the masking task
     content_hash: str  # 32 hex digits over labels, splits and mlm_texts, in order; the name is no part of it
+    evaluations: Mapping[str, EvaluationSet] = field(default_factory=dict)  # by name; no part of content_hash
     overlap: dict[str, int]  # counts before anything is dropped (splits.count_overlap), and dropped_<split>
     notes: tuple[str, ...]  # what a reader of the results must know, one line each
 
@@ -45,7 +65,7 @@ def assemble(
     parts: Parts,
     *,
     name: str,
-    mlm_texts: Sequence[str] | None = None,
+    mlm_texts: Sequence[Text] | None = None,
     rule: Overlap = "keep",
     expected: Mapping[str, int] | None = None,
     notes: Sequence[str] = (),
@@ -90,9 +110,9 @@ def assemble(
     )
 
 
-def refuse_blank(texts: Sequence[str], place: str) -> None:
+def refuse_blank(texts: Sequence[Text], place: str) -> None:
     """Raise InputError where every text is blank; single blank texts among others are allowed."""
-    if all(map(is_blank, texts)):
+    if all(map(is_blank_text, texts)):
         count = "the only text" if len(texts) == 1 else f"each of the {len(texts)} texts"
         raise InputError(
             f"{place}: {count} is blank (empty, white space or invisible characters), so nothing can be scored or "
@@ -122,16 +142,24 @@ def _check_known(name: str, part: str, labels: Sequence[str], known: Sequence[st
         )
 
 
-def _content_hash(labels: Sequence[str], splits: Sequence[Split], units: Sequence[str]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    columns: list[Sequence[str]] = [labels, units]
+def _content_hash(labels: Sequence[str], splits: Sequence[Split], units: Sequence[Text]) -> str:
+    columns: list[Sequence[Text]] = [labels, units]
     for split in splits:
         columns += [split.texts, [labels[label] for label in split.labels]]
+    return hash_of(columns)
+
+
+def hash_of(columns: Sequence[Sequence[Text]]) -> str:
+    """32 hex digits over columns of texts, in order."""
+    digest = hashlib.blake2b(digest_size=16)
     for column in columns:
         digest.update(b"%d\n" % len(column))
         for value in column:
-            encoded = value.encode()
-            digest.update(b"%d:" % len(encoded) + encoded)  # the length keeps ("ab", "c") apart from ("a", "bc")
+            if not isinstance(value, str):
+                digest.update(b"pair ")
+            for part in parts_of(value):
+                encoded = part.encode()
+                digest.update(b"%d:" % len(encoded) + encoded)  # the length keeps ("ab", "c") apart from ("a", "bc")
     return digest.hexdigest()
 
 
@@ -154,7 +182,7 @@ def _content_notes(splits: Sequence[Split], labels: Sequence[str], expected: Map
     found = {"classes": len(labels)}
     for part, split in zip(SPLITS, splits, strict=True):
         found[part] = len(split)
-        if empty := sum(map(is_blank, split.texts)):
+        if empty := sum(map(is_blank_text, split.texts)):
             notes.append(f"{part}: {empty} empty texts, kept")
         there = set(split.labels)
         if absent := [label for number, label in enumerate(labels) if number not in there]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -51,6 +53,26 @@ class Encoder:
     def hidden_size(self) -> int:
         return int(self.model.config.hidden_size)  # type: ignore[union-attr, arg-type]
 
+    @cached_property
+    def separator(self) -> int | None:
+        """The id behind which the second text of a pair begins, for a model that tells the two apart by token types.
+
+        None for any other model. No text can hold this id, so the first one in a sequence of ids ends the first text.
+        """
+        takes = inspect.signature(self.body.forward).parameters
+        if (getattr(self.model.config, "type_vocab_size", 0) or 0) < 2 or "token_type_ids" not in takes:
+            return None
+        pair = self.tokenizer("a", "a", return_token_type_ids=True)
+        types: list[int] = pair["token_type_ids"]
+        return int(pair["input_ids"][types.index(1) - 1]) if 1 in types else None
+
+    def _token_types(self, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> dict[str, Tensor]:
+        """The further argument of a model with token types: 1 behind the first separator, as far as the text goes."""
+        if self.separator is None:
+            return {}
+        ends_BT = (input_ids_BT == self.separator).long()
+        return {"token_type_ids": (ends_BT.cumsum(dim=1) > ends_BT).long() * attention_mask_BT}
+
     @property
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
@@ -73,8 +95,9 @@ class Encoder:
         position alone from there on: a ninth of a six-layer body less.
         """
         decodes, layers = self.family.decodes, self.family.layers
+        more: dict[str, Any] = self._token_types(input_ids_BT, attention_mask_BT)
         if layers is None:
-            return self.body(input_ids=input_ids_BT, attention_mask=attention_mask_BT)[0][rows_N, positions_N]
+            return self.body(input_ids=input_ids_BT, attention_mask=attention_mask_BT, **more)[0][rows_N, positions_N]
 
         norms = [bart.last_norm(self.body)] if decodes else [layer.attention_norm for layer in layers(self.body)]
         norm = norms[-1]
@@ -84,7 +107,8 @@ class Encoder:
             return None if next(uses) else states_BTH[rows_N, positions_N][None]
 
         hook = norm.register_forward_hook(pick)
-        more = {"use_cache": False} if decodes else {}
+        if decodes:
+            more["use_cache"] = False
         try:
             return self.body(input_ids=input_ids_BT, attention_mask=attention_mask_BT, **more)[0][0]
         finally:

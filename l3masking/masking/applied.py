@@ -70,7 +70,17 @@ def mask_texts(
         except InputError as error:
             raise InputError(f"{place}: {error}") from error
         check_weights(weights, len(text.positions), place)
+        if weights.groups is not None:
+            weights = weights._replace(groups=_within_parts(weights.groups, text.positions))
         yield placed(text.input_ids, text.positions, calibrated(weights, masking), weights.groups)
+
+
+def _within_parts(groups: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[n] groups that end where special tokens stand between two eligible ones: between the two texts of a pair."""
+    part = np.cumsum(np.diff(positions, prepend=positions[:1]) > 1)
+    if not part.any():
+        return groups
+    return np.unique(np.stack([part, groups]), axis=1, return_inverse=True)[1].astype(np.int64)
 
 
 def placed(

@@ -84,31 +84,42 @@ class Copies(NamedTuple):
 
     ids: Tensor  # [U], of the distinct pairs
     places: Tensor  # [U], their positions, from 0
+    types: Tensor | None  # [U], 1 in the second text of a pair, else 0; None: all 0
     pairs: Tensor  # [S], the pair of each token
     reads: Tensor  # [N], the read positions as indices into S, rising
     truth: Tensor  # [N], the ids that stand there in the text
     runs: Sequence[WordRun]
 
 
-def pack(batch: Sequence[CopyRow], encoded: Sequence[EncodedText], mask_id: int, device: torch.device) -> Copies:
+def pack(
+    batch: Sequence[CopyRow],
+    encoded: Sequence[EncodedText],
+    mask_id: int,
+    device: torch.device,
+    separator: int | None = None,
+) -> Copies:
     """A batch of rows as tensors on `device`; those of one text, and texts of one length, lie side by side.
 
-    A copy's tokens are its text's own or masks, and masks differ by position alone: the pairs are a mask for each
-    position, then the ids of each text.
+    A copy's tokens are its text's own or masks, and masks differ by position and type alone: the pairs are a mask for
+    each position, where there are pairs of texts one more of type 1, then the ids of each text. separator: as in
+    `Encoder.separator`.
     """
     texts = [(encoded[index], list(rows)) for index, rows in groupby(batch, key=lambda row: row.text)]
     longest = max(len(text.input_ids) for text, _ in texts)
-    ids, places = [np.full(longest, mask_id)], [np.arange(longest)]
+    typed = [types_of(text.input_ids, separator) for text, _ in texts]
+    sides = 1 + any(types.any() for types in typed)
+    ids, places = [np.full(sides * longest, mask_id)], [np.tile(np.arange(longest), sides)]
+    types = [np.repeat(np.arange(sides), longest), *typed]
     pairs, reads, truth, runs = [], [], [], []
-    pair, start = longest, 0
-    for length, same in groupby(texts, key=lambda one: len(one[0].input_ids)):
+    pair, start = sides * longest, 0
+    for length, same in groupby(zip(texts, typed, strict=True), key=lambda one: len(one[1])):
         count, copies_n = 0, []
-        for text, rows in same:
+        for (text, rows), types_T in same:
             ids.append(text.input_ids)
             places.append(np.arange(length))
             pairs_RT = np.tile(np.arange(pair, pair + length), (len(rows), 1))
             copy, masked = _flat([row.masked for row in rows])
-            pairs_RT[copy, masked] = masked
+            pairs_RT[copy, masked] = masked + longest * types_T[masked]
             pairs.append(pairs_RT.ravel())
             copy, read = _flat([row.read for row in rows])
             at = text.positions[read]
@@ -122,11 +133,18 @@ def pack(batch: Sequence[CopyRow], encoded: Sequence[EncodedText], mask_id: int,
     return Copies(
         ids=_put(ids, device),
         places=_put(places, device),
+        types=_put(types, device) if sides > 1 else None,
         pairs=_put(pairs, device),
         reads=_put(reads, device),
         truth=_put(truth, device),
         runs=runs,
     )
+
+
+def types_of(input_ids: NDArray[np.int64], separator: int | None) -> NDArray[np.int64]:
+    """[T] 0 up to the first separator, 1 behind it; all 0 where there is no separator to look for."""
+    found = input_ids == separator if separator is not None else np.zeros(len(input_ids), dtype=bool)
+    return (np.cumsum(found) - found > 0).astype(np.int64)
 
 
 def _flat(parts: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

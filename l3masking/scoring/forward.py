@@ -117,7 +117,8 @@ class MaskedForward:
 
     def __call__(self, copies: Copies) -> Tensor:
         """[N, H] last-layer states at the read positions. To be called in inference mode: it works in place."""
-        embedded = self.embeddings(input_ids=copies.ids[None], position_ids=copies.places[None] + self.first)
+        more = {} if copies.types is None else {"token_type_ids": copies.types[None]}
+        embedded = self.embeddings(input_ids=copies.ids[None], position_ids=copies.places[None] + self.first, **more)
         pairs_UH = self.widen(embedded)[0]
         x_SH = pairs_UH.index_select(0, copies.pairs)
         projected_SP = self.blocks[0].project(pairs_UH).index_select(0, copies.pairs)
@@ -178,12 +179,15 @@ class OwnForward:
 
     def __call__(self, copies: Copies) -> Tensor:
         """[N, H] last-layer states at the read positions."""
-        ids_S = copies.ids[copies.pairs]
         states = []
-        for ids, run in _cut(ids_S, copies.runs):
-            ids_RT = ids.view(run.copies, run.length)
-            with autocast(ids.device, self.precision):
-                states.append(self.body(input_ids=ids_RT, attention_mask=torch.ones_like(ids_RT))[0].flatten(0, 1))
+        for pairs, run in _cut(copies.pairs, copies.runs):
+            pairs_RT = pairs.view(run.copies, run.length)
+            ids_RT, more = copies.ids[pairs_RT], {}
+            if copies.types is not None:
+                more["token_type_ids"] = copies.types[pairs_RT]
+            with autocast(ids_RT.device, self.precision):
+                given = self.body(input_ids=ids_RT, attention_mask=torch.ones_like(ids_RT), **more)
+            states.append(given[0].flatten(0, 1))
         return _joined(states)[copies.reads]
 
 

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from l3masking.data.pairs import Text
 from l3masking.encoders.load import Encoder
 from l3masking.errors import InputError, check_choice
 from l3masking.precision import Precision, autocast
@@ -45,7 +46,7 @@ class TokenScores:
 
 def score_tokens(
     encoder: Encoder,
-    texts: Iterable[str],
+    texts: Iterable[Text],
     *,
     metric: Metric = "word_l2r",
     max_length: int = 128,
@@ -57,7 +58,8 @@ def score_tokens(
 ) -> list[TokenScores]:
     """Scores of all texts, in order; texts that encode alike are scored once. Safe to call from several threads.
 
-    texts: any iterable of strings, such as a list, a column of a table, an array or a generator. precision: "bf16"
+    texts: any iterable of strings, such as a list, a column of a table, an array or a generator; or of tuples of two
+    strings, each a pair that belongs together. precision: "bf16"
     takes matrix products in bfloat16; log-softmax stays float32. token_budget: tokens per batch; none: that of the
     device in TOKEN_BUDGETS; halved where the memory does not hold it. progress: called with the number of tokens scored
     since the last call. A text without eligible tokens gets an empty score. Raises InputError where max_length exceeds
@@ -69,7 +71,7 @@ def score_tokens(
 
 def score_texts(
     encoder: Encoder,
-    texts: Iterable[str],
+    texts: Iterable[Text],
     config: ScoringConfig,
     *,
     precision: Precision = "float32",
@@ -153,7 +155,8 @@ class _Scorer:
     def _states(self, batch: list[CopyRow]) -> list[tuple[Tensor, Tensor]]:
         """[N, H] states at the read positions and the [N] ids that belong there; halves where memory is short."""
         try:
-            copies = pack(batch, self.encoded, self.encoder.tokenizer.mask_token_id, self.encoder.device)
+            encoder = self.encoder
+            copies = pack(batch, self.encoded, encoder.tokenizer.mask_token_id, encoder.device, encoder.separator)
             return [(self.forward(copies), copies.truth)]
         except torch.OutOfMemoryError:
             if len(batch) == 1:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import AddedToken, Encoding, Tokenizer
 
+from l3masking.data.pairs import Text, each_part, parts_of
 from l3masking.errors import InputError, check_choice
 from l3masking.scoring.settings import ScoringConfig, Whitespace, WordSource
 
@@ -38,7 +39,7 @@ class EncodedText:
     words: NDArray[np.int64]  # [n], word number of each eligible position
 
 
-def encode_as(config: ScoringConfig, tokenizer: Any, texts: Iterable[str]) -> list[EncodedText]:
+def encode_as(config: ScoringConfig, tokenizer: Any, texts: Iterable[Text]) -> list[EncodedText]:
     """Encode texts under the settings of scoring, so that scores, masks and training see the same ids."""
     return encode_texts(
         tokenizer,
@@ -51,7 +52,7 @@ def encode_as(config: ScoringConfig, tokenizer: Any, texts: Iterable[str]) -> li
 
 def encode_texts(
     tokenizer: Any,
-    texts: Iterable[str],
+    texts: Iterable[Text],
     *,
     max_length: int,
     whitespace: Whitespace = "collapse",
@@ -59,10 +60,11 @@ def encode_texts(
 ) -> list[EncodedText]:
     """Encode texts with special tokens, cut to `max_length` ids (specials included, the head of the text is kept).
 
-    Eligible is what the tokenizer takes from the text. Literal special strings in a text ("[MASK]") stay plain text. A
-    word is a pre-token of the tokenizer, or with `word_source="whitespace"` a run between blanks, and blanks with a
-    token of their own belong to the word behind them. Raises InputError for a slow tokenizer, and for a text that is
-    not a string.
+    A text is a string, or a tuple of two that are encoded as a pair, the longer one of which is cut first. Eligible is
+    what the tokenizer takes from the text. Literal special strings in a text ("[MASK]") stay plain text. A word is a
+    pre-token of the tokenizer, or with `word_source="whitespace"` a run between blanks, and blanks with a token of
+    their own belong to the word behind them. Raises InputError for a slow tokenizer, for a text that is no string or
+    pair, and where single texts and pairs are mixed.
     """
     check_choice("whitespace", whitespace, Whitespace)
     check_choice("word_source", word_source, WordSource)
@@ -71,12 +73,15 @@ def encode_texts(
     texts = checked_texts(texts)
     if not texts:
         return []
-    clean = [" ".join(text.split()) if whitespace == "collapse" else text for text in texts]
+    if isinstance(texts[0], tuple):
+        _check_pairs(tokenizer, max_length)
+    if whitespace == "collapse":
+        texts = [each_part(lambda part: " ".join(part.split()), text) for text in texts]
     encoded = []
-    tokenized = _tokenized(tokenizer, clean, max_length)
-    for text, encoding in zip(clean, tokenized, strict=True):
+    tokenized = _tokenized(tokenizer, texts, max_length)
+    for text, encoding in zip(texts, tokenized, strict=True):
         positions = np.flatnonzero(np.asarray(encoding.special_tokens_mask) == 0)
-        numbers = encoding.word_ids if word_source == "tokenizer" else _blank_words(text, encoding.offsets)
+        numbers = _word_numbers(text, encoding, word_source)
         words = np.asarray([numbers[position] for position in positions], dtype=np.int64)
         encoded.append(EncodedText(np.asarray(encoding.ids, dtype=np.int64), positions, words))
     sizes = [int(np.bincount(text.words).max()) if len(text.words) else 0 for text in encoded]
@@ -106,28 +111,73 @@ def _warn_of_long_words(size: int, encoding: Encoding, word_source: WordSource) 
     )
 
 
-def checked_texts(texts: Iterable[str]) -> list[str]:
-    """The texts as a list. Raises InputError, with the index, for what is not a string that UTF-8 can hold."""
+def checked_texts(texts: Iterable[Text]) -> list[Text]:
+    """The texts as a list. Raises InputError, with the index, for what is no string that UTF-8 can hold, or two.
+
+    Either every text is a string or every one is a tuple of two.
+    """
     if isinstance(texts, str | bytes | Mapping) or getattr(texts, "ndim", 1) != 1 or not isinstance(texts, Iterable):
         kind = type(texts).__name__
         raise InputError(f"texts is one {kind}: give a list of strings (one text alone: [text]; a table: its column)")
-    checked = []
+    checked: list[Text] = []
     for index, text in enumerate(texts):
-        if not isinstance(text, str):
+        parts = text if isinstance(text, tuple) else (text,)
+        if len(parts) > 2 or not parts or not all(isinstance(part, str) for part in parts):
             kind = type(text).__name__
-            raise InputError(f"texts[{index}] is {text!r:.60}, a {kind}: give a string, or leave this text out")
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            wrong = f"\\u{ord(text[error.start]):04x}"
-            raise InputError(
-                f"texts[{index}] holds {wrong}, half of a surrogate pair: repair the text where it is read"
-            ) from None
-        checked.append(str(text))
+            wanted = "a string, or a tuple of two for a pair"
+            raise InputError(f"texts[{index}] is {text!r:.60}, a {kind}: give {wanted}, or leave this text out")
+        for part in parts:
+            _check_encodable(part, index)
+        checked.append(str(text) if isinstance(text, str) else (str(text[0]), str(text[-1])))
+        if isinstance(checked[0], str) != isinstance(text, str):
+            raise InputError(f"texts[{index}] is {text!r:.60}: single texts and pairs are mixed; encode them apart")
     return checked
 
 
-def _tokenized(tokenizer: Any, texts: Sequence[str], max_length: int) -> list[Encoding]:
+def _check_pairs(tokenizer: Any, max_length: int) -> None:
+    """Raise InputError where pairs cannot be told apart, or nothing of them would be left."""
+    specials = tokenizer.num_special_tokens_to_add(pair=True)
+    if max_length <= specials:
+        raise InputError(
+            f"max_length is {max_length}: pairs have {specials} special tokens, so at least {specials + 1}"
+        )
+    sides = tokenizer("a", "a").encodings[0].sequence_ids
+    if None not in sides[sides.index(0) : sides.index(1)]:
+        kind = type(tokenizer).__name__
+        raise InputError(f"{kind} puts no special token between two texts: pairs need an encoder whose tokenizer does")
+
+
+def _check_encodable(text: str, index: int) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        wrong = f"\\u{ord(text[error.start]):04x}"
+        raise InputError(
+            f"texts[{index}] holds {wrong}, half of a surrogate pair: repair the text where it is read"
+        ) from None
+
+
+def _word_numbers(text: Text, encoding: Encoding, word_source: WordSource) -> list[int | None]:
+    """[T] the word of each token, counted on from the first text of a pair to the second; None for special tokens."""
+    numbers: list[int | None] = list(encoding.word_ids)
+    sides = encoding.sequence_ids  # 0 or 1; None for special tokens
+    if word_source == "whitespace":
+        for side, part in enumerate(parts_of(text)):
+            places = [place for place, one in enumerate(sides) if one == side]
+            found = _blank_words(part, [encoding.offsets[place] for place in places])
+            for place, number in zip(places, found, strict=True):
+                numbers[place] = number
+    if isinstance(text, str):
+        return numbers
+    first = [number for number, side in zip(numbers, sides, strict=True) if side == 0 and number is not None]
+    more = max(first, default=-1) + 1
+    return [
+        number + more if side == 1 and number is not None else number
+        for number, side in zip(numbers, sides, strict=True)
+    ]
+
+
+def _tokenized(tokenizer: Any, texts: Sequence[Text], max_length: int) -> list[Encoding]:
     """One encoding per text. A text in which the tokenizer's model has found a special token is read once more."""
     special = {*structural_ids(tokenizer), tokenizer.mask_token_id} - {tokenizer.unk_token_id, None}
     with TOKENIZING:
@@ -144,10 +194,10 @@ def _ids_of_text(encoding: Encoding) -> list[int]:
     return [i for i, added in zip(encoding.ids, encoding.special_tokens_mask, strict=True) if not added]
 
 
-def _called(tokenizer: Any, texts: Sequence[str], max_length: int) -> list[Encoding]:
+def _called(tokenizer: Any, texts: Sequence[Text], max_length: int) -> list[Encoding]:
     return list(
         tokenizer(
-            list(texts),
+            *(list(side) for side in zip(*map(parts_of, texts), strict=True)),
             add_special_tokens=True,
             truncation=True,
             max_length=max_length,

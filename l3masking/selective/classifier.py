@@ -93,6 +93,17 @@ class _Part:
         return [*self.head, *ids, *self.tail]
 
 
+@dataclass(frozen=True, eq=False)
+class _PairPart(_Part):
+    """A pair of texts. The tokens of the second one are written as -1 - id, so that each side is known again."""
+
+    between: list[int]  # special ids between the texts
+
+    def sequence(self, ids: list[int]) -> list[int]:
+        first, second = [i for i in ids if i >= 0], [-1 - i for i in ids if i < 0]
+        return [*self.head, *first, *self.between, *second, *self.tail]
+
+
 def importance_of(
     classifier: Classifier,
     texts: Sequence[EncodedText],
@@ -145,11 +156,16 @@ def importance_of(
 
 
 def _parts(tokenizer: object, index: int, text: EncodedText, config: SelectiveConfig) -> list[_Part]:
-    """The units of a text, none for a text without eligible tokens."""
+    """The units of a text, none for a text without eligible tokens. A pair is one unit, as the classifier knows it."""
     if not len(text.positions):
         return []
     head = text.input_ids[: text.positions[0]].tolist()
     tail = text.input_ids[text.positions[-1] + 1 :].tolist()
+    second = np.cumsum(np.diff(text.positions, prepend=text.positions[:1]) > 1).astype(bool)
+    if second.any():
+        ids, start = text.input_ids[text.positions], int(np.flatnonzero(second)[0])
+        between = text.input_ids[text.positions[start - 1] + 1 : text.positions[start]].tolist()
+        return [_PairPart(index, np.arange(len(ids)), head, tail, np.where(second, -1 - ids, ids).tolist(), between)]
     numbers = of_tokens(tokenizer, text) if config.unit == "sentence" else np.zeros(len(text.positions), dtype=np.int64)
     units = [np.flatnonzero(numbers == number) for number in range(int(numbers.max()) + 1)]
     return [_Part(index, unit, head, tail, text.input_ids[text.positions[unit]].tolist()) for unit in units]

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from l3masking.data.pairs import Text
 from l3masking.errors import InputError
 from l3masking.scoring.words import EncodedText
 from l3masking.selective.sentences import of_tokens, stop_words
@@ -46,9 +47,9 @@ def chosen_tokens(
 
 
 def checked_importance(
-    texts: Iterable[tuple[str, NDArray[np.float64]]],
+    texts: Iterable[tuple[Text, NDArray[np.float64]]],
     tokenizer: Any,
-    encode: Callable[[str], EncodedText],
+    encode: Callable[[Text], EncodedText],
     config: SelectiveConfig,
 ) -> Iterator[NDArray[np.float64]]:
     """The importance [n] of each text, above 0 for important tokens, passed on as it is.

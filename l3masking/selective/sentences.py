@@ -90,12 +90,16 @@ def _goes_on(text: str, found: re.Match[str]) -> bool:
 
 
 def of_tokens(tokenizer: Any, text: EncodedText) -> NDArray[np.int64]:
-    """[n] number of the sentence of each eligible token, from 0. A token belongs to that of its first character."""
+    """[n] number of the sentence of each eligible token, from 0. A token belongs to that of its first character.
+
+    A sentence ends where special tokens stand behind it: between the two texts of a pair.
+    """
     spelt = characters(tokenizer, text)
     starts = np.cumsum([0, *map(len, spelt)])[:-1]
     blanks = [len(piece) - len(piece.lstrip()) if piece.strip() else 0 for piece in spelt]
     ends = np.asarray(sentence_ends("".join(spelt)), dtype=np.int64)
     numbers = np.searchsorted(ends, starts + np.asarray(blanks, dtype=np.int64), side="right")
+    numbers = numbers + np.cumsum(np.diff(text.positions, prepend=text.positions[:1]) > 1)
     return np.unique(numbers, return_inverse=True)[1].astype(np.int64)  # a token may hold a whole sentence's end
 
 

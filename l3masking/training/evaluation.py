@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from l3masking.metrics import METRICS
 from l3masking.precision import Precision, autocast
@@ -19,6 +20,15 @@ EVALUATION_TOKENS = 16384  # padded tokens in an evaluation batch; no gradient i
 
 
 @dataclass(frozen=True, eq=False)
+class FurtherSet:
+    """Texts on which the selected model is judged too, under classes of their own."""
+
+    examples: Examples
+    num_classes: int
+    of_class: Tensor  # [C] class of the set for which each class of the task stands
+
+
+@dataclass(frozen=True, eq=False)
 class Task:
     """A text-classification task, encoded."""
 
@@ -26,6 +36,7 @@ class Task:
     validation: Examples
     test: Examples | None  # None: a run that may look at validation alone, such as a search
     num_classes: int
+    further: Mapping[str, FurtherSet] = field(default_factory=dict)  # evaluation sets by name; read as test is
 
 
 class Measurement(NamedTuple):
@@ -45,13 +56,40 @@ def check_finite(place: str, values: Mapping[str, float]) -> None:
         raise NonFiniteLoss(f"not finite at {place}: {', '.join(f'{name} {value}' for name, value in values.items())}")
 
 
-@torch.inference_mode()
 def measure(model: MultiTaskModel, examples: Examples, num_classes: int, precision: Precision) -> Measurement:
     """All metrics over a split, in large batches of like lengths. The model is left in training mode."""
-    model.eval()
-    device, pad_id = model.encoder.device, model.encoder.tokenizer.pad_token_id
     predicted = torch.zeros(len(examples.labels), dtype=torch.long)
     total = 0.0
+    for part, logits_BC, labels_B in _classified(model, examples, precision):
+        total += float(F.cross_entropy(logits_BC, labels_B, reduction="sum"))
+        predicted[part] = logits_BC.argmax(dim=-1).cpu()
+    metrics = _metrics(predicted, examples, num_classes)
+    return Measurement({**metrics, "loss": total / max(1, len(examples.labels))}, predicted.tolist())
+
+
+def judge(model: MultiTaskModel, further: FurtherSet, precision: Precision) -> Measurement:
+    """Metrics on an evaluation set: the predicted class of the task counts as the class that it stands for there.
+
+    No loss: the model gives no probability of a class that several of its own stand for, and most sets have such.
+    """
+    predicted = torch.zeros(len(further.examples.labels), dtype=torch.long)
+    for part, logits_BC, _ in _classified(model, further.examples, precision):
+        predicted[part] = further.of_class[logits_BC.argmax(dim=-1).cpu()]
+    return Measurement(_metrics(predicted, further.examples, further.num_classes), predicted.tolist())
+
+
+def _metrics(predicted: Tensor, examples: Examples, num_classes: int) -> dict[str, float]:
+    predictions, labels = predicted.tolist(), examples.labels.tolist()
+    return {name: metric(predictions, labels, num_classes) for name, metric in METRICS.items()}
+
+
+@torch.inference_mode()
+def _classified(
+    model: MultiTaskModel, examples: Examples, precision: Precision
+) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+    """Indices of some texts, their logits [B, C] and labels [B], batch by batch, the longest texts first."""
+    model.eval()
+    device, pad_id = model.encoder.device, model.encoder.tokenizer.pad_token_id
     order = sorted(range(len(examples.labels)), key=lambda i: len(examples.input_ids[i]))
     while order:
         size = max(1, EVALUATION_TOKENS // len(examples.input_ids[order[-1]]))
@@ -59,9 +97,5 @@ def measure(model: MultiTaskModel, examples: Examples, num_classes: int, precisi
         chunks = examples.chunks(part, 1, pad_id, device)
         with autocast(device, precision):
             logits = model.classifier(model.features(chunks)).float()
-        total += float(F.cross_entropy(logits, chunks[0].labels, reduction="sum"))
-        predicted[part] = logits.argmax(dim=-1).cpu()  # one bucket keeps the order of `part`, which is by length
+        yield part, logits, chunks[0].labels  # one bucket keeps the order of `part`, which is by length
     model.train()
-    predictions, labels = predicted.tolist(), examples.labels.tolist()
-    metrics = {name: metric(predictions, labels, num_classes) for name, metric in METRICS.items()}
-    return Measurement({**metrics, "loss": total / max(1, len(labels))}, predictions)

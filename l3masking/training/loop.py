@@ -22,7 +22,7 @@ from l3masking.encoders.weights import restore_weights, weights_of
 from l3masking.errors import check_choice
 from l3masking.metrics import METRICS
 from l3masking.training.early_stopping import Selection
-from l3masking.training.evaluation import Measurement, Task, check_finite, measure
+from l3masking.training.evaluation import Measurement, Task, check_finite, judge, measure
 from l3masking.training.final import final_stage
 from l3masking.training.mask_tune import MaskTuneStepper, MaskTuning, first_round
 from l3masking.training.model import MultiTaskModel
@@ -49,6 +49,7 @@ class Outcome:
     final_stage: dict[str, Any]
     curve: list[dict[str, Any]]
     test_predictions: list[int] | None
+    evaluations: dict[str, Measurement]  # on each evaluation set; {} if the task has none
     weights: dict[str, Tensor] = field(repr=False)  # parameters of the MultiTaskModel that was tested, by name
 
 
@@ -226,5 +227,8 @@ class Trajectory:
             final_stage=stage,
             curve=curve,
             test_predictions=None if test is None else test.predictions,
+            evaluations={
+                name: judge(self.model, further, self.config.precision) for name, further in self.task.further.items()
+            },
             weights=weights_of(self.model),
         )

@@ -16,6 +16,7 @@ from contextlib import suppress
 import torch
 
 from l3masking import rng
+from l3masking.data.pairs import Text
 from l3masking.data.table import Split, TextData
 from l3masking.encoders.hub import is_cached
 from l3masking.encoders.load import Encoder
@@ -158,10 +159,10 @@ def time_updates(method: Method, encoder: Encoder, data: TextData, setting: Conf
     return max(0.0, marks[1] - marks[0] - evaluation) / UPDATES, evaluation
 
 
-def time_scoring(encoder: Encoder, texts: Sequence[str], setting: Configs, token_budget: int | None) -> float:
+def time_scoring(encoder: Encoder, texts: Sequence[Text], setting: Configs, token_budget: int | None) -> float:
     """Seconds of scoring one text, on average over a sample."""
 
-    def score(part: Sequence[str]) -> None:
+    def score(part: Sequence[Text]) -> None:
         precision = setting.finetune.precision
         score_texts(encoder, part, setting.scoring, precision=precision, token_budget=token_budget)
 

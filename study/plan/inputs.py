@@ -8,12 +8,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from l3masking.data.corpus import CorpusFacts, CorpusSpec, corpus_units, look_at
-from l3masking.data.table import DataSpec, TextData, load_data
+from l3masking.data.table import DataSpec, EvaluationSpec, TextData, load_data
+from l3masking.data.textdata import SPLITS
 from l3masking.encoders.hub import check_length, read_facts, resolve_revision
 from l3masking.encoders.table import EncoderSpec
 from l3masking.errors import EnvironmentFault, InputError, Unavailable
@@ -71,6 +72,7 @@ class DataSource:
     name: str
     spec: DataSpec | Generated
     data_hash: str
+    evaluations: Mapping[str, str] = field(default_factory=dict)  # evaluation set -> content hash
 
     @property
     def content_hash(self) -> str:
@@ -84,9 +86,14 @@ class DataSource:
     def load(self) -> TextData:
         """The dataset. InputError where its content has changed since it was pinned."""
         data = load_data(concrete_data(self.spec), name=self.name)
-        if data.content_hash != self.data_hash:
+        if data.content_hash != self.data_hash or evaluation_hashes(data) != self.evaluations:
             raise InputError(f"dataset {self.name}: its content has changed since the study was planned; run it again")
         return data
+
+
+def evaluation_hashes(data: TextData) -> dict[str, str]:
+    """The content hash of each evaluation set of a dataset."""
+    return {name: one.content_hash for name, one in data.evaluations.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +142,10 @@ def concrete_data(spec: DataSpec | Generated) -> DataSpec:
     """A generated dataset is made here, once per machine."""
     if isinstance(spec, Generated):
         files = build_extras().decoy if spec.generated == "toyworld-decoy" else build_world().data_files
-        return DataSpec(train=str(files["train"]), validation=str(files["validation"]), test=str(files["test"]))
+        train, validation, test = (str(files[part]) for part in SPLITS)
+        shifted = spec.generated == "toyworld-shifted"
+        sets = {"shifted": EvaluationSpec(test=str(build_extras().shifted))} if shifted else {}
+        return DataSpec(train=train, validation=validation, test=test, evaluation_sets=sets)
     return spec
 
 
@@ -169,14 +179,14 @@ def identify(spec: StudySpec, say: Callable[[str], None]) -> Identities:
         check_length(longest, facts.position_limit, f"encoder {name}")
         for method in spec.methods:
             spec.arm(method).check_encoder(facts.model_type, f"encoder {name}")
-    datasets = {}
+    datasets, evaluations = {}, {}
     for name in dict.fromkeys(pair.dataset for pair in spec.pairs):
         data = load_data(concrete_data(spec.datasets[name]), name=name)
-        datasets[name] = data.content_hash
+        datasets[name], evaluations[name] = data.content_hash, evaluation_hashes(data)
         for note in data.notes:
             say(f"dataset {name}: {note}")
     corpora = {name: look_at(concrete_corpus(spec.corpora[name]), name) for name in read_corpora(spec)}
-    return _identities(encoders, datasets, corpora)
+    return _identities(encoders, datasets, evaluations, corpora)
 
 
 def read_corpora(spec: StudySpec) -> list[str]:
@@ -190,11 +200,15 @@ def read_corpora(spec: StudySpec) -> list[str]:
 
 
 def _identities(
-    encoders: Mapping[str, str], datasets: Mapping[str, str], corpora: Mapping[str, CorpusFacts]
+    encoders: Mapping[str, str],
+    datasets: Mapping[str, str],
+    evaluations: Mapping[str, Mapping[str, str]],
+    corpora: Mapping[str, CorpusFacts],
 ) -> Identities:
     return Identities(
         encoders=encoders,
         datasets=datasets,
+        evaluations={name: sets for name, sets in evaluations.items() if sets},
         corpora={name: facts.content_hash for name, facts in corpora.items()},
         corpus_units={name: facts.units for name, facts in corpora.items()},
     )
@@ -204,6 +218,7 @@ def identify_at_hand(spec: StudySpec) -> Identities:
     """As `identify`, without a network and without making anything; what is not available is left out."""
     encoders: dict[str, str] = {}
     datasets: dict[str, str] = {}
+    evaluations: dict[str, dict[str, str]] = {}
     for pair in spec.pairs:
         encoder, data = spec.encoders[pair.encoder], spec.datasets[pair.dataset]
         if pair.encoder not in encoders and _is_made(encoder):
@@ -211,13 +226,14 @@ def identify_at_hand(spec: StudySpec) -> Identities:
                 encoders[pair.encoder] = resolve_revision(concrete_encoder(encoder), offline=True)
         if pair.dataset not in datasets and _is_made(data):
             with suppress(EnvironmentFault):
-                datasets[pair.dataset] = load_data(concrete_data(data), name=pair.dataset, offline=True).content_hash
+                found = load_data(concrete_data(data), name=pair.dataset, offline=True)
+                datasets[pair.dataset], evaluations[pair.dataset] = found.content_hash, evaluation_hashes(found)
     facts: dict[str, CorpusFacts] = {}
     for name in read_corpora(spec):
         corpus = spec.corpora[name]
         if find_extras() is not None if isinstance(corpus, Generated) else corpus.hub is None:
             facts[name] = look_at(concrete_corpus(corpus), name)
-    return _identities(encoders, datasets, facts)
+    return _identities(encoders, datasets, evaluations, facts)
 
 
 def _is_made(spec: EncoderSpec | DataSpec | Generated) -> bool:
@@ -231,7 +247,12 @@ def sources(spec: StudySpec, identities: Identities, encoder: str, dataset: str)
     """The pinned sources of one pair."""
     return (
         EncoderSource(name=encoder, spec=spec.encoders[encoder], revision=identities.encoders[encoder]),
-        DataSource(name=dataset, spec=spec.datasets[dataset], data_hash=identities.datasets[dataset]),
+        DataSource(
+            name=dataset,
+            spec=spec.datasets[dataset],
+            data_hash=identities.datasets[dataset],
+            evaluations=identities.evaluations.get(dataset, {}),
+        ),
     )
 
 

@@ -58,7 +58,7 @@ class Search:
     def trial(self, identities: Identities, values: Mapping[str, Any], seed: int) -> Trial:
         """The training of one setting with one of the search's seeds."""
         cell = (self.encoder, self.dataset, self.method, VARIANT)
-        return new_trial(identities, cell, seed, self.arm, self.with_values(values), (self.objective,))
+        return new_trial(identities, cell, seed, self.arm, self.with_values(values), (self.objective,), with_test=False)
 
 
 def searches(spec: StudySpec, identities: Identities) -> list[Search]:

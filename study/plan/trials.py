@@ -24,6 +24,7 @@ class Identities:
 
     encoders: Mapping[str, str] = field(default_factory=dict)  # Hub commit, or hash of a folder
     datasets: Mapping[str, str] = field(default_factory=dict)  # content hash
+    evaluations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # dataset -> set -> content hash
     corpora: Mapping[str, str] = field(default_factory=dict)  # content hash
     corpus_units: Mapping[str, int] = field(default_factory=dict)  # units of text
 
@@ -113,10 +114,16 @@ def new_trial(
     objectives: Sequence[str],
     *,
     awaits: str | None = None,
+    with_test: bool = True,
 ) -> Trial:
-    """The trial of one cell and seed. `awaits`: the key of the search that is still to find its settings."""
+    """The trial of one cell and seed. `awaits`: the key of the search that is still to find its settings.
+
+    with_test: False for a training that reads no test split, and no evaluation set either.
+    """
     encoder, dataset, method, variant = cell
     identity = identity_of(identities, encoder, dataset, method, arm, settings) | {"seed": seed}
+    if with_test and (sets := identities.evaluations.get(dataset)):
+        identity["evaluations"] = dict(sets)
     trajectory = content_key(identity if awaits is None else identity | {"awaits": awaits})
     return Trial(
         encoder=encoder,

@@ -20,7 +20,11 @@ def encoder_at(folder: Path, entry: dict[str, Any]) -> dict[str, Any]:
 def dataset_at(folder: Path, entry: dict[str, Any]) -> dict[str, Any]:
     """A dataset's entry with its file names and patterns made absolute; what is none of these stays as it is."""
     local = [key for key in DATA_FILES if key in entry and (key == "mlm" or entry.get("hub") is None)]
-    return entry | {key: _file_at(folder, entry[key], key) for key in local}
+    found = entry | {key: _file_at(folder, entry[key], key) for key in local}
+    if isinstance(sets := entry.get("evaluation_sets"), dict):
+        inner = {name: dataset_at(folder, one) if isinstance(one, dict) else one for name, one in sets.items()}
+        found["evaluation_sets"] = inner
+    return found
 
 
 def corpus_at(folder: Path, entry: dict[str, Any]) -> dict[str, Any]:

@@ -47,6 +47,14 @@ class Failure(Identity):
     attempts: int  # attempts that failed so far, 1 and up
 
 
+class EvaluationResult(TypedDict):
+    """How the selected model does on a further set, which is read once."""
+
+    metrics: dict[str, float]  # metric -> value on the set, in [0, 1], over the set's own classes
+    labels: list[str]  # names of the set's classes, sorted
+    predictions: "list[int] | NDArray[np.integer]"  # predicted class of each text, index into these labels
+
+
 class Evaluated(Identity):
     """The part of a record that becomes a cell of the tables."""
 
@@ -54,6 +62,8 @@ class Evaluated(Identity):
     test: NotRequired[dict[str, float]]  # metric -> value on the test split, in [0, 1]; absent in a search
     # predicted class of each test text, index into `labels`; absent in a search. Tables hold it as an array
     test_predictions: NotRequired["list[int] | NDArray[np.integer]"]
+    # evaluation set -> result; absent in a search, and where the dataset has no such sets
+    evaluations: NotRequired[dict[str, EvaluationResult]]
     # epochs until the best validation value of the main stage, above 0; of equal values the latest, whose weights count
     epochs_to_best: float
     epochs_to_first_best: NotRequired[float]  # the same for the first of equal values; absent before 2026-11-27

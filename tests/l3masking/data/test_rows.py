@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from l3masking.data.rows import Rows, read_rows
+from l3masking.data.rows import Columns, Rows, read_rows
 from l3masking.errors import InputError
 
 BOOLEAN = b'{"text": "a", "label": true}\n'
@@ -20,7 +20,7 @@ GOOD = b'{"text": "a", "label": "x"}\n'
 
 
 def read(content: bytes, suffix: str = ".jsonl") -> Rows:
-    return read_rows(content, f"data/file{suffix}", suffix, "text", "label")
+    return read_rows(content, f"data/file{suffix}", suffix, Columns("text", "label"))
 
 
 def parquet(**columns: object) -> bytes:

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from l3masking.data import sources
+from l3masking.data.rows import Columns
 from l3masking.data.sources import HubPart, blob_id, cache_folder, download, read_file, read_hub, read_url
 from l3masking.data.table import DataSpec
 from l3masking.encoders.load import EncoderSpec
@@ -116,6 +117,7 @@ def test_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, t
 
 
 COMMIT, LATER = "a" * 40, "b" * 40
+COLUMNS = Columns("text", "label")
 
 
 @pytest.fixture
@@ -145,55 +147,55 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 def test_hub_split_is_read_at_its_commit_and_kept(tmp_path: Path, hub: SimpleNamespace) -> None:
     part = HubPart("owner/name", COMMIT, "plain", "train")
-    rows, commit = read_hub(part, "text", "label", tmp_path, offline=False)
+    rows, commit = read_hub(part, COLUMNS, tmp_path, offline=False)
     assert (rows.texts, rows.labels, commit) == (["NA", "", "c"], ["pos", "neg", "pos"], COMMIT)
     assert hub.asked == [("hf://datasets/owner/name", "plain", "train", COMMIT)]
     for offline in (True, False):  # a commit cannot change: it is not asked for again
-        assert read_hub(part, "text", "label", tmp_path, offline=offline) == (rows, COMMIT)
+        assert read_hub(part, COLUMNS, tmp_path, offline=offline) == (rows, COMMIT)
     assert len(hub.asked) == 1
     with pytest.raises(Unavailable, match=r"owner/name .*split test .*offline$"):
-        read_hub(part._replace(split="test"), "text", "label", tmp_path, offline=True)
+        read_hub(part._replace(split="test"), COLUMNS, tmp_path, offline=True)
 
 
 def test_hub_branch_is_resolved_once_until_its_copy_goes(tmp_path: Path, hub: SimpleNamespace) -> None:
     part = HubPart("owner/name", None, None, "train")
-    assert read_hub(part, "text", "label", tmp_path, offline=False)[1] == COMMIT
+    assert read_hub(part, COLUMNS, tmp_path, offline=False)[1] == COMMIT
     hub.commit, hub.table = LATER, hub.table.select([2])
-    assert read_hub(part, "text", "label", tmp_path, offline=True)[1] == COMMIT
-    assert read_hub(part, "text", "label", tmp_path, offline=False)[1] == COMMIT
+    assert read_hub(part, COLUMNS, tmp_path, offline=True)[1] == COMMIT
+    assert read_hub(part, COLUMNS, tmp_path, offline=False)[1] == COMMIT
     for path in (tmp_path / "data").iterdir():
         path.unlink()
-    assert read_hub(part, "text", "label", tmp_path, offline=False) == ((["c"], ["pos"]), LATER)
-    assert read_hub(part, "text", "label", tmp_path, offline=True)[1] == LATER
+    assert read_hub(part, COLUMNS, tmp_path, offline=False) == ((["c"], ["pos"]), LATER)
+    assert read_hub(part, COLUMNS, tmp_path, offline=True)[1] == LATER
 
 
 @pytest.mark.parametrize("position", [0, 30, -1])
 def test_damaged_hub_copy_is_fetched_again(tmp_path: Path, hub: SimpleNamespace, position: int) -> None:
     part = HubPart("owner/name", COMMIT, None, "train")
-    good = read_hub(part, "text", "label", tmp_path, offline=False)
+    good = read_hub(part, COLUMNS, tmp_path, offline=False)
     (path,) = (tmp_path / "data").iterdir()
     content = bytearray(path.read_bytes())
     content[position if position != 30 else content.index(b"\n") + 12] ^= 1
     path.write_bytes(bytes(content))
     with pytest.raises(Unavailable, match="no whole copy"):
-        read_hub(part, "text", "label", tmp_path, offline=True)
-    assert read_hub(part, "text", "label", tmp_path, offline=False) == good
+        read_hub(part, COLUMNS, tmp_path, offline=True)
+    assert read_hub(part, COLUMNS, tmp_path, offline=False) == good
 
 
 def test_hub_data_is_checked_like_a_file(tmp_path: Path, hub: SimpleNamespace) -> None:
     part = HubPart("owner/name", COMMIT, None, "train")
     with pytest.raises(InputError, match=r"owner/name .*no column `sentence`.*'text', 'label'"):
-        read_hub(part, "sentence", "label", tmp_path, offline=False)
+        read_hub(part, Columns("sentence", "label"), tmp_path, offline=False)
     hub.table = hub.table.map(lambda row, index: {"label": -1 if index == 1 else 0}, with_indices=True)
     with pytest.raises(InputError, match=r"owner/name .*row 2: `label` is null"):  # -1: the labels are withheld
-        read_hub(part, "text", "label", tmp_path, offline=False)
+        read_hub(part, COLUMNS, tmp_path, offline=False)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_hub_split_with_withheld_labels_is_refused_with_advice(tmp_path: Path, hub: SimpleNamespace) -> None:
     hub.table = hub.table.map(lambda row: {"label": -1})
     with pytest.raises(InputError, match=r"owner/name .*split test: every label is -1, .* validation split as `test`"):
-        read_hub(HubPart("owner/name", COMMIT, None, "test"), "text", "label", tmp_path, offline=False)
+        read_hub(HubPart("owner/name", COMMIT, None, "test"), COLUMNS, tmp_path, offline=False)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -201,19 +203,19 @@ def test_hub_errors_are_sorted_by_whose_they_are(tmp_path: Path, hub: SimpleName
     part = HubPart("owner/name", COMMIT, None, "dev")
     hub.error = ValueError('Unknown split "dev". Should be one of [train, test].')
     with pytest.raises(InputError, match=r"owner/name .*Unknown split .*\[train, test\]"):
-        read_hub(part, "text", "label", tmp_path, offline=False)
+        read_hub(part, COLUMNS, tmp_path, offline=False)
     hub.error = ConnectionError("Couldn't reach it\nlong story")
     with pytest.raises(
         Unavailable,
         match=r"\(ConnectionError: Couldn't reach it\): check its id, its revision and the network",
     ):
-        read_hub(part, "text", "label", tmp_path, offline=False)
+        read_hub(part, COLUMNS, tmp_path, offline=False)
 
 
 def test_unreachable_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")  # the discard port: nobody listens
     with pytest.raises(Unavailable, match=r"owner/name .*cannot be fetched .*network"):
-        read_hub(HubPart("owner/name", None, None, "train"), "text", "label", tmp_path, offline=False)
+        read_hub(HubPart("owner/name", None, None, "train"), COLUMNS, tmp_path, offline=False)
 
 
 @pytest.mark.parametrize("hub", ["bert", "google-bert/bert-base-uncased", "a_b/c.d", "0/1", "_x/y_"])
