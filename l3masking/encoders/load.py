@@ -62,9 +62,9 @@ class Encoder:
         takes = inspect.signature(self.body.forward).parameters
         if (getattr(self.model.config, "type_vocab_size", 0) or 0) < 2 or "token_type_ids" not in takes:
             return None
-        pair = self.tokenizer("a", "a", return_token_type_ids=True)
-        types: list[int] = pair["token_type_ids"]
-        return int(pair["input_ids"][types.index(1) - 1]) if 1 in types else None
+        pair = self.tokenizer("a", "a").encodings[0]
+        before = pair.type_ids.index(1) - 1 if 1 in pair.type_ids else 0
+        return int(pair.ids[before]) if before and pair.special_tokens_mask[before] else None
 
     def _token_types(self, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> dict[str, Tensor]:
         """The further argument of a model with token types: 1 behind the first separator, as far as the text goes."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Mapping
-from functools import cache
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, reduce
+from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -49,7 +49,9 @@ def build(cls: Callable[..., T], value: object, path: str, problems: list[Proble
         refusals = _one_per_value([dict(found) for found in error.errors(include_url=False)])
     for refusal in refusals:
         if refusal["type"] == "value_error":
-            problems += [_placed(cls, path, line) for line in _range_errors(cls, value, refusal)]
+            component, place = _component(cls, refusal["loc"]), joined(path, *refusal["loc"])
+            given = reduce(lambda inner, part: inner[part], refusal["loc"], cast(Any, value))
+            problems += [_placed(component, place, line) for line in _range_errors(component, given, refusal)]
         else:
             problems.append(_explained(cls, path, refusal))
     return None
@@ -86,12 +88,19 @@ def _one_per_value(refusals: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return made
 
 
+def _component(cls: Any, loc: Sequence[str | int]) -> Any:
+    """The dataclass to which a path inside `cls` leads, through tables of names such as `evaluation_sets`."""
+    for part in loc:
+        cls = get_type_hints(cls)[str(part)] if dataclasses.is_dataclass(cls) else get_args(cls)[-1]
+    return cls
+
+
 def _explained(cls: Any, path: str, refusal: Mapping[str, Any]) -> Problem:
     place = joined(path, *refusal["loc"])
     kind, given = refusal["type"], shown(refusal["input"])
     if kind == "unexpected_keyword_argument":
         key = str(refusal["loc"][-1])
-        names = [field.name for field in dataclasses.fields(cls)]
+        names = [field.name for field in dataclasses.fields(_component(cls, refusal["loc"][:-1]))]
         return Problem(place, f"unknown key (its value: {given}); {nearest(key, names)}")
     if kind == "missing":
         return Problem(place, f"needs {WANTED[kind]}")

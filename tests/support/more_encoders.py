@@ -42,9 +42,10 @@ def unigram_tokenizer(
     scores = [(piece, math.log(counts[piece] / counts.total())) for piece in ordered]
     unigram = Tokenizer(models.Unigram([*((name, 0.0) for name in names), *scores], unk_id=names.index(unknown)))
     unigram.pre_tokenizer = split
+    second = ":1" if names == BERT_NAMES else ""  # token types, as the released tokenizers of either kind have them
     unigram.post_processor = processors.TemplateProcessing(
         single=f"{start} $A {end}",
-        pair=f"{start} $A {end} $B {end}",
+        pair=f"{start} $A {end} $B{second} {end}{second}",
         special_tokens=[(name, unigram.token_to_id(name)) for name in (start, end)],
     )
     return PreTrainedTokenizerFast(

@@ -60,7 +60,9 @@ def tokenizer() -> PreTrainedTokenizerFast:
     wordpiece = Tokenizer(models.WordPiece(numbers, unk_token="[UNK]"))
     wordpiece.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     ends = [("[CLS]", numbers["[CLS]"]), ("[SEP]", numbers["[SEP]"])]
-    wordpiece.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    wordpiece.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ends
+    )
     names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
     return PreTrainedTokenizerFast(tokenizer_object=wordpiece, **dict(zip(names, SPECIAL, strict=True)))
 

@@ -189,3 +189,32 @@ def test_importance_that_selects_everything_is_told_with_the_counts(caplog: pyte
     assert not caplog.text
     told(texts, [[0.1, 0.2, 0.3], [0.0, 0.0]], stop_words=False, unit="document")
     assert "3 of 5 tokens are important, all of each document that has any" in caplog.text
+
+
+def test_the_tokens_of_a_pair_keep_their_sides(classifier: Classifier) -> None:
+    """Against one call per sequence, in which a separator stands between what is left of the two texts."""
+    config = dataclasses.replace(CONFIG, stop_words=False, unit="sentence")
+    texts = [("we use the old", text) for text in data().test.texts[:12]]
+    encoded = encode_as(SCORING, tokenizer(), texts)
+    labels = data().test.labels[:12]
+    found = importance_of(classifier, encoded, labels, config)
+    cls, sep = tokenizer().cls_token_id, tokenizer().sep_token_id
+    tested = 0
+    for text, label, one in zip(encoded, labels, found, strict=True):
+        first = int(np.flatnonzero(np.diff(text.positions) > 1)[0]) + 1
+
+        def confidence(batch, text=text, first=first, label=label):
+            ids = text.input_ids[text.positions]
+            rows = [
+                [cls, *(ids[at] for at in part if at < first), sep, *(ids[at] for at in part if at >= first), sep]
+                for part in batch
+            ]
+            return [float(classifier.probabilities([row])[0, label]) for row in rows]
+
+        right = classifier.probabilities([text.input_ids])[0].argmax() == label
+        count = len(text.positions)
+        expected = important_tokens(list(range(count)), confidence, delta=0.2) if right else [False] * count
+        assert one.important.tolist() == expected
+        assert one.units == 1, "a pair is one unit, even where units are sentences"
+        tested += one.tested
+    assert tested > 3
