@@ -60,7 +60,8 @@ def comparisons_json(
 ) -> str:
     """One object: study, against (null within a study), confidence, level, notes, and the list `comparisons`.
 
-    With `on_sets` there is a second list, `evaluation_comparisons`. An entry holds the fields of `Comparison`, with `first` and `second` as objects, and its `sentence`.
+    With `on_sets` there is a second list, `evaluation_comparisons`. An entry holds the fields of `Comparison`, with
+    `first` and `second` as objects, and its `sentence`.
     Values are fractions; null where something cannot be said.
     """
     entries, further = (

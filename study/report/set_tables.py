@@ -82,12 +82,13 @@ def sets_of(cells: Sequence[Cell]) -> list[str]:
 
 def caption(cells: Sequence[Cell]) -> str:
     """What the numbers of all these tables are."""
-    own = [cell for cell in cells if cell.evaluations]
+    having = {cell.dataset for cell in cells if cell.evaluations}
+    own = [cell for cell in cells if cell.dataset in having]
     text = (
-        f"Test split and evaluation sets in percent, mean ± sample standard deviation over {seeds(own)}. Gap: test value "
-        "minus value on the set, taken for each seed, in percent points; above zero, the model does worse on the set. "
-        "Each set was read once, with the model that was selected on validation data; no model was trained or selected "
-        "on it. Values are over the classes of the set. Bold: best mean of an encoder and column."
+        f"Test split and evaluation sets in percent, mean ± sample standard deviation over {seeds(own)}. Gap: test "
+        "value minus value on the set, taken for each seed, in percent points; above zero, the model does worse on the "
+        "set. Each set was read once, with the model that was selected on validation data; no model was trained or "
+        "selected on it. Values are over the classes of the set. Bold: best mean of an encoder and column."
     )
     return " ".join([text, *_incomplete(own), *_merged(own)])
 
@@ -127,7 +128,7 @@ def sets_csv(cells: Sequence[Cell]) -> str:
 
 
 def terminal_sets(cells: Sequence[Cell], width: int) -> list[Table]:
-    """The same for the end of a run; sets that do not fit beside each other in `width` columns follow in a table each."""
+    """The same for the end of a run; sets that do not fit beside each other in `width` letters get further tables."""
     tables = [part for table in set_tables(cells) for part in _fitting(table, width)]
     drawn = [_terminal_table(table) for table in tables]
     if drawn:
@@ -167,7 +168,15 @@ def _percent(value: float | None) -> str:
 
 
 def _incomplete(cells: Sequence[Cell]) -> list[str]:
-    if not any(cell.n > on_set.n for cell in cells for on_set in cell.evaluations.values()):
+    known: dict[str, list[str]] = {}
+    for cell in cells:
+        known[cell.dataset] = list(dict.fromkeys([*known.get(cell.dataset, []), *cell.evaluations]))
+    counts = [
+        (cell.n, cell.evaluations[name].n if name in cell.evaluations else 0)
+        for cell in cells
+        for name in known[cell.dataset]
+    ]
+    if all(n == here for n, here in counts):
         return []
     return ["Incomplete (k/N): only k of N seeds have a value on the set, so that no mean is shown."]
 
@@ -180,9 +189,9 @@ def _merged(cells: Sequence[Cell]) -> list[str]:
         for name, on_set in cell.evaluations.items()
         if on_set.merged
     }
-    return [f"Labels were merged, so that there are fewer classes than in the test split: {'; '.join(found)}."] * bool(
-        found
-    )
+    if not found:
+        return []
+    return [f"Labels were merged, so that there are fewer classes than in the test split: {'; '.join(found)}."]
 
 
 def _lines(table: SetTable) -> Iterator[tuple[str, SetRow]]:

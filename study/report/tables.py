@@ -65,8 +65,8 @@ def export(
 
     With `comparisons`, tables/comparisons.<format> too, for all formats but tex; with `about`, report.html, which shows
     the PNG files among `others` as well. Where a dataset has evaluation sets: tables/evaluations.csv, and with
-    `on_sets`, which go with `comparisons`, tables/evaluation_comparisons.csv. `cells` and `timing` come from study.results.aggregate in the order to show.
-    InputError for a format outside FORMATS.
+    `on_sets`, which go with `comparisons`, tables/evaluation_comparisons.csv. `cells` and `timing` come from
+    study.results.aggregate in the order to show. InputError for a format outside FORMATS.
     """
     for name in formats:
         if name not in FORMATS:

@@ -30,9 +30,9 @@ HOW = (
     f"Decisive: adjusted p below {LEVEL:g}, and the interval excludes zero."
 )
 HOW_SETS = (
-    "Comparisons on evaluation sets form families of their own: for each question and objective, one family of the values "
-    "over all sets, encoders and datasets, and one of the gaps. A gap is the test value minus the value on the set, taken "
-    "for each seed."
+    "Comparisons on evaluation sets form families of their own: for each question and objective, one of the values "
+    "over all sets, encoders and datasets, and one of the gaps. A gap is the test value minus the value on the set, "
+    "taken for each seed."
 )
 
 
