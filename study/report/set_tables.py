@@ -25,6 +25,7 @@ CELL_FIELDS = ("encoder", "dataset", "method", "variant", "mask_mean", "objectiv
 SET_FIELDS = ("n", "mean", "std", "ci_low", "ci_high", "gap_mean", "gap_std", "gap_ci_low", "gap_ci_high", "texts")
 COLUMNS = (*CELL_FIELDS, "evaluation", "wanted", "test_n", "test_mean", *SET_FIELDS, "classes", "merged", "definition")
 WIDEST_NAME = 16  # letters of a set's name before its head is folded in a terminal
+BETWEEN = 2  # blanks that a terminal shows for a column beside its text
 WIDEST_ROW = 24  # letters of an encoder's or a row's name before it is folded there
 
 
@@ -111,8 +112,11 @@ def sets_markdown(cells: Sequence[Cell]) -> str:
 
 
 def sets_latex(cells: Sequence[Cell]) -> list[str]:
-    """A LaTeX table for each dataset and objective."""
-    return [_latex_table(table, caption(cells)) for table in set_tables(cells)]
+    """A LaTeX table for each dataset and objective; the first one explains the numbers of all."""
+    return [
+        _latex_table(table, f" {caption(cells)}" if position == 0 else " Numbers as in the table before.")
+        for position, table in enumerate(set_tables(cells))
+    ]
 
 
 def sets_csv(cells: Sequence[Cell]) -> str:
@@ -210,7 +214,7 @@ def _latex_table(table: SetTable, text: str) -> str:
         [
             r"\begin{table}",
             r"\centering\small",
-            rf"\caption{{{latex_text(f'{HEADING}: {table.title}. {text}')}}}",
+            rf"\caption{{{latex_text(f'{HEADING}: {table.title}.{text}')}}}",
             rf"\begin{{tabular}}{{ll{'r' * len(table.columns)}}}",
             r"\toprule",
             " & ".join(["Encoder", "Method", *map(latex_text, table.columns)]) + r" \\",
@@ -230,8 +234,9 @@ def _values(row: SetRow, write: Callable[..., str]) -> list[str]:
 def _fitting(table: SetTable, width: int) -> list[SetTable]:
     """The table, or several with some of its sets each, so that no number is broken in `width` columns."""
     names, rows = [encoder for encoder, _ in table.blocks], [row for _, rows in table.blocks for row in rows]
-    fixed = sum(min(WIDEST_ROW, max(map(len, texts))) + 1 for texts in (names, [row.label for row in rows]))
-    widths = [_width(table, rows, column) + 1 for column in range(len(table.columns))]
+    heads = ["Encoder", *names], ["Method", *(row.label for row in rows)]
+    fixed = sum(min(WIDEST_ROW, max(map(len, texts))) + BETWEEN for texts in heads)
+    widths = [_width(table, rows, column) + BETWEEN for column in range(len(table.columns))]
     room, parts = width - fixed - widths[0], [[0]]
     left = room
     for column in range(1, len(widths), 2):

@@ -151,7 +151,6 @@ TEMPLATE = """<!DOCTYPE html>
 {% if sets %}
 <section id="evaluations">
 <h2>{{ heading }}</h2>
-<p class="small">{{ sets.caption }}</p>
 {% for table in sets.tables %}
 <h3>{{ table.title }}</h3>
 <div class="scroll">
@@ -175,6 +174,7 @@ TEMPLATE = """<!DOCTYPE html>
 </table>
 </div>
 {% endfor %}
+<p class="small">{{ sets.caption }}</p>
 </section>
 {% endif %}
 <section id="figures">
