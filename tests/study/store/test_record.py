@@ -17,6 +17,7 @@ import pytest
 from small_study import assignments, write_study
 
 from study.plan.trials import Trial
+from study.results.generalisation import Generalisation
 from study.score import SCORE_COLUMNS
 from study.store import record as schema
 from study.store.record import (
@@ -93,8 +94,10 @@ def test_the_page_lists_exactly_the_fields_and_their_types(heading: str) -> None
 
 
 def test_every_table_of_the_page_is_compared() -> None:
-    assert documented().keys() == {*SECTIONS, "Score part"}
+    assert documented().keys() == {*SECTIONS, "Score part", "Evaluation sets in the tables"}
     assert list(documented()["Score part"]) == ["text", *SCORE_COLUMNS]
+    exported = [field.name for field in dataclasses.fields(Generalisation)]
+    assert list(documented()["Evaluation sets in the tables"]) == exported
 
 
 def test_the_page_says_what_a_search_lacks() -> None:
