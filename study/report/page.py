@@ -28,7 +28,7 @@ from study.report.layout import (
     plain,
     shown,
 )
-from study.report.set_tables import HEADING, Entry, set_tables
+from study.report.set_tables import HEADING, SetEntry, set_tables
 from study.report.set_tables import caption as sets_caption
 from study.report.template import STYLE, TEMPLATE
 from study.report.wording import families, how, remarks, sentence, title
@@ -139,12 +139,12 @@ def _value(value: Shown, *, bold: bool, mark: str = "") -> str:
 
 
 def _sets(cells: Sequence[Cell]) -> dict[str, Any] | None:
-    """The tables of the evaluation sets; None where no dataset has any."""
+    """The tables of the evaluation sets; None if no dataset has any."""
     tables = set_tables(cells)
     if not tables:
         return None
 
-    def values(entries: Iterable[Entry]) -> list[str]:
+    def values(entries: Iterable[SetEntry]) -> list[str]:
         return [_value(entry.value, bold=entry.best) for entry in entries]
 
     return {

@@ -17,7 +17,7 @@ from study.report.layout import OBJECTIVES, GridRow, Shown, grid, plain, seeds, 
 from study.results.aggregate import Cell
 
 HEADING = "Out of distribution"
-DEFINITION = (
+SET_DEFINITION = (
     "test and set values are fractions; gap is test value minus value on the set, per seed; std sample (n-1); ci 95% t "
     "interval over seeds; empty where a finished seed lacks the set"
 )
@@ -29,7 +29,7 @@ BETWEEN = 2  # blanks that a terminal shows for a column beside its text
 WIDEST_ROW = 24  # letters of an encoder's or a row's name before it is folded there
 
 
-class Entry(NamedTuple):
+class SetEntry(NamedTuple):
     """A number of the table; all parts are empty where there is none."""
 
     value: Shown
@@ -40,7 +40,7 @@ class SetRow(NamedTuple):
     """One row of the result table on the evaluation sets."""
 
     label: str
-    entries: tuple[Entry, ...]  # as the columns
+    entries: tuple[SetEntry, ...]  # as the columns
 
 
 class SetTable(NamedTuple):
@@ -51,7 +51,7 @@ class SetTable(NamedTuple):
     blocks: tuple[tuple[str, tuple[SetRow, ...]], ...]  # encoder and its rows
 
 
-EMPTY = Entry(Shown("", "", ""))
+EMPTY = SetEntry(Shown("", "", ""))
 
 
 def set_tables(cells: Sequence[Cell]) -> list[SetTable]:
@@ -125,7 +125,7 @@ def sets_csv(cells: Sequence[Cell]) -> str:
     for cell in cells:
         for name, on_set in cell.evaluations.items():
             numbers = [getattr(on_set, field) for field in SET_FIELDS]
-            more = [" | ".join(on_set.classes), str(on_set.merged).lower(), DEFINITION]
+            more = [" | ".join(on_set.classes), str(on_set.merged).lower(), SET_DEFINITION]
             names = [getattr(cell, field) for field in CELL_FIELDS]
             rows.append([*names, name, cell.wanted, cell.n, cell.mean, *numbers, *more])
     return csv_text(COLUMNS, rows)
@@ -144,7 +144,7 @@ def terminal_sets(cells: Sequence[Cell], width: int) -> list[Table]:
 def _rows(rows: Sequence[GridRow], column: int, names: Sequence[str]) -> tuple[SetRow, ...]:
     """The rows of one encoder under one dataset and objective."""
     cells = [entry for row in rows if (entry := row.entries[column]) is not None]
-    found = [[Entry(shown(cell)), *(entry for name in names for entry in _on_set(cell, name))] for cell in cells]
+    found = [[SetEntry(shown(cell)), *(entry for name in names for entry in _on_set(cell, name))] for cell in cells]
     for place in (0, *range(1, 2 * len(names), 2)):  # a small gap is no merit of its own
         means = [float(line[place].value.mean) for line in found if line[place].value.mean]
         for line in found:
@@ -153,17 +153,17 @@ def _rows(rows: Sequence[GridRow], column: int, names: Sequence[str]) -> tuple[S
     return tuple(SetRow(row.label, tuple(line)) for row, line in zip(rows, found, strict=True))
 
 
-def _on_set(cell: Cell, name: str) -> tuple[Entry, Entry]:
+def _on_set(cell: Cell, name: str) -> tuple[SetEntry, SetEntry]:
     """Value and gap. Nothing is shown where a finished seed lacks the set, but how many have it."""
     if not cell.n:
         return EMPTY, EMPTY
     on_set = cell.evaluations.get(name)
     if on_set is None or on_set.mean is None or on_set.gap_mean is None:
-        return Entry(Shown("", "", f"incomplete ({on_set.n if on_set else 0}/{cell.wanted})")), EMPTY
+        return SetEntry(Shown("", "", f"incomplete ({on_set.n if on_set else 0}/{cell.wanted})")), EMPTY
     note = "" if on_set.n == cell.wanted else f"n={on_set.n}/{cell.wanted}"
     return (
-        Entry(Shown(_percent(on_set.mean), _percent(on_set.std), note)),
-        Entry(Shown(_percent(on_set.gap_mean), _percent(on_set.gap_std), "")),
+        SetEntry(Shown(_percent(on_set.mean), _percent(on_set.std), note)),
+        SetEntry(Shown(_percent(on_set.gap_mean), _percent(on_set.gap_std), "")),
     )
 
 

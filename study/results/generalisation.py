@@ -25,7 +25,7 @@ class Judged(Kept):
 
 @dataclass(frozen=True, kw_only=True)
 class Generalisation:
-    """One evaluation set in one cell. Statistics are None where a finished seed of the cell lacks the set."""
+    """One evaluation set in one cell. Statistics are None if a finished seed of the cell lacks the set."""
 
     n: int
     """Seeds whose record has the set, 0 and up."""

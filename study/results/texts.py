@@ -139,7 +139,7 @@ def _resample(
 def _drawn(
     sample: Sample, place: tuple[str, str], used: Sequence[Model], made: Resamples, draws: int
 ) -> NDArray[np.float64] | None:
-    """The metric of each model on the resampled texts [M, draws]; None where the labels do not give recorded values."""
+    """The metric of each model on the resampled texts [M, draws]; None if the labels do not give recorded values."""
     name = (sample.name, place, *used)
     if name not in made:
         truth, predictions = sample.truths[place[1]], sample.predictions
