@@ -100,7 +100,7 @@ def _read(store: Store, keys: Collection[str]) -> list[Judged]:
             if "evaluations" in kept:
                 kept["classes"] = len(record["labels"])
                 for result in kept["evaluations"].values():
-                    result["predictions"] = cast(list[int], _small(result["predictions"]))
+                    result["predictions"] = _small(result["predictions"])
             found.append(kept)
     return found
 

@@ -140,7 +140,7 @@ def _drawn(
     sample: Sample, place: tuple[str, str], used: Sequence[Model], made: Resamples, draws: int
 ) -> NDArray[np.float64] | None:
     """The metric of each model on the resampled texts [M, draws]; None if the labels do not give recorded values."""
-    name = (sample.name, place, *used)
+    name = (sample.name, *used)
     if name not in made:
         truth, predictions = sample.truths[place[1]], sample.predictions
         right = all(_agrees(predictions, truth, key, seed, sample.cells[key].values[seed]) for key, seed in used)

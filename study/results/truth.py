@@ -24,7 +24,7 @@ class Truths(NamedTuple):
 
     test: dict[str, Truth]  # dataset -> its test split
     sets: dict[str, dict[str, Truth]]  # evaluation set -> dataset -> the set
-    missing: dict[str, str]  # dataset -> why there are no labels of it
+    missing: dict[str, str]  # dataset, or dataset and set -> why there are no labels of it
 
 
 def true_labels(resolved: Resolved, datasets: Iterable[str]) -> Truths:
@@ -44,7 +44,11 @@ def true_labels(resolved: Resolved, datasets: Iterable[str]) -> Truths:
             found.missing[name] = "its content has changed since the study ran"
             continue
         found.test[name] = Truth(np.asarray(data.test.labels, dtype=np.int32), len(data.labels))
-        for further, split in getattr(data, "evaluations", {}).items():
-            labels = np.asarray(split.labels, dtype=np.int32)
-            found.sets.setdefault(further, {})[name] = Truth(labels, len(split.classes))
+        known = resolved.identities.evaluations.get(name, {})
+        for further, one in data.evaluations.items():
+            if one.content_hash == known.get(further):
+                labels = np.asarray(one.labels, dtype=np.int32)
+                found.sets.setdefault(further, {})[name] = Truth(labels, len(one.classes))
+            elif further in known:
+                found.missing[f"{name}, {further}"] = "its content has changed since the study ran"
     return found

@@ -6,16 +6,12 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 from small_study import command, marks, records, write_rows, write_study
 from typer.testing import CliRunner
 
-import study.results.truth
-from l3masking.data.table import load_data
 from l3masking.errors import InputError
 from l3masking.metrics import METRICS
 from study.cli import app as cli
@@ -165,34 +161,6 @@ def test_evaluation_sets_reach_every_file_and_are_held_as_bytes(here: Path):
     assert "## Out of distribution" in (here / "tables/results.md").read_text()
     assert "Out of distribution: words, macro F1" in (here / "tables/results.tex").read_text()
     assert '<section id="evaluations">' in (here / "report.html").read_text()
-
-
-def test_compare_asks_on_the_sets_too(here: Path, monkeypatch: pytest.MonkeyPatch):
-    plain = answer(here)
-    read_a_set(here)
-    found = answer(here)  # the data on disk has no such set: no labels to resample
-    assert (found.comparisons, found.notes) == (plain.comparisons, [])
-    assert {entry.bootstrap_low for entry in found.on_sets} == {None}
-    split = SimpleNamespace(texts=("x",) * 10, labels=tuple(SET_LABELS), classes=SET_CLASSES)
-
-    def with_set(spec: Any, **more: Any) -> SimpleNamespace:
-        return SimpleNamespace(**{**vars(load_data(spec, **more)), "evaluations": {"other": split}})
-
-    monkeypatch.setattr(study.results.truth, "load_data", with_set)
-    found = answer(here)
-    assert (found.comparisons, found.notes) == (plain.comparisons, [])
-    assert len(found.on_sets) == 12
-    for entry in found.on_sets:
-        assert (entry.n, entry.evaluation, entry.family) == (2, "other", 1)
-        low, high = entry.bootstrap_low, entry.bootstrap_high
-        assert low is not None
-        assert high is not None
-        assert low <= (entry.difference or 0) <= high
-    text = command("compare", here).out
-    assert "L3Masking against RTM, accuracy on evaluation sets" in text
-    assert "L3Masking against RTM, accuracy, generalisation gap" in text
-    read = json.loads(command("compare", here, "--format", "json", "--baseline", "stl").out)
-    assert len(read["evaluation_comparisons"]) == 2 * 2 * 2
 
 
 def test_records_of_an_earlier_version_show_no_mean_on_a_set(here: Path):

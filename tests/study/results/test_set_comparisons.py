@@ -208,6 +208,34 @@ def test_the_interval_is_the_bootstrap_written_as_a_loop():
         assert margin < 0.2 * (high - low)
 
 
+def test_the_test_split_and_a_set_are_resampled_each_by_itself():
+    """A set that equals the test split: no gap in any seed, but other draws of the two have one, sqrt(2) as wide."""
+    found = records(("rtm", "l3masking"), seeds=3, objectives=("accuracy",), sets=())
+    for entry in found:
+        result = {"metrics": entry["test"], "labels": entry["labels"], "predictions": entry["test_predictions"]}
+        entry["evaluations"] = {"twin": result}
+    shown, test, on_sets = given(found)
+    value, gap = resample_sets(compare_sets(shown), shown, (test, TEST), on_sets, {"twin": TEST}, draws=4000)[0]
+    assert (gap.difference, gap.ci_low, gap.ci_high) == (0, 0, 0)
+    text_width = wide(found, test)
+    assert (gap.bootstrap_high or 0) - (gap.bootstrap_low or 0) == pytest.approx(2**0.5 * text_width, rel=0.1)
+    assert value.bootstrap_low is not None
+
+
+def wide(found: list[dict], test: Predictions) -> float:
+    """Width of the interval of the mean paired difference over resampled texts and seeds, with fixed differences."""
+    generator, truth = named_generator("wide"), TRUTH["test"].labels
+    rtm, l3 = (next(rows for key, rows in test.items() if key.method == method) for method in ("rtm", "l3masking"))
+    right = np.array([(l3[seed] == truth).astype(float) - (rtm[seed] == truth) for seed in range(3)])
+    right -= right.mean(axis=1, keepdims=True)  # only what texts do
+    drawn = [
+        np.mean(right[generator.integers(0, 3, 3)][:, generator.integers(0, len(truth), len(truth))])
+        for _ in range(4000)
+    ]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(high - low)
+
+
 def test_the_order_stays_and_the_same_call_gives_the_same_intervals():
     found, test, on_sets = given(records(seeds=3))
     asked = compare_sets(found)
