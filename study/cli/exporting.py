@@ -41,6 +41,9 @@ def compare(
         raise InputError(f"--format {form}: choose from text, json")
     found = answer(opened_study(folder), against, baseline)
     if form == "json":
-        print(comparisons_json(found.comparisons, study=found.study, against=found.against, notes=found.notes), end="")
+        text = comparisons_json(
+            found.comparisons, study=found.study, against=found.against, notes=found.notes, on_sets=found.on_sets
+        )
+        print(text, end="")
     else:
-        print(comparisons_text(found.comparisons, found.notes))
+        print(comparisons_text([*found.comparisons, *found.on_sets], found.notes))

@@ -134,6 +134,7 @@ def _run_to_end(space: str, given: dict[str, Any]) -> int:
     file = find_space(space)
     read_space(file, given.get("sets", ()))  # a refused file costs no import of torch
 
+    from study.report.set_tables import terminal_sets
     from study.report.tables import terminal_table
     from study.run import RunOptions, run_study
     from study.status.console import reporter
@@ -143,7 +144,8 @@ def _run_to_end(space: str, given: dict[str, Any]) -> int:
         finish = run_study(options, live)
     if options.stages:
         console = Console(width=None if sys.stdout.isatty() else 120)
-        console.print(terminal_table(finish.cells))
+        for table in (terminal_table(finish.cells), *terminal_sets(finish.cells, console.width)):
+            console.print(table)
     else:  # scored alone: a table of trainings that were not asked for says nothing
         print(f"scores   {finish.root / 'scores'}")
     tables = ", ".join(file.name for file in finish.files if file.parent.name == "tables")

@@ -10,11 +10,12 @@ from typing import NamedTuple
 from study.report.escape import csv_text, markdown_table, markdown_text
 from study.report.layout import plain
 from study.report.wording import (
-    HOW,
     NO_NUMBER,
     families,
+    how,
     interval_text,
     p_text,
+    place,
     points,
     remarks,
     seeds_text,
@@ -22,8 +23,9 @@ from study.report.wording import (
     sides,
     title,
 )
-from study.results.aggregate import CONFIDENCE
 from study.results.compare import LEVEL, Comparison, Side
+from study.results.set_comparisons import SetComparison
+from study.results.spread import CONFIDENCE
 
 NO_COMPARISON = "Nothing to compare: nothing stands on both sides for the same encoder, dataset and objective."
 BOTH = "Seeds, texts"
@@ -38,6 +40,7 @@ COMPARISON_FIELDS = (
     ),
     "sentence",
 )
+SET_COMPARISON_FIELDS = (*COMPARISON_FIELDS[:4], "evaluation", "measure", *COMPARISON_FIELDS[4:])
 
 
 class Table(NamedTuple):
@@ -53,20 +56,34 @@ def comparisons_json(
     study: str | None = None,
     against: str | None = None,
     notes: Sequence[str] = (),
+    on_sets: Sequence[SetComparison] = (),
 ) -> str:
     """One object: study, against (null within a study), confidence, level, notes, and the list `comparisons`.
 
-    An entry holds the fields of `Comparison`, with `first` and `second` as objects, and its `sentence`.
+    With `on_sets` there is a second list, `evaluation_comparisons`. An entry holds the fields of `Comparison`, with
+    `first` and `second` as objects, and its `sentence`.
     Values are fractions; null where something cannot be said.
     """
-    entries = [asdict(comparison) | {"sentence": sentence(comparison)} for comparison in comparisons]
+    entries, further = (
+        [asdict(comparison) | {"sentence": sentence(comparison)} for comparison in group]
+        for group in (comparisons, on_sets)
+    )
     head = {"study": study, "against": against, "confidence": CONFIDENCE, "level": LEVEL, "notes": list(notes)}
-    return json.dumps(head | {"comparisons": entries}, indent=1, allow_nan=False) + "\n"
+    lists = {"comparisons": entries} | ({"evaluation_comparisons": further} if further else {})
+    return json.dumps(head | lists, indent=1, allow_nan=False) + "\n"
 
 
 def comparisons_csv(comparisons: Sequence[Comparison]) -> str:
     """One line per comparison; the fields of a side carry its name in front, several notes stand in one entry."""
+    return _csv(comparisons, COMPARISON_FIELDS)
 
+
+def set_comparisons_csv(comparisons: Sequence[SetComparison]) -> str:
+    """The same on evaluation sets: further fields are the set, and the measure, which is its value or the gap."""
+    return _csv(comparisons, SET_COMPARISON_FIELDS)
+
+
+def _csv(comparisons: Sequence[Comparison], names: Sequence[str]) -> str:
     def value(comparison: Comparison, field: str) -> object:
         if field == "sentence":
             return sentence(comparison)
@@ -75,14 +92,12 @@ def comparisons_csv(comparisons: Sequence[Comparison]) -> str:
         name, _, part = field.partition("_")
         return getattr(getattr(comparison, name), part) if name in SIDES else getattr(comparison, field)
 
-    return csv_text(
-        COMPARISON_FIELDS, ([value(comparison, field) for field in COMPARISON_FIELDS] for comparison in comparisons)
-    )
+    return csv_text(names, ([value(comparison, name) for name in names] for comparison in comparisons))
 
 
 def comparisons_markdown(comparisons: Sequence[Comparison]) -> str:
     """A table per question and objective, and a sentence for each difference."""
-    parts = ["# Comparisons", f"{HOW} {legend(comparisons)}" if comparisons else NO_COMPARISON]
+    parts = ["# Comparisons", f"{how(comparisons)} {legend(comparisons)}" if comparisons else NO_COMPARISON]
     for family in families(comparisons):
         header, rows = table(family)
         lines = [f"- {markdown_text(line)}" for line in said(family)]
@@ -95,7 +110,7 @@ def comparisons_markdown(comparisons: Sequence[Comparison]) -> str:
 
 def comparisons_text(comparisons: Sequence[Comparison], notes: Sequence[str] = ()) -> str:
     """For a terminal or a log: plain lines, columns aligned within a question and objective."""
-    parts = [f"{HOW}\n{legend(comparisons)}" if comparisons else NO_COMPARISON]
+    parts = [f"{how(comparisons)}\n{legend(comparisons)}" if comparisons else NO_COMPARISON]
     for family in families(comparisons):
         header, rows = table(family)
         lines = [header, *rows]
@@ -140,7 +155,7 @@ def legend(comparisons: Sequence[Comparison]) -> str:
 def _row(comparison: Comparison) -> list[str]:
     plus = "+" if (comparison.difference or 0) > 0 and points(comparison.difference) != "0.00" else ""
     return [
-        f"{comparison.encoder} / {comparison.dataset}",
+        place(comparison),
         seeds_text(comparison),
         _mean(comparison.first),
         _mean(comparison.second),

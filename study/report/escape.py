@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from study.report.layout import plain
+from study.report.layout import Shown, plain
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 MARKDOWN_ESCAPES = str.maketrans(
@@ -30,6 +30,20 @@ def markdown_text(text: str) -> str:
 def latex_text(text: str) -> str:
     """In LaTeX's text mode."""
     return plain(text).translate(LATEX_ESCAPES)
+
+
+def markdown_value(value: Shown, *, bold: bool = False, mark: str = "") -> str:
+    """A number with its deviation and note, as one cell of a Markdown table."""
+    text = (f"**{value.mean}**" if bold else value.mean) + mark
+    text += f" ± {value.std}" if value.std else ""
+    return f"{text} ({value.note})" if value.mean and value.note else text or value.note
+
+
+def latex_value(value: Shown, *, bold: bool = False, mark: str = "") -> str:
+    """The same in LaTeX's text mode."""
+    text = (rf"\textbf{{{value.mean}}}" if bold else value.mean) + latex_text(mark)
+    text += rf" $\pm$ {value.std}" if value.std else ""
+    return f"{text} ({latex_text(value.note)})" if value.mean and value.note else text or latex_text(value.note)
 
 
 def markdown_table(header: Sequence[str], align: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

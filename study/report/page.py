@@ -14,9 +14,24 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from study.report.comparisons import NO_COMPARISON, legend, table
-from study.report.layout import EPOCHS, MARK, MARKED, OBJECTIVES, best, caption, epochs, grid, notes, plain, shown
+from study.report.layout import (
+    EPOCHS,
+    MARK,
+    MARKED,
+    OBJECTIVES,
+    Shown,
+    best,
+    caption,
+    epochs,
+    grid,
+    notes,
+    plain,
+    shown,
+)
+from study.report.set_tables import HEADING, SetEntry, set_tables
+from study.report.set_tables import caption as sets_caption
 from study.report.template import STYLE, TEMPLATE
-from study.report.wording import HOW, families, remarks, sentence, title
+from study.report.wording import families, how, remarks, sentence, title
 from study.results.aggregate import Cell, CellKey
 from study.results.compare import Comparison
 
@@ -75,7 +90,9 @@ def page(
         epochs=EPOCHS,
         figures=[_figure(figure) for figure in figures],
         families=[_family(family) for family in families(comparisons)],
-        how=f"{HOW} {legend(comparisons)}" if comparisons else NO_COMPARISON,
+        how=f"{how(comparisons)} {legend(comparisons)}" if comparisons else NO_COMPARISON,
+        sets=_sets(cells),
+        heading=HEADING,
         failures=[_failure(failure) for failure in about.failures],
     )
 
@@ -86,17 +103,12 @@ def figures_of(files: Iterable[Path]) -> list[Figure]:
 
 
 def _table(cells: Sequence[Cell], marked: Collection[CellKey]) -> dict[str, Any]:
-    from markupsafe import Markup
-
     bold = best(cells)
     layout = grid(cells, ["encoder"], ["dataset", "objective"])
     datasets = [dataset for dataset, _ in layout.columns]
 
-    def result(cell: Cell) -> Markup:
-        mean, std, note = shown(cell)
-        value = Markup("<b>{}</b>" if cell.key in bold else "{}").format(mean + (MARK if cell.key in marked else ""))
-        value += Markup(' <span class="sd">± {}</span>').format(std) if std else Markup("")
-        return value + (Markup('<span class="gap">{}</span>').format(note) if note else Markup(""))
+    def result(cell: Cell) -> str:
+        return _value(shown(cell), bold=cell.key in bold, mark=MARK if cell.key in marked else "")
 
     return {
         "datasets": [(plain(name), datasets.count(name)) for name in dict.fromkeys(datasets)],
@@ -114,6 +126,42 @@ def _table(cells: Sequence[Cell], marked: Collection[CellKey]) -> dict[str, Any]
                 ],
             }
             for heading, rows in layout.blocks
+        ],
+    }
+
+
+def _value(value: Shown, *, bold: bool, mark: str = "") -> str:
+    from markupsafe import Markup
+
+    text = Markup("<b>{}</b>" if bold else "{}").format(value.mean + mark)
+    text += Markup(' <span class="sd">± {}</span>').format(value.std) if value.std else Markup("")
+    return text + (Markup('<span class="gap">{}</span>').format(value.note) if value.note else Markup(""))
+
+
+def _sets(cells: Sequence[Cell]) -> dict[str, Any] | None:
+    """The tables of the evaluation sets; None if no dataset has any."""
+    tables = set_tables(cells)
+    if not tables:
+        return None
+
+    def values(entries: Iterable[SetEntry]) -> list[str]:
+        return [_value(entry.value, bold=entry.best) for entry in entries]
+
+    return {
+        "caption": plain(sets_caption(cells)),
+        "tables": [
+            {
+                "title": plain(table.title),
+                "columns": list(map(plain, table.columns)),
+                "blocks": [
+                    {
+                        "name": plain(encoder),
+                        "rows": [{"label": plain(row.label), "entries": values(row.entries)} for row in rows],
+                    }
+                    for encoder, rows in table.blocks
+                ],
+            }
+            for table in tables
         ],
     }
 

@@ -32,6 +32,7 @@ def publish(
         results.timing,
         formats,
         comparisons=results.comparisons,
+        on_sets=results.set_comparisons,
         about=about,
         others=others,
     )

@@ -9,14 +9,15 @@ import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from l3masking.errors import InputError
-from study.report.comparisons import comparisons_csv, comparisons_json, comparisons_markdown
-from study.report.escape import csv_text, latex_text, markdown_table, markdown_text
+from study.report.comparisons import comparisons_csv, comparisons_json, comparisons_markdown, set_comparisons_csv
+from study.report.escape import csv_text, latex_text, latex_value, markdown_table, markdown_text, markdown_value
 from study.report.figures import keep_figure, panels, png, strips
 from study.report.layout import (
     EPOCHS,
@@ -34,12 +35,14 @@ from study.report.layout import (
     shown,
 )
 from study.report.page import About, Figure, figures_of, page
+from study.report.set_tables import sets_csv, sets_latex, sets_markdown
 from study.results.aggregate import Cell, CellKey, TimingRow
 from study.results.compare import Comparison, better_than_random
+from study.results.set_comparisons import SetComparison
 from study.store.store import write_atomic
 
 FORMATS = ("md", "tex", "csv", "json")
-RESULT_FIELDS = (*(field.name for field in fields(Cell) if field.name != "values"), "definition")
+RESULT_FIELDS = (*(field.name for field in fields(Cell) if field.name not in ("values", "evaluations")), "definition")
 PAGE_FILE = "report.html"
 FIGURE = "figures/results.png"
 DEFINITION = (
@@ -54,14 +57,16 @@ def export(
     formats: Sequence[str] = FORMATS,
     *,
     comparisons: Sequence[Comparison] | None = None,
+    on_sets: Sequence[SetComparison] = (),
     about: About | None = None,
     others: Sequence[Path] = (),
 ) -> list[Path]:
     """Write `root`/tables/results.<format>, tables/timing.csv (with csv) and figures/results.png; return their paths.
 
     With `comparisons`, tables/comparisons.<format> too, for all formats but tex; with `about`, report.html, which shows
-    the PNG files among `others` as well. `cells` and `timing` come from study.results.aggregate in the order to show.
-    InputError for a format outside FORMATS.
+    the PNG files among `others` as well. Where a dataset has evaluation sets: tables/evaluations.csv, and with
+    `on_sets`, which go with `comparisons`, tables/evaluation_comparisons.csv. `cells` and `timing` come from
+    study.results.aggregate in the order to show. InputError for a format outside FORMATS.
     """
     for name in formats:
         if name not in FORMATS:
@@ -76,10 +81,10 @@ def export(
     files = {f"tables/results.{name}": makers[name]().encode() for name in FORMATS if name in formats}
     if "csv" in formats:
         files["tables/timing.csv"] = csv_text(TimingRow._fields, timing).encode()
+        if any(cell.evaluations for cell in cells):
+            files["tables/evaluations.csv"] = sets_csv(cells).encode()
     if comparisons is not None:
-        tables = {"md": comparisons_markdown, "csv": comparisons_csv, "json": comparisons_json}
-        wanted = [name for name in tables if name in formats]
-        files |= {f"tables/comparisons.{name}": tables[name](comparisons).encode() for name in wanted}
+        files |= _comparison_files(comparisons, on_sets, formats)
     for name, data in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         write_atomic(root / name, data)
@@ -88,13 +93,33 @@ def export(
     written = [*files, *([FIGURE] if image else [])]
     if about is not None:
         figures = [*([Figure("results", strips(shown_panels, image))] if image else []), *figures_of(others)]
-        write_atomic(root / PAGE_FILE, page(about, cells, comparisons or (), figures, marked).encode())
+        everything = [*(comparisons or ()), *on_sets]
+        write_atomic(root / PAGE_FILE, page(about, cells, everything, figures, marked).encode())
     return [root / name for name in (*written, *([PAGE_FILE] if about else []))]
+
+
+def _comparison_files(
+    comparisons: Sequence[Comparison], on_sets: Sequence[SetComparison], formats: Collection[str]
+) -> dict[str, bytes]:
+    makers: dict[str, Callable[[], str]] = {
+        "md": lambda: comparisons_markdown([*comparisons, *on_sets]),
+        "csv": lambda: comparisons_csv(comparisons),
+        "json": lambda: comparisons_json(comparisons, on_sets=on_sets),
+    }
+    files = {f"tables/comparisons.{name}": make().encode() for name, make in makers.items() if name in formats}
+    if on_sets and "csv" in formats:
+        files["tables/evaluation_comparisons.csv"] = set_comparisons_csv(on_sets).encode()
+    return files
 
 
 def results_json(cells: Sequence[Cell]) -> str:
     """A list of cells, fractions at full precision, null where there is no number."""
-    return json.dumps([asdict(cell) for cell in cells], indent=1, allow_nan=False) + "\n"
+    return json.dumps([_entry(cell) for cell in cells], indent=1, allow_nan=False) + "\n"
+
+
+def _entry(cell: Cell) -> dict[str, Any]:
+    """All of a cell; `evaluations` only where its dataset has evaluation sets."""
+    return {name: value for name, value in asdict(cell).items() if name != "evaluations" or value}
 
 
 def results_csv(cells: Sequence[Cell]) -> str:
@@ -110,14 +135,11 @@ def markdown(cells: Sequence[Cell], marked: Collection[CellKey] = ()) -> str:
     bold = best(cells)
 
     def result(cell: Cell) -> str:
-        mean, std, note = shown(cell)
-        value = (f"**{mean}**" if cell.key in bold else mean) + (MARK if cell.key in marked else "")
-        value += f" ± {std}" if std else ""
-        return f"{value} ({note})" if mean and note else value or note
+        return markdown_value(shown(cell), bold=cell.key in bold, mark=MARK if cell.key in marked else "")
 
     remarks = "\n".join(f"- {markdown_text(line)}" for line in [*notes(cells), *([MARKED] if marked else [])])
     results = f"# Results\n\n{caption(cells)}\n\n{_md_table(cells, result)}\n\n{remarks}\n\n"
-    return f"{results}## Epochs\n\n{EPOCHS}\n\n{_md_table(cells, epochs)}\n"
+    return f"{results}{sets_markdown(cells)}## Epochs\n\n{EPOCHS}\n\n{_md_table(cells, epochs)}\n"
 
 
 def latex(cells: Sequence[Cell], marked: Collection[CellKey] = ()) -> str:
@@ -125,13 +147,11 @@ def latex(cells: Sequence[Cell], marked: Collection[CellKey] = ()) -> str:
     bold = best(cells)
 
     def result(cell: Cell) -> str:
-        mean, std, note = shown(cell)
-        value = (rf"\textbf{{{mean}}}" if cell.key in bold else mean) + (r"\dag{}" if cell.key in marked else "")
-        value += rf" $\pm$ {std}" if std else ""
-        return f"{value} ({latex_text(note)})" if mean and note else value or latex_text(note)
+        return latex_value(shown(cell), bold=cell.key in bold, mark=MARK if cell.key in marked else "")
 
     text = " ".join([caption(cells), *notes(cells), *([MARKED] if marked else [])])
-    tables = [_tex_table(cells, result, text), _tex_table(cells, lambda cell: latex_text(epochs(cell)), EPOCHS)]
+    tables = [_tex_table(cells, result, text), *sets_latex(cells)]
+    tables.append(_tex_table(cells, lambda cell: latex_text(epochs(cell)), EPOCHS))
     return "\n".join(["% needs \\usepackage{booktabs}", *tables])
 
 

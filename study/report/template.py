@@ -127,6 +127,9 @@ TEMPLATE = """<!DOCTYPE html>
 <p{% if not complete %} class="failed"{% endif %}>{{ notes[0] }}</p>
 <nav>
 <a href="#results">Results</a>
+{% if sets %}
+<a href="#evaluations">{{ heading }}</a>
+{% endif %}
 <a href="#figures">Figures</a>
 <a href="#comparisons">Comparisons</a>
 <a href="#epochs">Epochs</a>
@@ -145,6 +148,35 @@ TEMPLATE = """<!DOCTYPE html>
 {% endfor %}
 </ul>
 </section>
+{% if sets %}
+<section id="evaluations">
+<h2>{{ heading }}</h2>
+{% for table in sets.tables %}
+<h3>{{ table.title }}</h3>
+<div class="scroll">
+<table>
+{{ heads(["Encoder", "Method"] + table.columns, ["Encoder", "Method"]) }}
+{% for block in table.blocks %}
+<tbody>
+{% for row in block.rows %}
+<tr>
+{% if loop.first %}
+<th class="l" scope="rowgroup" rowspan="{{ block.rows|length }}">{{ block.name }}</th>
+{% endif %}
+<th class="l" scope="row">{{ row.label }}</th>
+{% for entry in row.entries %}
+<td>{{ entry }}</td>
+{% endfor %}
+</tr>
+{% endfor %}
+</tbody>
+{% endfor %}
+</table>
+</div>
+{% endfor %}
+<p class="small">{{ sets.caption }}</p>
+</section>
+{% endif %}
 <section id="figures">
 <h2>Figures</h2>
 {% for figure in figures %}

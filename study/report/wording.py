@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from study.report.layout import OBJECTIVES, row_label
 from study.results.compare import LEVEL, Comparison, leaves_zero_out
 from study.results.paired import EXACT_PAIRS, FLIPS, TIE
+from study.results.set_comparisons import SetComparison
 
 NO_NUMBER = "–"  # where there is no number
 TESTS = {
@@ -28,12 +29,24 @@ HOW = (
     "one objective. "
     f"Decisive: adjusted p below {LEVEL:g}, and the interval excludes zero."
 )
+HOW_SETS = (
+    "Comparisons on evaluation sets form families of their own: for each question and objective, one of the values "
+    "over all sets, encoders and datasets, and one of the gaps. A gap is the test value minus the value on the set, "
+    "taken for each seed."
+)
+
+
+def how(comparisons: Iterable[Comparison]) -> str:
+    """How all of these are compared."""
+    return f"{HOW} {HOW_SETS}" if any(isinstance(entry, SetComparison) for entry in comparisons) else HOW
 
 
 def sentence(comparison: Comparison) -> str:
     """What to take away."""
     first, second = _with_means(comparison)
     if comparison.difference is None:
+        if isinstance(comparison, SetComparison):
+            return f"{first} and {second} share no seed with a value on {comparison.evaluation}: nothing to compare."
         if comparison.pairing is None:
             return f"{first if comparison.first.n == 0 else second} has no finished seed: nothing to compare."
         return f"{first} and {second} have no finished seed in common: nothing to compare."
@@ -50,14 +63,24 @@ def title(comparison: Comparison) -> str:
     """Of its family: "L3Masking against RTM, macro F1"."""
     first, second = sides(comparison)
     objective = OBJECTIVES.get(comparison.objective, comparison.objective)
-    return f"{first} against {comparison.second.study or second}, {objective}"
+    text = f"{first} against {comparison.second.study or second}, {objective}"
+    if isinstance(comparison, SetComparison):
+        return text + (" on evaluation sets" if comparison.measure == "value" else ", generalisation gap")
+    return text
+
+
+def place(comparison: Comparison) -> str:
+    """Where the rows are compared, as tables say it: "bert / mnli", "bert / mnli on hans"."""
+    text = f"{comparison.encoder} / {comparison.dataset}"
+    return f"{text} on {comparison.evaluation}" if isinstance(comparison, SetComparison) else text
 
 
 def families(comparisons: Iterable[Comparison]) -> list[list[Comparison]]:
-    """Those of one question and objective together, in the order in which they came."""
-    found: dict[tuple[str, str], list[Comparison]] = {}
+    """Those of one question and objective together, in the order in which they came; evaluation sets apart."""
+    found: dict[tuple[str, str, str | None], list[Comparison]] = {}
     for comparison in comparisons:
-        found.setdefault((comparison.question, comparison.objective), []).append(comparison)
+        measure = comparison.measure if isinstance(comparison, SetComparison) else None
+        found.setdefault((comparison.question, comparison.objective, measure), []).append(comparison)
     return list(found.values())
 
 
@@ -118,12 +141,20 @@ def _with_means(comparison: Comparison) -> tuple[str, str]:
 
 def _what(comparison: Comparison, first: str, second: str) -> str:
     difference = comparison.difference or 0.0
-    if comparison.n > 1 and comparison.ci_low == comparison.ci_high == 0:
-        return f"{first} and {second} have the same value under every seed"
-    size = points(abs(difference))
+    size, above = points(abs(difference)), difference > 0
+    same = comparison.n > 1 and comparison.ci_low == comparison.ci_high == 0
+    if isinstance(comparison, SetComparison) and comparison.measure == "gap":
+        first, second = f"the gap of {first} to {comparison.evaluation}", f"that of {second}"
+        text = f"{first} is {size} points {'larger' if above else 'smaller'} than {second}"
+        text = f"{first} and {second} are equal to two decimals" if size == "0.00" else text
+        text = f"{first} and {second} are the same under every seed" if same else text
+        return text[0].upper() + text[1:]
+    where = f" on {comparison.evaluation}" if isinstance(comparison, SetComparison) else ""
+    if same:
+        return f"{first} and {second} have the same value{where} under every seed"
     if size == "0.00":
-        return f"{first} and {second} are equal to two decimals"
-    return f"{first} is {size} points {'above' if difference > 0 else 'below'} {second}"
+        return f"{first} and {second} are equal{where} to two decimals"
+    return f"{first} is {size} points {'above' if above else 'below'} {second}{where}"
 
 
 def _how_sure(comparison: Comparison) -> str:
@@ -147,4 +178,5 @@ def _other_texts(comparison: Comparison) -> str:
     low, high = comparison.bootstrap_low, comparison.bootstrap_high
     if low is None or high is None or low > 0 or high < 0 or not leaves_zero_out(comparison):
         return ""
-    return f" Over seeds and test texts together the interval, {interval_text(low, high)}, includes zero."
+    texts = "texts" if isinstance(comparison, SetComparison) else "test texts"
+    return f" Over seeds and {texts} together the interval, {interval_text(low, high)}, includes zero."

@@ -8,17 +8,15 @@ al. 2024, Table 3). Values are fractions here; only reports speak of percent.
 from __future__ import annotations
 
 import math
-import statistics
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import NamedTuple, NotRequired, cast
+from dataclasses import dataclass, field
+from typing import NamedTuple, cast
 
 from l3masking.errors import InputError
+from study.results.generalisation import Generalisation, Judged, finite, generalisations
+from study.results.spread import mean_of, spread
 from study.store.record import Entry, Evaluated, Identity, Kept
-
-CONFIDENCE = 0.95  # of every interval, two-sided
 
 
 class CellKey(NamedTuple):
@@ -72,6 +70,8 @@ class Cell:
     """Test value by seed, in the order of the seeds, fractions."""
     test_texts: int | None = None
     """Texts in the test set, 1 and up; None if no record says."""
+    evaluations: Mapping[str, Generalisation] = field(default_factory=dict)
+    """Evaluation set -> how the cell does on it; empty, and left out of exports, where the dataset has no such sets."""
 
     @property
     def key(self) -> CellKey:
@@ -179,26 +179,11 @@ def cell_key(entry: Identity) -> CellKey:
     )
 
 
-def t_interval(mean: float, std: float, n: int) -> tuple[float, float]:
-    """mean ± t(0.975; n - 1) · std / √n, the two-sided 95 % interval of a normal mean (Student 1908); n >= 2."""
-    half = _t_quantile(n - 1) * std / math.sqrt(n)
-    return mean - half, mean + half
-
-
-@lru_cache
-def _t_quantile(degrees: int) -> float:
-    from scipy.special import stdtrit  # a third of a second that only an aggregation pays
-
-    return float(stdtrit(degrees, (1 + CONFIDENCE) / 2))
-
-
 def _cell(key: CellKey, by_seed: Mapping[int, Evaluated], failed: set[int], wanted: int) -> Cell:
     rows = [by_seed[seed] for seed in sorted(by_seed)]
-    values = {row["seed"]: _finite(row, row["test"][key.objective]) for row in rows}
+    values = {row["seed"]: finite(row, row["test"][key.objective]) for row in rows}
     n, missed = len(rows), len(failed - by_seed.keys())
-    mean = _mean(values.values())
-    std = statistics.stdev(values.values()) if n > 1 else None
-    low, high = (None, None) if mean is None or std is None else t_interval(mean, std, n)
+    mean, std, low, high = spread(values.values())
     return Cell(
         **key._asdict(),
         n=n,
@@ -208,25 +193,15 @@ def _cell(key: CellKey, by_seed: Mapping[int, Evaluated], failed: set[int], want
         std=std,
         ci_low=low,
         ci_high=high,
-        validation_mean=_mean(_finite(row, row["validation"][key.objective]) for row in rows),
-        epochs_to_best_mean=_mean(_finite(row, row["epochs_to_best"]) for row in rows),
-        epochs_to_first_best_mean=_mean(_finite(row, first_best(row)) for row in rows),
+        validation_mean=mean_of(finite(row, row["validation"][key.objective]) for row in rows),
+        epochs_to_best_mean=mean_of(finite(row, row["epochs_to_best"]) for row in rows),
+        epochs_to_first_best_mean=mean_of(finite(row, first_best(row)) for row in rows),
         converged=_converged(rows),
-        epochs_to_stop_mean=_mean(_finite(row, row["epochs_to_stop"]) for row in rows),
+        epochs_to_stop_mean=mean_of(finite(row, row["epochs_to_stop"]) for row in rows),
         values=values,
         test_texts=next((len(row["test_predictions"]) for row in rows if "test_predictions" in row), None),
+        evaluations=generalisations(cast(Sequence[Judged], rows), values, key.objective),
     )
-
-
-def _mean(values: Iterable[float]) -> float | None:
-    taken = list(values)
-    return statistics.mean(taken) if taken else None  # exact rationals inside: equal values have exactly that mean
-
-
-class Judged(Kept):
-    """A record in memory, with the verdict on its curve."""
-
-    converged: NotRequired[bool]  # absent where the curve is too short to tell
 
 
 def _converged(rows: Sequence[Evaluated]) -> int | None:
@@ -238,12 +213,6 @@ def _converged(rows: Sequence[Evaluated]) -> int | None:
 def first_best(record: Evaluated) -> float:
     """Epochs to the first of equal best values; to the latest where the record is older than that field."""
     return float(record.get("epochs_to_first_best", record["epochs_to_best"]))
-
-
-def _finite(record: Identity, value: float) -> float:
-    if not math.isfinite(value):
-        raise InputError(f"record {record['key']} holds the value {value}: delete its file and run the study again")
-    return float(value)
 
 
 def _chosen(entries: Iterable[Entry], keys: Collection[str] | None) -> Iterable[Entry]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +13,8 @@ from study.results.against import Origin, Origins, against_paper, against_study
 from study.results.compare import Comparison, compare, questions
 from study.results.gather import Results, gather, reordered
 from study.results.published import PAPER, REMARKS, table3
-from study.results.texts import resample_texts
+from study.results.set_comparisons import SetComparison, compare_sets
+from study.results.texts import resample_sets, resample_texts
 from study.results.truth import true_labels
 from study.store.store import Store
 
@@ -26,6 +28,7 @@ class Answer(NamedTuple):
     against: str | None
     comparisons: list[Comparison]
     notes: list[str]
+    on_sets: Sequence[SetComparison] = ()  # the same questions on evaluation sets; within a study alone
 
 
 def answer(root: Path, against: str | None = None, baseline: str | None = None) -> Answer:
@@ -49,12 +52,21 @@ def answer(root: Path, against: str | None = None, baseline: str | None = None) 
 
 def _within(resolved: Resolved, results: Results, baseline: str | None) -> Answer:
     asked = questions(results.cells, baseline)
-    comparisons = compare(results.cells, asked, reordered=reordered(resolved.spec))
+    moved = reordered(resolved.spec)
+    comparisons = compare(results.cells, asked, reordered=moved)
     used = dict.fromkeys(entry.dataset for entry in comparisons if entry.n)
-    truths, missing = true_labels(resolved, used)
-    resampled = resample_texts(comparisons, results.cells, results.predictions, truths)
-    notes = [f"{name}: no interval over test texts: {reason}" for name, reason in missing.items()]
-    return Answer(resolved.spec.name, None, resampled.comparisons, notes + resampled.notes)
+    truths = true_labels(resolved, used)
+    resampled = resample_texts(comparisons, results.cells, results.predictions, truths.test)
+    on_sets, further = resample_sets(
+        compare_sets(results.cells, asked, reordered=moved),
+        results.cells,
+        (results.predictions, truths.test),
+        results.set_predictions,
+        truths.sets,
+    )
+    notes = [f"{name}: no interval over test texts: {reason}" for name, reason in truths.missing.items()]
+    notes += dict.fromkeys([*resampled.notes, *further])
+    return Answer(resolved.spec.name, None, resampled.comparisons, notes, on_sets)
 
 
 def _printed_names() -> str:

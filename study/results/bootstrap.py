@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from study.results.aggregate import CONFIDENCE
+from study.results.spread import CONFIDENCE
 
 DRAWS = 10_000
 RESAMPLES_AT_ONCE = 500  # draws at a time: a few MB for a test set of thousands

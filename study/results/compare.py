@@ -11,12 +11,13 @@ import dataclasses
 import statistics
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 from l3masking.errors import InputError
 from l3masking.methods import METHODS, QUESTIONS, REFERENCE, controls_of
-from study.results.aggregate import Cell, CellKey, t_interval
+from study.results.aggregate import Cell, CellKey
 from study.results.paired import effect_size, holm, least_p, sign_flip, standard_error
+from study.results.spread import t_interval
 
 LEVEL = 0.05  # of a decisive difference, after Holm's adjustment
 
@@ -85,6 +86,9 @@ class Comparison:
     notes: tuple[str, ...] = ()
 
 
+Compared = TypeVar("Compared", bound=Comparison)
+
+
 def questions(cells: Iterable[Cell], baseline: str | None = None) -> list[Question]:
     """What to ask of a study: the three questions of the paper, then every further row against its controls.
 
@@ -118,19 +122,23 @@ def compare(
     no longer fixes their order across them.
     """
     found: list[Comparison] = []
+    for question in questions(cells) if asked is None else asked:
+        for rows in rivals(cells, question):
+            pairs = pairing(question, reordered)
+            found += adjusted([paired(first, second, str(question), pairs) for first, second in rows])
+    return found
+
+
+def rivals(cells: Sequence[Cell], question: Question) -> list[list[tuple[Cell, Cell]]]:
+    """The cells that a question compares: for each objective, those of the encoders and datasets of both rows."""
     by_arm: dict[Arm, dict[tuple[str, str, str], Cell]] = {}
     for cell in cells:
         by_arm.setdefault(Arm(cell.method, cell.variant), {})[cell.objective, cell.encoder, cell.dataset] = cell
-    objectives = list(dict.fromkeys(cell.objective for cell in cells))
-    for question in questions(cells) if asked is None else asked:
-        first, second = by_arm[question.first], by_arm[question.second]
-        for objective in objectives:
-            places = [place for place in first if place[0] == objective and place in second]
-            family = [
-                paired(first[place], second[place], str(question), pairing(question, reordered)) for place in places
-            ]
-            found += adjusted(family)
-    return found
+    first, second = by_arm[question.first], by_arm[question.second]
+    return [
+        [(first[place], second[place]) for place in first if place[0] == objective and place in second]
+        for objective in dict.fromkeys(cell.objective for cell in cells)
+    ]
 
 
 def paired(
@@ -170,7 +178,7 @@ def paired(
     )
 
 
-def adjusted(family: Sequence[Comparison]) -> list[Comparison]:
+def adjusted(family: Sequence[Compared]) -> list[Compared]:
     """One family with Holm's adjustment, and what follows from it. What could not be tested is not counted."""
     tested = [index for index, comparison in enumerate(family) if comparison.p is not None]
     p_values = dict(zip(tested, holm([family[index].p or 0.0 for index in tested]), strict=True))

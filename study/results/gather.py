@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from study.plan.grid import of_plan
 from study.plan.trials import Trial
-from study.results.aggregate import Cell, CellKey, Judged, Order, TimingRow, cell_key, cells, timing_rows
+from study.results.aggregate import Cell, CellKey, Order, TimingRow, cell_key, cells, timing_rows
 from study.results.compare import Comparison, compare
 from study.results.convergence import converged
+from study.results.generalisation import Judged
+from study.results.set_comparisons import SetComparison, compare_sets
 from study.results.texts import Predictions
 from study.space.search_section import BEST
 from study.space.spec import StudySpec
@@ -32,6 +34,10 @@ class Results(NamedTuple):
     """Trials and objectives that failed and have no record."""
     predictions: Predictions
     """Of every record, on its test set."""
+    set_comparisons: list[SetComparison]
+    """The same questions on the evaluation sets, without the resampling of texts; empty without such sets."""
+    set_predictions: Mapping[str, Predictions]
+    """Evaluation set -> predictions on it, of every record that read it."""
 
 
 def gather(store: Store, spec: StudySpec, trials: Sequence[Trial]) -> Results:
@@ -52,9 +58,13 @@ def gather(store: Store, spec: StudySpec, trials: Sequence[Trial]) -> Results:
         objective=spec.objectives,
     )
     predictions: dict[CellKey, dict[int, Any]] = {}
+    on_sets: dict[str, dict[CellKey, dict[int, Any]]] = {}
     for record in records:
+        key, seed = cell_key(record), record["seed"]
         if "test_predictions" in record:
-            predictions.setdefault(cell_key(record), {})[record["seed"]] = record["test_predictions"]
+            predictions.setdefault(key, {})[seed] = record["test_predictions"]
+        for name, result in record.get("evaluations", {}).items():
+            on_sets.setdefault(name, {}).setdefault(key, {})[seed] = result["predictions"]
     found = cells(records, failures, wanted, keys=keys, order=order)
     return Results(
         cells=found,
@@ -62,6 +72,8 @@ def gather(store: Store, spec: StudySpec, trials: Sequence[Trial]) -> Results:
         comparisons=compare(found, reordered=reordered(spec)),
         failures=failures,
         predictions=predictions,
+        set_comparisons=compare_sets(found, reordered=reordered(spec)),
+        set_predictions=on_sets,
     )
 
 
@@ -85,6 +97,10 @@ def _read(store: Store, keys: Collection[str]) -> list[Judged]:
                 kept["converged"] = verdict
             if "test_predictions" in kept:
                 kept["test_predictions"] = _small(kept["test_predictions"])
+            if "evaluations" in kept:
+                kept["classes"] = len(record["labels"])
+                for result in kept["evaluations"].values():
+                    result["predictions"] = _small(result["predictions"])
             found.append(kept)
     return found
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.results.aggregate import CONFIDENCE
+from study.results.spread import CONFIDENCE
 
 EXACT_PAIRS = 20  # up to here every one of the 2^n flips is looked at: about a million
 FLIPS = 100_000  # drawn above that

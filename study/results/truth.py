@@ -6,6 +6,7 @@ Nothing is fetched or made: a dataset that is not available, or is another one b
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,22 +19,36 @@ from study.space.spec import Generated
 from study.toyworld.world import find_world
 
 
-def true_labels(resolved: Resolved, datasets: Iterable[str]) -> tuple[dict[str, Truth], dict[str, str]]:
-    """By name: the labels of each dataset, or why there are none."""
-    found: dict[str, Truth] = {}
-    missing: dict[str, str] = {}
+class Truths(NamedTuple):
+    """The labels of what a study's models were tested on."""
+
+    test: dict[str, Truth]  # dataset -> its test split
+    sets: dict[str, dict[str, Truth]]  # evaluation set -> dataset -> the set
+    missing: dict[str, str]  # dataset, or dataset and set -> why there are no labels of it
+
+
+def true_labels(resolved: Resolved, datasets: Iterable[str]) -> Truths:
+    """The labels of each dataset and its evaluation sets, or why there are none."""
+    found = Truths({}, {}, {})
     for name in datasets:
         spec, wanted = resolved.spec.datasets[name], resolved.identities.datasets.get(name)
         if isinstance(spec, Generated) and find_world() is None:
-            missing[name] = "its generated texts are not on this machine"
+            found.missing[name] = "its generated texts are not on this machine"
             continue
         try:
             data = load_data(concrete_data(spec), name=name, offline=True)
         except (InputError, EnvironmentFault) as fault:
-            missing[name] = str(fault).splitlines()[0]
+            found.missing[name] = str(fault).splitlines()[0]
             continue
         if data.content_hash != wanted:
-            missing[name] = "its content has changed since the study ran"
-        else:
-            found[name] = Truth(np.asarray(data.test.labels, dtype=np.int32), len(data.labels))
-    return found, missing
+            found.missing[name] = "its content has changed since the study ran"
+            continue
+        found.test[name] = Truth(np.asarray(data.test.labels, dtype=np.int32), len(data.labels))
+        known = resolved.identities.evaluations.get(name, {})
+        for further, one in data.evaluations.items():
+            if one.content_hash == known.get(further):
+                labels = np.asarray(one.labels, dtype=np.int32)
+                found.sets.setdefault(further, {})[name] = Truth(labels, len(one.classes))
+            elif further in known:
+                found.missing[f"{name}, {further}"] = "its content has changed since the study ran"
+    return found

@@ -158,9 +158,9 @@ def _state(root: Path, subject: Subject, records: Mapping[str, Record], failures
 
 def _of_record(record: Record, path: Path) -> list[str]:
     run, objective = record.get("run", {}), record["objective"]
-    values = ", ".join(f"{name} {100 * value:.2f} %" for name, value in record.get("test", {}).items())
     lines = [
-        f"  test        {values or 'not looked at: it belongs to a search'}",
+        f"  test        {_percent(record.get('test', {})) or 'not looked at: it belongs to a search'}",
+        *(f"  on {name:<8} {_percent(found['metrics'])}" for name, found in record.get("evaluations", {}).items()),
         f"  validation  {objective} {100 * record['validation'][objective]:.2f} %",
         f"  epochs      {first_best(record):.2f} to best, {record['epochs_to_stop']:.2f} to stop "
         f"({record['updates']} updates)",
@@ -175,6 +175,10 @@ def _of_record(record: Record, path: Path) -> list[str]:
         f"  file        {path}",
     ]
     return lines
+
+
+def _percent(metrics: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {100 * value:.2f} %" for name, value in metrics.items())
 
 
 def _curve(curve: Sequence[CurvePoint], objective: str) -> list[str]:

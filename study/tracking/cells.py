@@ -24,6 +24,7 @@ from study.tracking.runs import (
     finite,
     flatten,
     identity_params,
+    set_metric,
 )
 from study.tracking.views import Page
 
@@ -35,6 +36,8 @@ KeptPart = TypeVar("KeptPart", Evaluated, Identity)
 
 STATISTICS = ("mean", "std", "n", "failed", "wanted", "ci_low", "ci_high")
 """Of the test metric; fractions and counts."""
+SET_STATISTICS = ("n", "mean", "std", "ci_low", "ci_high", "gap_mean", "gap_std", "gap_ci_low", "gap_ci_high")
+"""On an evaluation set; fractions and a count."""
 CELL_COLUMNS = (*IDENTITY, "objective", *STATISTICS, "epochs_to_first_best_mean", "epochs_to_stop_mean")
 """Of the table."""
 
@@ -45,6 +48,7 @@ def cell_views(found: Iterable[Cell]) -> list[RunView]:
     Metrics: `test_<objective>_mean|_std|_n|_failed|_wanted|_ci_low|_ci_high` (fractions; sample standard deviation;
     95 % interval) and `<objective>_epochs_to_best_mean|_epochs_to_first_best_mean|_epochs_to_stop_mean`. The same names
     without an objective, and `epochs_mean` (epochs trained: to the stop), are those of the first objective given.
+    `ood.<set>.<objective>_mean` and so on, with the names of SET_STATISTICS, where the dataset has evaluation sets.
     """
     grouped: dict[str, list[Cell]] = {}
     for cell in found:
@@ -113,6 +117,9 @@ class Tally:
         else:
             kept = self._records[record["key"]] = part(record, Evaluated)
             kept.pop("test_predictions", None)  # the largest part, and no number of a cell run
+            if "evaluations" in kept:
+                sets = kept["evaluations"].items()
+                kept["evaluations"] = {name: {**result, "predictions": []} for name, result in sets}
         self.changed = self._live
 
     def page(self) -> Page:
@@ -158,6 +165,9 @@ def _cell_view(name: str, group: Sequence[Cell]) -> RunView:
         metrics[f"{cell.objective}_epochs_to_best_mean"] = cell.epochs_to_best_mean
         metrics[f"{cell.objective}_epochs_to_first_best_mean"] = cell.epochs_to_first_best_mean
         metrics[f"{cell.objective}_epochs_to_stop_mean"] = cell.epochs_to_stop_mean
+        for evaluation, on_set in cell.evaluations.items():
+            for stat in SET_STATISTICS:
+                metrics[set_metric(evaluation, f"{cell.objective}_{stat}")] = getattr(on_set, stat)
     first = group[0]
     for stat in ("epochs_to_best_mean", "epochs_to_first_best_mean", "epochs_to_stop_mean"):
         metrics[stat] = getattr(first, stat)

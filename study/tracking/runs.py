@@ -75,9 +75,13 @@ class MirrorEntry(NamedTuple):
 
 
 def seed_view(record: Record) -> RunView:
-    """The seed run of one record: test values once, validation values by update."""
+    """The seed run of one record: test values and those on evaluation sets once, validation values by update."""
     once = {f"test_{name}": value for name, value in record["test"].items()}
     once["validation_best"] = record["validation"][record["objective"]]
+    for name, result in record.get("evaluations", {}).items():
+        for metric, value in result["metrics"].items():
+            once[set_metric(name, metric)] = value
+            once[set_metric(name, f"{metric}_gap")] = record["test"][metric] - value
     return _finished("seed", record, once, "")
 
 
@@ -155,6 +159,11 @@ def identity_params(identity: Row) -> dict[str, str]:
     """The identity as params, for charts; `mask_mean` is a number there, 0 for a method that masks nothing."""
     params = {name: _text(identity.get(name)) for name in IDENTITY}
     return {**params, "mask_mean": repr(float(identity.get("mask_mean") or 0.0))}
+
+
+def set_metric(evaluation: str, rest: str) -> str:
+    """`ood.<set>.<rest>`: the name of a metric on an evaluation set."""
+    return f"ood.{_legal(evaluation).replace('/', '_')}.{rest}"  # MLflow reads a slash as a folder
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from l3masking.errors import InputError
-from study.results.aggregate import Cell, CellKey, Order, cell_key, cells, t_interval, timing_rows
+from study.results.aggregate import Cell, CellKey, Order, cell_key, cells, timing_rows
+from study.results.spread import t_interval
 
 RTM = CellKey("bert", "arc", "rtm", None, 0.15, "accuracy")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,14 @@ from small_study import command, marks, records, write_rows, write_study
 from typer.testing import CliRunner
 
 from l3masking.errors import InputError
+from l3masking.metrics import METRICS
 from study.cli import app as cli
 from study.plan.grid import make_plan
 from study.plan.resolved import planned
 from study.report.publish import write_tables
 from study.results.answers import answer
 from study.results.gather import _small, gather, reordered
+from study.results.paired import named_generator
 from study.results.published import PAPER
 from study.space.reader import read_space
 from study.store.store import Store
@@ -113,6 +116,59 @@ def test_variants_that_make_other_batches_are_known(tmp_path: Path):
     assert reordered(spec) == {"large"}
     search = {"parameters": {"train.batch": {"choice": [4, 8]}}}
     assert reordered(read_space(write_study(tmp_path, variants={}, search=search))) == {"best"}
+
+
+# ---- evaluation sets
+
+SET_CLASSES = ("first", "rest")
+SET_LABELS = np.array([0, 1, 1, 0, 1, 1, 1, 0, 1, 1])
+
+
+def read_a_set(root: Path, *, without: Callable[[dict], bool] = lambda record: False) -> None:
+    """Give records the result on a set `other` of two classes that they would have if they had read it."""
+    for key, record in records(root).items():
+        if without(record):
+            continue
+        generator = named_generator(record["method"], record["objective"], record["seed"])
+        predictions = np.where(generator.random(10) < 0.7, SET_LABELS, 1 - SET_LABELS)
+        metrics = {name: METRICS[name](predictions, SET_LABELS, 2) for name in METRICS}
+        result = {"metrics": metrics, "labels": [*SET_CLASSES], "predictions": predictions.tolist()}
+        (root / "records" / f"{key}.json").unlink()
+        whole = {name: value for name, value in record.items() if name != "checksum"}
+        Store(root).commit(whole | {"evaluations": {"other": result}})
+
+
+def test_evaluation_sets_reach_every_file_and_are_held_as_bytes(here: Path):
+    before = {name: (here / name).read_bytes() for name in FILES if name.endswith("csv")}
+    read_a_set(here)
+    results, files = write_tables(here)
+    names = [str(file.relative_to(here)) for file in files]
+    assert set(names) - set(FILES) == {"tables/evaluations.csv", "tables/evaluation_comparisons.csv"}
+    for name in ("results.csv", "comparisons.csv"):
+        assert (here / "tables" / name).read_bytes() == before[f"tables/{name}"]
+    for record in records(here).values():
+        result = record["evaluations"]["other"]
+        found = [
+            cell for cell in results.cells if (cell.method, cell.objective) == (record["method"], record["objective"])
+        ]
+        on_set, value = found[0].evaluations["other"], result["metrics"][record["objective"]]
+        assert on_set.values[record["seed"]] == value
+        assert on_set.gaps[record["seed"]] == record["test"][record["objective"]] - value
+        assert (on_set.n, on_set.classes, on_set.merged, on_set.texts) == (2, SET_CLASSES, True, 10)
+        held = results.set_predictions["other"][found[0].key][record["seed"]]
+        assert held.dtype == np.uint8
+        assert held.tolist() == result["predictions"]
+    assert "## Out of distribution" in (here / "tables/results.md").read_text()
+    assert "Out of distribution: words, macro F1" in (here / "tables/results.tex").read_text()
+    assert '<section id="evaluations">' in (here / "report.html").read_text()
+
+
+def test_records_of_an_earlier_version_show_no_mean_on_a_set(here: Path):
+    read_a_set(here, without=lambda record: (record["method"], record["seed"]) == ("rtm", 1))
+    results, _ = write_tables(here)
+    counts = {cell.method: cell.evaluations["other"].n for cell in results.cells}
+    assert counts == {"stl": 2, "rtm": 1, "l3masking": 2}
+    assert "incomplete (1/2)" in (here / "tables/results.md").read_text()
 
 
 # ---- compare

@@ -14,7 +14,6 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from study.results.aggregate import t_interval
 from study.results.paired import (
     EXACT_PAIRS,
     SignFlip,
@@ -26,6 +25,7 @@ from study.results.paired import (
     standard_error,
     welch,
 )
+from study.results.spread import t_interval
 
 counts = st.lists(st.integers(-139, 139), min_size=1, max_size=10)  # right answers of 139 more than the other side
 

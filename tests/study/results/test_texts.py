@@ -49,6 +49,23 @@ def test_every_paired_comparison_gets_an_interval_around_its_difference():
     assert again.comparisons == found
 
 
+def test_the_streams_are_those_that_they_were():
+    """Intervals of the same records stay the same from version to version: these are of 2026-12-01."""
+    cells, predictions = world()
+    found = resample_texts(compare(cells), cells, predictions, TRUTH, draws=500).comparisons
+    assert [(entry.bootstrap_low, entry.bootstrap_high) for entry in found] == [
+        pytest.approx(ends, abs=1e-12)
+        for ends in (
+            (0.292109375, 0.514140625),
+            (0.27039606679655953, 0.49611637286805943),
+            (0.367109375, 0.58453125),
+            (0.41326248509145014, 0.5881504119224731),
+            (-0.05953125, 0.176640625),
+            (-0.012009659221216544, 0.23756076466059253),
+        )
+    ]
+
+
 def test_it_is_the_bootstrap_of_rows_and_columns_written_as_a_loop():
     cells, predictions = world(("rtm", "l3masking"), seeds=3, objectives=("macro_f1",))
     [entry] = resample_texts(compare(cells), cells, predictions, TRUTH, draws=4000).comparisons

@@ -17,11 +17,11 @@ from study.space.spec import Generated
 
 def test_labels_are_those_of_the_dataset(finished_study: Path):
     resolved = planned(finished_study / "out")
-    found, missing = true_labels(resolved, ["words"])
+    found, sets, missing = true_labels(resolved, ["words"])
     spec = resolved.spec.datasets["words"]
     assert isinstance(spec, DataSpec)
     data = load_data(spec, name="words")
-    assert missing == {}
+    assert (sets, missing) == ({}, {})
     assert np.array_equal(found["words"].labels, data.test.labels)
     assert found["words"].num_classes == len(data.labels) == 3
 
@@ -31,5 +31,5 @@ def test_a_generated_world_is_not_made_for_it(finished_study: Path, monkeypatch:
     spec = dataclasses.replace(resolved.spec, datasets={"words": Generated(generated="toyworld")})
     monkeypatch.setattr(study.results.truth, "find_world", lambda: None)
     monkeypatch.setattr(study.results.truth, "concrete_data", lambda spec: pytest.fail("it would be made"))
-    found, missing = true_labels(resolved._replace(spec=spec), ["words"])
-    assert (found, missing) == ({}, {"words": "its generated texts are not on this machine"})
+    found, sets, missing = true_labels(resolved._replace(spec=spec), ["words"])
+    assert (found, sets, missing) == ({}, {}, {"words": "its generated texts are not on this machine"})

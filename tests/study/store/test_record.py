@@ -17,11 +17,13 @@ import pytest
 from small_study import assignments, write_study
 
 from study.plan.trials import Trial
+from study.results.generalisation import Generalisation
 from study.score import SCORE_COLUMNS
 from study.store import record as schema
 from study.store.record import (
     Adaptation,
     CurvePoint,
+    EvaluationResult,
     Failure,
     FinalStage,
     Kept,
@@ -39,6 +41,7 @@ from study.trial import died, execute
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "records.md"
 SECTIONS: dict[str, type] = {  # heading of the page -> type
     "Record": Record,
+    "evaluations": EvaluationResult,
     "curve": CurvePoint,
     "final_stage": FinalStage,
     "mask_probability": MaskProbabilities,
@@ -52,6 +55,7 @@ JSON = {str: "string", int: "integer", float: "number", bool: "boolean", list: "
 JSON |= {Mapping: "object", NoneType: "null"}
 
 OF_A_SEARCH = frozenset({"test", "test_predictions"})  # what its records lack
+OF_SOME_DATASETS = frozenset({"evaluations"})  # what the records of other datasets, and of a search, lack
 OF_SOME_ARMS = frozenset({"adaptation"})  # what the records of other arms lack
 
 
@@ -90,15 +94,16 @@ def test_the_page_lists_exactly_the_fields_and_their_types(heading: str) -> None
 
 
 def test_every_table_of_the_page_is_compared() -> None:
-    assert documented().keys() == {*SECTIONS, "Score part"}
+    assert documented().keys() == {*SECTIONS, "Score part", "Evaluation sets in the tables"}
     assert list(documented()["Score part"]) == ["text", *SCORE_COLUMNS]
+    exported = [field.name for field in dataclasses.fields(Generalisation)]
+    assert list(documented()["Evaluation sets in the tables"]) == exported
 
 
 def test_the_page_says_what_a_search_lacks() -> None:
     absent = {name for name, cells in documented()["Record"].items() if "absent in a search" in cells[2]}
-    assert absent == OF_A_SEARCH == Record.__optional_keys__ - OF_SOME_ARMS - {"epochs_to_first_best"}, (
-        "which older records lack"
-    )
+    older = {"epochs_to_first_best"}  # which older records lack
+    assert absent == OF_A_SEARCH | OF_SOME_DATASETS == Record.__optional_keys__ - OF_SOME_ARMS - older
     assert not any(kind.__optional_keys__ for heading, kind in SECTIONS.items() if heading != "Record")
 
 
@@ -139,11 +144,13 @@ def check(value: Mapping[str, Any], heading: str, *, without: frozenset[str] = f
 
 def check_record(record: Mapping[str, Any], *, without: frozenset[str] = frozenset()) -> None:
     """The same for a record and all that is inside it."""
-    check(record, "Record", without=without | (OF_SOME_ARMS - record.keys()))
+    check(record, "Record", without=without | ((OF_SOME_ARMS | OF_SOME_DATASETS) - record.keys()))
     for name in ("run", "final_stage", *(OF_SOME_ARMS & record.keys())):
         check(record[name], name)
     for point in record["curve"]:
         check(point, "curve")
+    for result in record.get("evaluations", {}).values():
+        check(result, "evaluations")
     if record["mask_probability"] is not None:
         check(record["mask_probability"], "mask_probability")
 

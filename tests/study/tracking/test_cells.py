@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import pytest
 from tracked_study import make_failure, make_record, make_search_record, trial_records, write_study
@@ -30,6 +31,33 @@ def test_cells_of_one_setting_share_a_run_and_a_missing_statistic_stays_missing(
     expected |= {"accuracy_epochs_to_best_mean": 1.0, "accuracy_epochs_to_stop_mean": 3.0, "epochs_to_best_mean": 1.0}
     expected |= {"macro_f1_epochs_to_best_mean": 1.0, "macro_f1_epochs_to_stop_mean": 9.0, "epochs_to_stop_mean": 3.0}
     assert first.metrics == expected | {"epochs_mean": 3.0}
+
+
+def on_sets(record):
+    """The record with a result on an evaluation set, an eighth below its test values."""
+    metrics = {name: value - 0.125 for name, value in record["test"].items()}
+    return record | {"evaluations": {"hans": {"metrics": metrics, "labels": ["a", "b"], "predictions": [0, 1, 1]}}}
+
+
+def test_a_cell_shows_evaluation_sets_and_the_gaps():
+    records = [on_sets(make_record(seed, key=f"{seed}" * 32)) for seed in range(2)]
+    [view] = cell_views(cells(records, [], 2))
+    found = {name: value for name, value in view.metrics.items() if name.startswith("ood.")}
+    half = math.tan(0.475 * math.pi) * 0.0625 / 2  # t(.975; 1), a closed form; values .625 and .6875
+    assert found == {
+        "ood.hans.accuracy_n": 2,
+        "ood.hans.accuracy_mean": 0.65625,
+        "ood.hans.accuracy_std": pytest.approx(0.0625 / math.sqrt(2)),
+        "ood.hans.accuracy_ci_low": pytest.approx(0.65625 - half),
+        "ood.hans.accuracy_ci_high": pytest.approx(0.65625 + half),
+        "ood.hans.accuracy_gap_mean": 0.125,
+        "ood.hans.accuracy_gap_std": 0,
+        "ood.hans.accuracy_gap_ci_low": 0.125,
+        "ood.hans.accuracy_gap_ci_high": 0.125,
+    }
+    records.append(make_record(2, key="2" * 32))  # which lacks the set
+    [view] = cell_views(cells(records, [], 3))
+    assert {name for name in view.metrics if name.startswith("ood.")} == {"ood.hans.accuracy_n"}
 
 
 @pytest.mark.parametrize(
@@ -76,6 +104,20 @@ def test_the_tally_agrees_with_the_aggregation_at_the_end(plan):
     records = [record for trial in plan for record in trial_records(trial)]
     assert {view.key: view for view in tally.views()} == {view.key: view for view in cell_views(cells(records, [], 3))}
     assert not tally.changed
+
+
+def test_the_tally_holds_no_predictions_and_shows_the_same_sets(plan):
+    records = [on_sets(record) for trial in plan for record in trial_records(trial)]
+    tally = Tally()
+    tally.plan(Places(plan))
+    for record in records:
+        tally.add(MirrorEntry("seed", record, seed_view))
+    held = [result for kept in tally._records.values() for result in kept["evaluations"].values()]
+    assert len(held) == len(records)
+    assert not any(result["predictions"] for result in held)
+    assert records[0]["evaluations"]["hans"]["predictions"] == [0, 1, 1]  # those of the caller stay
+    assert {view.key: view for view in tally.views()} == {view.key: view for view in cell_views(cells(records, [], 3))}
+    assert any("ood.hans.accuracy_gap_mean" in view.metrics for view in tally.views())
 
 
 def test_an_unfinished_cell_is_running_with_the_seeds_so_far(plan):

@@ -1,8 +1,10 @@
 """What MLflow shows of a record."""
 
+import dataclasses
 import json
 import math
 
+from mlflow.utils.validation import _validate_metric_name
 from tracked_study import make_failure, make_record, make_search_record
 
 from study.tracking.runs import (
@@ -49,6 +51,25 @@ def test_a_seed_run_shows_values_once_and_curves_by_update():
     assert {point.key for point in view.curve} == names
     assert view.start == 1767323045000
     assert view.end == view.start + 12500
+
+
+def test_a_seed_run_shows_evaluation_sets_and_the_gap_to_them():
+    results = {"hans": {"metrics": {"accuracy": 0.5, "macro_f1": 0.375}, "labels": ["a", "b"], "predictions": [0, 1]}}
+    results["round 1/dev (new)"] = {"metrics": {"accuracy": 0.875}, "labels": ["a", "b"], "predictions": [1]}
+    view = seed_view(make_record(evaluations=results))
+    found = {name: value for name, value in view.metrics.items() if name.startswith("ood.")}
+    assert found == {
+        "ood.hans.accuracy": 0.5,
+        "ood.hans.accuracy_gap": 0.25,
+        "ood.hans.macro_f1": 0.375,
+        "ood.hans.macro_f1_gap": 0.125,
+        "ood.round 1_dev _new_.accuracy": 0.875,
+        "ood.round 1_dev _new_.accuracy_gap": -0.125,
+    }
+    rest = {name: value for name, value in view.metrics.items() if name not in found}
+    assert dataclasses.replace(view, metrics=rest) == seed_view(make_record())
+    for name in found:
+        _validate_metric_name(name)  # MLflow's own
 
 
 def test_validation_best_is_of_the_objective():

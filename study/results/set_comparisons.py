@@ -1,0 +1,71 @@
+"""The rows of a study against each other on its evaluation sets: by the value on a set, and by the gap to it.
+
+The machinery is that of `compare`. The families are apart from those of the test split, whose numbers therefore stay as
+they are: for each question and objective one of the values over all evaluation sets, encoders and datasets, and one of
+the gaps.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from study.results.aggregate import Cell
+from study.results.compare import Comparison, Question, adjusted, paired, pairing, questions, rivals
+from study.results.spread import spread
+
+Measure = Literal["value", "gap"]
+MEASURES: tuple[Measure, ...] = ("value", "gap")  # the order in which they are shown
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetComparison(Comparison):
+    """A comparison on an evaluation set. `test_texts` and `standard_error` are those of the set; None for a gap."""
+
+    evaluation: str  # name of the evaluation set
+    measure: Measure  # what is compared: the value on the set, or the test value minus it
+
+
+def compare_sets(
+    cells: Sequence[Cell], asked: Iterable[Question] | None = None, *, reordered: Collection[str] = ()
+) -> list[SetComparison]:
+    """The comparisons on evaluation sets, with the arguments of `compare`; empty where no dataset has such sets.
+
+    A pair of seeds counts where both records have the set.
+    """
+    found: list[SetComparison] = []
+    for question in questions(cells) if asked is None else asked:
+        pairs = pairing(question, reordered)
+        for rows in rivals(cells, question):
+            shared = [(*row, name) for row in rows for name in row[0].evaluations if name in row[1].evaluations]
+            for measure in MEASURES:
+                found += adjusted([_on_set(*entry, measure, str(question), pairs) for entry in shared])
+    return found
+
+
+def measured(cell: Cell, name: str, measure: Measure) -> Cell:
+    """The cell with its values on an evaluation set, or with its gaps, in the place of its test values."""
+    on_set = cell.evaluations[name]
+    values = on_set.values if measure == "value" else on_set.gaps
+    mean, std, low, high = spread(values.values())
+    return dataclasses.replace(
+        cell,
+        n=len(values),
+        mean=mean,
+        std=std,
+        ci_low=low,
+        ci_high=high,
+        values=values,
+        test_texts=on_set.texts if measure == "value" else None,
+        evaluations={},
+    )
+
+
+def _on_set(
+    first: Cell, second: Cell, name: str, measure: Measure, question: str, pairs: Literal["batches", "head"]
+) -> SetComparison:
+    made = paired(measured(first, name, measure), measured(second, name, measure), question, pairs)
+    fields: dict[str, Any] = {field.name: getattr(made, field.name) for field in dataclasses.fields(made)}
+    return SetComparison(**fields, evaluation=name, measure=measure)
