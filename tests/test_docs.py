@@ -17,7 +17,7 @@ from transformers import ErnieConfig, ErnieForMaskedLM
 
 from l3masking import load_encoder, methods
 from l3masking.data.corpus import CorpusSpec
-from l3masking.data.spec import DataSpec
+from l3masking.data.spec import DataSpec, EvaluationSpec
 from l3masking.data.table import DATASETS
 from l3masking.encoders import families
 from l3masking.encoders.families import FAMILIES
@@ -143,7 +143,7 @@ def test_every_key_has_a_row_with_its_default() -> None:
         for section, cls in SETTINGS.items()
         for item in dataclasses.fields(cls)
     ]
-    for cls in (DataSpec, EncoderSpec, CorpusSpec, ArmSpec, PolicyFile, Pair):
+    for cls in (DataSpec, EvaluationSpec, EncoderSpec, CorpusSpec, ArmSpec, PolicyFile, Pair):
         wanted += [(item.name, default_of(item)) for item in dataclasses.fields(cls)]
     assert [row for row in wanted if row not in rows] == []
     top = {item.name for item in dataclasses.fields(StudySpec)} - SETTINGS.keys()

@@ -30,8 +30,8 @@ class Tables:
     hub: str | None = None  # Hub dataset id, owner/name
     revision: str | None = None  # of the Hub id: a commit; none, a branch or a tag: resolved, and said in the notes
     subset: str | None = None  # configuration of the Hub dataset, where it has several
-    # git blob ids of the files as they are, compressed or not, by field; a list for a list; a pattern has none
-    blobs: dict[str, str | tuple[str, ...]] = field(default_factory=dict)
+    # git blob ids of the files as they are, compressed or not, by field; a list for a list
+    blobs: dict[str, str | tuple[str, ...]] = field(default_factory=dict)  # the files; a pattern has none
     rows: dict[str, int] = field(default_factory=dict)  # rows of a split's files together; another number is refused
 
     def __post_init__(self) -> None:
