@@ -1,4 +1,4 @@
-"""Text-classification data: the table of known datasets, and one way to load any of them, checked, with a content hash.
+"""Text-classification data: one way to load any dataset, those known by name included, checked, with a content hash.
 
 Texts are kept as they are; white space is the encoder side's affair (scoring.whitespace). Labels are sorted from train.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 from l3masking.data.content import text_lines, unpack
 from l3masking.data.eval_sets import evaluation_set
 from l3masking.data.files import format_of, matching
+from l3masking.data.known import DATASETS
 from l3masking.data.labels import stripped
 from l3masking.data.rows import Columns, Rows, read_rows
 from l3masking.data.sources import HubPart, cache_folder, read_file, read_hub, read_url
@@ -173,54 +174,3 @@ def _cut_missing(spec: DataSpec, name: str, read: dict[str, Rows]) -> list[str]:
             raise InputError(f"dataset {name}: no {part} file, and {error}; give one, or another {part}_rows") from None
         notes.append(f"{part}: {wanted} of the {in_file} rows of train, stratified, split_seed {spec.split_seed}")
     return notes
-
-
-def _published(folder: str, part: str) -> str:
-    commit = "d27540e9a1351e7799c2516fe2666b00119af764"
-    return f"https://raw.githubusercontent.com/usk-Kimura/L3Masking/{commit}/datasets/{folder}/{part}.jsonl"
-
-
-# The files of the L3Masking paper's repository. `rows` holds what was counted in the files, `expected` the rest of the
-# paper's Table 1.
-DATASETS: dict[str, DataSpec] = {
-    "acl-arc": DataSpec(
-        train=_published("citation_intent", "train"),
-        validation=_published("citation_intent", "dev"),
-        test=_published("citation_intent", "test"),
-        blobs={
-            "train": "8512714acd060233236eadc65e53f4c1518e5c57",
-            "validation": "466f09d3f89066d2013ce6257c4771f75a35a632",
-            "test": "43091b4281e5282149ef329c634c67e82a51fe11",
-        },
-        rows={"train": 1688, "validation": 114, "test": 139},
-        expected={"train": 1688, "validation": 114, "test": 139, "classes": 6},
-    ),
-    # Table 1 gives 4,043 for validation, the size of test: a misprint, or a dev file that is test. Its content (blob
-    # 7b4d7dd72a137edae2b4477c6de8b29c0397d124) was never seen here, so validation is cut from train: 335 rows, what is
-    # left of the usual 3,357 training documents besides the 3,022 of this file. Train has 2,687 then, where Table 1
-    # says 3,022.
-    "ohsumed": DataSpec(
-        train=_published("OHS", "train"),
-        test=_published("OHS", "test"),
-        validation_rows=335,
-        blobs={
-            "train": "42e515e2b80e7136206d8a14bfd0bd9cf0a6c17d",
-            "test": "aaa8a32afd1420056a55e386510f47559bc115fc",
-        },
-        rows={"train": 3022},
-        expected={"train": 2687, "validation": 335, "test": 4043, "classes": 23},
-    ),
-    # Validation and test are the official 25,000 test reviews, split 10/90; train is the official one, whole.
-    "imdb": DataSpec(
-        train=_published("IMDb", "train"),
-        validation=_published("IMDb", "dev"),
-        test=_published("IMDb", "test"),
-        blobs={
-            "train": "dff0c0bb8d3c049576dd8394536fedb6673bc8dd",
-            "validation": "9989de0851a3030b77fa81fbb85943a2fb5d3746",
-            "test": "c48f40c6d889b62af38e0f8ed3c6da2924ac91cc",
-        },
-        rows={"validation": 2500},
-        expected={"train": 25000, "validation": 2500, "test": 22500, "classes": 2},
-    ),
-}

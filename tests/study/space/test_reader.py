@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -219,9 +220,28 @@ def test_wrong_sets(tmp_path, given, words):
 @pytest.mark.parametrize("path", sorted(SPACES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_space_is_right(path: Path) -> None:
     spec = read_space(path)
-    others = {"selective": {"stl", "selective", "selective_random"}, "mask_tuning": {"stl", "mask_tuning"}}
-    assert set(spec.methods) >= others.get(path.stem, {"stl", "rtm", "l3masking"})
+    others = {"selective": {"stl", "selective", "selective_random"}, "mask": {"stl", "mask_tuning"}}
+    kind = "mask" if path.stem.startswith("mask_tuning") else path.stem
+    assert set(spec.methods) >= others.get(kind, {"stl", "rtm", "l3masking"})
     assert spec.description
+
+
+def test_mask_tuning_is_judged_on_the_sets_of_its_paper(tmp_path: Path) -> None:
+    found = {}
+    for task in ("", "_mnli", "_qqp"):
+        spec = read_space(SPACES / f"mask_tuning{task}.yaml")
+        found |= {name: list(data.evaluation_sets) for name, data in spec.datasets.items()}
+    assert found == {
+        "sst2": ["imdb-contrast", "imdb-counterfactual"],
+        "mnli": ["mnli-mismatched", "hans", "anli-r1", "anli-r2", "anli-r3"],
+        "qqp": [],
+    }
+    shipped = (SPACES / "mask_tuning_qqp.yaml").read_text(encoding="utf-8")
+    named = re.sub("^    # ", "    ", shipped, flags=re.MULTILINE)
+    spec = read_space(write(tmp_path, named, "named.yaml"))
+    (paws,) = spec.datasets["qqp"].evaluation_sets.values()
+    assert paws.label_map == {"not_duplicate": "0", "duplicate": "1"}
+    assert dataclasses.replace(spec.datasets["qqp"], evaluation_sets={}) == DATASETS["qqp"]
 
 
 def test_table2_is_the_table_of_the_paper_on_all_pairs_of_the_paper() -> None:
