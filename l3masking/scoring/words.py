@@ -121,14 +121,14 @@ def checked_texts(texts: Iterable[Text]) -> list[Text]:
         raise InputError(f"texts is one {kind}: give a list of strings (one text alone: [text]; a table: its column)")
     checked: list[Text] = []
     for index, text in enumerate(texts):
-        parts = text if isinstance(text, tuple) else (text,)
-        if len(parts) > 2 or not parts or not all(isinstance(part, str) for part in parts):
+        parts = text if isinstance(text, tuple) and len(text) == 2 else (text,)
+        if not all(isinstance(part, str) for part in parts):
             kind = type(text).__name__
             wanted = "a string, or a tuple of two for a pair"
             raise InputError(f"texts[{index}] is {text!r:.60}, a {kind}: give {wanted}, or leave this text out")
         for part in parts:
             _check_encodable(part, index)
-        checked.append(str(text) if isinstance(text, str) else (str(text[0]), str(text[-1])))
+        checked.append(each_part(str, text))
         if isinstance(checked[0], str) != isinstance(text, str):
             raise InputError(f"texts[{index}] is {text!r:.60}: single texts and pairs are mixed; encode them apart")
     return checked
