@@ -36,7 +36,7 @@ class Family(NamedTuple):
     embed: Callable[[Any, Mapping[str, Tensor]], Tensor] = _embedded  # (body, [1, U] inputs by name) -> [1, U, H]
     relation: Callable[[Any, str, int], Relation] = _unrelated  # (body, kind of a layer, length T)
     final_norm: Callable[[Any], Callable[[Tensor], Tensor]] | None = None  # body -> what is behind its last layer
-    reach: Callable[[Any], int] | None = None  # configuration -> distance that some layers see; None: all of a text
+    reach: Callable[[Any], int] | None = None  # configuration -> how far some of its layers see; None: all see all
     pads_positions: bool = False  # position numbers start behind the padding id
     padding_id: int | None = None  # the only padding id that its positions allow; None: that of the configuration
     decodes: bool = False  # an encoder-decoder: see bart.py for what it does, and what it is not used for
