@@ -129,7 +129,7 @@ def modernbert_relation(body: Any, kind: str, length: int) -> Relation:
     """Rotary positions. In layers of one kind, a token sees those at a distance of W at most, half of the window."""
     import torch
 
-    weight = body.embeddings.tok_embeddings.weight
+    weight = body.embeddings.tok_embeddings.weight.detach()
     places_T = torch.arange(length, device=weight.device)
     cos_TD, sin_TD = (turn[0].float() for turn in body.rotary_emb(weight, places_T[None], kind))
     half = cos_TD.shape[1] // 2  # the second half repeats the first
