@@ -84,7 +84,7 @@ class LayerPass:
         self.layer = layer
         self.projection = product(Affine.of(layer.project, dtype))
         self.attention_out = product(Affine.of([layer.attention_out], dtype))
-        self.feed_in, *self.gate = map(product, Affine.of([layer.feed_in], dtype).parts(1 + layer.gated))
+        self.feed_in, *self.gates = map(product, Affine.of([layer.feed_in], dtype).parts(1 + layer.gated))
         self.feed_out = product(Affine.of([layer.feed_out], dtype))
 
     def seen(self, x: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ class LayerPass:
 
     def _feed(self, x: Tensor) -> Tensor:
         inner = _activated(self.layer.activation, self.feed_in(x))
-        for gate in self.gate:
+        for gate in self.gates:  # one, or none
             inner = inner.mul_(gate(x))
         return self.feed_out(inner)
 
@@ -183,7 +183,7 @@ class MaskedForward:
             places_n = copies.reads[reads] - first - run.read * run.length
             means += self._means(query_NAD[reads], places_n, run_SH, run)
             start, first = reads.stop, first + len(run_SH)
-        value_NAD = self._by_head(_joined(means), value.weight.view(self.heads, -1, width).mT)
+        value_NAD = _by_head(_joined(means), value.weight.view(self.heads, -1, width).mT)
         return value_NAD.reshape(count, width) + value.bias
 
     def _means(self, query_nAD: Tensor, places_n: Tensor, run_SH: Tensor, run: WordRun) -> Iterator[Tensor]:
@@ -191,8 +191,8 @@ class MaskedForward:
         bias_ATT, rotation_TE = self.relations[self.blocks[-1].layer.kind, run.length]
         key, states_RTH = self.last[1], run_SH.view(run.copies, run.length, -1)
         if rotation_TE is None:
-            probe_nAH = self._by_head(query_nAD, key.weight.view(self.heads, -1, run_SH.shape[1]))
-            asked, seen = probe_nAH, states_RTH
+            asked = _by_head(query_nAD, key.weight.view(self.heads, -1, run_SH.shape[1]))  # [n, A, H]
+            seen = states_RTH
         else:
             keys_RTAD = key(run_SH).view(run.copies, run.length, self.heads, -1)
             asked = _rotated(query_nAD, rotation_TE[places_n, None])[:, :, None]  # [n, A, 1, D]
@@ -208,10 +208,6 @@ class MaskedForward:
                 logits_nAT = logits_nAT + bias_ATT.transpose(0, 1)[places]
             weights_nAT = logits_nAT.softmax(-1, dtype=torch.float32).to(states.dtype)
             yield torch.bmm(weights_nAT, states)
-
-    def _by_head(self, x_nAI: Tensor, weight_AIO: Tensor) -> Tensor:
-        """[n, A, O] the rows of each head times its own matrix."""
-        return torch.bmm(x_nAI.transpose(0, 1), weight_AIO).transpose(0, 1)
 
 
 class OwnForward:
@@ -239,6 +235,11 @@ def pass_of(model: Any, precision: Precision, *, packed: bool = True) -> MaskedF
     if family_of(model.config.model_type).scoring_pass == "own":
         return OwnForward(model, precision)
     return MaskedForward(model, precision, packed=packed)
+
+
+def _by_head(x_nAI: Tensor, weight_AIO: Tensor) -> Tensor:
+    """[n, A, O] the rows of each head times its own matrix."""
+    return torch.bmm(x_nAI.transpose(0, 1), weight_AIO).transpose(0, 1)
 
 
 def _rotated(x: Tensor, rotation: Tensor) -> Tensor:
