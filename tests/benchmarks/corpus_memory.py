@@ -20,8 +20,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from scored import made
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))  # the tiny study of the tests
 
 PARAGRAPH = 4  # generated texts in a paragraph: about a kilobyte
@@ -71,7 +69,9 @@ def measure(megabytes: float) -> dict[str, Any]:
 
 def write_corpus(path: Path, size: int) -> None:
     """Distinct paragraphs, one a line, of `size` bytes at least in all."""
-    texts = made.made_texts(DIFFERENT)
+    from scored.made import made_texts
+
+    texts = made_texts(DIFFERENT)
     paragraphs = [" ".join(texts[at : at + PARAGRAPH]) for at in range(0, len(texts), PARAGRAPH)]
     written = number = 0
     with path.open("w", encoding="utf-8") as file:
@@ -82,6 +82,7 @@ def write_corpus(path: Path, size: int) -> None:
 
 def read_as_a_study(folder: Path) -> dict[str, Any]:
     """MiB of this process before and after it has planned a study on the corpus, and after the stage that reads it."""
+    from scored import made
     from small_study import assignments, write_study
 
     from study.adapted import adapted_encoder
