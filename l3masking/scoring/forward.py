@@ -1,7 +1,7 @@
 """The encoder's forward pass over masked copies: what the model's own pass gives at the read positions, with less work.
 
 Three things are left out. None changes a value beyond rounding (test_forward.py sets both passes side by side).
-- Padding: copies lie end to end, and those of one length attend together, without an attention mask.
+- Padding: copies lie end to end, and those of one length attend together, without a mask for padding.
 - The first layer's queries, keys and values depend on (id, position) alone: each such pair is projected once a batch.
 - The last layer but at the read positions. There, x_j the states in front of it, q a head's query, a_j its weights:
   q·(W_k x_j + b_k) = (W_kᵀ q)·x_j + const, and with Σ_j a_j = 1, Σ_j a_j (W_v x_j + b_v) = W_v (Σ_j a_j x_j) + b_v.
