@@ -26,7 +26,7 @@ INPUTS = {
     *(f"data.{name}" for name in ("characters", "labels", "files", "content", "corpus")),
     *(f"data.{name}" for name in ("eval_sets", "known", "pairs")),
     *("encoders.families", "encoders.table", "encoders.checks", "encoders.hub", "encoders.load", "encoders.bart"),
-    "encoders.weights",
+    *("encoders.weights", "encoders.layers"),
     *("scoring.settings", "scoring.words", "scoring.copies", "scoring.forward", "scoring.probe"),
     *("masking.settings", "training.settings", "selective.settings"),
 }

@@ -6,11 +6,12 @@ Every masked LM goes through its own pass. A family with `layers` has a faster o
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from l3masking.encoders import bart
+from l3masking.encoders import bart, layers
+from l3masking.encoders.layers import Layer, Relation
 
 if TYPE_CHECKING:  # the table is read without torch
     from torch import Tensor, nn
@@ -18,22 +19,13 @@ if TYPE_CHECKING:  # the table is read without torch
 ScoringPass = Literal["fast", "own"]  # scoring/forward.py, or the model's own forward pass
 
 
-class Layer(NamedTuple):
-    """The parts of one encoder layer, in the order of their use; a residual goes into each norm."""
-
-    query: nn.Linear
-    key: nn.Linear
-    value: nn.Linear
-    attention_out: nn.Linear
-    attention_norm: nn.LayerNorm
-    feed_in: nn.Linear
-    activation: Callable[[Tensor], Tensor]
-    feed_out: nn.Linear
-    feed_norm: nn.LayerNorm
+def _embedded(body: Any, given: Mapping[str, Tensor]) -> Tensor:
+    return body.embeddings(**given)
 
 
-def _unchanged(body: Any) -> None:
-    """The embeddings are as wide as the layers."""
+def _unrelated(_body: Any, _kind: str, _length: int) -> Relation:
+    """All that a layer knows of positions comes with the embeddings."""
+    return Relation()
 
 
 class Family(NamedTuple):
@@ -41,10 +33,12 @@ class Family(NamedTuple):
 
     mlm_head: Callable[[Any, Tensor], Tensor]  # (whole model, [N, H] states) -> [N, V] logits
     layers: Callable[[Any], list[Layer]] | None  # body -> its layers, first to last; None: no fast pass
+    embed: Callable[[Any, Mapping[str, Tensor]], Tensor] = _embedded  # (body, [1, U] inputs by name) -> [1, U, H]
+    relation: Callable[[Any, str, int], Relation] = _unrelated  # (body, kind of a layer, length T)
+    final_norm: Callable[[Any], Callable[[Tensor], Tensor]] | None = None  # body -> what is behind its last layer
+    reach: Callable[[Any], int] | None = None  # configuration -> how far some of its layers see; None: all see all
     pads_positions: bool = False  # position numbers start behind the padding id
     padding_id: int | None = None  # the only padding id that its positions allow; None: that of the configuration
-    widened: Callable[[Any], Callable[[Tensor], Tensor] | None] = _unchanged  # what embeddings go through first
-    position_bias: Callable[[Any, int], Tensor] | None = None  # (body, length T) -> [A, T, T], by distance
     decodes: bool = False  # an encoder-decoder: see bart.py for what it does, and what it is not used for
 
     @property
@@ -53,81 +47,10 @@ class Family(NamedTuple):
         return "own" if self.layers is None else "fast"
 
 
-def _bert_layers(body: Any) -> list[Layer]:
-    return [
-        Layer(
-            layer.attention.self.query,
-            layer.attention.self.key,
-            layer.attention.self.value,
-            layer.attention.output.dense,
-            layer.attention.output.LayerNorm,
-            layer.intermediate.dense,
-            layer.intermediate.intermediate_act_fn,
-            layer.output.dense,
-            layer.output.LayerNorm,
-        )
-        for layer in body.encoder.layer
-    ]
-
-
-def _distilbert_layers(body: Any) -> list[Layer]:
-    return [
-        Layer(
-            layer.attention.q_lin,
-            layer.attention.k_lin,
-            layer.attention.v_lin,
-            layer.attention.out_lin,
-            layer.sa_layer_norm,
-            layer.ffn.lin1,
-            layer.ffn.activation,
-            layer.ffn.lin2,
-            layer.output_layer_norm,
-        )
-        for layer in body.transformer.layer
-    ]
-
-
-def _albert_layers(body: Any) -> list[Layer]:
-    encoder, config = body.encoder, body.config
-    groups = [list(map(_albert_layer, group.albert_layers)) for group in encoder.albert_layer_groups]
-    share = config.num_hidden_layers / config.num_hidden_groups
-    return [layer for index in range(config.num_hidden_layers) for layer in groups[int(index / share)]]
-
-
-def _albert_layer(layer: Any) -> Layer:
-    return Layer(
-        layer.attention.query,
-        layer.attention.key,
-        layer.attention.value,
-        layer.attention.dense,
-        layer.attention.LayerNorm,
-        layer.ffn,
-        layer.activation,
-        layer.ffn_output,
-        layer.full_layer_layer_norm,
-    )
-
-
-def _mpnet_layers(body: Any) -> list[Layer]:
-    return [
-        Layer(
-            layer.attention.attn.q,
-            layer.attention.attn.k,
-            layer.attention.attn.v,
-            layer.attention.attn.o,
-            layer.attention.LayerNorm,
-            layer.intermediate.dense,
-            layer.intermediate.intermediate_act_fn,
-            layer.output.dense,
-            layer.output.LayerNorm,
-        )
-        for layer in body.encoder.layer
-    ]
-
-
-def _mpnet_bias(body: Any, length: int) -> Tensor:
-    encoder = body.encoder
-    return encoder.compute_position_bias(encoder.relative_attention_bias.weight.new_empty(1, length))[0]
+def _electra_embeddings(body: Any, given: Mapping[str, Tensor]) -> Tensor:
+    """A generator's are narrower than its layers."""
+    found = _embedded(body, given)
+    return body.embeddings_project(found) if hasattr(body, "embeddings_project") else found
 
 
 def _distilbert_head(model: Any, hidden: Tensor) -> Tensor:
@@ -194,30 +117,38 @@ PADS_POSITIONS = frozenset(  # types outside FAMILIES whose position numbers sta
 OWN = Family(own_head, None)
 PADDED = Family(own_head, None, pads_positions=True)
 
-ROBERTA = Family(lambda model, hidden: model.lm_head(hidden), _bert_layers, pads_positions=True)
+ROBERTA = Family(lambda model, hidden: model.lm_head(hidden), layers.bert, pads_positions=True)
 
 FAMILIES: dict[str, Family] = {
-    "bert": Family(lambda model, hidden: model.cls(hidden), _bert_layers),
+    "bert": Family(lambda model, hidden: model.cls(hidden), layers.bert),
     "roberta": ROBERTA,
     "xlm-roberta": ROBERTA,
     "camembert": ROBERTA,
-    "distilbert": Family(_distilbert_head, _distilbert_layers),
+    "distilbert": Family(_distilbert_head, layers.distilbert),
     "electra": Family(
         lambda model, hidden: model.generator_lm_head(model.generator_predictions(hidden)),
-        _bert_layers,
-        widened=lambda body: getattr(body, "embeddings_project", None),
+        layers.bert,
+        embed=_electra_embeddings,
     ),
     "albert": Family(
         lambda model, hidden: model.predictions(hidden),
-        _albert_layers,
-        widened=lambda body: body.encoder.embedding_hidden_mapping_in,
+        layers.albert,
+        embed=lambda body, given: body.encoder.embedding_hidden_mapping_in(_embedded(body, given)),
     ),
     "mpnet": Family(
         lambda model, hidden: model.lm_head(hidden),
-        _mpnet_layers,
+        layers.mpnet,
         pads_positions=True,
         padding_id=1,
-        position_bias=_mpnet_bias,
+        relation=layers.mpnet_relation,
+    ),
+    "modernbert": Family(
+        lambda model, hidden: model.decoder(model.head(hidden)),
+        layers.modernbert,
+        embed=lambda body, given: body.embeddings(input_ids=given["input_ids"]),
+        relation=layers.modernbert_relation,
+        final_norm=lambda body: body.final_norm,
+        reach=lambda config: config.sliding_window,
     ),
     "bart": Family(bart.mlm_head, bart.unscored, decodes=True),
 }

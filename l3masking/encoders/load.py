@@ -96,10 +96,14 @@ class Encoder:
         """
         decodes, layers = self.family.decodes, self.family.layers
         more: dict[str, Any] = self._token_types(input_ids_BT, attention_mask_BT)
-        if layers is None:
+        if decodes:
+            norms = [bart.last_norm(self.body)]
+        else:  # behind a norm in front of its part, the residual would still be as long as the text
+            found = layers(self.body) if layers else []
+            norms = [layer.attention_norm for layer in found if not layer.norms_first]
+        if not norms:
             return self.body(input_ids=input_ids_BT, attention_mask=attention_mask_BT, **more)[0][rows_N, positions_N]
 
-        norms = [bart.last_norm(self.body)] if decodes else [layer.attention_norm for layer in layers(self.body)]
         norm = norms[-1]
         uses = iter(range(sum(one is norm for one in norms))[::-1])  # more than one where layers share weights
 

@@ -1,19 +1,20 @@
 """The encoder's forward pass over masked copies: what the model's own pass gives at the read positions, with less work.
 
-Three things are left out. None changes a value beyond rounding (tests/test_forward.py sets both passes side by side).
-- Padding: copies lie end to end, and those of one length attend together, without an attention mask.
+Three things are left out. None changes a value beyond rounding (test_forward.py sets both passes side by side).
+- Padding: copies lie end to end, and those of one length attend together, without a mask for padding.
 - The first layer's queries, keys and values depend on (id, position) alone: each such pair is projected once a batch.
 - The last layer but at the read positions. There, x_j the states in front of it, q a head's query, a_j its weights:
   q·(W_k x_j + b_k) = (W_kᵀ q)·x_j + const, and with Σ_j a_j = 1, Σ_j a_j (W_v x_j + b_v) = W_v (Σ_j a_j x_j) + b_v.
-  So no position is projected to a key or a value, and the constant falls out of the softmax.
+  So no position is projected to a key or a value, and the constant falls out of the softmax. With rotary positions, a
+  key turns with its place, and only the values are spared.
 
 Shapes: U pairs, S tokens of all copies, R copies of one length T, N read positions, H hidden width, P = 3 H,
-A heads of D = H / A.
+A heads of D = H / A components, E = D / 2.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -22,7 +23,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.activations import GELUActivation
 
-from l3masking.encoders.families import Layer, family_of, first_position, position_limit
+from l3masking.encoders.families import family_of, first_position
+from l3masking.encoders.layers import Layer, Relation
 from l3masking.precision import Precision, autocast
 from l3masking.scoring.copies import Copies, WordRun
 
@@ -33,7 +35,19 @@ class Affine(NamedTuple):
     """x ↦ x Wᵀ + b, for one linear layer or several side by side."""
 
     weight: Tensor  # [out, in]
-    bias: Tensor  # [out]
+    bias: Tensor  # [out]; zeros where the layer has none
+
+    @classmethod
+    def of(cls, layers: Sequence[nn.Linear], dtype: torch.dtype) -> Affine:
+        """The layers side by side."""
+        weight = _joined([layer.weight.detach().to(dtype) for layer in layers])
+        zeros = weight.new_zeros(len(weight))
+        biases = [zeros[: len(one.weight)] if one.bias is None else one.bias.detach().to(dtype) for one in layers]
+        return cls(weight, _joined(biases))
+
+    def parts(self, count: int) -> list[Affine]:
+        """Its outputs in equal parts, each as a map of its own."""
+        return [Affine(*both) for both in zip(self.weight.chunk(count), self.bias.chunk(count), strict=True)]
 
     def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         return torch.addmm(self.bias, x.to(self.weight.dtype), self.weight.t(), out=out)
@@ -60,19 +74,40 @@ class Packed(NamedTuple):
         return found if out is None else out.copy_(found)
 
 
-class LayerPass(NamedTuple):
+class LayerPass:
     """One layer, its weights in the dtype of the matrix products."""
 
-    project: Affine | Packed  # to query, key and value, side by side
-    attention_out: Affine | Packed
-    feed_in: Affine | Packed
-    feed_out: Affine | Packed
-    parts: Layer
+    def __init__(self, layer: Layer, dtype: torch.dtype, *, packed: bool) -> None:
+        def product(affine: Affine) -> Affine | Packed:
+            return affine.packed() if packed else affine
+
+        self.layer = layer
+        self.projection = product(Affine.of(layer.project, dtype))
+        self.attention_out = product(Affine.of([layer.attention_out], dtype))
+        self.feed_in, *self.gates = map(product, Affine.of([layer.feed_in], dtype).parts(1 + layer.gated))
+        self.feed_out = product(Affine.of([layer.feed_out], dtype))
+
+    def seen(self, x: Tensor) -> Tensor:
+        """[S, H] the layer's input to what its attention sees of it."""
+        return self.layer.attention_norm(x) if self.layer.norms_first else x
+
+    def project(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        """[S, H] the layer's input to [S, P] query, key and value, side by side."""
+        return self.projection(self.seen(x), out)
 
     def finish(self, context: Tensor, x: Tensor) -> Tensor:
         """[S, H] attention output and the layer's input to the layer's output, each token by itself. `x` is used up."""
-        x = self.parts.attention_norm(x.add_(self.attention_out(context)))
-        return self.parts.feed_norm(x.add_(self.feed_out(_activated(self.parts.activation, self.feed_in(x)))))
+        x = x.add_(self.attention_out(context))
+        if self.layer.norms_first:
+            return x.add_(self._feed(self.layer.feed_norm(x)))
+        x = self.layer.attention_norm(x)
+        return self.layer.feed_norm(x.add_(self._feed(x)))
+
+    def _feed(self, x: Tensor) -> Tensor:
+        inner = _activated(self.layer.activation, self.feed_in(x))
+        for gate in self.gates:  # one, or none
+            inner = inner.mul_(gate(x))
+        return self.feed_out(inner)
 
 
 class MaskedForward:
@@ -82,93 +117,97 @@ class MaskedForward:
     """
 
     def __init__(self, model: Any, precision: Precision, *, packed: bool = True) -> None:
-        config, body = model.config, model.base_model
-        family = family_of(config.model_type)
-        assert family.layers is not None, f"{config.model_type} has no fast pass"
-        layers = family.layers(body)  # InputError for a model that can't be scored
-        self.embeddings: Any = body.embeddings
-        self.widen = family.widened(body) or nn.Identity()
-        longest = position_limit(config)  # the bias of a shorter text is the corner of that of the longest
-        self.bias_ATT = family.position_bias(body, longest) if family.position_bias else None
+        config = model.config
+        self.family, self.body = family_of(config.model_type), model.base_model
+        assert self.family.layers is not None, f"{config.model_type} has no fast pass"
+        layers = self.family.layers(self.body)  # InputError for a model that can't be scored
+        self.final_norm = self.family.final_norm(self.body) if self.family.final_norm else nn.Identity()
         self.first = first_position(config)
         self.heads = int(config.num_attention_heads)
-        dtype = torch.bfloat16 if precision == "bf16" else next(model.parameters()).dtype
-
-        def affine(*layers: nn.Linear) -> Affine:
-            weights, biases = ([getattr(one, name).detach().to(dtype) for one in layers] for name in Affine._fields)
-            return Affine(_joined(weights), _joined(biases))
-
-        def product(*layers: nn.Linear) -> Affine | Packed:
-            return affine(*layers).packed() if packed else affine(*layers)
-
-        once = {
-            layer: LayerPass(
-                product(layer.query, layer.key, layer.value),
-                product(layer.attention_out),
-                product(layer.feed_in),
-                product(layer.feed_out),
-                layer,
-            )
-            for layer in dict.fromkeys(layers)
-        }
+        self.dtype = torch.bfloat16 if precision == "bf16" else next(model.parameters()).dtype
+        once = {layer: LayerPass(layer, self.dtype, packed=packed) for layer in dict.fromkeys(layers)}
         self.blocks = [once[layer] for layer in layers]  # ALBERT's share their weights
-        last = layers[-1]
-        self.last = [affine(one) for one in (last.query, last.key, last.value)]
+        self.last = Affine.of(layers[-1].project, self.dtype).parts(3)
+        self.relations: dict[tuple[str, int], Relation] = {}  # by kind of layer and length, those of one batch
 
     def __call__(self, copies: Copies) -> Tensor:
         """[N, H] last-layer states at the read positions. To be called in inference mode: it works in place."""
-        more = {} if copies.types is None else {"token_type_ids": copies.types[None]}
-        embedded = self.embeddings(input_ids=copies.ids[None], position_ids=copies.places[None] + self.first, **more)
-        pairs_UH = self.widen(embedded)[0]
+        given = {"input_ids": copies.ids[None], "position_ids": copies.places[None] + self.first}
+        if copies.types is not None:
+            given["token_type_ids"] = copies.types[None]
+        pairs_UH = self.family.embed(self.body, given)[0]
         x_SH = pairs_UH.index_select(0, copies.pairs)
+        self.relations = self._relations({run.length for run in copies.runs})
         projected_SP = self.blocks[0].project(pairs_UH).index_select(0, copies.pairs)
         for number, (block, following) in enumerate(pairwise(self.blocks), start=2):
-            context_SH = _joined([self._attend(run_SP, run) for run_SP, run in _cut(projected_SP, copies.runs)])
+            runs = _cut(projected_SP, copies.runs)
+            context_SH = _joined([self._attend(run_SP, run, block.layer.kind) for run_SP, run in runs])
             for part in _parts(x_SH):
                 x_SH[part] = block.finish(context_SH[part], x_SH[part])
                 if number < len(self.blocks):
                     following.project(x_SH[part], out=projected_SP[part])
         reads_NH = x_SH[copies.reads]
-        return self.blocks[-1].finish(self._attend_at_reads(reads_NH, x_SH, copies), reads_NH)
+        return self.final_norm(self.blocks[-1].finish(self._attend_at_reads(reads_NH, x_SH, copies), reads_NH))
 
-    def _bias(self, length: int) -> Tensor | None:
-        """[A, T, T] what a family adds to the attention of texts of this length."""
-        return None if self.bias_ATT is None else self.bias_ATT[:, :length, :length]
+    def _relations(self, lengths: Set[int]) -> dict[tuple[str, int], Relation]:
+        """Those of all kinds of layers in texts of these lengths; what the last batch had of them is not made again."""
+        wanted = {(block.layer.kind, length) for block in self.blocks for length in lengths}
+        return {one: self.relations.get(one) or self._relation(*one) for one in wanted}
 
-    def _attend(self, projected_SP: Tensor, run: WordRun) -> Tensor:
+    def _relation(self, kind: str, length: int) -> Relation:
+        """One relation, its bias in the dtype of the attention."""
+        found = self.family.relation(self.body, kind, length)
+        return found if found.bias is None else found._replace(bias=found.bias.to(self.dtype))
+
+    def _attend(self, projected_SP: Tensor, run: WordRun, kind: str) -> Tensor:
         """[R T, P] queries, keys and values of one run to its [R T, H] attention output."""
+        bias_ATT, rotation_TE = self.relations[kind, run.length]
         split = projected_SP.view(run.copies, run.length, 3, self.heads, -1)
         query, key, value = split.permute(2, 0, 3, 1, 4)  # each [R, A, T, D]
-        bias_ATT = self._bias(run.length)
-        mask = None if bias_ATT is None else bias_ATT.to(query.dtype)[None]
+        if rotation_TE is not None:
+            query, key = _rotated(split[:, :, :2], rotation_TE[:, None, None]).permute(2, 0, 3, 1, 4)
+        mask = None if bias_ATT is None else bias_ATT[None]
         context = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return context.transpose(1, 2).reshape(len(projected_SP), -1)
 
     def _attend_at_reads(self, reads_NH: Tensor, x_SH: Tensor, copies: Copies) -> Tensor:
         """[N, H] attention output of the last layer at the read positions, by the equations above."""
         count, width = reads_NH.shape
-        query, key, value = self.last
-        x_SH = x_SH.to(key.weight.dtype)
-        query_AND = query(reads_NH).view(count, self.heads, -1).transpose(0, 1)
-        probe_NAH = torch.bmm(query_AND, key.weight.view(self.heads, -1, width)).transpose(0, 1)
-        probe_NAH = probe_NAH * query_AND.shape[-1] ** -0.5
-        means, start, first = [], 0, 0
+        query, _, value = self.last
+        x_SH = self.blocks[-1].seen(x_SH).to(self.dtype)
+        query_NAD = query(self.blocks[-1].seen(reads_NH)).view(count, self.heads, -1)
+        means: list[Tensor] = []
+        start = first = 0
         for run_SH, run in _cut(x_SH, copies.runs):
-            bias_ATT = self._bias(run.length)
-            states_RTH = run_SH.view(run.copies, run.length, width)
-            for read in run.read.split(run.copies):  # several reads a copy: its states again, but R times at most
-                states = states_RTH if len(run.read) == run.copies else states_RTH[read]
-                logits_nAT = torch.bmm(probe_NAH[start : start + len(read)], states.mT)
-                if bias_ATT is not None:
-                    places = copies.reads[start : start + len(read)] - first - read * run.length
-                    logits_nAT = logits_nAT + bias_ATT.transpose(0, 1)[places]
-                weights_nAT = logits_nAT.softmax(-1, dtype=torch.float32).to(states.dtype)
-                means.append(torch.bmm(weights_nAT, states))
-                start += len(read)
-            first += len(run_SH)
-        value_ANH = _joined(means).transpose(0, 1)
-        value_AND = torch.bmm(value_ANH, value.weight.view(self.heads, -1, width).mT)
-        return value_AND.transpose(0, 1).reshape(count, width) + value.bias
+            reads = slice(start, start + len(run.read))
+            places_n = copies.reads[reads] - first - run.read * run.length
+            means += self._means(query_NAD[reads], places_n, run_SH, run)
+            start, first = reads.stop, first + len(run_SH)
+        value_NAD = _by_head(_joined(means), value.weight.view(self.heads, -1, width).mT)
+        return value_NAD.reshape(count, width) + value.bias
+
+    def _means(self, query_nAD: Tensor, places_n: Tensor, run_SH: Tensor, run: WordRun) -> Iterator[Tensor]:
+        """[., A, H] means of the states that the queries of one run weigh, R queries at most at a time."""
+        bias_ATT, rotation_TE = self.relations[self.blocks[-1].layer.kind, run.length]
+        key, states_RTH = self.last[1], run_SH.view(run.copies, run.length, -1)
+        if rotation_TE is None:
+            asked = _by_head(query_nAD, key.weight.view(self.heads, -1, run_SH.shape[1]))  # [n, A, H]
+            seen = states_RTH
+        else:
+            keys_RTAD = key(run_SH).view(run.copies, run.length, self.heads, -1)
+            asked = _rotated(query_nAD, rotation_TE[places_n, None])[:, :, None]  # [n, A, 1, D]
+            seen = _rotated(keys_RTAD, rotation_TE[:, None]).transpose(1, 2)  # [R, A, T, D]
+        asked = asked * query_nAD.shape[-1] ** -0.5
+        # several reads a copy: its states again, but R times at most
+        for read, part, places in zip(*(one.split(run.copies) for one in (run.read, asked, places_n)), strict=True):
+            every = len(run.read) == run.copies
+            states = states_RTH if every else states_RTH[read]
+            keys = states if rotation_TE is None else seen if every else seen[read]
+            logits_nAT = torch.matmul(part, keys.mT).flatten(1, -2)  # of [n, A, 1, T] too
+            if bias_ATT is not None:
+                logits_nAT = logits_nAT + bias_ATT.transpose(0, 1)[places]
+            weights_nAT = logits_nAT.softmax(-1, dtype=torch.float32).to(states.dtype)
+            yield torch.bmm(weights_nAT, states)
 
 
 class OwnForward:
@@ -196,6 +235,20 @@ def pass_of(model: Any, precision: Precision, *, packed: bool = True) -> MaskedF
     if family_of(model.config.model_type).scoring_pass == "own":
         return OwnForward(model, precision)
     return MaskedForward(model, precision, packed=packed)
+
+
+def _by_head(x_nAI: Tensor, weight_AIO: Tensor) -> Tensor:
+    """[n, A, O] the rows of each head times its own matrix."""
+    return torch.bmm(x_nAI.transpose(0, 1), weight_AIO).transpose(0, 1)
+
+
+def _rotated(x: Tensor, rotation: Tensor) -> Tensor:
+    """[..., D] components, of which d and d + D / 2 turn together by [..., E] numbers; the two then lie side by side.
+
+    Queries and keys are ordered alike, so their products are those of transformers, which leaves the order as it is.
+    """
+    real, imaginary = x.float().unflatten(-1, (2, -1)).unbind(-2)
+    return torch.view_as_real(torch.complex(real, imaginary).mul_(rotation)).flatten(-2).to(x.dtype)
 
 
 def _activated(activation: Any, inner: Tensor) -> Tensor:

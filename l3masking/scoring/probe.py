@@ -2,12 +2,13 @@
 
 A few short masked copies of made-up texts go through both, padded to one length in the model's own. What differs shows
 a setting or a layer that the pass here does not follow, or padding that is not masked. On one core it takes 6 ms for a
-small model, .4 s for a base and 1.2 s for a large one.
+small model, .4 s for a base and 1.2 s for a large one. Where layers of the fast pass see near tokens only, one copy of
+a text that is longer than they see comes after the short ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,14 +32,15 @@ def check_pass(model: Any, tokenizer: Any, place: str) -> None:
 
     The model is in eval mode and on the CPU; nothing of it is changed.
     """
-    texts = probe_texts(tokenizer, position_limit(model.config))
-    rows = [row for index, text in enumerate(texts) for row in mask_rows(text, index, "word_l2r")]
-    family = family_of(model.config.model_type)
+    limit, family = position_limit(model.config), family_of(model.config.model_type)
+    short = probe_texts(tokenizer, limit)
+    probed = [(short, [row for index, text in enumerate(short) for row in mask_rows(text, index, "word_l2r")])]
+    if family.reach:
+        long = probe_texts(tokenizer, limit, (family.reach(model.config) + 1,))
+        probed.append((long, [next(mask_rows(long[0], 0, "original"))]))  # the last token in reach, the first out of it
     with torch.inference_mode(), _followed(family, place):
-        own = _own_scores(model, tokenizer, texts, rows)
-        copies = pack(rows, texts, tokenizer.mask_token_id, torch.device("cpu"))
-        states_NH = pass_of(model, "float32", packed=False)(copies)
-        scores = _at(family.mlm_head(model, states_NH), copies.truth)
+        own = torch.cat([_own_scores(model, tokenizer, *given) for given in probed])
+        scores = torch.cat([_followed_scores(model, tokenizer, *given) for given in probed])
     if not torch.isfinite(own).all():
         raise InputError(f"encoder {place}: its weights give values that are not finite: take a whole checkpoint")
     tolerance = tolerance_of(model)
@@ -76,23 +78,30 @@ def tolerance_of(model: Any) -> float:
     return TOLERANCE if wide and torch.get_float32_matmul_precision() == "highest" else ROUGH_TOLERANCE
 
 
-def probe_texts(tokenizer: Any, limit: int) -> list[EncodedText]:
+def probe_texts(tokenizer: Any, limit: int, lengths: Sequence[int] = LENGTHS) -> list[EncodedText]:
     """Texts of ids from all over the vocabulary, the unknown token among them, between the tokenizer's own two ends.
 
-    limit: most ids of a text.
+    limit: most ids of a text. lengths: ids of each text, its ends apart.
     """
     ends = tokenizer("a")["input_ids"]
     ordinary = np.setdiff1d(np.arange(len(tokenizer)), structural_ids(tokenizer))
-    drawn = ordinary[np.linspace(0, len(ordinary) - 1, sum(LENGTHS)).astype(np.int64)]
+    drawn = ordinary[np.linspace(0, len(ordinary) - 1, sum(lengths)).astype(np.int64)]
     if tokenizer.unk_token_id is not None:
         drawn[-1] = tokenizer.unk_token_id
     texts = []
-    for part in np.split(drawn, np.cumsum(LENGTHS)[:-1]):
+    for part in np.split(drawn, np.cumsum(lengths)[:-1]):
         inner = part[: max(limit - 2, 1)]
         words = np.maximum(np.arange(len(inner)) - 1, 0)  # the first two tokens are one word
         ids = np.asarray([ends[0], *inner, ends[-1]], dtype=np.int64)
         texts.append(EncodedText(ids, np.arange(1, len(ids) - 1), words))
     return texts
+
+
+def _followed_scores(model: Any, tokenizer: Any, texts: list[EncodedText], rows: list[CopyRow]) -> Tensor:
+    """[N] scores of all that the rows read, by the pass that scores."""
+    copies = pack(rows, texts, tokenizer.mask_token_id, torch.device("cpu"))
+    states_NH = pass_of(model, "float32", packed=False)(copies)
+    return _at(family_of(model.config.model_type).mlm_head(model, states_NH), copies.truth)
 
 
 def _own_scores(model: Any, tokenizer: Any, texts: list[EncodedText], rows: list[CopyRow]) -> Tensor:

@@ -1,8 +1,9 @@
 """Measure exact scoring: python tests/benchmarks/scoring.py [--encoder DIR] [--texts FILE] [--limit N] [--json FILE].
 
 Sides, in one process and in turns: `l3masking.score_tokens` (word_l2r), minicons' MaskedLMScorer (within_word_l2r, all
-masked copies of one text in a pass, as its `token_score` does with one text), and a plain loop (the whole model, one
-masked copy at a time). Ratios are medians over the paired runs. Values are compared at every eligible token.
+masked copies of one text in a pass, as its `token_score` does with one text), a plain loop (the whole model, one masked
+copy at a time), and, with `--against own`, the same batches through the model's own forward pass. Ratios are medians
+over the paired runs. Values are compared at every eligible token.
 
 Share of the matrix rate: the operations of all matrix products that scoring executes, padding included, counted by
 torch's FlopCounterMode in one untimed pass, per second, over the rate of the fastest product of the same dtype and
@@ -32,8 +33,8 @@ import numpy as np
 import torch
 from matmul_rate import DTYPES, best_rate, encoder_shapes, shape_rates
 from processor import has_bf16, processor_name
-from scored.made import made_texts, write_encoder
-from scored.sides import Values, minicons_side, our_side, plain_side
+from scored.made import SHAPES, made_texts, write_encoder
+from scored.sides import Values, minicons_side, our_side, own_side, plain_side
 from scored.told import lines
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -46,7 +47,8 @@ SCORED = ("float32", "bf16")
 def main() -> None:
     """Print a line per row and write all numbers."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--encoder", help="folder; none: random weights of MiniLM's shape")
+    parser.add_argument("--encoder", help="folder; none: random weights of a type")
+    parser.add_argument("--type", default="bert", choices=tuple(SHAPES), help="of the random weights")
     parser.add_argument("--texts", type=Path, help="JSON lines with `text`; none: generated, of ACL-ARC-like lengths")
     parser.add_argument("--limit", type=int, default=60, help="texts")
     parser.add_argument("--max-length", type=int, default=128)
@@ -66,7 +68,7 @@ def main() -> None:
         print(json.dumps(peak(given, *map(int, given.child.split(",")))))
         return
     with tempfile.TemporaryDirectory(prefix="l3study-scoring-") as folder:
-        given.encoder = given.encoder or str(write_encoder(Path(folder)))
+        given.encoder = given.encoder or str(write_encoder(Path(folder), given.type))
         found = measure(given)
     if given.json:
         given.json.write_text(json.dumps(found, indent=1) + "\n")
@@ -85,6 +87,8 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         for name in wanted
         if name not in missing
     }
+    if "own" in against:
+        sides["own"] = own_side(encoder, texts, max_length=given.max_length, token_budget=given.token_budget)
     for name, make in (("minicons", minicons_side), ("plain", plain_side)):
         if name in against:
             try:

@@ -51,3 +51,13 @@ def test_importance_is_measured_against_the_bare_classifier(tmp_path: Path) -> N
     assert found["sequences"] > found["eligible"], "one for each token, and those of whole and empty units"
     assert found["ratio"] > 0
     assert f"ratio {found['ratio']:.3f}" in done.stdout
+
+
+def test_the_memory_of_a_corpus_is_measured(tmp_path: Path) -> None:
+    words = [BENCHMARKS / "corpus_memory.py", "--megabytes", "0.2", "--json", tmp_path / "found.json"]
+    done = subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads((tmp_path / "found.json").read_text())
+    assert 10 < row["before"] <= row["planned"] <= row["adapted"] < 4096
+    assert 500 < 200_000 / row["units"] < 2500, "bytes of a paragraph"
+    assert f"{row['adapted']:.0f} MiB after `adapt`" in done.stdout

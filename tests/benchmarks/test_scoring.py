@@ -50,7 +50,7 @@ def test_the_sides_agree_and_the_operations_are_counted(tmp_path: Path) -> None:
     given = tmp_path / "texts.jsonl"
     given.write_text("".join(json.dumps({"text": text}) + "\n" for text in [*TEXTS, TEXTS[0]]))
     words = ["--encoder", folder, "--texts", given, "--max-length", 48, "--runs", 2, "--json", tmp_path / "found.json"]
-    said = run("scoring.py", *words, "--against", "minicons,plain", "--profile")
+    said = run("scoring.py", *words, "--against", "minicons,plain,own", "--profile")
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["setting"]["texts"] == len(TEXTS), "distinct texts"
     sides, missing = found["sides"], found["missing"]
@@ -61,7 +61,8 @@ def test_the_sides_agree_and_the_operations_are_counted(tmp_path: Path) -> None:
     assert 0 < fast["share_of_the_best_rate_seen"] <= 1
     assert fast["times"].keys() == sides.keys() - {"float32", "bf16"}
     assert sides["plain"]["operations"] > fast["operations"], "logits of every position"
-    assert {"minicons", "bf16", "plain"} <= sides.keys() | missing.keys()
+    assert sides["own"]["operations"] > fast["operations"], "all layers, at every token"
+    assert {"minicons", "bf16", "plain", "own"} <= sides.keys() | missing.keys()
     for name, row in found["differences"].items():
         assert row["tokens"] == found["setting"]["tokens"]
         assert name == "bf16" or row["log_likelihood_max"] < 5e-5, name
@@ -78,7 +79,7 @@ def test_made_texts_and_words(tmp_path: Path) -> None:
     """Without files: the made vocabulary knows the made texts' words, and joined words are cut."""
     program = (
         "import json, pathlib, statistics; from scored import made; from transformers import BertTokenizerFast;"
-        "made.LAYERS, made.WIDTH, made.HEADS, made.VOCABULARY = 1, 16, 2, 4000;"
+        "made.SHAPES['bert'], made.VOCABULARY = (1, 16, 2), 4000;"
         f"folder = made.write_encoder(pathlib.Path({str(tmp_path)!r}));"
         "tokenizer = BertTokenizerFast.from_pretrained(folder); texts = made.made_texts(200);"
         "cut = [tokenizer.tokenize(text) for text in texts];"

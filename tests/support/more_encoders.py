@@ -131,9 +131,9 @@ FAST: dict[str, Callable[[Path], Path]] = {
     "albert-in-groups": save_albert_in_groups,
     "xlm-roberta": save_xlm_roberta,
     "mpnet": save_mpnet,
+    "modernbert": save_modernbert,
 }
 OWN: dict[str, Callable[[Path], Path]] = {
-    "modernbert": save_modernbert,
     "deberta-v2": save_deberta_v2,
     "megatron-bert": save_megatron_bert,
     "roberta-prelayernorm": save_roberta_prelayernorm,

@@ -1,4 +1,4 @@
-"""What is scored where no files are given: texts of ACL-ARC-like lengths and a random encoder of MiniLM's shape."""
+"""What is scored where no files are given: texts of ACL-ARC-like lengths and a random encoder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-LAYERS, WIDTH, HEADS, VOCABULARY = 6, 384, 12, 30522  # MiniLM's shape
+VOCABULARY = 30522
+SHAPES = {
+    "bert": (6, 384, 12),
+    "modernbert": (12, 512, 8),
+}  # layers, width, heads: MiniLM's, and a medium one
 MIDDLE, SPREAD = 37, 0.5  # words of a generated text: median and log-normal deviation, near ACL-ARC's
 
 
@@ -36,17 +40,21 @@ def made_texts(count: int) -> list[str]:
     return texts
 
 
-def write_encoder(folder: Path) -> Path:
-    """Random weights of MiniLM's shape, and a WordPiece vocabulary of its size, in a folder."""
-    from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast
+def write_encoder(folder: Path, model_type: str = "bert") -> Path:
+    """Random weights of a type of SHAPES, and a WordPiece vocabulary of BERT's size, in a folder."""
+    from transformers import AutoConfig, AutoModelForMaskedLM, BertTokenizerFast
 
     letters = "abcdefghijklmnopqrstuvwxyz"
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
     (folder / "vocab.txt").write_text("\n".join([*pieces, *made_words(VOCABULARY - len(pieces))]) + "\n")
-    sizes = {"hidden_size": WIDTH, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS}
-    config = BertConfig(vocab_size=VOCABULARY, intermediate_size=4 * WIDTH, **sizes)
+    tokenizer = BertTokenizerFast(vocab=str(folder / "vocab.txt"), do_lower_case=True)
+    layers, width, heads = SHAPES[model_type]
+    sizes = {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads}
+    sizes["intermediate_size"] = 3 * width // 2 if model_type == "modernbert" else 4 * width  # gated: twice as much
+    ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "cls", "sep", "bos", "eos")}
+    config = AutoConfig.for_model(model_type, vocab_size=VOCABULARY, **sizes, **ids)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        BertForMaskedLM(config).save_pretrained(folder)
-    BertTokenizerFast(vocab=str(folder / "vocab.txt"), do_lower_case=True).save_pretrained(folder)
+        AutoModelForMaskedLM.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return folder

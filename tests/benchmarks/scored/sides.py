@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
 
 from l3masking import Encoder, score_tokens
+from l3masking.scoring.forward import OwnForward
 from l3masking.scoring.words import encode_texts
 
 Values = list[np.ndarray]  # log-likelihood of each text's eligible tokens
@@ -24,6 +26,17 @@ def our_side(
         return [score.log_likelihood for score in scores]
 
     return run
+
+
+def own_side(encoder: Encoder, texts: Sequence[str], *, max_length: int, token_budget: int) -> Callable[[], Values]:
+    """The same batches through the model's own forward pass, as an encoder without a fast pass is scored."""
+    run = our_side(encoder, texts, max_length=max_length, token_budget=token_budget, precision="float32")
+
+    def slow() -> Values:
+        with mock.patch("l3masking.scoring.scoring.pass_of", OwnForward):
+            return run()
+
+    return slow
 
 
 def minicons_side(encoder: Encoder, texts: Sequence[str], max_length: int) -> Callable[[], Values]:

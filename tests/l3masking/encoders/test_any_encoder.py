@@ -13,7 +13,7 @@ from more_encoders import FAST, OWN, save_type
 from one_mask import METRICS, slow_scores
 from small_encoders import POSITIONS, TEXTS, TYPES
 
-from l3masking.encoders.families import FAMILIES, family_of, own_head
+from l3masking.encoders.families import family_of, own_head
 from l3masking.encoders.load import Encoder, load_encoder
 from l3masking.errors import InputError
 from l3masking.masking.corruption import IGNORED, corrupt
@@ -188,7 +188,6 @@ def test_types_that_count_positions_behind_the_padding_id_are_known() -> None:
     kinds = ("roberta-prelayernorm", "data2vec-text", "longformer", "mpnet", "roberta")
     assert all(family_of(kind).pads_positions for kind in kinds)
     assert not any(family_of(kind).pads_positions for kind in ("bert", "ernie", "modernbert", "deberta-v2"))
-    assert "modernbert" not in FAMILIES
 
 
 def test_an_mpnet_with_another_padding_id_is_refused(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from small_encoders import TEXTS, TYPES
-from transformers import BertConfig, BertForMaskedLM
+from transformers import BertConfig, BertForMaskedLM, ModernBertConfig, ModernBertForMaskedLM
 
 from l3masking.encoders.load import Encoder
 from l3masking.scoring import forward, scoring
@@ -65,6 +65,45 @@ def test_any_depth_and_activation(encoders: dict, layers: int, activation: str, 
     model = BertForMaskedLM(config).eval()
     encoder = Encoder(model=model, tokenizer=tokenizer, revision="made", max_positions=48)
     texts = [*encode_texts(tokenizer, TEXTS[:2], max_length=LENGTH), ONE_WORD]
+    fast, slow = both_passes(encoder, texts, metric)
+    torch.testing.assert_close(fast, slow, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize(
+    ("layers", "every", "window", "more"),
+    [
+        (1, 3, 4, {}),  # all in one layer that sees the whole text
+        (5, 3, 6, {"attention_bias": True, "mlp_bias": True, "norm_bias": True}),  # the last layer sees near tokens
+        (7, 3, 20, {"hidden_activation": "gelu_new"}),  # the last layer sees all; one text is a token too long
+        (3, 1, 4, {"rope_parameters": {"full_attention": {"rope_type": "linear", "factor": 4.0, "rope_theta": 40.0}}}),
+        (4, 9, 7, {"global_rope_theta": 20.0, "local_rope_theta": 5.0}),  # an odd window, steep rotations
+    ],
+)
+def test_rotary_layers_with_and_without_a_window(
+    encoders: dict, layers: int, every: int, window: int, more: dict, metric: str
+) -> None:
+    tokenizer = encoders["bert"].tokenizer
+    config = ModernBertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=24,
+        num_hidden_layers=layers,
+        num_attention_heads=3,
+        intermediate_size=40,
+        max_position_embeddings=48,
+        pad_token_id=tokenizer.pad_token_id,
+        global_attn_every_n_layers=every,
+        local_attention=window,
+        **more,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(layers)
+        model = ModernBertForMaskedLM(config).eval()
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+    encoder = Encoder(model=model, tokenizer=tokenizer, revision="made", max_positions=48)
+    texts = [*encode_texts(tokenizer, TEXTS[:2], max_length=LENGTH), ONE_WORD]
+    assert max(len(text.input_ids) for text in texts) > window // 2 + 1, "further than a token sees"
     fast, slow = both_passes(encoder, texts, metric)
     torch.testing.assert_close(fast, slow, atol=1e-5, rtol=1e-5)
 

@@ -2,12 +2,17 @@
 
 import copy
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from more_encoders import save_type
 from small_encoders import TYPES
 
+from l3masking.encoders.families import FAMILIES
+from l3masking.encoders.layers import Relation, modernbert_relation
+from l3masking.encoders.load import load_encoder
 from l3masking.errors import InputError
 from l3masking.masking.collator import MaskingCollator
 from l3masking.scoring import probe
@@ -65,6 +70,25 @@ def test_a_model_that_does_something_else_is_refused(encoders: dict, change) -> 
     with pytest.raises(InputError, match=r"encoder here: scores would be .* nats off the model's own pass") as caught:
         check_pass(model, encoders["bert"].tokenizer, "here")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("off", [-1, 1])
+def test_a_window_of_another_width_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, off: int) -> None:
+    """The short texts lie inside of it: the one that is longer shows it."""
+    folder = str(save_type(tmp_path / "modernbert", "modernbert", local_attention=20))
+    assert load_encoder(folder).scoring_pass == "fast"
+
+    def relation(body: torch.nn.Module, kind: str, length: int) -> Relation:
+        config = copy.copy(body.config)
+        config.local_attention = 2 * (config.sliding_window + off)
+        body = copy.copy(body)
+        body.config = config
+        return modernbert_relation(body, kind, length)
+
+    monkeypatch.setitem(FAMILIES, "modernbert", FAMILIES["modernbert"]._replace(relation=relation))
+    with pytest.raises(InputError, match="nats off the model's own pass"):
+        load_encoder(folder)
+    assert all(length + 2 <= 10 for length in LENGTHS)
 
 
 def test_weights_that_are_not_finite_are_refused(encoders: dict) -> None:
