@@ -28,15 +28,14 @@ from study.artefacts import finished_parts, manifest_of, put_part
 from study.assignment import Assignment
 from study.importance import read_heuristic, stream_predictions
 from study.plan.inputs import CorpusSource, DataSource, held_data
-from study.plan.trials import Trial, stage_identity
+from study.plan.needs import adaptation_of
 from study.score import TextSources, batched, held_scores, stream_scores
-from study.space.spec import configs, plain
+from study.space.spec import configs
 from study.store.places import Place, fetched, open_store, put
 from study.store.record import Adaptation
 from study.store.whole_files import canonical, content_key
 
 ROOM = "adapted"
-READ = ("adapt", "masking", "scoring", "selective", "precision")  # sections that the stage depends on
 ADAPTED_SCHEMA = 1  # of these folders; part of their keys
 BLOCK = 512  # units of a corpus that are encoded together
 NEAR = 0.5  # probability above which the scoring network calls a token important
@@ -45,25 +44,16 @@ NEAR = 0.5  # probability above which the scoring network calls a token importan
 def adapted_key(assignment: Assignment) -> str:
     """Name of the weights that the `adapt` stages of a trial give."""
     trial, corpus = assignment.trial, assignment.corpus
-    settings = {name: value for name, value in trial.settings.items() if name in READ}
-    asks = any(IMPORTANCE in trial.arm.needs_of(stage) for stage in trial.arm.adapts)  # a classifier
     return content_key(
         {
             "schema": ADAPTED_SCHEMA,
             "revision": trial.revision,
             "data_hash": trial.data_hash,
             "corpus_hash": corpus.content_hash if corpus else None,
-            "stages": [stage_identity(trial.arm, stage) for stage in trial.arm.adapts],
-            "settings": settings | ({"finetune": _of_classifier(trial)} if asks else {}),
+            **adaptation_of(trial.arm, trial.settings),
             "seed": trial.seed,
         }
     )
-
-
-def _of_classifier(trial: Trial) -> dict[str, Any]:
-    """The settings that the classifier behind importance reads."""
-    finetune = plain(configs(trial.settings).finetune)
-    return {name: value for name, value in finetune.items() if name != "meta"}
 
 
 def adapted_encoder(assignment: Assignment, vanilla: Encoder) -> tuple[Encoder, Adaptation]:

@@ -5,28 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
-from l3masking.masking.policies.base import ENTROPY, IMPORTANCE, LIKELIHOOD
-from l3masking.stages import Adapt
 from study.artefacts import Artefact
 from study.assignment import Assignment
 from study.importance import ClassifierJob, HeuristicJob, NetworkJob, PredictionJob
-from study.plan.inputs import CorpusSource, DataSource, EncoderSource, corpus_source, held_data, sources
+from study.plan.inputs import CorpusSource, DataSource, EncoderSource, corpus_source, sources
+from study.plan.needs import Need, artefacts_of
 from study.plan.searches import Search
 from study.plan.trials import Identities, Trial, corpus_of
 from study.score import ScoreJob, TextSources
 from study.space.search_section import SEARCH_FOLDER
-from study.space.spec import Configs, StudySpec, configs
+from study.space.spec import StudySpec, configs
 from study.store.places import Place, inside, open_store
-
-
-@lru_cache(maxsize=64)
-def _masks_labelled(source: DataSource) -> bool:
-    """Whether the masked-LM texts of a dataset are its training texts, whose labels are known."""
-    data = held_data(source)
-    return data.mlm_texts == data.train.texts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,31 +32,25 @@ class Assigner:
 
     def jobs(self, trial: Trial) -> dict[tuple[str, str], Artefact]:
         """The artefacts that a trial reads, by kind and the content hash of their texts."""
-        setting, arm = configs(trial.settings), trial.arm
-        encoder, data = sources(self.spec, self.identities, trial.encoder, trial.dataset)
-        corpus = self.corpus(trial)
+        data, corpus = self.sources(trial)[1], self.corpus(trial)
         found: dict[tuple[str, str], Artefact] = {}
-        for stage in arm.stages:
-            source = corpus if corpus and isinstance(stage, Adapt) and stage.text != "task" else data
-            needs = arm.needs_of(stage)
-            if needs & {LIKELIHOOD, ENTROPY}:
-                entropy = ENTROPY in needs or any(ENTROPY in arm.needs_of(other) for other in arm.stages)
-                found["scores", source.content_hash] = ScoreJob(
-                    encoder=encoder,
-                    data=source,
-                    scoring=setting.scoring,
-                    precision=setting.finetune.precision,
-                    entropy=entropy,
-                )
-            if IMPORTANCE in needs:
-                kind, job = self.importance(encoder, data, source, setting)
-                found[kind, source.content_hash] = job
+        for need in artefacts_of(trial, data.spec):
+            source = data if need.corpus is None else corpus
+            assert source is not None, "a need of a corpus that the trial does not name"
+            found[need.kind, source.content_hash] = self._job(need, source, trial)
         return found
 
-    def importance(
-        self, encoder: EncoderSource, data: DataSource, source: TextSources, setting: Configs
-    ) -> tuple[str, Artefact]:
-        """The importance of tokens in some texts: by the heuristic where they are the labelled ones themselves."""
+    def _job(self, need: Need, source: TextSources, trial: Trial) -> Artefact:
+        """The job that makes what a stage needs to know of some texts."""
+        setting, (encoder, data) = configs(trial.settings), self.sources(trial)
+        if need.kind == "scores":
+            return ScoreJob(
+                encoder=encoder,
+                data=source,
+                scoring=setting.scoring,
+                precision=setting.finetune.precision,
+                entropy=need.settings["entropy"],
+            )
         classifier = ClassifierJob(
             encoder=encoder,
             data=data,
@@ -74,9 +59,13 @@ class Assigner:
             seed=setting.selective.classifier_seed,
         )
         heuristic = HeuristicJob(classifier=classifier, selective=setting.selective)
-        if source is data and _masks_labelled(data) and not setting.selective.network:
-            return "heuristic", heuristic
-        return "prediction", PredictionJob(network=NetworkJob(heuristic=heuristic), texts=source)
+        if need.kind == "heuristic":
+            return heuristic
+        return PredictionJob(network=NetworkJob(heuristic=heuristic), texts=source)
+
+    def sources(self, trial: Trial) -> tuple[EncoderSource, DataSource]:
+        """The pinned encoder and dataset of a trial."""
+        return sources(self.spec, self.identities, trial.encoder, trial.dataset)
 
     def corpus(self, trial: Trial) -> CorpusSource | None:
         """The corpus that a trial reads before fine-tuning, or None."""
@@ -85,7 +74,7 @@ class Assigner:
 
     def of_grid(self, trial: Trial) -> Assignment:
         """A trial of the grid."""
-        encoder, data = sources(self.spec, self.identities, trial.encoder, trial.dataset)
+        encoder, data = self.sources(trial)
         place, jobs = open_store(self.root).artefact_place, self.jobs(trial)
         return Assignment(
             study=self.spec.name,

@@ -90,9 +90,8 @@ class _Adaptation:
         self.source, self.config, self.masking, self.seed, self.precision = source, config, masking, seed, precision
         self.encoder = encoder.copied()
         self.device = encoder.device
-        self.every = round(1 / config.dev_share) if config.dev_share else 0  # each such text is held out
-        held = source.count // self.every if self.every else 0
-        self.train_texts = source.count - held
+        self.every = config.held_every
+        self.train_texts = config.trained_on(source.count)
         if self.train_texts < 1:
             raise InputError("masked-LM training: the source holds no text; give a corpus with at least one line")
         self.total = config.planned_updates(self.train_texts)

@@ -192,6 +192,15 @@ class AdaptConfig:
         if not 0 <= self.dev_share <= 0.5:
             raise InputError(f"adapt.dev_share is {self.dev_share}: a share of the texts, in [0, 0.5]")
 
+    @property
+    def held_every(self) -> int:
+        """Each text of such a number is held out; 0: none is."""
+        return round(1 / self.dev_share) if self.dev_share else 0
+
+    def trained_on(self, num_texts: int) -> int:
+        """Texts that are not held out, of `num_texts`."""
+        return num_texts - (num_texts // self.held_every if self.held_every else 0)
+
     def planned_updates(self, num_texts: int) -> int:
         """Optimiser steps over `num_texts` training texts."""
         whole = self.epochs * max(1, num_texts // (self.batch * self.accumulate))

@@ -41,7 +41,7 @@ def heaviest(assignments: Sequence[Assignment]) -> list[Assignment]:
     return list(chosen.values())
 
 
-def _weight(assignment: Assignment) -> tuple[int, float, int]:
+def _weight(assignment: Assignment) -> tuple[float, float, int]:
     trial = assignment.trial
     return passes(trial.arm), trial.settings.get("masking", {}).get("mean", 0.0), len(trial.objectives)
 

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study.estimate.disk import disk_space, shared_work, shown
+from study.estimate.disk import PARTS, disk_space, shown
+from study.estimate.shared import described_texts, shared_work
 from study.estimate.sizes import DataSize, data_sizes, training_size
 from study.estimate.times import Times, duration, estimate
 from study.estimate.timing_file import Calibration
 from study.plan.grid import left
+from study.plan.needs import artefacts_of
 from study.plan.trials import Trial
 from study.space.search_section import BEST
 from study.space.spec import StudySpec
@@ -44,6 +46,7 @@ class CellPlan:
     texts: dict[str, int | None]  # train, validation, test, mlm; None if nobody knows yet
     updates_per_epoch: int | None
     updates_at_most: int | None  # main stage of one training
+    updates_before_at_most: int | None  # masked-LM training before it; 0 without any
     tokens_per_epoch_at_most: int | None
     seconds: float | None  # of one training; None if nothing is known
     basis: str  # of `seconds`, in words
@@ -66,6 +69,7 @@ class Summary:
     basis: str  # of the estimate, in words
     disk_bytes: int  # of the whole study at its end, at most, as far as it can be told
     disk: dict[str, Any]  # parts of it, and their basis
+    corpora: dict[str, str]  # units of each corpus that the study reads, and who says so, in words
     artefacts: dict[str, int]  # what trainings share, by kind: scores, importance, adapted encoders
     slots: int  # trainings at a time that the estimate counts with
     resources: dict[str, Any]  # of each trial, where its pair says nothing else
@@ -116,11 +120,12 @@ def summarize(
         search_trials=_search_trials(spec, trials) if search_trials is None else search_trials,
         estimate_seconds=found.seconds,
         gpu_hours=found.gpu_hours,
-        scoring_seconds=_scoring(open_trials, calibration, sizes),
+        scoring_seconds=_scoring(spec, open_trials, calibration, sizes),
         basis=found.basis,
         disk_bytes=disk.total,
         disk=dataclasses.asdict(disk),
-        artefacts=shared_work(trials),
+        corpora={name: str(size) for name, size in next(iter(sizes.values())).corpora.items()},
+        artefacts=shared_work(spec, trials),
         slots=slots,
         resources=dataclasses.asdict(spec.resources),
         per_cell=tuple(_cells(spec, trials, open_trials, done, sizes, times)),
@@ -178,25 +183,26 @@ def _cells(
                 texts={"train": data.train, "validation": data.validation, "test": data.test, "mlm": data.mlm},
                 updates_per_epoch=size.updates_per_epoch,
                 updates_at_most=size.updates_at_most,
+                updates_before_at_most=size.adapt_updates,
                 tokens_per_epoch_at_most=size.tokens_per_epoch_at_most,
                 seconds=time.seconds,
-                basis=time.why,
+                basis=time.whole,
             )
         )
     return made
 
 
 def _scoring(
-    open_trials: Iterable[Trial], calibration: Calibration | None, sizes: Mapping[str, DataSize]
+    spec: StudySpec, open_trials: Iterable[Trial], calibration: Calibration | None, sizes: Mapping[str, DataSize]
 ) -> float | None:
-    """Scoring every encoder's texts of every dataset once; None if none was measured."""
-    found: dict[tuple[str, str], float] = {}
-    for trial in open_trials if calibration else ():
-        place = trial.encoder, trial.dataset
-        if calibration and place not in found:
-            seconds = calibration.scoring_seconds(trial, sizes[trial.dataset])
-            if seconds is not None:
-                found[place] = seconds
+    """Scoring all texts that need it once; None if none was measured."""
+    found: dict[str, float] = {}
+    for trial in {trial.cell: trial for trial in open_trials}.values() if calibration else ():
+        for need in artefacts_of(trial, spec.datasets[trial.dataset]):
+            if calibration and need.kind == "scores" and need.key not in found:
+                seconds = calibration.scoring_seconds(trial, described_texts(need, sizes))
+                if seconds is not None:
+                    found[need.key] = seconds
     return sum(found.values()) if found else None
 
 
@@ -242,6 +248,8 @@ def _numbers(summary: Summary, root: Path | None) -> list[str]:
         f"resources of a trial: {resources}",
         _disk_line(summary, root),
     ]
+    if summary.corpora:
+        lines.append(f"corpora: {'; '.join(f'{name} {size}' for name, size in summary.corpora.items())}")
     if summary.artefacts:
         lines.append(
             f"made once and shared: {', '.join(f'{kind} {count}' for kind, count in summary.artefacts.items())}"
@@ -256,11 +264,7 @@ def _numbers(summary: Summary, root: Path | None) -> list[str]:
 
 
 def _disk_line(summary: Summary, root: Path | None) -> str:
-    parts = [
-        f"{name} {shown(summary.disk[name])}"
-        for name in ("records", "scores", "importance", "adapted", "mlflow", "models")
-        if summary.disk[name]
-    ]
+    parts = [f"{name} {shown(summary.disk[name])}" for name in PARTS if summary.disk[name]]
     line = f"disk at the end: {shown(summary.disk_bytes)} ({', '.join(parts)}; {summary.disk['basis']})"
     if root is not None:
         there = next(folder for folder in (root.absolute(), *root.absolute().parents) if folder.is_dir())

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
-from l3masking.methods import METHODS
-from study.estimate.sizes import DataSize, passes
+from l3masking.methods import METHODS, Method
+from study.estimate.sizes import DataSize, basis_before, passes, share_before
 from study.estimate.timing_file import Calibration
 from study.plan.trials import Trial
 from study.space.spec import Resources
@@ -30,6 +30,12 @@ class TrialTime(NamedTuple):
     seconds: float | None
     basis: Basis
     why: str  # in words
+    more: str = ""  # what that leaves open or adds, such as what precedes the main stage, in words
+
+    @property
+    def whole(self) -> str:
+        """All that is said of it."""
+        return "; ".join(part for part in (self.why, self.more) if part)
 
 
 class Times:
@@ -49,6 +55,7 @@ class Times:
         self._known: dict[Kind, TrialTime] = {}
         trials = list(trials)
         self._arms = {trial.method: trial.arm for trial in trials}
+        self._examples = {(trial.encoder, trial.dataset, trial.method): trial for trial in reversed(trials)}
         kinds = {trial.trajectory: self.kind(trial) for trial in trials}
         self._finished: dict[Kind, dict[str, float]] = defaultdict(dict)
         self._epochs: dict[Kind, int] = {}
@@ -83,25 +90,40 @@ class Times:
 
     def _scaled(self, kind: Kind, trial: Trial) -> TrialTime | None:
         """From the same method under other settings, or else from the method whose passes are nearest."""
-        cost = {name: passes(arm) for name, arm in (METHODS | self._arms).items()}
         here = [other for other, seen in self._finished.items() if other[:2] == kind[:2] and seen]
+        known = METHODS | self._arms
+        cost = {other[2]: self._passes(other[:3], known[other[2]]) for other in here if other[2] in known}
         related = [other for other in here if other[2] in cost]
         if not related:
             return None
-        mine, epochs = passes(trial.arm), trial.settings["train"]["max_epochs"]
+        mine, epochs = passes(trial.arm, self._before(trial)), trial.settings["train"]["max_epochs"]
+        cost[trial.method] = mine  # under other settings, of which no more is known
         near = min(related, key=lambda other: (other[2] != trial.method, abs(cost[other[2]] - mine), other[2:]))
         scale = mine / cost[near[2]] * epochs / self._epochs[near]
         seen = self._finished[near]
         source = "the same method under other settings" if near[2] == trial.method else near[2]
         why = f"{counted(len(seen))} of {source}, × {scale:.2g} for passes and epochs: a rough scale"
-        return TrialTime(fmean(seen.values()) * scale, "scaled", why)
+        size = self._sizes.get(trial.dataset)
+        return TrialTime(fmean(seen.values()) * scale, "scaled", why, basis_before(trial, size) if size else "")
+
+    def _passes(self, place: CellPlace, arm: Method) -> float:
+        """Of another method, as the plan has it."""
+        example = self._examples.get(place)
+        return passes(arm, self._before(example) if example else None)
+
+    def _before(self, trial: Trial) -> float | None:
+        size = self._sizes.get(trial.dataset)
+        return share_before(trial, size) if size else None
 
     def _calibrated(self, trial: Trial) -> TrialTime | None:
         size = self._sizes.get(trial.dataset)
         seconds = self._calibration.seconds(trial, size) if self._calibration and size else None
-        if seconds is None:
+        if seconds is None or size is None:
             return None
-        return TrialTime(seconds, "calibrated", "at most, by a short measurement: early stopping usually ends sooner")
+        sets = f"without evaluation sets of unknown length: {', '.join(size.unknown_sets)}" if size.unknown_sets else ""
+        more = "; ".join(part for part in (basis_before(trial, size), sets) if part)
+        why = "at most, by a short measurement: early stopping usually ends sooner"
+        return TrialTime(seconds, "calibrated", why, more)
 
 
 UNKNOWN_TIME = TrialTime(None, "unknown", "no finished training of this encoder and dataset, and no calibration")
@@ -189,15 +211,15 @@ def _basis(found: Sequence[tuple[Trial, TrialTime]], slots: int) -> str:
     if not found:
         return "nothing is left"
     cells = {trial.cell: time for trial, time in found}
-    counts: dict[tuple[Basis, str], int] = {}
+    counts: dict[tuple[Basis, str, str], int] = {}
     for time in cells.values():
         # reasons that differ from cell to cell in a number are told together
         why = time.why if time.basis in ("calibrated", "unknown") or len(cells) == 1 else GROUPED[time.basis]
-        counts[time.basis, why] = counts.get((time.basis, why), 0) + 1
+        counts[time.basis, why, time.more] = counts.get((time.basis, why, time.more), 0) + 1
     order: list[Basis] = ["finished", "scaled", "calibrated", "unknown"]
     parts = [
-        f"{number} cell{'s' * (number != 1)}{' unknown' if basis == 'unknown' else ''}: {why}"
-        for (basis, why), number in sorted(counts.items(), key=lambda item: order.index(item[0][0]))
+        f"{number} cell{'s' * (number != 1)}{' unknown' if basis == 'unknown' else ''}: {why}{more and f' ({more})'}"
+        for (basis, why, more), number in sorted(counts.items(), key=lambda item: order.index(item[0][0]))
     ]
     searches = " and searches" if any(trial.pending for trial, _ in found) else ""
     return "; ".join([*parts, f"{slots} at a time; trainings alone, without scoring{searches}"])

@@ -61,7 +61,8 @@ class Calibration:
     def seconds(self, trial: Trial, size: DataSize) -> float | None:
         """One training where nothing stops it early: all updates, all looks at validation, all final epochs, test.
 
-        None if the kind was not measured, or a number of texts is not known.
+        Evaluation sets are read once for each objective; those of unknown length are left out. None if the kind was not
+        measured, or another number of texts is not known.
         """
         found, most = self.measured(trial), training_size(trial, size)
         if found is None or most.updates_at_most is None or most.evaluations_at_most is None:
@@ -70,7 +71,8 @@ class Calibration:
             return None
         look = size.validation * found.evaluation_seconds
         main = most.updates_at_most * found.update_seconds + most.evaluations_at_most * look
-        final, end = trial.settings["final"], look + size.test * found.evaluation_seconds
+        read = size.test + size.evaluation_texts
+        final, end = trial.settings["final"], look + read * found.evaluation_seconds
         if final["enabled"]:
             epoch = TrainConfig(**trial.settings["train"]).updates_per_epoch(size.train)
             end += final["max_epochs"] * (epoch * found.plain_update_seconds + look)
@@ -80,12 +82,12 @@ class Calibration:
             before *= (adapt["batch"] * adapt["accumulate"]) / (train["batch"] * train["accumulate"])
         return before + main + len(trial.objectives) * end
 
-    def scoring_seconds(self, trial: Trial, size: DataSize) -> float | None:
-        """Scoring all texts that `trial` needs scores of, by one worker; None if it was not measured."""
+    def scoring_seconds(self, trial: Trial, texts: int | None) -> float | None:
+        """Scoring so many texts as `trial` needs it, by one worker; None if it was not measured, or for None."""
         found = self.measured(trial)
-        if found is None or found.scoring_seconds is None or size.mlm is None:
+        if found is None or found.scoring_seconds is None or texts is None:
             return None
-        return size.mlm * found.scoring_seconds
+        return texts * found.scoring_seconds
 
 
 def read_calibration(root: Path, resources: Callable[[str, str], Resources]) -> Calibration | None:

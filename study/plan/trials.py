@@ -13,7 +13,7 @@ from typing import Any
 
 from l3masking.masking.policies.custom import CustomPolicy
 from l3masking.methods import Method
-from l3masking.stages import Finetune, Stage
+from l3masking.stages import Adapt, Finetune, Stage
 from study.store.record import SCHEMA
 from study.store.store import content_key
 
@@ -90,7 +90,13 @@ def stage_identity(arm: Method, stage: Stage) -> dict[str, Any]:
 
 def corpus_of(arm: Method, settings: Mapping[str, Any]) -> str | None:
     """The corpus that an arm reads before fine-tuning; None if that is the text of the task, or nothing."""
-    if all(stage.text == "task" for stage in arm.adapts):
+    named = (corpus_of_stage(stage, settings) for stage in arm.stages)
+    return next((name for name in named if name is not None), None)
+
+
+def corpus_of_stage(stage: Stage, settings: Mapping[str, Any]) -> str | None:
+    """The corpus whose texts a stage reads; None: those of the dataset."""
+    if not isinstance(stage, Adapt) or stage.text == "task":
         return None
     name: str | None = settings["adapt"]["corpus"]
     return name

@@ -63,7 +63,8 @@ def look(root: Path, now: float | None = None) -> Standing:
     view = read_view(root)
     alive = view is not None and view.alive(now)
     since = {entry.key: max(0.0, now - entry.since) for entry in view.running} if view and alive else {}
-    sizes, calibration = data_sizes(spec), read_calibration(root, spec.resources_of)
+    sizes = data_sizes(spec, resolved.identities, load=False)
+    calibration = read_calibration(root, spec.resources_of)
     # a driver on a cluster has more places than this machine
     places = view.most if view and alive and view.most else local_slots(spec.resources)
     summary = summarize(spec, trials, records, slots=places, sizes=sizes, calibration=calibration, running=since)

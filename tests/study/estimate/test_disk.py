@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from plans import KNOWN, records_of, space
-from small_study import NoMirror, command, write_study
+from small_study import NoMirror, command, write_space, write_study
 
-from study.estimate.disk import DATABASE, RUN, RUN_POINT, disk_space, encoder_bytes, shared_work, shown
+from study.estimate.disk import DATABASE, RUN, RUN_POINT, SET_BYTES, disk_space, encoder_bytes, shown
+from study.estimate.shared import shared_work
 from study.estimate.sizes import data_sizes
 from study.plan.grid import make_plan
 from study.plan.inputs import identify_at_hand
@@ -48,6 +50,80 @@ def test_each_way_of_scoring_is_counted_once() -> None:
     spec = space(seeds=3, methods=["stl", "rtm", "l3masking", "mtl_static"], variants=variants)
     found = disk_space(spec, make_plan(spec, KNOWN), [], data_sizes(spec))
     assert found.scores == 2 * 1688 * 128 * 17
+
+
+def corpora(**changes):
+    """Scores, importance and adapted encoders of a dataset and of two corpora, under two encoders."""
+    given = {
+        "corpora": {"a": {"files": "a.txt"}, "b": {"files": "b.txt"}},
+        "pairs": [{"encoder": encoder, "dataset": "acl-arc"} for encoder in ("bert-base", "scibert")],
+        "methods": ["l3masking", "both", "selective", "mtl_selective"],
+        "arms": {"both": {"like": "l3masking", "adapt": "l3"}},
+        "adapt": {"corpus": "a"},
+        "variants": {"b": {"adapt.corpus": "b"}},
+        "resources": {"workers": 2},
+    }
+    return space(**{**given, **changes})
+
+
+def test_each_source_of_texts_has_its_own_tables(monkeypatch) -> None:
+    """ACL-ARC has 1688 texts, the corpora 300 and 4000 units; each table is as long as the texts that it describes."""
+    monkeypatch.setattr("study.estimate.disk.encoder_bytes", lambda *_: 1_000_000)
+    spec = corpora()
+    known = replace(KNOWN, corpora={"a": "1", "b": "2"}, corpus_units={"a": 300, "b": 4000})
+    trials, sizes = make_plan(spec, known), data_sizes(spec, known)
+    found = disk_space(spec, trials, [], sizes)
+    row = 128 * 17
+    assert found.scores == 2 * (1688 + 300 + 4000) * row, "of the dataset once, though two arms read them"
+    assert found.importance == 2 * (1688 + 300 + 4000) * row, "by the heuristic, and as the network predicts it"
+    assert found.classifiers == 2 * (1 + 1) * 1_000_000, "a classifier and a network of each encoder serve all"
+    assert found.adapted == 2 * 1_000_000, "as many as are trained at a time"
+    kept = corpora(resources={"keep_adapted": True})
+    assert disk_space(kept, trials, [], sizes).adapted == 2 * 2 * 2 * 2 * 1_000_000, "arms, corpora, seeds, encoders"
+    assert shared_work(spec, trials) == {"scores": 6, "importance": 6, "adapted encoders": 16}
+    assert found.basis == "at most, by sizes measured per record, evaluation and token"
+    two = corpora(variants={"long": {"scoring.max_length": 256}}, methods=["mtl_selective"])
+    found = disk_space(two, make_plan(two, KNOWN), [], data_sizes(two))
+    assert found.importance == 2 * 1688 * (128 + 256) * 17
+    assert found.classifiers == 4 * 1_000_000, "of texts cut elsewhere another classifier"
+
+
+def test_a_corpus_of_unknown_length_hides_nothing_else(monkeypatch) -> None:
+    monkeypatch.setattr("study.estimate.disk.encoder_bytes", lambda *_: 1_000_000)
+    spec = corpora()
+    known = replace(KNOWN, corpora={"a": "1"}, corpus_units={"a": 300})
+    found = disk_space(spec, make_plan(spec, known), [], data_sizes(spec, known))
+    assert found.scores == found.importance == 2 * (1688 + 300) * 128 * 17
+    assert "; 2 tables of scores of unknown length; 2 tables of importance of unknown length" in found.basis
+
+
+def test_predictions_on_evaluation_sets_are_counted_where_their_length_is_known() -> None:
+    spec = space(pairs=[{"encoder": "bert-base", "dataset": "mnli"}], methods=["stl"], seeds=3, objectives=["accuracy"])
+    trials, sizes = make_plan(spec, KNOWN), data_sizes(spec)
+    bare = {"mnli": replace(sizes["mnli"], evaluations={})}
+    more = disk_space(spec, trials, [], sizes).records - disk_space(spec, trials, [], bare).records
+    assert more == 3 * (30_000 * 2 + 5 * SET_BYTES)
+    assert "without the predictions on mnli-mismatched, anli-r1, anli-r2, anli-r3: of unknown" in (
+        disk_space(spec, trials, [], sizes).basis
+    )
+
+
+def test_records_with_evaluation_sets_take_what_was_estimated(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("study.run.Mirror", NoMirror)
+    files = {part: f"{part}.jsonl" for part in ("train", "validation", "test")}
+    path = write_study(tmp_path, seeds=1, methods=["stl"], datasets={"words": files})
+    plain = command("run", path, "--out", tmp_path / "plain")
+    sets = {f"set-{number}": {"test": "train.jsonl"} for number in range(6)}
+    path = write_space(path, seeds=1, methods=["stl"], datasets={"words": files | {"evaluation_sets": sets}})
+    assert (plain.code, command("run", path, "--out", tmp_path / "sets").code) == (0, 0)
+    spec = read_space(path)
+    identities = identify_at_hand(spec)
+    trials, sizes = make_plan(spec, identities), data_sizes(spec, identities)
+    assert sizes["words"].evaluations == dict.fromkeys(sets, 24)
+    bare = {"words": replace(sizes["words"], evaluations={})}
+    estimated = disk_space(spec, trials, [], sizes).records - disk_space(spec, trials, [], bare).records
+    there = [sum(f.stat().st_size for f in (tmp_path / out / "records").iterdir()) for out in ("plain", "sets")]
+    assert (there[1] - there[0]) / estimated == pytest.approx(1, abs=0.15)
 
 
 def test_what_nobody_knows_is_said() -> None:
@@ -98,4 +174,4 @@ def test_sizes_in_words(size, text) -> None:
 )
 def test_what_is_shared_is_counted_by_the_texts_it_is_made_from(name: str, shared: dict[str, int]) -> None:
     spec = read_space(SPACES / f"{name}.yaml")
-    assert shared_work(make_plan(spec, Identities())) == shared
+    assert shared_work(spec, make_plan(spec, Identities())) == shared

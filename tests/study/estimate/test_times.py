@@ -8,6 +8,7 @@ import random
 import pytest
 from plans import KNOWN, records_of, space
 
+from study.estimate.sizes import data_sizes
 from study.estimate.times import (
     Times,
     compared,
@@ -64,6 +65,28 @@ def test_other_settings_of_the_same_method_come_before_another_method() -> None:
     again = make_plan(space(seeds=5, methods=["rtm"]), KNOWN)
     narrowed = Times(again[:1], records_of(again[4], 8))
     assert narrowed.of(again[0]).basis == "finished", "a seed that is not asked for is of the same cell all the same"
+
+
+def test_masked_lm_training_on_a_corpus_counts_with_its_texts() -> None:
+    """13 × 128 texts an epoch, 150 epochs; before them 3900 updates of 64 texts: as many texts."""
+    given = {"corpora": {"c": {"files": "c.txt", "most": 3000}}, "seeds": 1, "methods": ["stl", "rtm", "dapt"]}
+    adapt = {"corpus": "c", "batch": 64, "accumulate": 1, "updates": 3900, "dev_share": 0}
+    spec = space(**given, adapt=adapt)
+    trials, sizes = make_plan(spec, KNOWN), data_sizes(spec)
+    stl, rtm, dapt = trials
+    times = Times(trials, records_of(stl, 10), sizes=sizes)
+    assert times.of(dapt).seconds == pytest.approx(10 * (1 + 3900 * 64 / (1950 * 128))) == pytest.approx(20)
+    assert times.of(dapt).more == "masked-LM training before it: 3900 updates, as `adapt.updates` says"
+    assert times.of(rtm).more == ""
+    basis = estimate([rtm, dapt], times).basis
+    assert "1 cell: scaled from another method or other settings (passes × epochs): rough (masked-LM training" in basis
+    epochs = make_plan(space(**given, adapt=adapt | {"updates": None, "epochs": 8}), KNOWN)
+    long = Times(epochs, records_of(epochs[0], 10), sizes=sizes).of(epochs[2])
+    assert long.seconds == pytest.approx(10 * (1 + 8 * (3000 // 64) * 64 / (1950 * 128)))
+    assert long.more == "masked-LM training before it: 8 epochs of corpus c (3000 units, at most, as `most` says)"
+    back = Times(trials, records_of(dapt, 60), sizes=sizes)
+    assert back.of(stl).seconds == pytest.approx(30), "and what a long first stage took is no measure of the others"
+    assert Times(trials, records_of(stl, 10)).of(dapt).seconds == pytest.approx(20), "one more pass where nobody knows"
 
 
 def test_nothing_is_made_up_for_another_pair() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from small_task import one_thread
 from l3masking.methods import METHODS
 from l3masking.training.loop import Trajectory
 from study.estimate import timing as module
-from study.estimate.sizes import DataSize, data_sizes
-from study.estimate.summary import summarize
+from study.estimate.sizes import CorpusSize, DataSize, data_sizes
+from study.estimate.summary import describe, summarize
 from study.estimate.times import Times
 from study.estimate.timing import UPDATES, calibrate
 from study.estimate.timing_file import TIMING_FILE, Calibration, Measured, read_calibration, write_calibration
@@ -134,7 +135,7 @@ def test_time_at_most_follows_from_the_parts_by_hand() -> None:
     main = 1950 * 2.0 + 65 * look
     one = 10 * (13 * 0.5 + look) + look + 139 * 0.01
     assert calibration.seconds(l3, size) == pytest.approx(main + 2 * one)
-    assert calibration.scoring_seconds(l3, size) == pytest.approx(168.8)
+    assert calibration.scoring_seconds(l3, 1688) == pytest.approx(168.8)
     assert calibration.seconds(stl, size) is None
     assert calibration.seconds(l3, DataSize(train=1688, mlm=1688)) is None, "nobody knows how many are looked at"
     plain = space(seeds=1, methods=["l3masking"], objectives=["accuracy"], final={"enabled": False})
@@ -142,6 +143,35 @@ def test_time_at_most_follows_from_the_parts_by_hand() -> None:
     entries = {calibration.key(bare): FOUND}
     bare_seconds = Calibration(resources=spec.resources_of, entries=entries).seconds(bare, size)
     assert bare_seconds == pytest.approx(main + look + 139 * 0.01)
+
+
+def test_corpora_and_evaluation_sets_take_their_time_too() -> None:
+    """600 units, 540 of them trained on, 33 updates of 16 an epoch; two sets, one of unknown length."""
+    spec = space(
+        seeds=1,
+        methods=["both"],
+        arms={"both": {"like": "l3masking", "adapt": "l3"}},
+        corpora={"c": {"files": "c.txt", "most": 600}},
+        adapt={"corpus": "c", "batch": 16, "accumulate": 1, "epochs": 5},
+        objectives=["accuracy", "macro_f1"],
+    )
+    trials = make_plan(spec, KNOWN)
+    corpora = data_sizes(spec)["acl-arc"].corpora
+    bare = DataSize(train=1688, validation=114, test=139, mlm=1688, corpora=corpora)
+    size = replace(bare, evaluations={"near": 1000, "far": None})
+    empty = Calibration(resources=spec.resources_of)
+    calibration = replace(empty, entries={empty.key(trials[0]): FOUND})
+    assert calibration.seconds(trials[0], size) - calibration.seconds(trials[0], bare) == pytest.approx(2 * 1000 * 0.01)
+    short = {"c": CorpusSize(300, "counted")}
+    more = calibration.seconds(trials[0], bare) - calibration.seconds(trials[0], replace(bare, corpora=short))
+    assert more == pytest.approx(5 * (33 - 16) * 0.5 * 16 / 128)
+    assert calibration.seconds(trials[0], replace(bare, corpora={})) is None, "nobody knows how long that takes"
+    summary = summarize(spec, trials, [], calibration=calibration, sizes={"acl-arc": size})
+    assert summary.scoring_seconds == pytest.approx((600 + 1688) * 0.1)
+    assert summary.per_cell[0].updates_before_at_most == 5 * 33
+    said = "masked-LM training before it: 5 epochs of corpus c (600 units, at most, as `most` says)"
+    assert f"({said}; without evaluation sets of unknown length: far); 1 at a time" in describe(summary)
+    assert "\ncorpora: c 600 units, at most, as `most` says\n" in describe(summary)
 
 
 def test_a_plan_goes_by_a_calibration_where_nothing_is_finished(tmp_path: Path) -> None:
