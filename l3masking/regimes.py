@@ -186,9 +186,9 @@ def run_method(
     """
     check_choice("method", name, METHODS)
     method = METHODS[name]
-    inputs = encode_inputs(method, encoder, data, scoring, with_test=with_test)
     if method.adapts:
         raise InputError(f"method {name} trains the encoder before fine-tuning: run it in a study")
+    inputs = encode_inputs(method, encoder, data, scoring, with_test=with_test)
     training = prepare(
         method, encoder, inputs, masking=masking or MaskingConfig(), config=config, seed=seed, scores=scores
     )

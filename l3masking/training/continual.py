@@ -25,8 +25,9 @@ from l3masking.masking.settings import MaskingConfig
 from l3masking.precision import Precision, autocast
 from l3masking.training.batches import Chunk, pad, to_device
 from l3masking.training.evaluation import check_finite
+from l3masking.training.mlm import updates_of
 from l3masking.training.model import mlm_loss
-from l3masking.training.optim import adamw, clip_norms, decay_groups, linear_factor
+from l3masking.training.optim import adamw, decay_groups, linear_factor
 from l3masking.training.settings import AdaptConfig
 from l3masking.training.steps import Auxiliary
 
@@ -104,19 +105,19 @@ class _Adaptation:
         config, model = self.config, self.encoder.model
         optimiser = adamw(decay_groups(model, config.lr, config.decay), config)
         warmup = int(config.warmup * self.total)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimiser, lambda at: linear_factor(at + 1, self.total + 1, warmup)
-        )
-        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         windows = self.windows()
         per_pass = max(1, self.train_texts // (config.batch * config.accumulate))
         losses, points, best, kept, kept_at = [], [], math.inf, None, 0
-        for update in range(1, self.total + 1):
-            model.train()
-            losses.append(self.update(update, next(windows), parameters))
-            clip_norms([parameters], config.clip)
-            optimiser.step()
-            schedule.step()
+        steps = updates_of(
+            [parameter for parameter in model.parameters() if parameter.requires_grad],
+            optimiser,
+            lambda update: self.update(update, next(windows)),
+            lambda done: linear_factor(done + 1, self.total + 1, warmup),
+            total=self.total,
+            clip=config.clip,
+        )
+        for update, loss in steps:
+            losses.append(loss)
             if progress is not None:
                 progress(update, self.total)
             if update % per_pass and update < self.total:
@@ -139,10 +140,9 @@ class _Adaptation:
             losses=points,
         )
 
-    def update(self, update: int, window: Sequence[Batch], parameters: Sequence[Tensor]) -> Tensor:
+    def update(self, update: int, window: Sequence[Batch]) -> Tensor:
         """Gradients of one optimiser step into `param.grad`; the mean loss (nats, on the device)."""
-        for parameter in parameters:
-            parameter.grad = None
+        self.encoder.model.train()
         total = torch.zeros((), device=self.device)
         for micro, batch in enumerate(window):
             chunk = self.masked_batch(batch, fixed=self.config.static)

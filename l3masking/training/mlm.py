@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,7 @@ from l3masking.encoders.families import family_of
 from l3masking.errors import InputError
 from l3masking.masking.corruption import IGNORED
 
+T = TypeVar("T")
 CHUNK = 16  # batches that are sorted by length together, so that texts of like length meet and padding is rare
 
 
@@ -61,22 +62,49 @@ def train_mlm(
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=config.decay, fused=True
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda update: min((update + 1) / rise, (total - update) / max(1, total - rise))
-    )
-    losses: list[float] = []
-    for indices in (part for _ in range(config.epochs) for part in near_batches(rows, config.batch, order)):
-        batch = collate([{"input_ids": rows[index]} for index in indices])
-        loss = mlm_loss(model, batch)
-        optimiser.zero_grad()
+    batches = (part for _ in range(config.epochs) for part in near_batches(rows, config.batch, order))
+
+    def gradients(update: int) -> float:
+        loss = mlm_loss(model, collate([{"input_ids": rows[index]} for index in next(batches)]))
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+        return float(loss.detach())
+
+    def factor(done: int) -> float:
+        return min((done + 1) / rise, (total - done) / max(1, total - rise))
+
+    losses: list[float] = []
+    for update, loss in updates_of([*model.parameters()], optimiser, gradients, factor, total=total, clip=config.clip):
+        losses.append(loss)
+        if progress is not None:
+            progress(update, total, losses)
+    return losses
+
+
+def updates_of(
+    parameters: Sequence[Tensor],
+    optimiser: torch.optim.Optimizer,
+    gradients: Callable[[int], T],
+    factor: Callable[[int], float],
+    *,
+    total: int,
+    clip: float,
+) -> Iterator[tuple[int, T]]:
+    """Masked-LM training step by step: yields update 1 to `total`, each made, and what `gradients` gave for it.
+
+    parameters: those of `optimiser`, in the order in which their gradients are summed for the norm. gradients: adds the
+    gradients of an update to cleared ones. factor: of the learning rate, by the number of updates that are done. clip:
+    largest norm of all gradients together.
+    """
+    # `train_mlm` and continual.py share these steps alone: the embedded encoder is pinned, bit by bit, to batches of a
+    # list, weight decay everywhere and no dropout, while `adapt` streams, accumulates, holds texts out and drops out
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+    for update in range(1, total + 1):
+        optimiser.zero_grad()
+        found = gradients(update)
+        torch.nn.utils.clip_grad_norm_(parameters, clip, foreach=True)
         optimiser.step()
         schedule.step()
-        losses.append(float(loss.detach()))
-        if progress is not None:
-            progress(len(losses), total, losses)
-    return losses
+        yield update, found
 
 
 def mlm_loss(model: Any, batch: Mapping[str, Tensor]) -> Tensor:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from l3masking.encoders.hub import TOKENIZER_FILES, WEIGHT_FILES
 from l3masking.encoders.table import EncoderSpec
-from study.estimate.shared import Tables, adapted_encoders, artefacts_read, tables, with_what_they_need
+from study.estimate.shared import TableRoom, adapted_encoders, artefacts_read, tables, with_what_they_need
 from study.estimate.sizes import DataSize, training_size
 from study.plan.trials import Trial
 from study.space.spec import Generated, StudySpec
@@ -117,7 +117,7 @@ def _unknown_sets(trials: Iterable[Trial], sizes: Mapping[str, DataSize]) -> lis
     return [f"without the predictions on {', '.join(names)}: of unknown length"] if names else []
 
 
-def _unknown(name: str, found: Tables) -> str:
+def _unknown(name: str, found: TableRoom) -> str:
     """A note on tables that are not counted; empty if all are."""
     if not found.vague:
         return ""

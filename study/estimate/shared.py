@@ -6,16 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from study.estimate.sizes import DataSize
-from study.plan.needs import Kind, Need, adaptation_key, artefacts_of
+from study.plan.needs import Need, NeedKind, adaptation_key, artefacts_of
 from study.plan.trials import Trial
 from study.space.spec import StudySpec
 
 # of texts of ACL-ARC, Ohsumed and IMDb under max_length 128: 13.8, 16.4 and 17.2; the text itself is among them
 SCORED_TOKEN = 17  # bytes of a scored token in its Parquet file
-SHOWN: dict[Kind, str] = {"scores": "scores", "heuristic": "importance", "prediction": "importance"}
+AS_SHOWN: dict[NeedKind, str] = {"scores": "scores", "heuristic": "importance", "prediction": "importance"}
 
 
-class Tables(NamedTuple):
+class TableRoom(NamedTuple):
     """Files that hold a number for each token of some texts."""
 
     size: int | None  # bytes at most, of those whose texts are known; None if there are none such
@@ -24,7 +24,7 @@ class Tables(NamedTuple):
 
 def shared_work(spec: StudySpec, trials: Sequence[Trial]) -> dict[str, int]:
     """What trials share, by kind: how many of each are made once for all of them."""
-    kinds = [SHOWN[need.kind] for need in artefacts_read(spec, trials)]
+    kinds = [AS_SHOWN[need.kind] for need in artefacts_read(spec, trials)]
     counts = {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
     adapted = len(adapted_encoders(trials))
     return counts | ({"adapted encoders": adapted} if adapted else {})
@@ -55,11 +55,11 @@ def adapted_encoders(trials: Iterable[Trial]) -> list[str]:
     return list(found.values())
 
 
-def tables(needs: Iterable[Need], sizes: Mapping[str, DataSize]) -> Tables:
+def tables(needs: Iterable[Need], sizes: Mapping[str, DataSize]) -> TableRoom:
     """The room of some tables: each as long as the texts that it describes."""
     found = [_table(need, sizes) for need in needs]
     known = [size for size in found if size is not None]
-    return Tables(sum(known) if known or not found else None, len(found) - len(known))
+    return TableRoom(sum(known) if known or not found else None, len(found) - len(known))
 
 
 def _table(need: Need, sizes: Mapping[str, DataSize]) -> int | None:

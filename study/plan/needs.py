@@ -17,7 +17,7 @@ from study.plan.trials import Trial, corpus_of_stage, stage_identity
 from study.space.spec import Configs, Generated, configs, plain
 from study.store.whole_files import content_key
 
-Kind = Literal["scores", "classifier", "heuristic", "network", "prediction"]
+NeedKind = Literal["scores", "classifier", "heuristic", "network", "prediction"]
 OF_ADAPTATION = ("adapt", "masking", "scoring", "selective", "precision")  # sections that `adapt` stages depend on
 OF_HEURISTIC = ("delta", "criterion", "unit", "stop_words", "top_share")  # of section `selective`
 
@@ -26,7 +26,7 @@ OF_HEURISTIC = ("delta", "criterion", "unit", "stop_words", "top_share")  # of s
 class Need:
     """An artefact by the names that the space gives to what it is made from."""
 
-    kind: Kind
+    kind: NeedKind
     encoder: str
     dataset: str | None  # whose texts or task it is made from; None for the scores of a corpus
     corpus: str | None  # whose units it describes; None: texts of the dataset
@@ -73,7 +73,7 @@ def _importance(trial: Trial, corpus: str | None, setting: Configs, data: DataSp
     options = plain(setting.selective)
     scoring = {"max_length": setting.scoring.max_length, "whitespace": setting.scoring.whitespace}
 
-    def need(kind: Kind, settings: Mapping[str, Any], *made_from: Need, of: str | None = None) -> Need:
+    def need(kind: NeedKind, settings: Mapping[str, Any], *made_from: Need, of: str | None = None) -> Need:
         encoder, dataset = trial.encoder, trial.dataset
         return Need(kind=kind, encoder=encoder, dataset=dataset, corpus=of, settings=settings, made_from=made_from)
 

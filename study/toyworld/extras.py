@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from l3masking.whole import made_whole
 from study.store.whole_files import content_key
 from study.toyworld.grammar import ARTICLES, GrammarConfig, Language, invent, make_language
 from study.toyworld.task import SPLITS, Example, TaskConfig, Terms, make_terms, task_examples
-from study.toyworld.world import WorldConfig, source_hashes
+from study.toyworld.world import WorldConfig, source_hashes, write_examples
 
 MANIFEST = "manifest.json"
 
@@ -98,16 +98,12 @@ def _write(folder: Path, config: ExtrasConfig, world: WorldConfig) -> None:
     corpus = texts("corpus", config.corpus, terms, world.grammar)
     files.corpus.write_text("".join(f"{example.text}\n" for example in corpus), encoding="ascii")
     shifted = texts("shifted", world.task.test, terms, config.shifted, zipf=config.shifted_zipf, label_noise=0.0)
-    _write_rows(files.shifted, shifted)
+    write_examples(files.shifted, shifted)
     decoys = decoy_terms(language, config, world.task, seed=world.seed)
     for split, path in files.decoy.items():
         count = getattr(world.task, split)
-        _write_rows(path, texts(f"decoy-{split}", count, decoys, world.grammar, neutral_share=config.decoy_share))
+        write_examples(path, texts(f"decoy-{split}", count, decoys, world.grammar, neutral_share=config.decoy_share))
     (folder / MANIFEST).write_text(json.dumps({"terms": decoys.of_class, "novel": decoys.neutral}), encoding="ascii")
-
-
-def _write_rows(path: Path, examples: Sequence[Example]) -> None:
-    path.write_text("".join(json.dumps(example._asdict()) + "\n" for example in examples), encoding="ascii")
 
 
 def decoy_terms(language: Language, config: ExtrasConfig, task: TaskConfig, *, seed: int) -> Terms:

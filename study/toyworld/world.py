@@ -14,7 +14,7 @@ import logging
 import platform
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from l3masking.whole import made_whole, sweep
 from study.store.whole_files import content_key
 from study.toyworld.encoder_config import EncoderConfig
 from study.toyworld.grammar import GrammarConfig, general_corpus, make_language
-from study.toyworld.task import SPLITS, TaskConfig, make_terms, task_examples
+from study.toyworld.task import SPLITS, Example, TaskConfig, make_terms, task_examples
 
 log = logging.getLogger(__name__)
 
@@ -134,8 +134,7 @@ def _build(config: WorldConfig, final: Path) -> ToyWorld:
         terms = make_terms(language, config.task, seed=config.seed)
         for split in SPLITS:
             examples = task_examples(language, terms, config.grammar, config.task, split=split, seed=config.seed)
-            lines = [json.dumps(example._asdict()) + "\n" for example in examples]
-            (temporary / f"{split}.jsonl").write_text("".join(lines), encoding="ascii")
+            write_examples(temporary / f"{split}.jsonl", examples)
         corpus = general_corpus(language, config.grammar, seed=config.seed)
         loss = make_encoder(corpus, config.encoder, temporary / "encoder", seed=config.seed)
         files = sorted(path for path in temporary.rglob("*") if path.is_file())
@@ -168,6 +167,11 @@ def _read(folder: Path) -> ToyWorld | None:
         domain_words=frozenset(word for words in terms.values() for word in words),
         terms=terms,
     )
+
+
+def write_examples(path: Path, examples: Iterable[Example]) -> None:
+    """Write examples as JSON lines with `text` and `label`."""
+    path.write_text("".join(json.dumps(example._asdict()) + "\n" for example in examples), encoding="ascii")
 
 
 def source_hashes(*names: str) -> dict[str, str]:

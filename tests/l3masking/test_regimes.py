@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from small_task import SCORING, data, encoder, one_thread, scores, settings
 
+from l3masking import regimes
 from l3masking.errors import InputError
 from l3masking.masking.applied import placed, summarise
 from l3masking.masking.policies.table import POLICIES
@@ -199,6 +200,7 @@ def test_plain_fine_tuning_has_no_masks() -> None:
     assert outcomes["accuracy"].mlm_passes == 0.0
 
 
-def test_an_arm_that_trains_the_encoder_first_is_refused() -> None:
+def test_an_arm_that_trains_the_encoder_first_is_refused_before_anything_is_encoded(monkeypatch) -> None:
+    monkeypatch.setattr(regimes, "encode_inputs", lambda *_, **__: pytest.fail("encoded"))
     with pytest.raises(InputError, match="method tapt trains the encoder before fine-tuning: run it in a study"):
         run_method("tapt", encoder(), data(), scoring=SCORING, config=settings(), seed=0, objectives=["accuracy"])
