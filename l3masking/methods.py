@@ -274,6 +274,7 @@ def color_of(name: str) -> str:
 
 
 def labels_of(names: Iterable[str]) -> str:
-    """The labels of some arms in the order of METHODS, such as "STL and MTL static"."""
+    """The labels of some arms in the order of METHODS, such as "STL, TAPT and MTL static"."""
     chosen = set(names)
-    return " and ".join(method.label for name, method in METHODS.items() if name in chosen)
+    *before, last = [method.label for name, method in METHODS.items() if name in chosen]
+    return f"{', '.join(before)} and {last}" if before else last

@@ -14,13 +14,13 @@ from typing import Any, cast
 
 import torch
 
-from l3masking.data.table import TextData
+from l3masking.data.table import EvaluationSet, TextData
 from l3masking.encoders.export import save_tuned
 from l3masking.encoders.load import Encoder
 from l3masking.errors import InputError
 from l3masking.masking.policies.base import ENTROPY, IMPORTANCE, LIKELIHOOD
 from l3masking.regimes import Training, encode_inputs, prepare
-from l3masking.training.evaluation import NonFiniteLoss
+from l3masking.training.evaluation import Measurement, NonFiniteLoss
 from l3masking.training.loop import Outcome
 from study.adapted import ROOM, adapted_encoder, adapted_key, importance_of_texts
 from study.assignment import Assignment
@@ -30,7 +30,17 @@ from study.plan.trials import Trial
 from study.score import held_scores
 from study.space.spec import configs
 from study.store.places import open_store
-from study.store.record import SCHEMA, Adaptation, CurvePoint, FinalStage, Identity, MaskProbabilities, NewRecord, Run
+from study.store.record import (
+    SCHEMA,
+    Adaptation,
+    CurvePoint,
+    EvaluationResult,
+    FinalStage,
+    Identity,
+    MaskProbabilities,
+    NewRecord,
+    Run,
+)
 from study.store.store import Store
 from study.version import DISTRIBUTION, program_version
 
@@ -211,14 +221,14 @@ def record_of(
         record["test_predictions"] = outcome.test_predictions
     if outcome.evaluations:
         record["evaluations"] = {
-            name: {
-                "metrics": found.metrics,
-                "labels": list(data.evaluations[name].classes),
-                "predictions": found.predictions,
-            }
-            for name, found in outcome.evaluations.items()
+            name: _judged(found, data.evaluations[name]) for name, found in outcome.evaluations.items()
         }
     return record
+
+
+def _judged(found: Measurement, read: EvaluationSet) -> EvaluationResult:
+    classes, absent = list(read.classes), list(read.absent)
+    return EvaluationResult(metrics=found.metrics, labels=classes, absent=absent, predictions=found.predictions)
 
 
 @lru_cache(maxsize=1)

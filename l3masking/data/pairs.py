@@ -30,6 +30,11 @@ def is_blank_text(text: Text) -> bool:
     return all(map(is_blank, parts_of(text)))
 
 
+def is_half_blank(text: Text) -> bool:
+    """Whether one text of a pair is blank and the other is not."""
+    return any(map(is_blank, parts_of(text))) and not is_blank_text(text)
+
+
 def as_text(value: str | Sequence[str]) -> Text:
     """A text as a file has it that keeps pairs as lists."""
     return value if isinstance(value, str) else cast(Text, tuple(value))

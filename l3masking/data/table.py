@@ -20,7 +20,7 @@ from l3masking.data.rows import Columns, Rows, read_rows
 from l3masking.data.sources import HubPart, cache_folder, read_file, read_hub, read_url
 from l3masking.data.spec import DataSpec, EvaluationSpec, Tables
 from l3masking.data.splits import Parts, cut_rows, same_text
-from l3masking.data.textdata import SPLITS, EvaluationSet, Split, TextData, assemble, classes, refuse_blank
+from l3masking.data.textdata import SPLITS, EvaluationSet, Split, TextData, assemble, classes, refuse_blank, row_notes
 from l3masking.errors import InputError
 from l3masking.rng import stream
 
@@ -56,7 +56,7 @@ def _with_evaluations(spec: DataSpec, data: TextData, where: tuple[Path, Path, b
     """The dataset with its evaluation sets, and what is to be noted of them."""
     found: dict[str, EvaluationSet] = {}
     notes: list[str] = []
-    seen = {same_text(text) for text in data.train.texts}
+    seen = {part: {same_text(text) for text in getattr(data, part).texts} for part in ("train", "validation")}
     for name, one in spec.evaluation_sets.items():
         place = f"evaluation set {name}"
         reader = _Reader(one, spec.columns_of(one), *where)
@@ -64,8 +64,11 @@ def _with_evaluations(spec: DataSpec, data: TextData, where: tuple[Path, Path, b
         notes += [f"{place}: {note}" for note in reader.notes + (_strip_labels(read) if spec.label_strip else [])]
         _check_rows(one, "test", read["test"], f"dataset {data.name}: {place}")
         found[name] = evaluation_set(read["test"], data.labels, one.label_map, f"dataset {data.name}: {place}")
-        if shared := sum(same_text(text) in seen for text in read["test"].texts):
-            notes.append(f"{place}: {shared} of {len(found[name].texts)} texts also occur in train; they are kept")
+        texts = found[name].texts
+        notes += row_notes(place, texts, found[name].absent)
+        for part, known in seen.items():
+            if shared := sum(same_text(text) in known for text in texts):
+                notes.append(f"{place}: {shared} of {len(texts)} texts also occur in {part}; they are kept")
     return dataclasses.replace(data, evaluations=found, notes=(*data.notes, *notes))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from l3masking.data.labels import WITHHELD, alike_notes, twin, withheld
-from l3masking.data.pairs import Text, is_blank_text, parts_of
+from l3masking.data.pairs import Text, is_blank_text, is_half_blank, parts_of
 from l3masking.data.splits import Overlap, Parts, count_overlap, drop_overlap, same_text
 from l3masking.errors import InputError
 
@@ -37,6 +37,11 @@ class EvaluationSet:
     labels: tuple[int, ...]  # [n] indices into `classes`
     classes: tuple[str, ...]  # sorted
     of_class: tuple[int, ...]  # [C] index into `classes` of each class of the task
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Classes of which the set has no text. Such a class counts 0 in macro F1."""
+        return tuple(absent_classes(self.labels, self.classes))
 
     @property
     def content_hash(self) -> str:
@@ -182,10 +187,24 @@ def _content_notes(splits: Sequence[Split], labels: Sequence[str], expected: Map
     found = {"classes": len(labels)}
     for part, split in zip(SPLITS, splits, strict=True):
         found[part] = len(split)
-        if empty := sum(map(is_blank_text, split.texts)):
-            notes.append(f"{part}: {empty} empty texts, kept")
-        there = set(split.labels)
-        if absent := [label for number, label in enumerate(labels) if number not in there]:
-            notes.append(f"{part}: no row of {', '.join(absent[:10])}")
+        notes += row_notes(part, split.texts, absent_classes(split.labels, labels))
     wrong = [f"{key} {found[key]} instead of {number}" for key, number in expected.items() if found[key] != number]
     return notes + ([f"not the expected numbers: {', '.join(wrong)}"] if wrong else [])
+
+
+def row_notes(place: str, texts: Sequence[Text], absent: Sequence[str]) -> list[str]:
+    """What is to be noted of the rows of a split or an evaluation set; `absent`: the classes without a row."""
+    notes = []
+    if empty := sum(map(is_blank_text, texts)):
+        notes.append(f"{place}: {empty} empty texts, kept")
+    if half := sum(map(is_half_blank, texts)):
+        notes.append(f"{place}: in {half} of {len(texts)} pairs one text is empty and the other is not; they are kept")
+    if absent:
+        notes.append(f"{place}: no row of {', '.join(absent[:10])}")
+    return notes
+
+
+def absent_classes(labels: Sequence[int], names: Sequence[str]) -> list[str]:
+    """The names of the classes that do not occur among the labels, which are indices into the names."""
+    there = set(labels)
+    return [name for number, name in enumerate(names) if number not in there]

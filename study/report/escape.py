@@ -41,7 +41,8 @@ def markdown_value(value: Shown, *, bold: bool = False, mark: str = "") -> str:
 
 def latex_value(value: Shown, *, bold: bool = False, mark: str = "") -> str:
     """The same in LaTeX's text mode."""
-    text = (rf"\textbf{{{value.mean}}}" if bold else value.mean) + latex_text(mark)
+    mean = f"$-${value.mean[1:]}" if value.mean.startswith("-") else value.mean  # a hyphen is no minus sign
+    text = (rf"\textbf{{{mean}}}" if bold else mean) + latex_text(mark)
     text += rf" $\pm$ {value.std}" if value.std else ""
     return f"{text} ({latex_text(value.note)})" if value.mean and value.note else text or latex_text(value.note)
 

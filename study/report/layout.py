@@ -192,7 +192,7 @@ def notes(cells: Sequence[Cell]) -> list[str]:
     if alone and methods - alone:
         lines.append(
             "Under one seed every method starts from the same head and the same splits; the methods that mask also "
-            f"share the order of batches, {labels_of(alone)} does not."
+            f"share the order of batches, {labels_of(alone)} {'does' if len(alone) == 1 else 'do'} not."
         )
     fixed = {name for name in methods if not METHODS[name].learns_weights}
     if fixed and methods - fixed:

@@ -23,7 +23,8 @@ SET_DEFINITION = (
 )
 CELL_FIELDS = ("encoder", "dataset", "method", "variant", "mask_mean", "objective")
 SET_FIELDS = ("n", "mean", "std", "ci_low", "ci_high", "gap_mean", "gap_std", "gap_ci_low", "gap_ci_high", "texts")
-COLUMNS = (*CELL_FIELDS, "evaluation", "wanted", "test_n", "test_mean", *SET_FIELDS, "classes", "merged", "definition")
+ABOUT_SET = ("classes", "merged", "absent")
+COLUMNS = (*CELL_FIELDS, "evaluation", "wanted", "test_n", "test_mean", *SET_FIELDS, *ABOUT_SET, "definition")
 WIDEST_NAME = 16  # letters of a set's name before its head is folded in a terminal
 BETWEEN = 2  # blanks that a terminal shows for a column beside its text
 WIDEST_ROW = 24  # letters of an encoder's or a row's name before it is folded there
@@ -91,7 +92,7 @@ def caption(cells: Sequence[Cell]) -> str:
         "set. Each set was read once, with the model that was selected on validation data; no model was trained or "
         "selected on it. Values are over the classes of the set. Bold: best mean of an encoder and column."
     )
-    return " ".join([text, *_incomplete(own), *_merged(own)])
+    return " ".join([text, *_incomplete(own), *_classes(own)])
 
 
 def sets_markdown(cells: Sequence[Cell]) -> str:
@@ -125,7 +126,8 @@ def sets_csv(cells: Sequence[Cell]) -> str:
     for cell in cells:
         for name, on_set in cell.evaluations.items():
             numbers = [getattr(on_set, field) for field in SET_FIELDS]
-            more = [" | ".join(on_set.classes), str(on_set.merged).lower(), SET_DEFINITION]
+            classes, absent = " | ".join(on_set.classes), " | ".join(on_set.absent)
+            more = [classes, str(on_set.merged).lower(), absent, SET_DEFINITION]
             names = [getattr(cell, field) for field in CELL_FIELDS]
             rows.append([*names, name, cell.wanted, cell.n, cell.mean, *numbers, *more])
     return csv_text(COLUMNS, rows)
@@ -185,17 +187,20 @@ def _incomplete(cells: Sequence[Cell]) -> list[str]:
     return ["Incomplete (k/N): only k of N seeds have a value on the set, so that no mean is shown."]
 
 
-def _merged(cells: Sequence[Cell]) -> list[str]:
-    """Where a label map merged classes, which makes a set easier than the task."""
-    found = {
-        f"{name} of {cell.dataset} ({', '.join(on_set.classes)})": None
-        for cell in cells
-        for name, on_set in cell.evaluations.items()
-        if on_set.merged
-    }
-    if not found:
-        return []
-    return [f"Labels were merged, so that there are fewer classes than in the test split: {'; '.join(found)}."]
+def _classes(cells: Sequence[Cell]) -> list[str]:
+    """Where a map merged classes, which makes a set easier, or a class has no text, which lowers macro F1."""
+    sets = [(f"{name} of {cell.dataset}", one, cell) for cell in cells for name, one in cell.evaluations.items()]
+    merged = dict.fromkeys(f"{name} ({', '.join(one.classes)})" for name, one, _ in sets if one.merged)
+    lacking = [(name, one.absent) for name, one, cell in sets if one.absent and cell.objective == "macro_f1"]
+    absent = dict.fromkeys(f"{name} ({', '.join(classes)})" for name, classes in lacking)
+    lines = []
+    if merged:
+        lines.append(
+            f"Labels were merged, so that there are fewer classes than in the test split: {'; '.join(merged)}."
+        )
+    if absent:
+        lines.append(f"Classes without a text in a set, which count 0 in its macro F1: {'; '.join(absent)}.")
+    return lines
 
 
 def _lines(table: SetTable) -> Iterator[tuple[str, SetRow]]:

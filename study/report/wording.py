@@ -145,7 +145,7 @@ def _what(comparison: Comparison, first: str, second: str) -> str:
     same = comparison.n > 1 and comparison.ci_low == comparison.ci_high == 0
     if isinstance(comparison, SetComparison) and comparison.measure == "gap":
         first, second = f"the gap of {first} to {comparison.evaluation}", f"that of {second}"
-        text = f"{first} is {size} points {'larger' if above else 'smaller'} than {second}"
+        text = f"{first} is {size} points {'above' if above else 'below'} {second}"
         text = f"{first} and {second} are equal to two decimals" if size == "0.00" else text
         text = f"{first} and {second} are the same under every seed" if same else text
         return text[0].upper() + text[1:]

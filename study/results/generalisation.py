@@ -47,6 +47,8 @@ class Generalisation:
     """Names of the set's classes, sorted, after its label map."""
     merged: bool
     """Whether the label map merged classes: the set has fewer than the dataset."""
+    absent: tuple[str, ...]
+    """Those of which the set has no text, each of which counts 0 in macro F1."""
     texts: int | None
     """Texts in the set, 1 and up; None if no record says."""
     values: Mapping[int, float]
@@ -94,6 +96,7 @@ def _of_set(name: str, rows: Mapping[int, Judged], tests: Mapping[int, float], o
         gap_ci_high=gap.high,
         classes=tuple(first["labels"]),
         merged=len(first["labels"]) < rows[seed].get("classes", 0),
+        absent=tuple(first.get("absent", ())),  # unknown in the first records with evaluation sets
         texts=len(first["predictions"]) or None,
         values=values,
         gaps=gaps,

@@ -30,7 +30,7 @@ WANTED = {  # pydantic's error types, in the words of a settings file
     "int_parsing": "a whole number",
     "int_parsing_size": "a smaller whole number",
     "bool_type": "true or false",
-    "string_type": "text (in quotes where it looks like a number)",
+    "string_type": "text (in quotes where it looks like a number, true or false)",
     "tuple_type": "a list",
     "texts_type": "text or a list of texts",  # our own, for the union of TEXTS
     "list_type": "a list",

@@ -52,6 +52,7 @@ class EvaluationResult(TypedDict):
 
     metrics: dict[str, float]  # metric -> value on the set, in [0, 1], over the set's own classes
     labels: list[str]  # names of the set's classes, sorted
+    absent: list[str]  # those of which the set has no text
     predictions: "list[int] | NDArray[np.integer]"  # predicted class of each text, index into these labels
 
 

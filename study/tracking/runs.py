@@ -163,7 +163,7 @@ def identity_params(identity: Row) -> dict[str, str]:
 
 def set_metric(evaluation: str, rest: str) -> str:
     """`ood.<set>.<rest>`: the name of a metric on an evaluation set."""
-    return f"ood.{_legal(evaluation).replace('/', '_')}.{rest}"  # MLflow reads a slash as a folder
+    return f"ood.{evaluation}.{rest}"  # MLflow allows every character that the name of a set may have
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

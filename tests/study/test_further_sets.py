@@ -27,6 +27,7 @@ SPACE: dict[str, Any] = {
             "evaluation_sets": {
                 "merged": {"test": "merged.csv", "text": "a", "text_pair": "b", "label": "gold", "label_map": MAP},
                 "same": {"test": "pairs-test.jsonl"},
+                "few": {"test": "few.jsonl"},  # lacks the class `third`
             },
         }
     },
@@ -48,6 +49,8 @@ def write_pairs(folder: Path, **changes: Any) -> Path:
         texts = [(f"we use the {TELLING[words[n % 3]][n % 2]} near a", words[n % 3], n) for n in range(count)]
         lines = [{"text": f"the old and new {n % 5} of a", "second": second, "label": one} for second, one, n in texts]
         (folder / f"pairs-{part}.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    few = [json.loads(line) for line in (folder / "pairs-test.jsonl").read_text().splitlines()]
+    (folder / "few.jsonl").write_text("\n".join(json.dumps(row) for row in few if row["label"] != words[2]))
     rows = [f"far and near,see the {TELLING[words[n % 3]][0]},{MAP[words[n % 3]]}" for n in range(9)]
     (folder / "merged.csv").write_text("\n".join(["a,b,gold", *rows]) + "\n")
     return space
@@ -82,6 +85,10 @@ def test_every_record_holds_each_set_with_its_own_classes(ran: tuple[Path, Said]
         assert same["predictions"] == record["test_predictions"], "the set is the test split itself"
         assert same["metrics"] == record["test"]
         assert same["labels"] == record["labels"]
+        assert record["evaluations"]["few"]["labels"] == record["labels"]
+        assert record["evaluations"]["few"]["absent"] == ["third"]
+        assert same["absent"] == merged["absent"] == []
+    assert "dataset pairs: evaluation set few: no row of third" in said.out
 
 
 def test_a_run_again_makes_nothing_and_another_set_trains_again_on_the_same_scores(ran: tuple[Path, Said]) -> None:

@@ -102,7 +102,22 @@ def test_a_dataset_is_the_same_with_and_without_sets(tmp_path: Path) -> None:
     assert with_set.content_hash == plain.content_hash
     assert plain.evaluations == {}
     assert with_set.evaluations["hans"].texts == ("hans 0", "TRAIN  1")
-    assert "evaluation set hans: 1 of 2 texts also occur in train; they are kept" in with_set.notes
+    assert with_set.notes == (
+        *plain.notes,
+        "evaluation set hans: 1 of 2 texts also occur in train; they are kept",
+    )
+
+
+def test_what_a_set_lacks_and_shares_is_noted(tmp_path: Path) -> None:
+    write(tmp_path / "set.jsonl", [("dev 0", "neutral"), (" ", "entailment"), ("new", "neutral")], "sentence", "gold")
+    found = loaded(tmp_path, x=EvaluationSpec(test="set.jsonl"))
+    assert found.evaluations["x"].absent == ("contradiction",)
+    assert [note.removeprefix("evaluation set x: ") for note in found.notes if "set x" in note] == [
+        "1 empty texts, kept",
+        "no row of contradiction",
+        "1 of 3 texts also occur in validation; they are kept",
+    ]
+    assert made(["entailment", "non-entailment"], TWO_WAY).absent == ()
 
 
 def test_columns_are_called_as_in_the_dataset_or_named(tmp_path: Path) -> None:

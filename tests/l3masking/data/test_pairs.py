@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from l3masking.data.pairs import as_text, each_part, is_blank_text, num_characters, parts_of
+from l3masking.data.pairs import as_text, each_part, is_blank_text, is_half_blank, num_characters, parts_of
 from l3masking.data.rows import Columns, read_rows
 from l3masking.data.table import DataSpec, load_data
 from l3masking.errors import InputError
@@ -82,6 +82,17 @@ def test_a_loaded_pair_dataset(tmp_path: Path) -> None:
     assert data.overlap["validation_in_train"] == 1, "a pair is the same where both of its texts are"
     assert data.overlap["train_conflicting"] == 1, "case and white space do not count, in either text"
     assert "train: 1 empty texts, kept" in data.notes, "only the row of which both texts are blank"
+    assert not [note for note in data.notes if "pairs" in note]
+
+
+def test_pairs_with_one_empty_text_are_noted(tmp_path: Path) -> None:
+    rows = [(f"premise {n}", "hypothesis" if n else " ", "yes" if n % 2 else "no") for n in range(4)]
+    (tmp_path / "train.jsonl").write_bytes(jsonl(rows))
+    (tmp_path / "dev.jsonl").write_bytes(jsonl(rows[1:3]))
+    files = {"train": "train.jsonl", "validation": "dev.jsonl", "test": "dev.jsonl", "overlap": "drop_from_train"}
+    spec = DataSpec(**files, text="premise", text_pair="hypothesis", label="gold")
+    found = load_data(spec, name="x", folder=tmp_path)
+    assert "train: in 1 of 2 pairs one text is empty and the other is not; they are kept" in found.notes
 
 
 def test_where_a_pair_is_cut_changes_the_content_hash(tmp_path: Path) -> None:
@@ -112,3 +123,5 @@ def test_helpers_treat_a_string_as_one_part() -> None:
     assert as_text("ab") == "ab"
     assert is_blank_text((" ", "\u200b"))
     assert not is_blank_text((" ", "a"))
+    assert all(map(is_half_blank, [(" ", "a"), ("a", "")]))
+    assert not any(map(is_half_blank, [("a", "b"), ("", " "), "a", ""]))

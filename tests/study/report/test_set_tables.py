@@ -69,6 +69,14 @@ def rendered(found: list[Cell], width: int) -> str:
     return console.export_text()
 
 
+def lacking(name: str) -> list[dict]:
+    """The records with one set, which has no text of its first class."""
+    found = records(sets=(name,))
+    for entry in found:
+        entry["evaluations"][name]["absent"] = entry["evaluations"][name]["labels"][:1]
+    return found
+
+
 # ---- formats
 
 
@@ -95,8 +103,19 @@ def test_the_footnote_says_what_the_numbers_are():
     ):
         assert part in text
     assert "ncomplete" not in text
+    assert "Classes without" not in text
     whole = [entry | {"classes": 2} for entry in PLANTED]
     assert "merged" not in caption(evaluated(whole, 2))
+
+
+def test_a_set_that_lacks_a_class_is_named_where_it_counts():
+    found = evaluated(lacking("anli"))
+    said = "Classes without a text in a set, which count 0 in its macro F1: anli of mnli (contradiction)."
+    assert said in caption(found)
+    assert "Classes without" not in caption([entry for entry in found if entry.objective == "accuracy"])
+    assert {row["absent"] for row in csv.DictReader(io.StringIO(sets_csv(found)))} == {"contradiction"}
+    entries = [entry["evaluations"]["anli"] for entry in json.loads(results_json(found))]
+    assert all(entry["absent"] == ["contradiction"] for entry in entries)
 
 
 def test_latex_and_the_page_show_the_same_numbers():
@@ -104,6 +123,7 @@ def test_latex_and_the_page_show_the_same_numbers():
     [table] = sets_latex(found)
     assert r"Encoder & Method & test & hans & gap & anli & gap \\" in table
     assert r" & STL & 70.00 $\pm$ 1.41 & 50.00 $\pm$ 2.83 & 20.00 $\pm$ 1.41 & \textbf{71.00} $\pm$ 2.83 & " in table
+    assert r"& $-$1.00 $\pm$ 1.41 \\" in table, "a hyphen is no minus sign"
     assert table.count(r"\midrule") == 1
     assert table in latex(found)
     section = re.search('<section id="evaluations">.*?</section>', made(found), re.DOTALL).group()
@@ -202,7 +222,7 @@ def test_json_holds_the_sets_of_the_cells_that_have_them():
     on_set = first["evaluations"]["hans"]
     assert list(on_set) == [
         *("n", "mean", "std", "ci_low", "ci_high", "gap_mean", "gap_std", "gap_ci_low", "gap_ci_high"),
-        *("classes", "merged", "texts", "values", "gaps"),
+        *("classes", "merged", "absent", "texts", "values", "gaps"),
     ]
     assert (on_set["n"], on_set["mean"], on_set["gap_mean"]) == (2, pytest.approx(0.6), pytest.approx(0.14))
     assert on_set["values"] == {"0": pytest.approx(0.58), "1": pytest.approx(0.62)}

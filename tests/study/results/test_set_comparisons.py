@@ -137,8 +137,8 @@ def said(first: float, second: float, measure: str = "gap") -> str:
 
 
 def test_sentences_are_plain():
-    assert said(0.25, 0.5).startswith("The gap of RTM to anli is 25.00 points smaller than that of STL (")
-    assert said(0.5, 0.25).startswith("The gap of RTM to anli is 25.00 points larger than that of STL (")
+    assert said(0.25, 0.5).startswith("The gap of RTM to anli is 25.00 points below that of STL (")
+    assert said(0.5, 0.25).startswith("The gap of RTM to anli is 25.00 points above that of STL (")
     assert said(0.25, 0.25).startswith("The gap of RTM to anli and that of STL are the same under every seed (")
     assert said(0.5, 0.25, "value").startswith("RTM is 25.00 points above STL on anli (")
     assert said(0.25, 0.25, "value").startswith("RTM and STL have the same value on anli under every seed (")

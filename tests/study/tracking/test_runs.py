@@ -55,7 +55,7 @@ def test_a_seed_run_shows_values_once_and_curves_by_update():
 
 def test_a_seed_run_shows_evaluation_sets_and_the_gap_to_them():
     results = {"hans": {"metrics": {"accuracy": 0.5, "macro_f1": 0.375}, "labels": ["a", "b"], "predictions": [0, 1]}}
-    results["round 1/dev (new)"] = {"metrics": {"accuracy": 0.875}, "labels": ["a", "b"], "predictions": [1]}
+    results["round-1_dev.new"] = {"metrics": {"accuracy": 0.875}, "labels": ["a", "b"], "predictions": [1]}
     view = seed_view(make_record(evaluations=results))
     found = {name: value for name, value in view.metrics.items() if name.startswith("ood.")}
     assert found == {
@@ -63,8 +63,8 @@ def test_a_seed_run_shows_evaluation_sets_and_the_gap_to_them():
         "ood.hans.accuracy_gap": 0.25,
         "ood.hans.macro_f1": 0.375,
         "ood.hans.macro_f1_gap": 0.125,
-        "ood.round 1_dev _new_.accuracy": 0.875,
-        "ood.round 1_dev _new_.accuracy_gap": -0.125,
+        "ood.round-1_dev.new.accuracy": 0.875,
+        "ood.round-1_dev.new.accuracy_gap": -0.125,
     }
     rest = {name: value for name, value in view.metrics.items() if name not in found}
     assert dataclasses.replace(view, metrics=rest) == seed_view(make_record())
