@@ -100,10 +100,15 @@ def pinned(spec: StudySpec, before: Resolved | None) -> StudySpec:
 def changed(now: Resolved, before: Resolved) -> Changes:
     """The settings and identities that differ, and the cells of both plans whose trainings have other keys now.
 
-    What only one of the two has (a further encoder, more seeds) has not changed. What is not available is not compared.
+    What only one of the two has (a further encoder, more seeds) has not changed. Evaluation sets have: they are part of
+    the keys of their dataset's trainings. What is not available is not compared.
     """
     new, old = _relevant(now), _relevant(before)
     keys = [key for key in old if key in new and new[key] != old[key]]
+    for name in (name for name in before.identities.datasets if name in now.identities.datasets):
+        there, gone = (set(one.identities.evaluations.get(name, {})) for one in (now, before))
+        keys += [f"datasets.{name}.evaluation_sets.{one} (new)" for one in sorted(there - gone)]
+        keys += [f"datasets.{name}.evaluation_sets.{one} (removed)" for one in sorted(gone - there)]
     fresh, stale = _trajectories(now), _trajectories(before)
     moved = [place[:4] for place in fresh if stale.get(place, fresh[place]) != fresh[place]]
     return Changes(keys, [" / ".join(part for part in cell if part) for cell in dict.fromkeys(moved)])

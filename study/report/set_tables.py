@@ -25,6 +25,7 @@ CELL_FIELDS = ("encoder", "dataset", "method", "variant", "mask_mean", "objectiv
 SET_FIELDS = ("n", "mean", "std", "ci_low", "ci_high", "gap_mean", "gap_std", "gap_ci_low", "gap_ci_high", "texts")
 ABOUT_SET = ("classes", "merged", "absent")
 COLUMNS = (*CELL_FIELDS, "evaluation", "wanted", "test_n", "test_mean", *SET_FIELDS, *ABOUT_SET, "definition")
+LATEX_LETTERS = 120  # of a line, which a wide page holds in small type
 WIDEST_NAME = 16  # letters of a set's name before its head is folded in a terminal
 BETWEEN = 2  # blanks that a terminal shows for a column beside its text
 WIDEST_ROW = 24  # letters of an encoder's or a row's name before it is folded there
@@ -113,10 +114,11 @@ def sets_markdown(cells: Sequence[Cell]) -> str:
 
 
 def sets_latex(cells: Sequence[Cell]) -> list[str]:
-    """A LaTeX table for each dataset and objective; the first one explains the numbers of all."""
+    """LaTeX tables for each dataset and objective, cut as in a terminal; the first one explains the numbers of all."""
+    tables = [part for table in set_tables(cells) for part in _fitting(table, LATEX_LETTERS)]
     return [
         _latex_table(table, f" {caption(cells)}" if position == 0 else " Numbers as in the table before.")
-        for position, table in enumerate(set_tables(cells))
+        for position, table in enumerate(tables)
     ]
 
 
@@ -189,17 +191,22 @@ def _incomplete(cells: Sequence[Cell]) -> list[str]:
 
 def _classes(cells: Sequence[Cell]) -> list[str]:
     """Where a map merged classes, which makes a set easier, or a class has no text, which lowers macro F1."""
-    sets = [(f"{name} of {cell.dataset}", one, cell) for cell in cells for name, one in cell.evaluations.items()]
-    merged = dict.fromkeys(f"{name} ({', '.join(one.classes)})" for name, one, _ in sets if one.merged)
-    lacking = [(name, one.absent) for name, one, cell in sets if one.absent and cell.objective == "macro_f1"]
-    absent = dict.fromkeys(f"{name} ({', '.join(classes)})" for name, classes in lacking)
+    merged: dict[tuple[str, tuple[str, ...]], dict[str, None]] = {}  # dataset and classes -> sets
+    absent: dict[tuple[str, tuple[str, ...]], dict[str, None]] = {}
+    for cell in cells:
+        for name, one in cell.evaluations.items():
+            if one.merged:
+                merged.setdefault((cell.dataset, one.classes), {})[name] = None
+            if one.absent and cell.objective == "macro_f1":
+                absent.setdefault((cell.dataset, one.absent), {})[name] = None
+    said = {
+        "Labels were merged, so that there are fewer classes than in the test split": merged,
+        "Classes without a text in a set, which count 0 in its macro F1": absent,
+    }
     lines = []
-    if merged:
-        lines.append(
-            f"Labels were merged, so that there are fewer classes than in the test split: {'; '.join(merged)}."
-        )
-    if absent:
-        lines.append(f"Classes without a text in a set, which count 0 in its macro F1: {'; '.join(absent)}.")
+    for text, found in said.items():
+        places = [f"{', '.join(sets)} of {dataset} ({', '.join(names)})" for (dataset, names), sets in found.items()]
+        lines += [f"{text}: {'; '.join(places)}."] if places else []
     return lines
 
 

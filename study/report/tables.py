@@ -45,6 +45,7 @@ FORMATS = ("md", "tex", "csv", "json")
 RESULT_FIELDS = (*(field.name for field in fields(Cell) if field.name not in ("values", "evaluations")), "definition")
 PAGE_FILE = "report.html"
 FIGURE = "figures/results.png"
+SET_FILES = ("tables/evaluations.csv", "tables/evaluation_comparisons.csv")  # only with evaluation sets
 DEFINITION = (
     "test fractions; std sample (n-1); ci 95% t interval over seeds; epochs are primary passes of the main stage"
 )
@@ -64,9 +65,9 @@ def export(
     """Write `root`/tables/results.<format>, tables/timing.csv (with csv) and figures/results.png; return their paths.
 
     With `comparisons`, tables/comparisons.<format> too, for all formats but tex; with `about`, report.html, which shows
-    the PNG files among `others` as well. Where a dataset has evaluation sets: tables/evaluations.csv, and with
-    `on_sets`, which go with `comparisons`, tables/evaluation_comparisons.csv. `cells` and `timing` come from
-    study.results.aggregate in the order to show. InputError for a format outside FORMATS.
+    the PNG files among `others` as well. With csv, where there are evaluation sets: tables/evaluations.csv, and with
+    `on_sets`, which go with `comparisons`, tables/evaluation_comparisons.csv; those of an earlier export are removed.
+    `cells` and `timing` come from study.results.aggregate in the order to show. InputError for another format.
     """
     for name in formats:
         if name not in FORMATS:
@@ -81,8 +82,10 @@ def export(
     files = {f"tables/results.{name}": makers[name]().encode() for name in FORMATS if name in formats}
     if "csv" in formats:
         files["tables/timing.csv"] = csv_text(TimingRow._fields, timing).encode()
+        for name in SET_FILES:  # of an earlier export: they may show sets that the study no longer has
+            (root / name).unlink(missing_ok=True)
         if any(cell.evaluations for cell in cells):
-            files["tables/evaluations.csv"] = sets_csv(cells).encode()
+            files[SET_FILES[0]] = sets_csv(cells).encode()
     if comparisons is not None:
         files |= _comparison_files(comparisons, on_sets, formats)
     for name, data in files.items():
@@ -108,7 +111,7 @@ def _comparison_files(
     }
     files = {f"tables/comparisons.{name}": make().encode() for name, make in makers.items() if name in formats}
     if on_sets and "csv" in formats:
-        files["tables/evaluation_comparisons.csv"] = set_comparisons_csv(on_sets).encode()
+        files[SET_FILES[1]] = set_comparisons_csv(on_sets).encode()
     return files
 
 

@@ -72,6 +72,23 @@ def test_changed_data_move_every_cell_that_reads_them():
     assert changed(Resolved(space(), unknown), Resolved(space(), KNOWN)) == ([], []), "not available is not changed"
 
 
+def test_evaluation_sets_that_come_go_or_change_are_named_with_their_cells():
+    with_sets = dataclasses.replace(KNOWN, evaluations={"acl-arc": {"a": "1", "b": "2"}})
+    other = dataclasses.replace(KNOWN, evaluations={"acl-arc": {"b": "3", "c": "1"}})
+    place = "datasets.acl-arc.evaluation_sets"
+    for after, before, keys in (
+        (with_sets, KNOWN, [f"{place}.a (new)", f"{place}.b (new)"]),
+        (KNOWN, with_sets, [f"{place}.a (removed)", f"{place}.b (removed)"]),
+        (other, with_sets, ["identities.evaluations.acl-arc.b", f"{place}.c (new)", f"{place}.a (removed)"]),
+    ):
+        found = changed(Resolved(space(), after), Resolved(space(), before))
+        assert (found.keys, len(found.cells)) == (keys, 3)
+    unknown = dataclasses.replace(KNOWN, datasets={})
+    assert changed(Resolved(space(), unknown), Resolved(space(), with_sets)) == ([], [])
+    turned = dataclasses.replace(KNOWN, evaluations={"acl-arc": {"b": "2", "a": "1"}})
+    assert changed(Resolved(space(), turned), Resolved(space(), with_sets)) == ([], []), "their order says nothing"
+
+
 def test_a_later_run_keeps_the_commits_of_the_first(tmp_path):
     """Also where the branch has moved since; a revision or Hub id that the file now names is followed."""
     first = Identities(encoders={"bert-base": "a" * 40}, datasets=KNOWN.datasets)

@@ -99,7 +99,7 @@ def test_the_footnote_says_what_the_numbers_are():
     for part in (
         *("over 2 seeds", "Gap: test value minus value on the set, taken for each seed, in percent points"),
         *("read once, with the model that was selected on validation data", "over the classes of the set"),
-        "Labels were merged, so that there are fewer classes than in the test split: hans of mnli (a, b); anli of mnli",
+        "Labels were merged, so that there are fewer classes than in the test split: hans, anli of mnli (a, b).",
     ):
         assert part in text
     assert "ncomplete" not in text
@@ -133,6 +133,16 @@ def test_latex_and_the_page_show_the_same_numbers():
     assert "<b>71.00</b>" in section
     assert html.escape(caption(found)) in section
     assert '<a href="#evaluations">' in made(found)
+
+
+def test_latex_puts_sets_that_are_too_wide_together_into_further_tables():
+    sets = [f"set-{number}" for number in range(7)]
+    tables = sets_latex(evaluated(planted("stl", 0.7, **dict.fromkeys(sets, 0.5)), 2))
+    heads = [re.search(r"Encoder & Method & test & (.*) \\\\", table).group(1).split(" & ") for table in tables]
+    assert [name for head in heads for name in head[::2]] == sets
+    assert all(set(head[1::2]) == {"gap"} for head in heads)
+    assert [len(head) // 2 for head in heads] == [3, 3, 1]
+    assert ["Gap: test value" in table for table in tables] == [True, False, False]
 
 
 def test_a_second_table_does_not_explain_everything_again():
@@ -269,6 +279,17 @@ def test_the_files_of_a_study_with_sets(tmp_path: Path):
     assert "on evaluation sets" in (tmp_path / "report.html").read_text()
     only = export(tmp_path / "md", found, [], ["md"], comparisons=compare(found), on_sets=compare_sets(found))
     assert sorted(file.name for file in only) == ["comparisons.md", "results.md", "results.png"]
+
+
+def test_files_of_sets_that_are_gone_are_removed(tmp_path: Path):
+    found = evaluated(records(seeds=2), 2)
+    export(tmp_path, found, [], comparisons=compare(found), on_sets=compare_sets(found))
+    without = [dataclasses.replace(entry, evaluations={}) for entry in found]
+    files = {tmp_path / name for name in ("tables/evaluations.csv", "tables/evaluation_comparisons.csv")}
+    export(tmp_path, without, [], ["md"], comparisons=compare(without))
+    assert all(file.is_file() for file in files), "an export without CSV leaves the CSV files as they are"
+    written = export(tmp_path, without, [], comparisons=compare(without))
+    assert not any(file.exists() or file in written for file in files)
 
 
 # ---- what stays as it was
