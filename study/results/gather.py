@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from l3masking.data.spec import DataSpec
 from study.plan.grid import of_plan
 from study.plan.trials import Trial
 from study.results.aggregate import Cell, CellKey, Order, TimingRow, cell_key, cells, timing_rows
@@ -63,6 +64,8 @@ def gather(store: Store, spec: StudySpec, trials: Sequence[Trial]) -> Results:
         key, seed = cell_key(record), record["seed"]
         if "test_predictions" in record:
             predictions.setdefault(key, {})[seed] = record["test_predictions"]
+        if "evaluations" in record:  # files have them by name
+            record["evaluations"] = dict(sorted(record["evaluations"].items(), key=_place(spec, record["dataset"])))
         for name, result in record.get("evaluations", {}).items():
             on_sets.setdefault(name, {}).setdefault(key, {})[seed] = result["predictions"]
     found = cells(records, failures, wanted, keys=keys, order=order)
@@ -75,6 +78,13 @@ def gather(store: Store, spec: StudySpec, trials: Sequence[Trial]) -> Results:
         set_comparisons=compare_sets(found, reordered=reordered(spec)),
         set_predictions=on_sets,
     )
+
+
+def _place(spec: StudySpec, dataset: str) -> Callable[[tuple[str, Any]], int]:
+    """The place of an evaluation set, with its result, among those of its dataset in the space."""
+    data = spec.datasets[dataset]
+    places = {name: place for place, name in enumerate(data.evaluation_sets if isinstance(data, DataSpec) else ())}
+    return lambda item: places.get(item[0], len(places))
 
 
 def reordered(spec: StudySpec) -> frozenset[str]:

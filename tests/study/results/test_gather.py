@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 from small_study import command, marks, records, write_rows, write_study
 from typer.testing import CliRunner
 
+from l3masking.data.spec import EvaluationSpec
 from l3masking.errors import InputError
 from l3masking.metrics import METRICS
 from study.cli import app as cli
@@ -124,8 +126,11 @@ SET_CLASSES = ("first", "rest")
 SET_LABELS = np.array([0, 1, 1, 0, 1, 1, 1, 0, 1, 1])
 
 
-def read_a_set(root: Path, *, without: Callable[[dict], bool] = lambda record: False) -> None:
-    """Give records the result on a set `other` of two classes that they would have if they had read it."""
+def read_a_set(root: Path, *names: str, without: Callable[[dict], bool] = lambda record: False) -> None:
+    """Give records the result on a set `other` of two classes that they would have if they had read it.
+
+    names: what the set is called instead, each an entry of its own.
+    """
     for key, record in records(root).items():
         if without(record):
             continue
@@ -135,7 +140,7 @@ def read_a_set(root: Path, *, without: Callable[[dict], bool] = lambda record: F
         result = {"metrics": metrics, "labels": [*SET_CLASSES], "predictions": predictions.tolist()}
         (root / "records" / f"{key}.json").unlink()
         whole = {name: value for name, value in record.items() if name != "checksum"}
-        Store(root).commit(whole | {"evaluations": {"other": result}})
+        Store(root).commit(whole | {"evaluations": dict.fromkeys(names or ("other",), result)})
 
 
 def test_evaluation_sets_reach_every_file_and_are_held_as_bytes(here: Path):
@@ -161,6 +166,17 @@ def test_evaluation_sets_reach_every_file_and_are_held_as_bytes(here: Path):
     assert "## Out of distribution" in (here / "tables/results.md").read_text()
     assert "Out of distribution: words, macro F1" in (here / "tables/results.tex").read_text()
     assert '<section id="evaluations">' in (here / "report.html").read_text()
+
+
+def test_sets_come_in_the_order_of_the_space(here: Path):
+    read_a_set(here, "a", "b", "c")
+    resolved = planned(here)
+    sets = {name: EvaluationSpec(test="x.csv") for name in ("c", "a", "b")}
+    words = dataclasses.replace(resolved.spec.datasets["words"], evaluation_sets=sets)
+    spec = dataclasses.replace(resolved.spec, datasets={"words": words})
+    found = gather(Store(here), spec, make_plan(*resolved))
+    assert {tuple(cell.evaluations) for cell in found.cells} == {("c", "a", "b")}
+    assert list(dict.fromkeys(entry.evaluation for entry in found.set_comparisons)) == ["c", "a", "b"]
 
 
 def test_records_of_an_earlier_version_show_no_mean_on_a_set(here: Path):
