@@ -108,9 +108,9 @@ class EvaluationSpec(Tables):
     PARTS: ClassVar[tuple[str, ...]] = ("test",)
 
     test: str | tuple[str, ...]  # as in a dataset
-    text: str | None = None  # column of the texts; none: called as in the dataset
-    text_pair: str | None = None  # column of the second texts; none: as in the dataset
-    label: str | None = None  # column of the labels; none: called as in the dataset
+    text: str | None = None  # column of the texts; none: the same name as in the dataset
+    text_pair: str | None = None  # column of the second texts; none: the same name as in the dataset
+    label: str | None = None  # column of the labels; none: the same name as in the dataset
     # label of train -> label of the set; several may stand for one (three-way to two-way); empty: the same labels
     label_map: dict[str, str] = field(default_factory=dict)
 

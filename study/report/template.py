@@ -81,6 +81,23 @@ TEMPLATE = """<!DOCTYPE html>
 {% endfor %}
 </dl>
 {% endmacro %}
+{% macro bodies(blocks, which) %}
+{% for block in blocks %}
+<tbody>
+{% for row in block.rows %}
+<tr>
+{% if loop.first %}
+<th class="l" scope="rowgroup" rowspan="{{ block.rows|length }}">{{ block.name }}</th>
+{% endif %}
+<th class="l" scope="row">{{ row.label }}</th>
+{% for entry in row[which] %}
+<td>{{ entry }}</td>
+{% endfor %}
+</tr>
+{% endfor %}
+</tbody>
+{% endfor %}
+{% endmacro %}
 {% macro grid(which, text) %}
 <div class="scroll">
 <table>
@@ -100,21 +117,7 @@ TEMPLATE = """<!DOCTYPE html>
 {% endfor %}
 </tr>
 </thead>
-{% for block in blocks %}
-<tbody>
-{% for row in block.rows %}
-<tr>
-{% if loop.first %}
-<th class="l" scope="rowgroup" rowspan="{{ block.rows|length }}">{{ block.name }}</th>
-{% endif %}
-<th class="l" scope="row">{{ row.label }}</th>
-{% for entry in row[which] %}
-<td>{{ entry }}</td>
-{% endfor %}
-</tr>
-{% endfor %}
-</tbody>
-{% endfor %}
+{{ bodies(blocks, which) }}
 </table>
 </div>
 <p class="small">{{ text }}</p>
@@ -156,21 +159,7 @@ TEMPLATE = """<!DOCTYPE html>
 <div class="scroll">
 <table>
 {{ heads(["Encoder", "Method"] + table.columns, ["Encoder", "Method"]) }}
-{% for block in table.blocks %}
-<tbody>
-{% for row in block.rows %}
-<tr>
-{% if loop.first %}
-<th class="l" scope="rowgroup" rowspan="{{ block.rows|length }}">{{ block.name }}</th>
-{% endif %}
-<th class="l" scope="row">{{ row.label }}</th>
-{% for entry in row.entries %}
-<td>{{ entry }}</td>
-{% endfor %}
-</tr>
-{% endfor %}
-</tbody>
-{% endfor %}
+{{ bodies(table.blocks, "entries") }}
 </table>
 </div>
 {% endfor %}
