@@ -113,6 +113,14 @@ class Method:
                 "Mask-tuning, and gives no scores: take the arm out, or another encoder"
             )
 
+    def check_units(self, dataset: str) -> None:
+        """Raise InputError where the arm has no meaning for a dataset whose masked-LM texts are not those of train."""
+        if self.tunes_masks and self.needs_of(self.last):
+            raise InputError(
+                f"arm {self.label}: it masks the texts of train by their scores, and {dataset} names other texts under "
+                "`mlm`, which are scored instead: leave `mlm` out, or take the arm out"
+            )
+
     def alone(self) -> Method:
         """The same arm without its auxiliary task."""
         return dataclasses.replace(self, stages=(*self.adapts, Finetune()))

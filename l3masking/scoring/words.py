@@ -139,7 +139,7 @@ def _check_pairs(tokenizer: Any, max_length: int) -> None:
     specials = tokenizer.num_special_tokens_to_add(pair=True)
     if max_length <= specials:
         raise InputError(
-            f"max_length is {max_length}: pairs have {specials} special tokens, so at least {specials + 1}"
+            f"scoring.max_length is {max_length}: pairs have {specials} special tokens, so at least {specials + 1}"
         )
     sides = tokenizer("a", "a").encodings[0].sequence_ids
     if None not in sides[sides.index(0) : sides.index(1)]:

@@ -185,6 +185,9 @@ def identify(spec: StudySpec, say: Callable[[str], None]) -> Identities:
         datasets[name], evaluations[name] = data.content_hash, evaluation_hashes(data)
         for note in data.notes:
             say(f"dataset {name}: {note}")
+        if data.mlm_texts != data.train.texts:
+            for method in spec.methods:
+                spec.arm(method).check_units(f"dataset {name}")
     corpora = {name: look_at(concrete_corpus(spec.corpora[name]), name) for name in read_corpora(spec)}
     return _identities(encoders, datasets, evaluations, corpora)
 

@@ -195,3 +195,13 @@ def test_an_encoder_with_too_few_positions_is_refused_before_anything_runs(tmp_p
         InputError, match=r"scoring.max_length is 4096: encoder tiny has \d+ positions, set \d+ or less"
     ):
         identify(spec, print)
+
+
+def test_mask_tuning_by_scores_is_refused_where_other_texts_are_scored(tmp_path: Path) -> None:
+    space = write_study(tmp_path)
+    (tmp_path / "units.txt").write_text("one\ntwo\n")
+    other = "datasets.words.mlm=units.txt"
+    with pytest.raises(InputError, match=r"^arm Mask-tuning L3: .* dataset words names other texts under `mlm`"):
+        identify(read_space(space, [other, "methods=[stl, mask_tuning_l3]"]), print)
+    assert identify(read_space(space, [other, "methods=[l3masking, mask_tuning]"]), print)
+    assert identify(read_space(space, ["methods=[mask_tuning_l3]"]), print)
