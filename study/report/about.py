@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from study.plan.resolved import Resolved
+from study.plan.trials import Identities
 from study.report.layout import OBJECTIVES, row_label
 from study.report.page import About, ShownFailure
 from study.results.compare import Arm
@@ -23,9 +24,16 @@ def about_study(resolved: Resolved, failures: Iterable[Failure]) -> About:
         description=spec.description,
         settings=settings_in_words(spec),
         encoders=[(name, identities.encoders.get(name) or "not available") for name in encoders],
-        datasets=[(name, identities.datasets.get(name) or "not available") for name in datasets],
+        datasets=[row for name in datasets for row in _of_dataset(name, identities)],
         failures=[_failure(failure) for failure in failures],
     )
+
+
+def _of_dataset(name: str, identities: Identities) -> list[tuple[str, str]]:
+    """The content hash of a dataset, and those of its evaluation sets."""
+    sets = identities.evaluations.get(name, {})
+    rows = [(f"{name}, evaluation set {one}", content) for one, content in sets.items()]
+    return [(name, identities.datasets.get(name) or "not available"), *rows]
 
 
 def settings_in_words(spec: StudySpec) -> list[tuple[str, str]]:

@@ -47,4 +47,8 @@ def test_identities_and_failures(tmp_path: Path):
         *("small", [("tiny", "a-commit")]),
         [("words", "not available")],
     )
+    sets = Identities(datasets={"words": "123"}, evaluations={"words": {"near": "456", "far": "789"}})
+    assert about_study(Resolved(resolved.spec, sets), []).datasets == [
+        *(("words", "123"), ("words, evaluation set near", "456"), ("words, evaluation set far", "789"))
+    ]
     assert about.failures == [ShownFailure("tiny / words / rtm @ best", "accuracy", 3, 2, "no room")]
