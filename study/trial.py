@@ -227,8 +227,13 @@ def record_of(
 
 
 def _judged(found: Measurement, read: EvaluationSet) -> EvaluationResult:
-    classes, absent = list(read.classes), list(read.absent)
-    return EvaluationResult(metrics=found.metrics, labels=classes, absent=absent, predictions=found.predictions)
+    return EvaluationResult(
+        metrics=found.metrics,
+        labels=list(read.classes),
+        absent=list(read.absent),
+        predictions=found.predictions,
+        data_hash=read.content_hash,
+    )
 
 
 @lru_cache(maxsize=1)

@@ -54,6 +54,7 @@ class EvaluationResult(TypedDict):
     labels: list[str]  # names of the set's classes, sorted
     absent: list[str]  # those of which the set has no text
     predictions: "list[int] | NDArray[np.integer]"  # predicted class of each text, index into these labels
+    data_hash: str  # of the set: its texts, labels and label map
 
 
 class Evaluated(Identity):

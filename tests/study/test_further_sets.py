@@ -15,6 +15,7 @@ from small_task import TELLING
 import study.run
 from l3masking.metrics import METRICS
 from study.plan.inputs import held_data
+from study.plan.resolved import planned
 
 MAP = {"first": "one", "second": "other", "third": "other"}
 SPACE: dict[str, Any] = {
@@ -87,6 +88,8 @@ def test_every_record_holds_each_set_with_its_own_classes(ran: tuple[Path, Said]
         assert same["labels"] == record["labels"]
         assert record["evaluations"]["few"]["labels"] == record["labels"]
         assert record["evaluations"]["few"]["absent"] == ["third"]
+        hashes = {name: found["data_hash"] for name, found in record["evaluations"].items()}
+        assert hashes == planned(folder / "out").identities.evaluations["pairs"]
         assert same["absent"] == merged["absent"] == []
     assert "dataset pairs: evaluation set few: no row of third" in said.out
 
