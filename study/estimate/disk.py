@@ -26,8 +26,8 @@ from study.toyworld.world import find_world
 # of the quickstart's records, 2026-11-20
 RECORD_BYTES = 2200  # bytes: settings, identity, test values, run
 POINT = {False: 212, True: 277}  # bytes of an evaluation: without and with a masking task
-# of a small study's records with two evaluation sets, 2026-12-01: 108 and 133
-SET_BYTES = 120  # bytes of an evaluation set, apart from the predictions
+# of small studies' records with two evaluation sets, 2026-12-01: 164 to 207
+SET_BYTES = 190  # bytes of an evaluation set, apart from the predictions
 # of the quickstart's and two smaller studies' mlflow.db, tables of the empty database included
 DATABASE, RUN, RUN_POINT = 980_000, 17_000, 2_000  # bytes: empty, of a seed run, of an evaluation
 PARTS = ("records", "scores", "importance", "classifiers", "adapted", "mlflow", "models")  # of a Disk
