@@ -11,6 +11,7 @@ from unittest import mock
 
 import pytest
 import yaml
+from mlflow_store import QUIET, empty_database
 from small_study import NoMirror, command, marks, records, results, start, tables, write_space, write_study
 
 from study.store.store import Store
@@ -49,26 +50,49 @@ def killed_at(folder: Path, wanted: tuple[int, int], pause: float) -> None:
     assert driver.returncode == -signal.SIGKILL
 
 
-# One of MLflow 3.17's own migrations uses a loader that SQLAlchemy 2.1 deprecates; it runs when a database is made.
-@pytest.mark.slow
-def test_kills_in_search_and_grid_lose_repeat_and_change_nothing(tmp_path: Path) -> None:
-    undisturbed, folder = tmp_path / "undisturbed", tmp_path / "killed"
-    write_study(undisturbed, **SPACE)
-    with mock.patch("study.run.Mirror", NoMirror):
-        said = command("run", undisturbed / "small.yaml", "--out", undisturbed / "out")
-    assert said.code == 0, said.err
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the same study, run in this process to its end."""
+    folder = tmp_path_factory.mktemp("undisturbed")
     write_study(folder, **SPACE)
+    with mock.patch("study.run.Mirror", NoMirror):
+        said = command("run", folder / "small.yaml", "--out", folder / "out")
+    assert said.code == 0, said.err
+    return folder
+
+
+# Records of the search and of the grid at which the driver is killed.
+IN_BOTH = (3, 0), (10, 3)
+IN_SEARCH_TWICE = (2, 0), (7, 0), (10, 3)  # a search that goes on is killed again
+
+
+@QUIET
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "kills",
+    [
+        pytest.param(IN_BOTH, id="one-in-each"),
+        # long: one-in-each shows a kill in each stage; this one adds a second kill to a search that went on
+        pytest.param(IN_SEARCH_TWICE, id="two-in-the-search", marks=pytest.mark.long),
+    ],
+)
+def test_kills_in_search_and_grid_lose_repeat_and_change_nothing(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: tuple[tuple[int, int], ...]
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    folder = tmp_path / "killed"
+    write_study(folder, **SPACE)
+    empty_database(folder / "out")  # as the program makes it, and sooner
     write_space(folder / "small.yaml", **SPACE, resources=ON_RAY)
     draw, kept, searched = random.Random(7), {}, {}
-    for wanted in ((2, 0), (7, 0), (10, 3)):
+    for wanted in kills:
         killed_at(folder, wanted, draw.random() * 0.1)
         now, now_searched = marks_of(folder / "out"), marks_of(folder / "out/search")
         assert kept.items() <= now.items(), "a record was lost or written again"
         assert searched.items() <= now_searched.items()
         kept, searched = now, now_searched
-    driver = start("run", "small.yaml", "--out", "out", cwd=folder)
-    out, err = driver.communicate(timeout=WAIT)
-    assert driver.returncode == 0, out + err
+    said = command("run", folder / "small.yaml", "--out", folder / "out")
+    assert said.code == 0, said.out + said.err
     assert kept.items() <= marks_of(folder / "out").items()
     assert searched.items() <= marks_of(folder / "out/search").items()
     assert there(folder / "out") == there(undisturbed / "out") == TRAININGS

@@ -9,8 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import ray
+from mlflow_store import empty_database
+from ray.job_config import JobConfig
 from small_study import PROJECT, records, results
 
+from l3masking.errors import EnvironmentFault
+from study import schedule
 from study.version import OWN_PACKAGES, code_folder, code_hash
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -38,11 +43,13 @@ def second_checkout(folder: Path) -> Path:
 def test_neither_another_checkout_nor_a_file_of_the_working_directory_is_imported(
     finished_study: Path, tmp_path: Path
 ) -> None:
-    """The scoring actors and the trials of Ray Tune give the records of a serial run."""
+    """The scoring actor and the trials of Ray Tune give the records of a serial run."""
     here = second_checkout(tmp_path / "here")
     for name in ("tokenizers", "torch", "ray", "numpy", "filelock"):
         (here / f"{name}.py").write_text("raise ImportError('a file of the user')\n")
-    words = ("--out", tmp_path / "out", "--only", "method=l3masking", "--set", "resources.executor=ray")
+    empty_database(tmp_path / "out")  # as the program makes it, and sooner
+    on_ray = ("--set", "resources.executor=ray", "--set", "resources.workers=1")
+    words = ("--out", tmp_path / "out", "--only", "method=l3masking", *on_ray)
     done = in_a_process("-m", "study", "run", finished_study / "small.yaml", *words, cwd=here)
     assert done.returncode == 0, done.stdout + done.stderr
     found, serial = records(tmp_path / "out"), records(finished_study / "out")
@@ -50,18 +57,16 @@ def test_neither_another_checkout_nor_a_file_of_the_working_directory_is_importe
     assert {key: results(record) for key, record in found.items()} == {key: results(serial[key]) for key in found}
 
 
-def test_workers_that_import_another_program_are_refused(tmp_path: Path) -> None:
+def test_workers_that_import_another_program_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = second_checkout(tmp_path / "other")
-    code = (
-        "import sys; from ray.job_config import JobConfig; from study import schedule\n"
-        "path = JobConfig(_client_job=True, _py_driver_sys_path=[sys.argv[1]])\n"
-        "schedule.search_path = lambda address: path\n"
-        "with schedule.ray_session(): print('joined')"
-    )
-    done = in_a_process("-c", code, other, cwd=tmp_path)
-    assert done.returncode == 1
-    assert "joined" not in done.stdout
-    line = done.stderr.splitlines()[-1]
-    assert line.startswith("l3masking.errors.EnvironmentFault: workers on ")
+    path = JobConfig(_client_job=True, _py_driver_sys_path=[str(other)])
+    monkeypatch.setattr(schedule, "search_path", lambda address: path)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.chdir(tmp_path)  # a worker starts where its driver is: the checkout of this test is not to be found
+    with pytest.raises(EnvironmentFault) as refused, schedule.ray_session():
+        pytest.fail("joined")
+    line = str(refused.value)
+    assert line.startswith("workers on ")
     assert f"import l3masking and study from {other} (code {code_hash(other)})" in line
     assert f"but this program is {code_folder()} (code {code_hash(code_folder())})" in line
+    assert not ray.is_initialized()
