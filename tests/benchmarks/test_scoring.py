@@ -6,13 +6,16 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import matmul_rate
 import pytest
 import scoring
 import torch
 from small_encoders import FEED, HEADS, HIDDEN, LAYERS, save_bert
+from small_task import one_thread
 
 from l3masking import load_encoder
 from l3masking.scoring.copies import mask_rows
@@ -30,6 +33,20 @@ def run(*words: object) -> str:
     return done.stdout
 
 
+@pytest.fixture
+def main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., str]]:
+    """A benchmark in this process, with squares that are quick to multiply; what it said."""
+    monkeypatch.setattr(matmul_rate, "SQUARES", {"cpu": (128, 256)})
+
+    def called(benchmark: ModuleType, *words: object) -> str:
+        monkeypatch.setattr(sys, "argv", [f"{benchmark.__name__}.py", *map(str, words)])
+        benchmark.main()
+        return capsys.readouterr().out
+
+    with one_thread():
+        yield called
+
+
 def operations(folder: Path, texts: list[str]) -> int:
     """Matrix products of scoring in one batch, from the shapes: two operations for each entry of each product."""
     encoder = load_encoder(str(folder))
@@ -45,12 +62,12 @@ def operations(folder: Path, texts: list[str]) -> int:
     return 2 * (early + last + reads * (HIDDEN**2 + HIDDEN * len(encoder.tokenizer)))
 
 
-def test_the_sides_agree_and_the_operations_are_counted(tmp_path: Path) -> None:
+def test_the_sides_agree_and_the_operations_are_counted(main: Callable[..., str], tmp_path: Path) -> None:
     folder = save_bert(tmp_path / "bert")
     given = tmp_path / "texts.jsonl"
     given.write_text("".join(json.dumps({"text": text}) + "\n" for text in [*TEXTS, TEXTS[0]]))
     words = ["--encoder", folder, "--texts", given, "--max-length", 48, "--runs", 2, "--json", tmp_path / "found.json"]
-    said = run("scoring.py", *words, "--against", "minicons,plain,own", "--profile")
+    said = main(scoring, *words, "--against", "minicons,plain,own", "--profile")
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["setting"]["texts"] == len(TEXTS), "distinct texts"
     sides, missing = found["sides"], found["missing"]
@@ -94,13 +111,13 @@ def test_made_texts_and_words(tmp_path: Path) -> None:
     assert unknown == 0
 
 
-def test_the_matrix_rate_is_measured(tmp_path: Path) -> None:
-    said = run("matmul_rate.py", "--rows", 64, "--width", 32, "--json", tmp_path / "rates.json")
+def test_the_matrix_rate_is_measured(main: Callable[..., str], tmp_path: Path) -> None:
+    said = main(matmul_rate, "--rows", 64, "--width", 32, "--json", tmp_path / "rates.json")
     rates = json.loads((tmp_path / "rates.json").read_text())
-    shapes = [[1024] * 3, [2048] * 3, [64, 32, 32], [64, 32, 96], [64, 32, 128], [64, 128, 32]]
+    shapes = [[128] * 3, [256] * 3, [64, 32, 32], [64, 32, 96], [64, 32, 128], [64, 128, 32]]
     assert list(dict.fromkeys(tuple(row["shape"]) for row in rates)) == [tuple(shape) for shape in shapes]
     assert all(1e6 < row["operations_per_second"] < 1e16 for row in rates)
-    large = max(row["operations_per_second"] for row in rates if row["shape"][0] >= 1024)
+    large = max(row["operations_per_second"] for row in rates if row["shape"][0] >= 128)
     assert large > 1e9, "a large square on any processor of today"
     best = max(rates, key=lambda row: row["operations_per_second"])
     assert said.splitlines()[-1].split()[0] == str(best["shape"][0])

@@ -91,7 +91,7 @@ def test_kills_in_search_and_grid_lose_repeat_and_change_nothing(
         assert kept.items() <= now.items(), "a record was lost or written again"
         assert searched.items() <= now_searched.items()
         kept, searched = now, now_searched
-    said = command("run", folder / "small.yaml", "--out", folder / "out")
+    said = command("run", folder / "small.yaml", "--out", folder / "out", "--set", "resources.workers=1")
     assert said.code == 0, said.out + said.err
     assert kept.items() <= marks_of(folder / "out").items()
     assert searched.items() <= marks_of(folder / "out/search").items()

@@ -80,10 +80,19 @@ def whole(root: Path) -> int:
     return len(verified)
 
 
-def stopped(cluster: LocalCluster, checkout: Path, out: object, root: Path, total: int) -> int:
-    """A job that `l3study stop` ends after its first record; how many are in `root`, which is the folder of `out`."""
+def by_ray(cluster: LocalCluster, checkout: Path, *words: str, options: tuple[str, ...] = ()) -> str:
+    """What Ray's own command says of a job with the small study, as the README submits one."""
+    ray = ("ray", "job", "submit", "--address", cluster.address, *options)
+    where = ("--working-dir", ".", "--runtime-env", "runtime_env.yaml")
+    run = ("python", "-m", "study", "run", "spaces/small.yaml", *words)
+    done = cluster.run(*ray, *where, "--", *run, cwd=checkout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def stopped(cluster: LocalCluster, job: str, root: Path, total: int) -> int:
+    """`l3study stop` ends the job after its first record; how many are in its folder."""
     address = ("--address", cluster.address)
-    job = submitted(cluster, checkout, out)
     wait_for(more_records(root, 0), "a first record")
     running = command("status", job, *address)
     assert running.code == 0, running.err
@@ -102,25 +111,28 @@ def stopped(cluster: LocalCluster, checkout: Path, out: object, root: Path, tota
     return there
 
 
+# long: the next test shows a job that Ray's own command submits; this one goes to its end in the folder of the job
+@pytest.mark.long
 def test_the_command_of_the_readme(cluster: LocalCluster, checkout: Path) -> None:
     """Nothing but Ray's own command; the study goes where the job is unpacked, and says what that means."""
-    words = ("--working-dir", ".", "--runtime-env", "runtime_env.yaml", "--", "python", "-m", "study", "run")
-    narrowed = ("--only", "method=stl", "--limit", "2")
-    address = ("--address", cluster.address)
-    done = cluster.run("ray", "job", "submit", *address, *words, "spaces/small.yaml", *narrowed, cwd=checkout)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "this folder belongs to the job and is deleted with it" in done.stdout
-    assert f"Records: 4 of {6 * SEEDS}" in done.stdout
-    assert "\r" not in done.stdout
+    said = by_ray(cluster, checkout, "--limit", "2")
+    assert "this folder belongs to the job and is deleted with it" in said
+    assert f"Records: 4 of {6 * SEEDS}" in said
+    assert "\r" not in said
 
 
 def test_stopped_and_continued_to_the_same_end_though_a_node_dies(
     cluster: LocalCluster, checkout: Path, undisturbed: dict, tmp_path: Path
 ) -> None:
-    """Two nodes share nothing but a URL; what the second one has finished is there, what it has not runs elsewhere."""
+    """Two nodes share nothing but a URL; what the second one has finished is there, what it has not runs elsewhere.
+
+    The job that is stopped was submitted by Ray's own command, the one that continues by `l3study submit`.
+    """
     there, cache = tmp_path / "there", tmp_path / "cache of the second node"
     url = f"file://{there}"
-    stopped(cluster, checkout, url, there, len(undisturbed))
+    job = "submitted-by-ray"
+    by_ray(cluster, checkout, "--out", url, options=("--no-wait", "--submission-id", job))
+    stopped(cluster, job, there, len(undisturbed))
     kept = marks(there)
     node = cluster.add_node(1, L3STUDY_CACHE=str(cache))
     words = ("spaces/small.yaml", "--address", cluster.address, "--out", url)
@@ -139,14 +151,14 @@ def test_stopped_and_continued_to_the_same_end_though_a_node_dies(
     assert (there / "mlflow.db").is_file()
 
 
-# long: the test before shows a job that is stopped and continued; here in a shared folder, and by Ray's own command too
+# long: the test before shows a job that is stopped and continued; here in a shared folder, and by `ray job stop` too
 @pytest.mark.long
 def test_stopped_twice_and_continued_to_the_same_end(
     cluster: LocalCluster, checkout: Path, undisturbed: dict, tmp_path: Path
 ) -> None:
     """By `l3study stop` and by `ray job stop`: what is recorded stays, and the third submit ends it."""
     out, address = tmp_path / "out", ("--address", cluster.address)
-    first = stopped(cluster, checkout, out, out, len(undisturbed))
+    first = stopped(cluster, submitted(cluster, checkout, out), out, len(undisturbed))
     kept = marks(out)
 
     job = submitted(cluster, checkout, out)
@@ -171,6 +183,7 @@ def test_a_job_that_is_refused_ends_with_the_code_of_that(
     words = ("--address", cluster.address, "--out", tmp_path / "out", "--working-dir", checkout)
     said = command("submit", checkout / "spaces" / "small.yaml", *words, "--only", "method=stk")
     assert said.code == 2, said.out
+    assert "\r" not in said.out
     assert "l3study: --only 'method=stk': no trial has this method; nearest: stl" in said.out
     said = command("stop", "no-such-job", "--address", cluster.address)
     assert (said.code, "has no such job" in said.err) == (2, True), said.err
