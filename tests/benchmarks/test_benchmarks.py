@@ -8,8 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import importance
 import pytest
 from small_encoders import save_bert
+from small_task import one_thread
 
 BENCHMARKS = Path(__file__).parent
 
@@ -44,17 +46,19 @@ def test_every_benchmark_says_what_it_measures(
     assert capsys.readouterr().out.startswith("usage: ")
 
 
-def test_importance_is_measured_against_the_bare_classifier(tmp_path: Path) -> None:
+def test_importance_is_measured_against_the_bare_classifier(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = save_bert(tmp_path / "bert")
     words = ["--encoder", folder, "--limit", 3, "--max-length", 48, "--runs", 2, "--json", tmp_path / "found.json"]
-    words = [sys.executable, BENCHMARKS / "importance.py", *words]
-    done = subprocess.run(list(map(str, words)), capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.setattr(sys, "argv", ["importance.py", *map(str, words)])
+    with one_thread():
+        importance.main()
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["texts"] == 3
     assert found["sequences"] > found["eligible"], "one for each token, and those of whole and empty units"
     assert found["ratio"] > 0
-    assert f"ratio {found['ratio']:.3f}" in done.stdout
+    assert f"ratio {found['ratio']:.3f}" in capsys.readouterr().out
 
 
 def test_the_memory_of_a_corpus_is_measured(tmp_path: Path) -> None:
