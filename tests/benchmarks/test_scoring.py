@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,8 +15,10 @@ import matmul_rate
 import pytest
 import scoring
 import torch
+from scored import made
 from small_encoders import FEED, HEADS, HIDDEN, LAYERS, save_bert
 from small_task import one_thread
+from transformers import BertTokenizerFast
 
 from l3masking import load_encoder
 from l3masking.scoring.copies import mask_rows
@@ -92,23 +95,18 @@ def test_the_memory_of_a_child_is_measured(tmp_path: Path) -> None:
     assert 0 <= json.loads(run("scoring.py", *words, "--child", "256,2,12"))["mib"] < 1024
 
 
-def test_made_texts_and_words(tmp_path: Path) -> None:
+def test_made_texts_and_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without files: the made vocabulary knows the made texts' words, and joined words are cut."""
-    program = (
-        "import json, pathlib, statistics; from scored import made; from transformers import BertTokenizerFast;"
-        "made.SHAPES['bert'], made.VOCABULARY = (1, 16, 2), 4000;"
-        f"folder = made.write_encoder(pathlib.Path({str(tmp_path)!r}));"
-        "tokenizer = BertTokenizerFast.from_pretrained(folder); texts = made.made_texts(200);"
-        "cut = [tokenizer.tokenize(text) for text in texts];"
-        "print(json.dumps([len(tokenizer), len(set(texts)), statistics.median(len(t.split()) for t in texts),"
-        "sum(map(len, cut)) / sum(len(t.split()) for t in texts), sum(t.count('[UNK]') for t in cut)]))"
-    )
-    vocabulary, distinct, middle, pieces, unknown = json.loads(run("-c", program))
-    assert vocabulary == 4000
-    assert distinct == 200
-    assert 30 < middle < 45, "words, ACL-ARC: 37"
-    assert 1.1 < pieces < 3
-    assert unknown == 0
+    monkeypatch.setitem(made.SHAPES, "bert", (1, 16, 2))
+    monkeypatch.setattr(made, "VOCABULARY", 4000)
+    tokenizer = BertTokenizerFast.from_pretrained(made.write_encoder(tmp_path))
+    texts = made.made_texts(200)
+    words, pieces = [text.split() for text in texts], [tokenizer.tokenize(text) for text in texts]
+    assert len(tokenizer) == 4000
+    assert len(set(texts)) == 200
+    assert 30 < statistics.median(map(len, words)) < 45, "words, ACL-ARC: 37"
+    assert 1.1 < sum(map(len, pieces)) / sum(map(len, words)) < 3
+    assert not any("[UNK]" in text for text in pieces)
 
 
 def test_the_matrix_rate_is_measured(main: Callable[..., str], tmp_path: Path) -> None:

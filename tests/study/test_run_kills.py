@@ -6,7 +6,7 @@ import random
 import signal
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import pytest
@@ -23,7 +23,7 @@ SPACE: dict[str, Any] = {
     "objectives": ["accuracy"],
     "search": {"parameters": {"masking.mean": {"choice": MEANS}}, "sampler": "grid", "seeds": 2, "screen": None},
 }
-ON_RAY = {"executor": "ray", "workers": 2, "cpu": 0.5}
+ON_RAY = {"executor": "ray", "cpu": 0.5}
 TRAININGS = len(MEANS) * 2, 3 * 3  # of the search, of the grid with its row of the finding
 WAIT = 150.0  # seconds until a started process must have come so far, on a busy machine
 
@@ -34,9 +34,18 @@ def there(root: Path) -> tuple[int, int]:
     return tuple(len(list(folder.glob("[!.]*.json"))) for folder in folders)  # type: ignore[return-value]
 
 
-def killed_at(folder: Path, wanted: tuple[int, int], pause: float) -> None:
+class Kill(NamedTuple):
+    """When a driver is killed."""
+
+    searched: int  # records of the search that are there at least
+    trained: int  # of the grid
+    workers: int = 2
+
+
+def killed_at(folder: Path, kill: Kill, pause: float) -> None:
     """Run until there are so many records, wait a moment, and kill the driver."""
-    driver = start("run", "small.yaml", "--out", "out", cwd=folder)
+    wanted = kill.searched, kill.trained
+    driver = start("run", "small.yaml", "--out", "out", "--set", f"resources.workers={kill.workers}", cwd=folder)
     try:
         limit = time.monotonic() + WAIT
         while any(have < want for have, want in zip(there(folder / "out"), wanted, strict=True)):
@@ -61,9 +70,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-# Records of the search and of the grid at which the driver is killed.
-IN_BOTH = (3, 0), (10, 3)
-IN_SEARCH_TWICE = (2, 0), (7, 0), (10, 3)  # a search that goes on is killed again
+IN_BOTH = Kill(3, 0), Kill(10, 3, workers=1)
+IN_SEARCH_TWICE = Kill(2, 0), Kill(7, 0), Kill(10, 3)  # a search that goes on is killed again
 
 
 @QUIET
@@ -72,12 +80,12 @@ IN_SEARCH_TWICE = (2, 0), (7, 0), (10, 3)  # a search that goes on is killed aga
     "kills",
     [
         pytest.param(IN_BOTH, id="one-in-each"),
-        # long: one-in-each shows a kill in each stage; this one adds a second kill to a search that went on
+        # long: one-in-each shows a kill in each stage; here a search that went on is killed again
         pytest.param(IN_SEARCH_TWICE, id="two-in-the-search", marks=pytest.mark.long),
     ],
 )
 def test_kills_in_search_and_grid_lose_repeat_and_change_nothing(
-    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: tuple[tuple[int, int], ...]
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: tuple[Kill, ...]
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     folder = tmp_path / "killed"
@@ -85,8 +93,8 @@ def test_kills_in_search_and_grid_lose_repeat_and_change_nothing(
     empty_database(folder / "out")  # as the program makes it, and sooner
     write_space(folder / "small.yaml", **SPACE, resources=ON_RAY)
     draw, kept, searched = random.Random(7), {}, {}
-    for wanted in kills:
-        killed_at(folder, wanted, draw.random() * 0.1)
+    for kill in kills:
+        killed_at(folder, kill, draw.random() * 0.1)
         now, now_searched = marks_of(folder / "out"), marks_of(folder / "out/search")
         assert kept.items() <= now.items(), "a record was lost or written again"
         assert searched.items() <= now_searched.items()
