@@ -1,9 +1,9 @@
-# make setup | quickstart | test. The environment is made once; a second call installs nothing.
+# make setup | quickstart | test | test-long. The environment is made once; a second call installs nothing.
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
 
-.PHONY: setup quickstart test lint
+.PHONY: setup quickstart lint test test-long
 
 setup: $(STAMP)
 
@@ -25,5 +25,13 @@ lint: setup
 	$(VENV)/bin/mypy
 	$(VENV)/bin/codespell $(wildcard *.md *.py *.yaml *.cff docs) l3masking search_spaces study tests
 
+# Two files at a time: much of a Ray or MLflow test is waiting.
+PYTEST := $(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# Every kind of behaviour once, in under 15 minutes on two cores with setup and lint.
 test: lint
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m 'not long'
+
+# Those and the tests marked `long`: more values and larger scales of what the others show.
+test-long: lint
+	$(PYTEST)

@@ -5,6 +5,7 @@ import importlib
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -305,6 +306,20 @@ def test_no_machine_paths_in_files() -> None:
             lines = file.read_text(encoding="utf-8").splitlines()
             found += [f"{file.relative_to(ROOT)}:{n}" for n, line in enumerate(lines, 1) if machine.search(line)]
     assert not found
+
+
+def test_every_long_test_names_the_one_that_shows_its_kind() -> None:
+    """`make test` leaves out what is marked so: the line above the mark says where it is shown all the same."""
+    mark, reason, found = re.compile(r"\bpytest\.mark\." + r"long\b"), "# long: ", []
+    for file in sorted((ROOT / "tests").rglob("*.py")):
+        lines = file.read_text(encoding="utf-8").splitlines()
+        found += [
+            (f"{file.name}:{n}", above.strip())
+            for n, (above, line) in enumerate(pairwise(lines), 2)
+            if mark.search(line)
+        ]
+    assert found
+    assert not [place for place, above in found if not above.startswith(reason)]
 
 
 def test_one_module_gives_files_their_names() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import importance
+import pytest
 from small_encoders import save_bert
+from small_task import one_thread
 
 BENCHMARKS = Path(__file__).parent
 
@@ -27,30 +30,35 @@ def test_a_large_plan_is_measured(tmp_path: Path) -> None:
     assert 10 < found["mib"] < 4096
 
 
-def test_every_benchmark_says_what_it_measures() -> None:
-    def ask(path: Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, path, "--help"], capture_output=True, text=True, timeout=120, check=False
-        )
-
-    paths = sorted(path for path in BENCHMARKS.glob("*.py") if not path.name.startswith("test_"))
-    with ThreadPoolExecutor(2) as pool:
-        for path, done in zip(paths, pool.map(ask, paths), strict=True):
-            assert done.returncode == 0, f"{path.name}: {done.stderr}"
-            assert "usage: " in done.stdout
+PATHS = sorted(path for path in BENCHMARKS.glob("*.py") if not path.name.startswith("test_"))
 
 
-def test_importance_is_measured_against_the_bare_classifier(tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_every_benchmark_says_what_it_measures(
+    path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In this process, as importing torch takes longer than all of them."""
+    monkeypatch.setattr(sys, "argv", [str(path), "--help"])
+    monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(path), run_name="__main__")
+    assert end.value.code == 0
+    assert capsys.readouterr().out.startswith("usage: ")
+
+
+def test_importance_is_measured_against_the_bare_classifier(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = save_bert(tmp_path / "bert")
     words = ["--encoder", folder, "--limit", 3, "--max-length", 48, "--runs", 2, "--json", tmp_path / "found.json"]
-    words = [sys.executable, BENCHMARKS / "importance.py", *words]
-    done = subprocess.run(list(map(str, words)), capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.setattr(sys, "argv", ["importance.py", *map(str, words)])
+    with one_thread():
+        importance.main()
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["texts"] == 3
     assert found["sequences"] > found["eligible"], "one for each token, and those of whole and empty units"
     assert found["ratio"] > 0
-    assert f"ratio {found['ratio']:.3f}" in done.stdout
+    assert f"ratio {found['ratio']:.3f}" in capsys.readouterr().out
 
 
 def test_the_memory_of_a_corpus_is_measured(tmp_path: Path) -> None:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import matmul_rate
 import pytest
 import scoring
 import torch
+from scored import made
 from small_encoders import FEED, HEADS, HIDDEN, LAYERS, save_bert
+from small_task import one_thread
+from transformers import BertTokenizerFast
 
 from l3masking import load_encoder
 from l3masking.scoring.copies import mask_rows
@@ -30,6 +36,21 @@ def run(*words: object) -> str:
     return done.stdout
 
 
+@pytest.fixture
+def main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., str]]:
+    """A benchmark in this process, which multiplies small squares for a short time; what it said."""
+    monkeypatch.setattr(matmul_rate, "SQUARES", {"cpu": (128, 256)})
+    monkeypatch.setitem(matmul_rate.shape_rates.__kwdefaults__, "seconds", 0.01)
+
+    def called(benchmark: ModuleType, *words: object) -> str:
+        monkeypatch.setattr(sys, "argv", [f"{benchmark.__name__}.py", *map(str, words)])
+        benchmark.main()
+        return capsys.readouterr().out
+
+    with one_thread():
+        yield called
+
+
 def operations(folder: Path, texts: list[str]) -> int:
     """Matrix products of scoring in one batch, from the shapes: two operations for each entry of each product."""
     encoder = load_encoder(str(folder))
@@ -45,12 +66,12 @@ def operations(folder: Path, texts: list[str]) -> int:
     return 2 * (early + last + reads * (HIDDEN**2 + HIDDEN * len(encoder.tokenizer)))
 
 
-def test_the_sides_agree_and_the_operations_are_counted(tmp_path: Path) -> None:
+def test_the_sides_agree_and_the_operations_are_counted(main: Callable[..., str], tmp_path: Path) -> None:
     folder = save_bert(tmp_path / "bert")
     given = tmp_path / "texts.jsonl"
     given.write_text("".join(json.dumps({"text": text}) + "\n" for text in [*TEXTS, TEXTS[0]]))
     words = ["--encoder", folder, "--texts", given, "--max-length", 48, "--runs", 2, "--json", tmp_path / "found.json"]
-    said = run("scoring.py", *words, "--against", "minicons,plain,own", "--profile")
+    said = main(scoring, *words, "--against", "minicons,plain,own", "--profile")
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["setting"]["texts"] == len(TEXTS), "distinct texts"
     sides, missing = found["sides"], found["missing"]
@@ -75,32 +96,27 @@ def test_the_memory_of_a_child_is_measured(tmp_path: Path) -> None:
     assert 0 <= json.loads(run("scoring.py", *words, "--child", "256,2,12"))["mib"] < 1024
 
 
-def test_made_texts_and_words(tmp_path: Path) -> None:
+def test_made_texts_and_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without files: the made vocabulary knows the made texts' words, and joined words are cut."""
-    program = (
-        "import json, pathlib, statistics; from scored import made; from transformers import BertTokenizerFast;"
-        "made.SHAPES['bert'], made.VOCABULARY = (1, 16, 2), 4000;"
-        f"folder = made.write_encoder(pathlib.Path({str(tmp_path)!r}));"
-        "tokenizer = BertTokenizerFast.from_pretrained(folder); texts = made.made_texts(200);"
-        "cut = [tokenizer.tokenize(text) for text in texts];"
-        "print(json.dumps([len(tokenizer), len(set(texts)), statistics.median(len(t.split()) for t in texts),"
-        "sum(map(len, cut)) / sum(len(t.split()) for t in texts), sum(t.count('[UNK]') for t in cut)]))"
-    )
-    vocabulary, distinct, middle, pieces, unknown = json.loads(run("-c", program))
-    assert vocabulary == 4000
-    assert distinct == 200
-    assert 30 < middle < 45, "words, ACL-ARC: 37"
-    assert 1.1 < pieces < 3
-    assert unknown == 0
+    monkeypatch.setitem(made.SHAPES, "bert", (1, 16, 2))
+    monkeypatch.setattr(made, "VOCABULARY", 4000)
+    tokenizer = BertTokenizerFast.from_pretrained(made.write_encoder(tmp_path))
+    texts = made.made_texts(200)
+    words, pieces = [text.split() for text in texts], [tokenizer.tokenize(text) for text in texts]
+    assert len(tokenizer) == 4000
+    assert len(set(texts)) == 200
+    assert 30 < statistics.median(map(len, words)) < 45, "words, ACL-ARC: 37"
+    assert 1.1 < sum(map(len, pieces)) / sum(map(len, words)) < 3
+    assert not any("[UNK]" in text for text in pieces)
 
 
-def test_the_matrix_rate_is_measured(tmp_path: Path) -> None:
-    said = run("matmul_rate.py", "--rows", 64, "--width", 32, "--json", tmp_path / "rates.json")
+def test_the_matrix_rate_is_measured(main: Callable[..., str], tmp_path: Path) -> None:
+    said = main(matmul_rate, "--rows", 64, "--width", 32, "--json", tmp_path / "rates.json")
     rates = json.loads((tmp_path / "rates.json").read_text())
-    shapes = [[1024] * 3, [2048] * 3, [64, 32, 32], [64, 32, 96], [64, 32, 128], [64, 128, 32]]
+    shapes = [[128] * 3, [256] * 3, [64, 32, 32], [64, 32, 96], [64, 32, 128], [64, 128, 32]]
     assert list(dict.fromkeys(tuple(row["shape"]) for row in rates)) == [tuple(shape) for shape in shapes]
     assert all(1e6 < row["operations_per_second"] < 1e16 for row in rates)
-    large = max(row["operations_per_second"] for row in rates if row["shape"][0] >= 1024)
+    large = max(row["operations_per_second"] for row in rates if row["shape"][0] >= 128)
     assert large > 1e9, "a large square on any processor of today"
     best = max(rates, key=lambda row: row["operations_per_second"])
     assert said.splitlines()[-1].split()[0] == str(best["shape"][0])

@@ -6,9 +6,10 @@ import argparse
 import itertools
 import json
 import math
-import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import end_to_end
 import pytest
@@ -21,7 +22,6 @@ from training_world import LENGTHS, read_world
 
 from l3masking.training.steps import Auxiliary, Examples, Stepper
 
-BENCHMARKS = Path(__file__).parent
 TINY = ["--layers", "1", "--hidden", "16", "--vocabulary", "90", "--num-texts", "60"]
 SMALL = [*TINY, "--batch", "4", "--runs", "2", "--warmup", "0"]
 
@@ -31,15 +31,21 @@ def given() -> argparse.Namespace:
     return training.arguments().parse_args(SMALL)
 
 
-def run(script: str, *words: object) -> str:
-    command = [sys.executable, BENCHMARKS / script, *words]
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=200, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture
+def main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., str]]:
+    """A benchmark in this process; what it said."""
+
+    def called(benchmark: ModuleType, *words: object) -> str:
+        monkeypatch.setattr(sys, "argv", [f"{benchmark.__name__}.py", *map(str, words)])
+        benchmark.main()
+        return capsys.readouterr().out
+
+    with one_thread():
+        yield called
 
 
-def test_training_is_measured(tmp_path: Path) -> None:
-    told = run("training.py", *SMALL, "--json", tmp_path / "found.json")
+def test_training_is_measured(main: Callable[..., str], tmp_path: Path) -> None:
+    told = main(training, *SMALL, "--json", tmp_path / "found.json")
     found = json.loads((tmp_path / "found.json").read_text())
     assert set(found["ratios"]) == set(found["medians"]) == {"bare", "released", "trainer", "mask_tuning", "adapt"}
     for name, (above, below) in {
@@ -149,10 +155,8 @@ def test_generated_texts_have_the_lengths_of_the_data(given: argparse.Namespace,
         assert below >= 900 - 106 - 40, "40: those equal to it"
 
 
-def test_the_whole_study_is_estimated(tmp_path: Path) -> None:
-    told = run(
-        "end_to_end.py", *TINY, "--batch", "2", "--runs", "1", "--warmup", "3", "--json", tmp_path / "found.json"
-    )
+def test_the_whole_study_is_estimated(main: Callable[..., str], tmp_path: Path) -> None:
+    told = main(end_to_end, *TINY, "--batch", 2, "--runs", 1, "--warmup", 3, "--json", tmp_path / "found.json")
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["trainings"] == 240
     assert found["gpu_hours_at_most"] is None

@@ -54,7 +54,9 @@ def masked_windows(scribe: _Adaptation) -> Iterator[list[Chunk]]:
 
 def whole(stage: _Adaptation, number: int, windows: Iterator[Any], parameters: Sequence[Tensor]) -> None:
     """What the stage does for an update, without the optimizer."""
-    stage.update(number, next(windows), parameters)
+    for parameter in parameters:
+        parameter.grad = None
+    stage.update(number, next(windows))
     clip_norms([parameters], stage.config.clip)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +12,6 @@ import pytest
 from ray import tune
 from ray.exceptions import ActorDiedError, RayTaskError
 
-from study import schedule
 from study.ray_tune import CRASHES, EARLY, Watch, fit, run_tuner, stop_on_sigterm
 from study.space.spec import Resources
 
@@ -113,40 +111,6 @@ def test_every_tuner_keeps_nothing_and_takes_what_its_trials_take(monkeypatch) -
     assert run.failure_config.max_failures == CRASHES
     bundles = [given["trainable"]._resources({"n": n}).bundles for n in (0, 1)]
     assert bundles == [[{"CPU": 1.0}], [{"CPU": 2.0}]]
-
-
-def dies_when_it_is_used_again(config: dict[str, Any], assignments: Any) -> None:
-    """In the place of schedule._trainable, in the workers: the first trial returns, then its process waits to die."""
-    from ray.train._internal.session import _TrainSession
-
-    given = assignments[config["index"]]
-    with open(given.notes, "a") as notes:
-        notes.write(f"{given.name} {os.getpid()}\n")
-    if Path(given.notes).read_text().count("\n") == 1:
-        _TrainSession.reset = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
-    tune.report({"reason": ""})
-
-
-@pytest.mark.slow
-def test_a_process_that_dies_between_two_trials_costs_none(tmp_path: Path, monkeypatch) -> None:
-    import ray.cloudpickle
-
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers cannot import a test
-    monkeypatch.setattr(schedule, "_trainable", dies_when_it_is_used_again)
-    told: list[Any] = []
-    monkeypatch.setattr(schedule, "died", lambda given, *why: told.append((given.name, *why)))
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    notes = tmp_path / "notes"
-    given = [SimpleNamespace(name=name, resources=Resources(workers=1), notes=notes) for name in "abc"]
-    listener = SimpleNamespace(
-        started=lambda given: None, ended=lambda given, reason: told.append((given.name, reason))
-    )
-    with schedule.ray_session():
-        schedule.run_on_ray(given, listener)  # type: ignore[arg-type]
-    assert sorted(told) == [("a", None), ("b", None), ("c", None)]
-    tries = [line.split() for line in notes.read_text().splitlines()]
-    assert sorted(name for name, _ in tries) == ["a", "b", "c"], "each ran once"
-    assert len({pid for _, pid in tries}) >= 2, "the first process did die"
 
 
 def handlers() -> list[Any]:

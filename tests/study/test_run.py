@@ -206,7 +206,14 @@ def until(true: Callable[[], bool], process) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 75)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        # long: test_run_kills.py shows drivers that are killed, with their trials under Ray; here trials of their own
+        pytest.param(signal.SIGKILL, -9, id="SIGKILL", marks=pytest.mark.long),
+        pytest.param(signal.SIGTERM, 75, id="SIGTERM"),
+    ],
+)
 def test_a_run_that_is_killed_or_stopped_is_continued_by_the_same_command(
     fresh: Path, finished_study: Path, mirror, number: int, code: int
 ) -> None:

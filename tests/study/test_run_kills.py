@@ -6,11 +6,12 @@ import random
 import signal
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import pytest
 import yaml
+from mlflow_store import QUIET, empty_database
 from small_study import NoMirror, command, marks, records, results, start, tables, write_space, write_study
 
 from study.store.store import Store
@@ -22,7 +23,7 @@ SPACE: dict[str, Any] = {
     "objectives": ["accuracy"],
     "search": {"parameters": {"masking.mean": {"choice": MEANS}}, "sampler": "grid", "seeds": 2, "screen": None},
 }
-ON_RAY = {"executor": "ray", "workers": 2, "cpu": 0.5}
+ON_RAY = {"executor": "ray", "cpu": 0.5}
 TRAININGS = len(MEANS) * 2, 3 * 3  # of the search, of the grid with its row of the finding
 WAIT = 150.0  # seconds until a started process must have come so far, on a busy machine
 
@@ -33,9 +34,18 @@ def there(root: Path) -> tuple[int, int]:
     return tuple(len(list(folder.glob("[!.]*.json"))) for folder in folders)  # type: ignore[return-value]
 
 
-def killed_at(folder: Path, wanted: tuple[int, int], pause: float) -> None:
+class Kill(NamedTuple):
+    """When a driver is killed."""
+
+    searched: int  # records of the search that are there at least
+    trained: int  # of the grid
+    workers: int = 2
+
+
+def killed_at(folder: Path, kill: Kill, pause: float) -> None:
     """Run until there are so many records, wait a moment, and kill the driver."""
-    driver = start("run", "small.yaml", "--out", "out", cwd=folder)
+    wanted = kill.searched, kill.trained
+    driver = start("run", "small.yaml", "--out", "out", "--set", f"resources.workers={kill.workers}", cwd=folder)
     try:
         limit = time.monotonic() + WAIT
         while any(have < want for have, want in zip(there(folder / "out"), wanted, strict=True)):
@@ -49,26 +59,48 @@ def killed_at(folder: Path, wanted: tuple[int, int], pause: float) -> None:
     assert driver.returncode == -signal.SIGKILL
 
 
-# One of MLflow 3.17's own migrations uses a loader that SQLAlchemy 2.1 deprecates; it runs when a database is made.
-@pytest.mark.slow
-def test_kills_in_search_and_grid_lose_repeat_and_change_nothing(tmp_path: Path) -> None:
-    undisturbed, folder = tmp_path / "undisturbed", tmp_path / "killed"
-    write_study(undisturbed, **SPACE)
-    with mock.patch("study.run.Mirror", NoMirror):
-        said = command("run", undisturbed / "small.yaml", "--out", undisturbed / "out")
-    assert said.code == 0, said.err
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the same study, run in this process to its end."""
+    folder = tmp_path_factory.mktemp("undisturbed")
     write_study(folder, **SPACE)
+    with mock.patch("study.run.Mirror", NoMirror):
+        said = command("run", folder / "small.yaml", "--out", folder / "out")
+    assert said.code == 0, said.err
+    return folder
+
+
+IN_BOTH = Kill(3, 0), Kill(10, 3, workers=1)
+IN_SEARCH_TWICE = Kill(2, 0), Kill(7, 0), Kill(10, 3)  # a search that goes on is killed again
+
+
+@QUIET
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "kills",
+    [
+        pytest.param(IN_BOTH, id="one-in-each"),
+        # long: one-in-each shows a kill in each stage; here a search that went on is killed again
+        pytest.param(IN_SEARCH_TWICE, id="two-in-the-search", marks=pytest.mark.long),
+    ],
+)
+def test_kills_in_search_and_grid_lose_repeat_and_change_nothing(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: tuple[Kill, ...]
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    folder = tmp_path / "killed"
+    write_study(folder, **SPACE)
+    empty_database(folder / "out")  # as the program makes it, and sooner
     write_space(folder / "small.yaml", **SPACE, resources=ON_RAY)
     draw, kept, searched = random.Random(7), {}, {}
-    for wanted in ((2, 0), (7, 0), (10, 3)):
-        killed_at(folder, wanted, draw.random() * 0.1)
+    for kill in kills:
+        killed_at(folder, kill, draw.random() * 0.1)
         now, now_searched = marks_of(folder / "out"), marks_of(folder / "out/search")
         assert kept.items() <= now.items(), "a record was lost or written again"
         assert searched.items() <= now_searched.items()
         kept, searched = now, now_searched
-    driver = start("run", "small.yaml", "--out", "out", cwd=folder)
-    out, err = driver.communicate(timeout=WAIT)
-    assert driver.returncode == 0, out + err
+    said = command("run", folder / "small.yaml", "--out", folder / "out", "--set", "resources.workers=1")
+    assert said.code == 0, said.out + said.err
     assert kept.items() <= marks_of(folder / "out").items()
     assert searched.items() <= marks_of(folder / "out/search").items()
     assert there(folder / "out") == there(undisturbed / "out") == TRAININGS

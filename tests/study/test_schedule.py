@@ -1,143 +1,20 @@
-"""Trials under Ray Tune and one after the other: the same results, whatever stops or dies in between."""
+"""The order of trials, the session of Ray and the rounds of its Tuners, without a Ray. With one: test_on_ray.py."""
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
-import time
-from collections import Counter
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 from unittest import mock
 
 import pytest
 from ray.exceptions import ActorDiedError
-from small_study import NoMirror, Said, command, marks, records, results, tables, write_study
 
 from l3masking.errors import EnvironmentFault
 from study import schedule
 from study.ray_tune import ROUNDS
 from study.schedule import run_on_ray, run_serially
-
-DOOMED = ("mtl_static", 1)  # method and seed whose process dies whenever it is tried
-METHODS = ["stl", "rtm", "l3masking", "mtl_static"]
-
-
-def fated(config: dict[str, Any], assignments: Any) -> None:
-    """In the place of schedule._trainable, in the workers: notes the process, and kills the doomed one."""
-    given = assignments[config["index"]]
-    folder = given.root / "processes"
-    folder.mkdir(exist_ok=True)
-    (folder / f"{given.trial.method}-{given.trial.seed}-{time.time_ns()}").write_text(str(os.getpid()))
-    if (given.trial.method, given.trial.seed) == DOOMED:
-        os.kill(os.getpid(), signal.SIGKILL)
-    original(config, assignments)
-
-
-original = schedule._trainable
-
-
-class Terminates(NoMirror):
-    """Sends SIGTERM to the driver when the first trial is finished."""
-
-    sent = False
-
-    def add(self, record: Any) -> None:
-        if not Terminates.sent:
-            Terminates.sent = True
-            os.kill(os.getpid(), signal.SIGTERM)
-
-
-class OnRay(NamedTuple):
-    root: Path
-    stopped: Said
-    after_stop: dict[str, tuple[int, int]]
-    finished: Said
-
-
-@pytest.fixture(scope="module")
-def on_ray(tmp_path_factory: pytest.TempPathFactory) -> OnRay:
-    """A study of eight trials on Ray: stopped by SIGTERM with one worker, continued with two, one trial doomed."""
-    import ray.cloudpickle
-
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers cannot import a test
-    folder = tmp_path_factory.mktemp("on-ray")
-    space, root = write_study(folder, methods=METHODS, resources={"workers": 1}), folder / "out"
-    with mock.patch("study.score.SHARD_TEXTS", 8), mock.patch("study.schedule._trainable", fated):
-        with mock.patch("study.run.Mirror", Terminates):
-            stopped = command("run", space, "--out", root)
-        after_stop = marks(root)
-        with mock.patch("study.run.Mirror", NoMirror), mock.patch("study.ray_tune.CRASHES", 1):
-            finished = command("run", space, "--out", root, "--set", "resources.workers=2")
-    return OnRay(root, stopped, after_stop, finished)
-
-
-@pytest.fixture(scope="module")
-def serial(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same study in this process, undisturbed."""
-    folder = tmp_path_factory.mktemp("serial")
-    with mock.patch("study.run.Mirror", NoMirror), mock.patch("study.score.SHARD_TEXTS", 8):
-        said = command("run", write_study(folder, methods=METHODS), "--out", folder / "out")
-    assert said.code == 0, said.err
-    return folder / "out"
-
-
-@pytest.mark.slow
-def test_serial_and_ray_give_equal_records_with_one_worker_or_two(on_ray: OnRay, serial: Path) -> None:
-    """Everything but `run`. The first trial ran beside no other, the rest two at a time, in used processes too."""
-    mine, theirs = records(on_ray.root), records(serial)
-    doomed = {key for key, record in theirs.items() if (record["method"], record["seed"]) == DOOMED}
-    assert len(doomed) == 2
-    assert len(theirs) == 16
-    assert mine.keys() == theirs.keys() - doomed
-    assert {key: results(record) for key, record in mine.items()} == {
-        key: results(record) for key, record in theirs.items() if key not in doomed
-    }
-    scores = [
-        {path.relative_to(root): path.read_bytes() for path in root.glob("scores/*/*")}
-        for root in (on_ray.root, serial)
-    ]
-    assert scores[0] == scores[1]
-    assert len(scores[0]) == 4
-
-
-@pytest.mark.slow
-def test_processes_are_used_again(on_ray: OnRay) -> None:
-    tried = {path.name: path.read_text() for path in (on_ray.root / "processes").iterdir()}
-    finished = {name: pid for name, pid in tried.items() if not name.startswith(f"{DOOMED[0]}-{DOOMED[1]}-")}
-    assert len(finished) >= 7
-    assert max(Counter(finished.values()).values()) >= 2
-
-
-@pytest.mark.slow
-def test_sigterm_under_ray_is_75_and_nothing_finished_runs_again(on_ray: OnRay) -> None:
-    assert on_ray.stopped.code == 75, on_ray.stopped.err
-    assert "the same command continues" in on_ray.stopped.out
-    assert 2 <= len(on_ray.after_stop) < 14
-    now = marks(on_ray.root)
-    assert {name: now[name] for name in on_ray.after_stop} == on_ray.after_stop
-
-
-@pytest.mark.slow
-def test_a_trial_whose_process_dies_fails_alone(on_ray: OnRay) -> None:
-    from study.store.store import Store
-
-    assert on_ray.finished.code == 1, on_ray.finished.err
-    assert (
-        "FAILED tiny / words / mtl_static / seed 1: its process died (out of memory, or killed), 2 times"
-        in on_ray.finished.out
-    )
-    failures = Store(on_ray.root).failures()
-    assert {(f["method"], f["seed"], f["objective"], f["attempts"]) for f in failures} == {
-        (*DOOMED, "accuracy", 2),
-        (*DOOMED, "macro_f1", 2),
-    }
-    assert all("its process died" in failure["reason"] for failure in failures)
-    attempts = list((on_ray.root / "processes").glob(f"{DOOMED[0]}-{DOOMED[1]}-*"))
-    assert len(attempts) == 2
-    assert b"n=1/2" in tables(on_ray.root)["results.md"]
 
 
 class Ears:

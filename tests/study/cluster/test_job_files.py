@@ -9,10 +9,19 @@ from typing import Any
 
 import pytest
 import yaml
-from small_study import write_study
+from small_study import command, write_study
 
 from l3masking.errors import InputError
-from study.cluster.job_files import ENV_VARS, check_files, files_of, lasting, read_environment, space_in, travelling
+from study.cluster.job_files import (
+    ENV_VARS,
+    check_files,
+    files_of,
+    lasting,
+    read_environment,
+    space_in,
+    travelling,
+    vanishes,
+)
 from study.schedule import QUIET
 from study.space.reader import read_space
 
@@ -168,3 +177,19 @@ def test_where_the_environment_comes_from(tmp_path: Path) -> None:
     assert read_environment(tmp_path / "other.yaml", tmp_path) == {"env_vars": None}
     with pytest.raises(InputError, match=r"none\.yaml"):
         read_environment(tmp_path / "none.yaml", tmp_path)
+
+
+def test_the_folder_of_a_job_goes_with_it_and_a_study_there_is_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = write_study(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert not vanishes(None)
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    assert vanishes(None)
+    assert vanishes("out")
+    assert not vanishes(tmp_path / "out")
+    assert not vanishes("s3://bucket/out")
+    said = command("run", space, "--only", "method=stk")
+    assert said.code == 2
+    assert "warning: this folder belongs to the job and is deleted with it: give --out a folder" in said.out

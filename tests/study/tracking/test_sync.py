@@ -21,19 +21,32 @@ def _environment(monkeypatch):
     clean_environment(monkeypatch)
 
 
-@pytest.fixture
-def root(tmp_path):
+def finished(folder):
     """A finished study of one encoder, with a search; its database is empty."""
     pairs = [{"encoder": "bert-base", "dataset": "acl-arc"}]
-    write_study(tmp_path / "study", searched=True, failing=[2], pairs=pairs, seeds=2)
-    (tmp_path / "study" / "tables").mkdir()
-    (tmp_path / "study" / "tables" / "results.md").write_text("| a |")
-    empty_database(tmp_path / "study")
-    return tmp_path / "study"
+    write_study(folder, searched=True, failing=[2], pairs=pairs, seeds=2)
+    (folder / "tables").mkdir()
+    (folder / "tables" / "results.md").write_text("| a |")
+    empty_database(folder)
+    return folder
 
 
-def test_everything_is_there_and_a_second_time_changes_nothing(root):
-    said = command("sync", root)
+@pytest.fixture
+def root(tmp_path):
+    return finished(tmp_path / "study")
+
+
+@pytest.fixture(scope="module")
+def synced(tmp_path_factory):
+    """The same with its view in MLflow, and what `sync` said. A test that changes it leaves it as it was."""
+    folder = finished(tmp_path_factory.mktemp("synced") / "study")
+    with pytest.MonkeyPatch.context() as patch:
+        clean_environment(patch)
+        return folder, command("sync", folder)
+
+
+def test_everything_is_there_and_a_second_time_changes_nothing(synced):
+    root, said = synced
     assert said.code == 0
     lines = said.out.splitlines()
     assert lines[0].startswith(f"sqlite:///{root}/mlflow.db is up to date (")
@@ -56,8 +69,8 @@ def test_everything_is_there_and_a_second_time_changes_nothing(root):
     assert contents(root, "tracked") == held
 
 
-def test_another_store_gets_the_same(root, tmp_path):
-    assert command("sync", root).code == 0
+def test_another_store_gets_the_same(synced, tmp_path):
+    root, _ = synced
     empty_database(tmp_path / "elsewhere")
     uri = f"sqlite:///{tmp_path}/elsewhere/mlflow.db"
     said = command("sync", root, "--tracking-uri", uri)
@@ -66,8 +79,8 @@ def test_another_store_gets_the_same(root, tmp_path):
     assert contents(uri, "tracked") == contents(root, "tracked")
 
 
-def test_a_deleted_database_is_rebuilt(root):
-    assert command("sync", root).code == 0
+def test_a_deleted_database_is_rebuilt(synced):
+    root, _ = synced
     held = contents(root, "tracked")
     (root / "mlflow.db").unlink()
     empty_database(root)

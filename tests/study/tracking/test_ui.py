@@ -83,7 +83,11 @@ class Ui:
 
 @pytest.fixture(scope="module")
 def ui(root):
-    shown = Ui(root, 5600)
+    """One for all tests that only look; its port was taken."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 5600))
+        taken.listen()
+        shown = Ui(root, 5600)
     yield shown
     if shown.process.poll() is None:
         shown.end()
@@ -207,17 +211,14 @@ def _descendants(pid):
     return below
 
 
-def test_a_taken_port_gives_way_to_the_next(root):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 5660))
-        taken.listen()
-        shown = Ui(root, 5660)
-        try:
-            assert "port 5660 is taken: using 5661" in shown.said
-            assert address_of(shown) == "http://127.0.0.1:5661/"
-        finally:
-            code, _ = shown.end(signal.SIGTERM)
-    assert code == 0
+def test_a_taken_port_gives_way_to_the_next(ui):
+    assert "port 5600 is taken: using 5601" in ui.said
+    assert address_of(ui) == "http://127.0.0.1:5601/"
+
+
+def test_sigterm_ends_it_too(ui):
+    """The last test that needs this one."""
+    assert ui.end(signal.SIGTERM)[0] == 0
 
 
 def test_ports_that_cannot_be_had_are_told_in_a_line(monkeypatch):

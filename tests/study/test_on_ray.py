@@ -1,0 +1,194 @@
+"""Trials on a Ray of this machine and one after the other: the same results, whatever stops, dies or lies around.
+
+The tests share one Ray, which starts in a folder with another checkout and with files that are named as packages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+from unittest import mock
+
+import pytest
+import ray.cloudpickle
+from ray import tune
+from second_checkout import second_checkout, with_traps
+from small_study import NoMirror, Said, command, marks, records, results, tables, write_study
+
+from study import schedule
+from study.space.spec import Resources
+from study.version import code_folder
+
+pytestmark = pytest.mark.slow
+
+DOOMED = ("mtl_static", 1)  # method and seed whose process dies whenever it is tried
+METHODS = ["stl", "rtm", "l3masking", "mtl_static"]
+
+
+def fated(config: dict[str, Any], assignments: Any) -> None:
+    """In the place of schedule._trainable, in the workers: notes process, place and program; kills the doomed one."""
+    given = assignments[config["index"]]
+    folder = given.root / "processes"
+    folder.mkdir(exist_ok=True)
+    note = folder / f"{given.trial.method}-{given.trial.seed}-{time.time_ns()}"
+    note.write_text(f"{os.getpid()}\n{Path.cwd()}\n{Path(schedule.__file__).parents[1]}")
+    if (given.trial.method, given.trial.seed) == DOOMED:
+        os.kill(os.getpid(), signal.SIGKILL)
+    original(config, assignments)
+
+
+original = schedule._trainable
+
+
+class Terminates(NoMirror):
+    """Sends SIGTERM to the driver when the first trial is finished."""
+
+    sent = False
+
+    def add(self, record: Any) -> None:
+        if not Terminates.sent:
+            Terminates.sent = True
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.fixture(scope="module")
+def working_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where Ray starts: nothing of it is to be imported. All runs of this file work in the one session."""
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers cannot import a test
+    folder = with_traps(second_checkout(tmp_path_factory.mktemp("working-directory")))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("RAY_ADDRESS", raising=False)
+        patch.chdir(folder)
+        with schedule.ray_session():
+            patch.setattr("study.executor.ray_session", contextlib.nullcontext)
+            yield folder
+    ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
+class OnRay(NamedTuple):
+    root: Path
+    stopped: Said
+    after_stop: dict[str, tuple[int, int]]
+    finished: Said
+
+
+@pytest.fixture(scope="module")
+def on_ray(working_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> OnRay:
+    """A study of eight trials on Ray: stopped by SIGTERM with one worker, continued with two, one trial doomed."""
+    folder = tmp_path_factory.mktemp("on-ray")
+    space, root = write_study(folder, methods=METHODS, resources={"workers": 1}), folder / "out"
+    with mock.patch("study.score.SHARD_TEXTS", 8), mock.patch("study.schedule._trainable", fated):
+        with mock.patch("study.run.Mirror", Terminates):
+            stopped = command("run", space, "--out", root)
+        after_stop = marks(root)
+        with mock.patch("study.run.Mirror", NoMirror), mock.patch("study.ray_tune.CRASHES", 1):
+            finished = command("run", space, "--out", root, "--set", "resources.workers=2")
+    return OnRay(root, stopped, after_stop, finished)
+
+
+@pytest.fixture(scope="module")
+def serial(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same study in this process, undisturbed."""
+    folder = tmp_path_factory.mktemp("serial")
+    with mock.patch("study.run.Mirror", NoMirror), mock.patch("study.score.SHARD_TEXTS", 8):
+        said = command("run", write_study(folder, methods=METHODS), "--out", folder / "out")
+    assert said.code == 0, said.err
+    return folder / "out"
+
+
+def test_serial_and_ray_give_equal_records_with_one_worker_or_two(on_ray: OnRay, serial: Path) -> None:
+    """Everything but `run`. The first trial ran beside no other, the rest two at a time, in used processes too."""
+    mine, theirs = records(on_ray.root), records(serial)
+    doomed = {key for key, record in theirs.items() if (record["method"], record["seed"]) == DOOMED}
+    assert len(doomed) == 2
+    assert len(theirs) == 16
+    assert mine.keys() == theirs.keys() - doomed
+    assert {key: results(record) for key, record in mine.items()} == {
+        key: results(record) for key, record in theirs.items() if key not in doomed
+    }
+    scores = [
+        {path.relative_to(root): path.read_bytes() for path in root.glob("scores/*/*")}
+        for root in (on_ray.root, serial)
+    ]
+    assert scores[0] == scores[1]
+    assert len(scores[0]) == 4
+
+
+def test_neither_another_checkout_nor_a_file_of_the_working_directory_is_imported(
+    on_ray: OnRay, working_directory: Path
+) -> None:
+    """The test before shows it of the scoring actors too: the other checkout gives other scores."""
+    for note in (on_ray.root / "processes").iterdir():
+        assert note.read_text().split("\n")[1:] == [str(working_directory), str(code_folder())]
+
+
+def test_processes_are_used_again(on_ray: OnRay) -> None:
+    tried = {path.name: path.read_text().split()[0] for path in (on_ray.root / "processes").iterdir()}
+    finished = {name: pid for name, pid in tried.items() if not name.startswith(f"{DOOMED[0]}-{DOOMED[1]}-")}
+    assert len(finished) >= 7
+    assert max(Counter(finished.values()).values()) >= 2
+
+
+def test_sigterm_under_ray_is_75_and_nothing_finished_runs_again(on_ray: OnRay) -> None:
+    assert on_ray.stopped.code == 75, on_ray.stopped.err
+    assert "the same command continues" in on_ray.stopped.out
+    assert 2 <= len(on_ray.after_stop) < 14
+    now = marks(on_ray.root)
+    assert {name: now[name] for name in on_ray.after_stop} == on_ray.after_stop
+
+
+def test_a_trial_whose_process_dies_fails_alone(on_ray: OnRay) -> None:
+    from study.store.store import Store
+
+    assert on_ray.finished.code == 1, on_ray.finished.err
+    assert (
+        "FAILED tiny / words / mtl_static / seed 1: its process died (out of memory, or killed), 2 times"
+        in on_ray.finished.out
+    )
+    failures = Store(on_ray.root).failures()
+    assert {(f["method"], f["seed"], f["objective"], f["attempts"]) for f in failures} == {
+        (*DOOMED, "accuracy", 2),
+        (*DOOMED, "macro_f1", 2),
+    }
+    assert all("its process died" in failure["reason"] for failure in failures)
+    attempts = list((on_ray.root / "processes").glob(f"{DOOMED[0]}-{DOOMED[1]}-*"))
+    assert len(attempts) == 2
+    assert b"n=1/2" in tables(on_ray.root)["results.md"]
+
+
+def dies_when_it_is_used_again(config: dict[str, Any], assignments: Any) -> None:
+    """In the place of schedule._trainable, in the workers: the first trial returns, then its process waits to die."""
+    from ray.train._internal.session import _TrainSession
+
+    given = assignments[config["index"]]
+    with open(given.notes, "a") as notes:
+        notes.write(f"{given.name} {os.getpid()}\n")
+    if Path(given.notes).read_text().count("\n") == 1:
+        _TrainSession.reset = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+    tune.report({"reason": ""})
+
+
+def test_a_process_that_dies_between_two_trials_costs_none(
+    working_directory: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(schedule, "_trainable", dies_when_it_is_used_again)
+    told: list[Any] = []
+    monkeypatch.setattr(schedule, "died", lambda given, *why: told.append((given.name, *why)))
+    notes = tmp_path / "notes"
+    given = [SimpleNamespace(name=name, resources=Resources(workers=1), notes=notes) for name in "abc"]
+    listener = SimpleNamespace(
+        started=lambda given: None, ended=lambda given, reason: told.append((given.name, reason))
+    )
+    schedule.run_on_ray(given, listener)  # type: ignore[arg-type]
+    assert sorted(told) == [("a", None), ("b", None), ("c", None)]
+    tries = [line.split() for line in notes.read_text().splitlines()]
+    assert sorted(name for name, _ in tries) == ["a", "b", "c"], "each ran once"
+    assert len({pid for _, pid in tries}) >= 2, "the first process did die"
