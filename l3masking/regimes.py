@@ -186,6 +186,7 @@ def run_method(
     """
     check_choice("method", name, METHODS)
     method = METHODS[name]
+    method.check_encoder(encoder.model_type, "this encoder")
     if method.adapts:
         raise InputError(f"method {name} trains the encoder before fine-tuning: run it in a study")
     inputs = encode_inputs(method, encoder, data, scoring, with_test=with_test)
