@@ -18,8 +18,6 @@ from l3masking.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from l3masking.encoders.load import Encoder
-
 
 def mlm_head(model: Any, hidden_NH: Tensor) -> Tensor:
     """[N, H] decoder states to [N, V] logits."""
@@ -47,39 +45,3 @@ def check_config(config: Any, place: str) -> None:
                 f"encoder {place}: config.json has {name}: {getattr(config, name)}, and which layers are left out "
                 "can't be repeated: set it to 0"
             )
-
-
-def check_pass(encoder: Encoder, place: str) -> None:
-    """Raise InputError where states_at and mlm_logits give other predictions than the model's own pass.
-
-    Also where texts don't end with the model's end of a text, at which a classifier reads.
-    """
-    import torch
-    from torch.nn.utils.rnn import pad_sequence
-
-    from l3masking.scoring.probe import probe_texts, tolerance_of
-
-    model, tokenizer = encoder.model, encoder.tokenizer
-    config: Any = model.config
-    texts = [text.input_ids for text in probe_texts(tokenizer, encoder.max_positions)]
-    if any(ids[-1] != config.eos_token_id for ids in texts):
-        raise InputError(
-            f"encoder {place}: a text does not end with the model's eos_token_id {config.eos_token_id}: take the "
-            "tokenizer that the model was trained with"
-        )
-    lengths = torch.tensor([len(ids) for ids in texts])
-    ids_BT = pad_sequence(list(map(torch.from_numpy, texts)), batch_first=True, padding_value=tokenizer.pad_token_id)
-    ids_BT[:, 1] = tokenizer.mask_token_id
-    mask_BT = (torch.arange(ids_BT.shape[1])[None, :] < lengths[:, None]).long()
-    rows, positions = torch.nonzero(mask_BT, as_tuple=True)
-    with torch.inference_mode():
-        own_NV = model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False)[0][rows, positions]
-        found_NV = encoder.mlm_logits(encoder.states_at(ids_BT, mask_BT, rows, positions))
-    if not torch.isfinite(own_NV).all():
-        raise InputError(f"encoder {place}: its weights give values that are not finite: take a whole checkpoint")
-    tolerance = tolerance_of(model)
-    if not torch.allclose(found_NV, own_NV, atol=tolerance, rtol=tolerance / 10):
-        raise InputError(
-            f"encoder {place}: predictions would be {(found_NV - own_NV).abs().max():.2g} off the model's own pass, so "
-            "the model has a setting that training does not follow: take a plain bart model"
-        )

@@ -20,6 +20,7 @@ from l3masking.encoders.hub import check_length, location, read_config, reading,
 from l3masking.encoders.table import EncoderSpec, find_encoder
 from l3masking.encoders.weights import restore_weights
 from l3masking.errors import InputError
+from l3masking.scoring.probe import check_decoder_pass, check_pass
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -145,8 +146,6 @@ def load_encoder(
     """
     from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-    from l3masking.scoring.probe import check_pass
-
     spec = find_encoder(encoder)
     revision = resolve_revision(spec, offline=offline)
     where = location(spec, revision, offline)
@@ -167,7 +166,13 @@ def load_encoder(
         )
     loaded = Encoder(model=model.eval(), tokenizer=tokenizer, revision=revision, max_positions=position_limit(config))
     if loaded.family.decodes:
-        bart.check_pass(loaded, spec.place)
+        check_decoder_pass(
+            model,
+            tokenizer,
+            loaded.max_positions,
+            lambda ids, mask, rows, positions: loaded.mlm_logits(loaded.states_at(ids, mask, rows, positions)),
+            spec.place,
+        )
     else:
         check_pass(model, tokenizer, spec.place)
     loaded.model.to(device)

@@ -8,13 +8,14 @@ a text that is longer than they see comes after the short ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from l3masking.encoders.families import Family, family_of, position_limit
 from l3masking.errors import InputError
@@ -22,6 +23,8 @@ from l3masking.scoring.copies import CopyRow, mask_rows, pack
 from l3masking.scoring.forward import pass_of
 from l3masking.scoring.words import EncodedText, structural_ids
 
+# ids [B, T], attention mask [B, T], rows [N] and positions [N] -> logits [N, V] at these places
+Predict = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 LENGTHS = (1, 2, 4)  # tokens of the texts, their ends apart
 TOLERANCE = 1e-4  # nats, and ten times the share of a value, in float32 at full precision; rounding gives a tenth
 ROUGH_TOLERANCE = 0.5  # where matrix products round to bfloat16, float16 or TF32
@@ -54,6 +57,36 @@ def check_pass(model: Any, tokenizer: Any, place: str) -> None:
         raise InputError(
             f"encoder {place}: scores would be {off} nats off the model's own pass, so the "
             f"model has a setting that scoring does not follow: take a plain {kind} model"
+        )
+
+
+def check_decoder_pass(model: Any, tokenizer: Any, limit: int, predict: Predict, place: str) -> None:
+    """Raise InputError where `predict` gives other logits than the own pass of an encoder-decoder.
+
+    Also where texts don't end with the model's end of a text, at which a classifier reads. limit: most ids of a text.
+    """
+    config = model.config
+    texts = [text.input_ids for text in probe_texts(tokenizer, limit)]
+    if any(ids[-1] != config.eos_token_id for ids in texts):
+        raise InputError(
+            f"encoder {place}: a text does not end with the model's eos_token_id {config.eos_token_id}: take the "
+            "tokenizer that the model was trained with"
+        )
+    lengths = torch.tensor([len(ids) for ids in texts])
+    ids_BT = pad_sequence(list(map(torch.from_numpy, texts)), batch_first=True, padding_value=tokenizer.pad_token_id)
+    ids_BT[:, 1] = tokenizer.mask_token_id
+    mask_BT = (torch.arange(ids_BT.shape[1])[None, :] < lengths[:, None]).long()
+    rows, positions = torch.nonzero(mask_BT, as_tuple=True)
+    with torch.inference_mode():
+        own_NV = model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False)[0][rows, positions]
+        found_NV = predict(ids_BT, mask_BT, rows, positions)
+    if not torch.isfinite(own_NV).all():
+        raise InputError(f"encoder {place}: its weights give values that are not finite: take a whole checkpoint")
+    tolerance = tolerance_of(model)
+    if not torch.allclose(found_NV, own_NV, atol=tolerance, rtol=tolerance / 10):
+        raise InputError(
+            f"encoder {place}: predictions would be {(found_NV - own_NV).abs().max():.2g} off the model's own pass, so "
+            f"the model has a setting that training does not follow: take a plain {config.model_type} model"
         )
 
 
