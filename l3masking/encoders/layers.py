@@ -38,6 +38,7 @@ class Relation(NamedTuple):
 
 
 def bert(body: Any) -> list[Layer]:
+    """BERT, RoBERTa and their like, ELECTRA."""
     return [
         Layer(
             (layer.attention.self.query, layer.attention.self.key, layer.attention.self.value),
@@ -53,6 +54,7 @@ def bert(body: Any) -> list[Layer]:
 
 
 def distilbert(body: Any) -> list[Layer]:
+    """DistilBERT."""
     return [
         Layer(
             (layer.attention.q_lin, layer.attention.k_lin, layer.attention.v_lin),
@@ -68,6 +70,7 @@ def distilbert(body: Any) -> list[Layer]:
 
 
 def albert(body: Any) -> list[Layer]:
+    """ALBERT, whose layers share their weights."""
     encoder, config = body.encoder, body.config
     groups = [list(map(_albert_layer, group.albert_layers)) for group in encoder.albert_layer_groups]
     share = config.num_hidden_layers / config.num_hidden_groups
@@ -87,6 +90,7 @@ def _albert_layer(layer: Any) -> Layer:
 
 
 def mpnet(body: Any) -> list[Layer]:
+    """MPNet."""
     return [
         Layer(
             (layer.attention.attn.q, layer.attention.attn.k, layer.attention.attn.v),
@@ -108,6 +112,7 @@ def mpnet_relation(body: Any, _kind: str, length: int) -> Relation:
 
 
 def modernbert(body: Any) -> list[Layer]:
+    """ModernBERT."""
     return [
         Layer(
             (layer.attn.Wqkv,),

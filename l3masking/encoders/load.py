@@ -21,6 +21,7 @@ from l3masking.encoders.table import EncoderSpec, find_encoder
 from l3masking.encoders.weights import restore_weights
 from l3masking.errors import InputError
 from l3masking.scoring.probe import check_decoder_pass, check_pass
+from l3masking.scoring.words import TOKENIZING
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -63,7 +64,8 @@ class Encoder:
         takes = inspect.signature(self.body.forward).parameters
         if (getattr(self.model.config, "type_vocab_size", 0) or 0) < 2 or "token_type_ids" not in takes:
             return None
-        pair = self.tokenizer("a", "a").encodings[0]
+        with TOKENIZING:
+            pair = self.tokenizer("a", "a").encodings[0]
         before = pair.type_ids.index(1) - 1 if 1 in pair.type_ids else 0
         return int(pair.ids[before]) if before and pair.special_tokens_mask[before] else None
 
@@ -98,7 +100,7 @@ class Encoder:
         decodes, layers = self.family.decodes, self.family.layers
         more: dict[str, Any] = self._token_types(input_ids_BT, attention_mask_BT)
         if decodes:
-            norms = [bart.last_norm(self.body)]
+            norms, more["use_cache"] = [bart.last_norm(self.body)], False
         else:  # behind a norm in front of its part, the residual would still be as long as the text
             found = layers(self.body) if layers else []
             norms = [layer.attention_norm for layer in found if not layer.norms_first]
@@ -112,8 +114,6 @@ class Encoder:
             return None if next(uses) else states_BTH[rows_N, positions_N][None]
 
         hook = norm.register_forward_hook(pick)
-        if decodes:
-            more["use_cache"] = False
         try:
             return self.body(input_ids=input_ids_BT, attention_mask=attention_mask_BT, **more)[0][0]
         finally:

@@ -25,7 +25,7 @@ from l3masking.masking.policies.base import (
 )
 from l3masking.masking.settings import MaskingConfig
 from l3masking.scoring.scoring import TokenScores
-from l3masking.scoring.words import EncodedText
+from l3masking.scoring.words import EncodedText, sides_of
 
 FIT_TEXTS = 100_000  # texts that a policy of the corpus looks at, the first ones: more would not fit into memory
 
@@ -77,10 +77,10 @@ def mask_texts(
 
 def _within_parts(groups: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[np.int64]:
     """[n] groups that end where special tokens stand between two eligible ones: between the two texts of a pair."""
-    part = np.cumsum(np.diff(positions, prepend=positions[:1]) > 1)
-    if not part.any():
+    sides = sides_of(positions)
+    if not sides.any():
         return groups
-    return np.unique(np.stack([part, groups]), axis=1, return_inverse=True)[1].astype(np.int64)
+    return np.unique(np.stack([sides, groups]), axis=1, return_inverse=True)[1].astype(np.int64)
 
 
 def placed(

@@ -39,6 +39,11 @@ class EncodedText:
     words: NDArray[np.int64]  # [n], word number of each eligible position
 
 
+def sides_of(positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[n] 0 or 1: the text of a pair that each eligible token belongs to. Special tokens stand only between the two."""
+    return np.cumsum(np.diff(positions, prepend=positions[:1]) > 1)
+
+
 def encode_as(config: ScoringConfig, tokenizer: Any, texts: Iterable[Text]) -> list[EncodedText]:
     """Encode texts under the settings of scoring, so that scores, masks and training see the same ids."""
     return encode_texts(
@@ -141,7 +146,8 @@ def _check_pairs(tokenizer: Any, max_length: int) -> None:
         raise InputError(
             f"scoring.max_length is {max_length}: pairs have {specials} special tokens, so at least {specials + 1}"
         )
-    sides = tokenizer("a", "a").encodings[0].sequence_ids
+    with TOKENIZING:
+        sides = tokenizer("a", "a").encodings[0].sequence_ids
     if None not in sides[sides.index(0) : sides.index(1)]:
         kind = type(tokenizer).__name__
         raise InputError(f"{kind} puts no special token between two texts: pairs need an encoder whose tokenizer does")

@@ -19,7 +19,7 @@ from l3masking.encoders.load import Encoder
 from l3masking.encoders.weights import restore_weights
 from l3masking.precision import Precision, autocast
 from l3masking.scoring.settings import TOKEN_BUDGETS
-from l3masking.scoring.words import EncodedText
+from l3masking.scoring.words import EncodedText, sides_of
 from l3masking.selective.heuristic import Capacity, Passage, Query, important_units
 from l3masking.selective.sentences import of_tokens, stop_words
 from l3masking.selective.settings import SelectiveConfig
@@ -161,7 +161,7 @@ def _parts(tokenizer: object, index: int, text: EncodedText, config: SelectiveCo
         return []
     head = text.input_ids[: text.positions[0]].tolist()
     tail = text.input_ids[text.positions[-1] + 1 :].tolist()
-    second = np.cumsum(np.diff(text.positions, prepend=text.positions[:1]) > 1).astype(bool)
+    second = sides_of(text.positions).astype(bool)
     if second.any():
         ids, start = text.input_ids[text.positions], int(np.flatnonzero(second)[0])
         between = text.input_ids[text.positions[start - 1] + 1 : text.positions[start]].tolist()

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import decoders
 
-from l3masking.scoring.words import EncodedText
+from l3masking.scoring.words import EncodedText, sides_of
 
 SURE = "。！？｡।؟۔"  # marks that end a sentence whatever follows
 MARKS = r"[.!?…" + SURE + "]"
@@ -99,7 +99,7 @@ def of_tokens(tokenizer: Any, text: EncodedText) -> NDArray[np.int64]:
     blanks = [len(piece) - len(piece.lstrip()) if piece.strip() else 0 for piece in spelt]
     ends = np.asarray(sentence_ends("".join(spelt)), dtype=np.int64)
     numbers = np.searchsorted(ends, starts + np.asarray(blanks, dtype=np.int64), side="right")
-    numbers = numbers + np.cumsum(np.diff(text.positions, prepend=text.positions[:1]) > 1)
+    numbers = numbers + sides_of(text.positions)
     return np.unique(numbers, return_inverse=True)[1].astype(np.int64)  # a token may hold a whole sentence's end
 
 

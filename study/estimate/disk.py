@@ -98,9 +98,7 @@ def _records(trials: Iterable[Trial], finished: Iterable[Brief], sizes: Mapping[
         size = sizes[trial.dataset]
         if trial.cell not in seen:
             seen[trial.cell] = training_size(trial, size).evaluations_at_most
-        digits = (
-            2 if (size.classes or 100) <= 10 else 3
-        )  # of a predicted class, with its comma; no set has more classes
+        digits = 2 if (size.classes or 100) <= 10 else 3  # of a predicted class, with its comma; sets have no more
         fixed = RECORD_BYTES + SET_BYTES * len(size.evaluations) + digits * ((size.test or 0) + size.evaluation_texts)
         for key in trial.keys.values():
             looks = points.get(key, seen[trial.cell])

@@ -9,6 +9,7 @@ import pytest
 
 from l3masking.data.pairs import as_text, each_part, is_blank_text, is_half_blank, num_characters, parts_of
 from l3masking.data.rows import Columns, read_rows
+from l3masking.data.splits import Overlap
 from l3masking.data.table import DataSpec, load_data
 from l3masking.errors import InputError
 
@@ -18,6 +19,12 @@ ROWS = [("A man eats.", "Nobody eats.", "no"), ("It rains", "It is wet", "yes"),
 
 def jsonl(rows: list[tuple[str, str, str]] = ROWS) -> bytes:
     return "\n".join(json.dumps(dict(zip(COLUMNS.read, row, strict=True))) for row in rows).encode()
+
+
+def spec(overlap: Overlap = "keep") -> DataSpec:
+    """Of train.jsonl and dev.jsonl."""
+    files = {"train": "train.jsonl", "validation": "dev.jsonl", "test": "dev.jsonl"}
+    return DataSpec(**files, text="premise", text_pair="hypothesis", label="gold", overlap=overlap)
 
 
 def parquet() -> bytes:
@@ -45,11 +52,11 @@ def test_each_format_gives_pairs(suffix: str) -> None:
 def test_a_pair_column_that_a_file_lacks_is_named(tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_bytes(jsonl())
     (tmp_path / "test.csv").write_text("premise,gold\nIt rains,yes\n")
-    spec = DataSpec(
+    one_sided = DataSpec(
         train="train.jsonl", test="test.csv", text="premise", text_pair="hypothesis", label="gold", validation_rows=1
     )
     with pytest.raises(InputError, match=r"test\.csv: no column `hypothesis`; .*'premise', 'gold'.*`text_pair:`"):
-        load_data(spec, name="nli", folder=tmp_path)
+        load_data(one_sided, name="nli", folder=tmp_path)
 
 
 def test_a_null_in_the_second_column_is_refused_with_its_line() -> None:
@@ -68,15 +75,7 @@ def test_a_loaded_pair_dataset(tmp_path: Path) -> None:
     rows = [(f"premise {n}", f"hypothesis {n}", "yes" if n % 2 else "no") for n in range(8)]
     (tmp_path / "train.jsonl").write_bytes(jsonl([*rows, ("", " ", "yes"), ("PREMISE  1", "hypothesis 1", "no")]))
     (tmp_path / "dev.jsonl").write_bytes(jsonl([rows[0], ("premise 0", "hypothesis 1", "no")]))
-    spec = DataSpec(
-        train="train.jsonl",
-        validation="dev.jsonl",
-        test="dev.jsonl",
-        text="premise",
-        text_pair="hypothesis",
-        label="gold",
-    )
-    data = load_data(spec, name="nli", folder=tmp_path)
+    data = load_data(spec(), name="nli", folder=tmp_path)
     assert data.train.texts[0] == ("premise 0", "hypothesis 0")
     assert data.mlm_texts == data.train.texts
     assert data.overlap["validation_in_train"] == 1, "a pair is the same where both of its texts are"
@@ -89,9 +88,7 @@ def test_pairs_with_one_empty_text_are_noted(tmp_path: Path) -> None:
     rows = [(f"premise {n}", "hypothesis" if n else " ", "yes" if n % 2 else "no") for n in range(4)]
     (tmp_path / "train.jsonl").write_bytes(jsonl(rows))
     (tmp_path / "dev.jsonl").write_bytes(jsonl(rows[1:3]))
-    files = {"train": "train.jsonl", "validation": "dev.jsonl", "test": "dev.jsonl", "overlap": "drop_from_train"}
-    spec = DataSpec(**files, text="premise", text_pair="hypothesis", label="gold")
-    found = load_data(spec, name="x", folder=tmp_path)
+    found = load_data(spec(overlap="drop_from_train"), name="x", folder=tmp_path)
     assert "train: in 1 of 2 pairs one text is empty and the other is not; they are kept" in found.notes
 
 
@@ -101,15 +98,7 @@ def test_where_a_pair_is_cut_changes_the_content_hash(tmp_path: Path) -> None:
         rows = [(first, "abc"[len(first) :], "no"), *((f"x{n}", "y", "yes" if n % 2 else "no") for n in range(4))]
         for name in ("train", "dev"):
             (tmp_path / f"{name}.jsonl").write_bytes(jsonl(rows))
-        spec = DataSpec(
-            train="train.jsonl",
-            validation="dev.jsonl",
-            test="dev.jsonl",
-            text="premise",
-            text_pair="hypothesis",
-            label="gold",
-        )
-        hashes.add(load_data(spec, name="x", folder=tmp_path).content_hash)
+        hashes.add(load_data(spec(), name="x", folder=tmp_path).content_hash)
     assert len(hashes) == 2
 
 

@@ -1,5 +1,7 @@
 """Pairs of texts under encoders of every type, against the tokenizer's and the model's own way with a pair."""
 
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from l3masking.masking.applied import mask_texts
 from l3masking.masking.policies.span import Span
 from l3masking.masking.settings import MaskingConfig
 from l3masking.scoring.scoring import score_tokens
-from l3masking.scoring.words import EncodedText, encode_texts
+from l3masking.scoring.words import TOKENIZING, EncodedText, encode_texts
 from l3masking.selective.sentences import of_tokens
 from l3masking.training.batches import chunk_of
 
@@ -94,6 +96,18 @@ def test_a_padded_batch_gives_the_states_of_each_pair_alone(any_encoder: dict[st
         for pair, state in zip(PAIRS, states, strict=True):
             alone = encoder.body(**as_the_model_takes_it(encoder, pair))[0][0, 0]
             torch.testing.assert_close(state, alone, atol=1e-5, rtol=1e-5)
+
+
+def test_the_tokenizer_is_never_asked_beside_another_thread(any_encoder: dict[str, Any]) -> None:
+    """Every call sets its truncation, which would hold for the other thread's call too."""
+    fresh = dataclasses.replace(any_encoder["bert"])  # has not found its separator yet
+    asked = [lambda: fresh.separator, lambda: encode_texts(fresh.tokenizer, PAIRS, max_length=LENGTH)]
+    with ThreadPoolExecutor() as pool:
+        with TOKENIZING:
+            futures = [pool.submit(one) for one in asked]
+            assert wait(futures, timeout=0.5).done == set()
+        assert futures[0].result() == any_encoder["bert"].separator
+        assert len(futures[1].result()) == len(PAIRS)
 
 
 def test_token_types_matter_here(any_encoder: dict[str, Any]) -> None:
