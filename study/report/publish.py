@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from study.plan.grid import make_plan
 from study.plan.resolved import Resolved, planned
 from study.plan.trials import Trial
 from study.report.about import about_study
+from study.report.figures import panels, strips
+from study.report.page import PageResults, page
 from study.report.pretraining_figure import export_pretraining
 from study.report.search_tables import export_searches
-from study.report.tables import FORMATS, export
+from study.report.sections import Picture
+from study.report.tables import FIGURE, FORMATS, export
+from study.results.aggregate import Cell
+from study.results.compare import better_than_random
 from study.results.gather import Results, gather
-from study.store.store import Store
+from study.store.store import Store, write_atomic
+
+PAGE_FILE = "report.html"
 
 
 def publish(
@@ -33,10 +40,28 @@ def publish(
         formats,
         comparisons=results.comparisons,
         on_sets=results.set_comparisons,
-        about=about,
-        others=others,
     )
-    return results, [*files, *others]
+    written = [*files, *others]
+    shown = PageResults(
+        cells=results.cells,
+        comparisons=[*results.comparisons, *results.set_comparisons],
+        marked=better_than_random(results.comparisons),
+    )
+    page_file = store.root / PAGE_FILE
+    write_atomic(page_file, page(about, shown, pictures(written, results.cells)).encode())
+    return results, [*written, page_file]
+
+
+def pictures(files: Iterable[Path], cells: Sequence[Cell]) -> list[Picture]:
+    """The PNG files among `files`, in their order; that of the results is cut between its panels."""
+    found = []
+    for file in files:
+        if file.suffix == ".png":
+            image = file.read_bytes()
+            name = file.stem.replace("_", " ")
+            whole = file.name == Path(FIGURE).name
+            found.append(Picture(name=name, images=strips(panels(cells), image) if whole else [image]))
+    return found
 
 
 def write_tables(root: Path, formats: Sequence[str] = FORMATS) -> tuple[Results, list[Path]]:

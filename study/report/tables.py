@@ -18,7 +18,7 @@ from rich.text import Text
 from l3masking.errors import InputError
 from study.report.comparisons import comparisons_csv, comparisons_json, comparisons_markdown, set_comparisons_csv
 from study.report.escape import csv_text, latex_text, latex_value, markdown_table, markdown_text, markdown_value
-from study.report.figures import keep_figure, panels, png, strips
+from study.report.figures import keep_figure, panels, png
 from study.report.layout import (
     EPOCHS,
     MARK,
@@ -34,7 +34,6 @@ from study.report.layout import (
     seeds,
     shown,
 )
-from study.report.page import About, Figure, figures_of, page
 from study.report.set_tables import sets_csv, sets_latex, sets_markdown
 from study.results.aggregate import Cell, CellKey, TimingRow
 from study.results.compare import Comparison, better_than_random
@@ -43,7 +42,6 @@ from study.store.store import write_atomic
 
 FORMATS = ("md", "tex", "csv", "json")
 RESULT_FIELDS = (*(field.name for field in fields(Cell) if field.name not in ("values", "evaluations")), "definition")
-PAGE_FILE = "report.html"
 FIGURE = "figures/results.png"
 SET_FILES = ("tables/evaluations.csv", "tables/evaluation_comparisons.csv")  # only with evaluation sets
 DEFINITION = (
@@ -59,14 +57,12 @@ def export(
     *,
     comparisons: Sequence[Comparison] | None = None,
     on_sets: Sequence[SetComparison] = (),
-    about: About | None = None,
-    others: Sequence[Path] = (),
 ) -> list[Path]:
     """Write `root`/tables/results.<format>, tables/timing.csv (with csv) and figures/results.png; return their paths.
 
-    With `comparisons`, tables/comparisons.<format> too, for all formats but tex; with `about`, report.html, which shows
-    the PNG files among `others` as well. With csv, where there are evaluation sets: tables/evaluations.csv, and with
-    `on_sets`, which go with `comparisons`, tables/evaluation_comparisons.csv; those of an earlier export are removed.
+    With `comparisons`, tables/comparisons.<format> too, for all formats but tex. With csv, where there are evaluation
+    sets: tables/evaluations.csv, and with `on_sets`, which go with `comparisons`, tables/evaluation_comparisons.csv;
+    those of an earlier export are removed.
     `cells` and `timing` come from study.results.aggregate in the order to show. InputError for another format.
     """
     for name in formats:
@@ -91,14 +87,8 @@ def export(
     for name, data in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         write_atomic(root / name, data)
-    shown_panels = panels(cells)
-    image = keep_figure(root / FIGURE, lambda: png(shown_panels))  # after the tables, which do not wait for it
-    written = [*files, *([FIGURE] if image else [])]
-    if about is not None:
-        figures = [*([Figure("results", strips(shown_panels, image))] if image else []), *figures_of(others)]
-        everything = [*(comparisons or ()), *on_sets]
-        write_atomic(root / PAGE_FILE, page(about, cells, everything, figures, marked).encode())
-    return [root / name for name in (*written, *([PAGE_FILE] if about else []))]
+    image = keep_figure(root / FIGURE, lambda: png(panels(cells)))  # after the tables, which do not wait for it
+    return [root / name for name in (*files, *([FIGURE] if image else []))]
 
 
 def _comparison_files(

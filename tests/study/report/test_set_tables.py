@@ -20,7 +20,7 @@ from result_cells import records as plain_records
 from rich.console import Console
 
 from study.report.comparisons import comparisons_csv, comparisons_json, comparisons_markdown, set_comparisons_csv
-from study.report.page import About, page
+from study.report.page import About, PageResults, page
 from study.report.set_tables import caption, set_tables, sets_csv, sets_latex, sets_markdown, terminal_sets
 from study.report.tables import export, latex, markdown, results_csv, results_json
 from study.results.aggregate import Cell, cells
@@ -59,7 +59,7 @@ def rows_of(text: str) -> list[str]:
 
 
 def made(found: list[Cell]) -> str:
-    return page(ABOUT, found, [*compare(found), *compare_sets(found)], [])
+    return page(ABOUT, PageResults(cells=found, comparisons=[*compare(found), *compare_sets(found)]))
 
 
 def rendered(found: list[Cell], width: int) -> str:
@@ -272,11 +272,10 @@ def test_comparisons_on_sets_are_exported_apart():
 
 def test_the_files_of_a_study_with_sets(tmp_path: Path):
     found = evaluated(records(seeds=2), 2)
-    files = export(tmp_path, found, [], comparisons=compare(found), on_sets=compare_sets(found), about=ABOUT)
+    files = export(tmp_path, found, [], comparisons=compare(found), on_sets=compare_sets(found))
     names = {str(file.relative_to(tmp_path)) for file in files}
     assert {"tables/evaluations.csv", "tables/evaluation_comparisons.csv"} <= names
     assert all(file.is_file() for file in files)
-    assert "on evaluation sets" in (tmp_path / "report.html").read_text()
     only = export(tmp_path / "md", found, [], ["md"], comparisons=compare(found), on_sets=compare_sets(found))
     assert sorted(file.name for file in only) == ["comparisons.md", "results.md", "results.png"]
 
@@ -312,7 +311,7 @@ def test_a_study_without_sets_has_the_bytes_that_it_had():
 def test_sets_add_to_the_files_and_change_nothing_in_them():
     with_sets = evaluated(records(seeds=3), 3)
     without = [dataclasses.replace(entry, evaluations={}) for entry in with_sets]
-    makers = [markdown, latex, lambda found: page(ABOUT, found, compare(found), [])]
+    makers = [markdown, latex, lambda found: page(ABOUT, PageResults(cells=found, comparisons=compare(found)))]
     for maker in makers:
         before, after = (maker(found).splitlines() for found in (without, with_sets))
         changes = {change for change, *_ in difflib.SequenceMatcher(None, before, after, False).get_opcodes()}
