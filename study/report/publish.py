@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from study.plan.declared import earlier_in_words
 from study.plan.grid import make_plan
 from study.plan.resolved import Resolved, planned
 from study.plan.trials import Trial
@@ -12,7 +13,9 @@ from study.report.about import about_study
 from study.report.pretraining_figure import export_pretraining
 from study.report.search_tables import export_searches
 from study.report.tables import FORMATS, export
-from study.results.gather import Results, gather
+from study.results.gather import Results, budgets, gather
+from study.results.looks import record_look
+from study.results.truth import true_labels
 from study.store.store import Store
 
 
@@ -20,7 +23,13 @@ def publish(
     store: Store, resolved: Resolved, trials: Sequence[Trial], formats: Sequence[str] = FORMATS
 ) -> tuple[Results, list[Path]]:
     """Tables, figures and the page of a study, from its records alone."""
-    results = gather(store, resolved.spec, trials)
+    results = gather(
+        store,
+        resolved.spec,
+        trials,
+        spent=budgets(resolved),
+        truths=lambda names: true_labels(resolved, names, root=store.root),
+    )
     about = about_study(resolved, results.failures)
     others = [
         *export_pretraining(store.root, resolved.spec, results.cells),
@@ -35,7 +44,9 @@ def publish(
         on_sets=results.set_comparisons,
         about=about,
         others=others,
+        remarks=earlier_in_words(resolved.spec.compare),
     )
+    record_look(store.root, results.comparisons)
     return results, [*files, *others]
 
 
