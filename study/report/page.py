@@ -31,9 +31,10 @@ from study.report.sections import Body, Item, Items, Pairs, Part, Picture, Secti
 from study.report.set_tables import HEADING, SetEntry, set_tables
 from study.report.set_tables import caption as sets_caption
 from study.report.template import SCRIPT, STYLE, TEMPLATE
-from study.report.wording import families, how, remarks, title
+from study.report.wording import by_question, how, remarks, title
 from study.results.aggregate import Cell, CellKey
-from study.results.compare import Comparison
+from study.results.comparison import Comparison
+from study.results.verdicts import verdict
 
 AGAIN = (
     "`l3study run SPACE` made this study. Its space file is kept as space.yaml; resolved.yaml holds every setting as "
@@ -71,6 +72,7 @@ class PageResults:
     cells: Sequence[Cell]
     comparisons: Sequence[Comparison] = ()  # those on evaluation sets included
     marked: Collection[CellKey] = ()  # cells that carry MARK
+    remarks: Sequence[str] = ()  # what to know of all comparisons
 
 
 def page(
@@ -94,7 +96,7 @@ def page(
         *answers,
         Section("results", "Results", _results(results)),
         Section("evaluations", HEADING, _sets(results.cells)),
-        Section("comparisons", "Comparisons", _comparisons(results.comparisons)),
+        Section("comparisons", "Comparisons", _comparisons(results)),
         Section("figures", "Figures", figures),
         Section("epochs", "Epochs", [_grid(results.cells, epochs, EPOCHS)]),
         *further,
@@ -176,16 +178,19 @@ def _sets(cells: Sequence[Cell]) -> list[Part]:
     return [*tables, Words(lines=[sets_caption(cells)], small=True)] if tables else []
 
 
-def _comparisons(comparisons: Sequence[Comparison]) -> list[Part]:
-    text = f"{how(comparisons)} {legend(comparisons)}" if comparisons else NO_COMPARISON
+def _comparisons(results: PageResults) -> list[Part]:
+    found = results.comparisons
+    text = f"{how(found)} {legend(found)}" if found else NO_COMPARISON
     parts: list[Part] = [Words(lines=[text], small=True)]
-    for family in families(comparisons):
+    if results.remarks:
+        parts.append(Items(items=list(map(Item, results.remarks))))
+    for family in by_question(found):
         header, rows = table(family)
-        sentences = list(said(family))
-        strong = [entry.decisive for entry in family] + [False] * (len(sentences) - len(family))  # notes come last
         parts += [
             flat_table(header, rows, title=title(family[0])),
-            Items(items=list(map(Item, sentences, strong))),
+            Items(
+                items=[Item(text, about is not None and verdict(about) == "decisive") for text, about in said(family)]
+            ),
             Words(lines=[" ".join(remarks(family))], small=True),
         ]
     return parts

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from study.plan.declared import earlier_in_words
 from study.plan.grid import make_plan
 from study.plan.resolved import Resolved, planned
 from study.plan.trials import Trial
@@ -16,8 +17,10 @@ from study.report.search_tables import export_searches
 from study.report.sections import Picture
 from study.report.tables import FIGURE, FORMATS, export
 from study.results.aggregate import Cell
-from study.results.compare import better_than_random
-from study.results.gather import Results, gather
+from study.results.gather import Results, budgets, gather
+from study.results.looks import record_look
+from study.results.truth import true_labels
+from study.results.verdicts import better_than_random
 from study.store.store import Store, write_atomic
 
 PAGE_FILE = "report.html"
@@ -27,8 +30,14 @@ def publish(
     store: Store, resolved: Resolved, trials: Sequence[Trial], formats: Sequence[str] = FORMATS
 ) -> tuple[Results, list[Path]]:
     """Tables, figures and the page of a study, from its records alone."""
-    results = gather(store, resolved.spec, trials)
-    about = about_study(resolved, results.failures)
+    results = gather(
+        store,
+        resolved.spec,
+        trials,
+        spent=budgets(resolved),
+        truths=lambda names: true_labels(resolved, names, root=store.root),
+    )
+    about, remarks = about_study(resolved, results.failures), earlier_in_words(resolved.spec.compare)
     others = [
         *export_pretraining(store.root, resolved.spec, results.cells),
         *export_searches(store.root, resolved, formats),
@@ -40,15 +49,18 @@ def publish(
         formats,
         comparisons=results.comparisons,
         on_sets=results.set_comparisons,
+        remarks=remarks,
     )
     written = [*files, *others]
     shown = PageResults(
         cells=results.cells,
         comparisons=[*results.comparisons, *results.set_comparisons],
         marked=better_than_random(results.comparisons),
+        remarks=remarks,
     )
     page_file = store.root / PAGE_FILE
     write_atomic(page_file, page(about, shown, pictures(written, results.cells)).encode())
+    record_look(store.root, results.comparisons)
     return results, [*written, page_file]
 
 

@@ -6,6 +6,7 @@ Nothing is fetched or made: a dataset that is not available, or is another one b
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -27,8 +28,8 @@ class Truths(NamedTuple):
     missing: dict[str, str]  # dataset, or dataset and set -> why there are no labels of it
 
 
-def true_labels(resolved: Resolved, datasets: Iterable[str]) -> Truths:
-    """The labels of each dataset and its evaluation sets, or why there are none."""
+def true_labels(resolved: Resolved, datasets: Iterable[str], root: Path | None = None) -> Truths:
+    """The labels of each dataset and its evaluation sets, or why there are none. `root`: where the study lies."""
     found = Truths({}, {}, {})
     for name in datasets:
         spec, wanted = resolved.spec.datasets[name], resolved.identities.datasets.get(name)
