@@ -22,7 +22,8 @@ from study.report.figures import panels, png, strips
 from study.report.page import About, PageResults, ShownFailure, page
 from study.report.sections import Item, Picture, Section, Words, flat_table
 from study.results.aggregate import Cell
-from study.results.compare import better_than_random, compare
+from study.results.compare import compare
+from study.results.verdicts import better_than_random
 
 TEN = [0.70, 0.72, 0.71, 0.69, 0.73, 0.70, 0.74, 0.72, 0.71, 0.70]
 UP = [0.021, 0.019, 0.024, 0.017, 0.022, 0.018, 0.023, 0.02, 0.025, 0.016]
