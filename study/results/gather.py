@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, cast
@@ -16,6 +17,7 @@ from study.results.aggregate import Cell, CellKey, Order, TimingRow, cell_key, c
 from study.results.compare import Comparison, compare
 from study.results.convergence import converged
 from study.results.generalisation import Judged
+from study.results.remarks import remarks_of
 from study.results.set_comparisons import SetComparison, compare_sets
 from study.results.texts import Predictions
 from study.space.search_section import BEST
@@ -68,7 +70,7 @@ def gather(store: Store, spec: StudySpec, trials: Sequence[Trial]) -> Results:
             record["evaluations"] = dict(sorted(record["evaluations"].items(), key=_place(spec, record["dataset"])))
         for name, result in record.get("evaluations", {}).items():
             on_sets.setdefault(name, {}).setdefault(key, {})[seed] = result["predictions"]
-    found = cells(records, failures, wanted, keys=keys, order=order)
+    found = with_remarks(cells(records, failures, wanted, keys=keys, order=order), spec)
     return Results(
         cells=found,
         timing=timing_rows(records, keys=keys, order=order),
@@ -78,6 +80,12 @@ def gather(store: Store, spec: StudySpec, trials: Sequence[Trial]) -> Results:
         set_comparisons=compare_sets(found, reordered=reordered(spec)),
         set_predictions=on_sets,
     )
+
+
+def with_remarks(found: Sequence[Cell], spec: StudySpec) -> list[Cell]:
+    """The cells, each with what is to be said of the trainings on its dataset."""
+    said = {name: remarks_of(name, data) for name, data in spec.datasets.items()}
+    return [dataclasses.replace(cell, remarks=said.get(cell.dataset, ())) for cell in found]
 
 
 def _place(spec: StudySpec, dataset: str) -> Callable[[tuple[str, Any]], int]:

@@ -143,6 +143,7 @@ class NewRecord(Kept):
     overlap: dict[str, int]  # rows, repeats and texts shared between splits; dropped_<split>: rows left out; 0 and up
     mask_probability: MaskProbabilities | None  # None for an arm that masks nothing
     updates: int  # optimizer updates of the main stage until its stop, 1 and up
+    planned_updates: NotRequired[int]  # of the main stage where nothing stops it early; absent before 2026-12-01
     primary_examples: int  # primary training examples seen until then, 1 and up
     mlm_passes: float  # passes over the masked-LM texts until then, 0 and up
     empty_mlm_batches: int  # masked-LM batches until then in which no token was masked, 0 and up
