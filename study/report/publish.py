@@ -9,9 +9,11 @@ from study.plan.grid import make_plan
 from study.plan.resolved import Resolved, planned
 from study.plan.trials import Trial
 from study.report.about import about_study
+from study.report.effort_tables import export_effort
 from study.report.pretraining_figure import export_pretraining
 from study.report.search_tables import export_searches
 from study.report.tables import FORMATS, export
+from study.results.effort import compare_effort
 from study.results.gather import Results, gather
 from study.store.store import Store
 
@@ -25,6 +27,7 @@ def publish(
     others = [
         *export_pretraining(store.root, resolved.spec, results.cells),
         *export_searches(store.root, resolved, formats),
+        *export_effort(store.root, compare_effort(results.cells, results.efforts), formats),
     ]
     files = export(
         store.root,

@@ -11,6 +11,7 @@ from study.plan.grid import make_plan
 from study.plan.resolved import Resolved, opened_study, planned
 from study.results.against import Origin, Origins, against_paper, against_study
 from study.results.compare import Comparison, compare, questions
+from study.results.effort import EffortComparison, compare_effort
 from study.results.gather import Results, gather, reordered
 from study.results.published import PAPER, REMARKS, table3
 from study.results.set_comparisons import SetComparison, compare_sets
@@ -29,6 +30,7 @@ class Answer(NamedTuple):
     comparisons: list[Comparison]
     notes: list[str]
     on_sets: Sequence[SetComparison] = ()  # the same questions on evaluation sets; within a study alone
+    effort: Sequence[EffortComparison] = ()  # the same questions about what trainings took; within a study alone
 
 
 def answer(root: Path, against: str | None = None, baseline: str | None = None) -> Answer:
@@ -66,7 +68,8 @@ def _within(resolved: Resolved, results: Results, baseline: str | None) -> Answe
     )
     notes = [f"{name}: no interval over test texts: {reason}" for name, reason in truths.missing.items()]
     notes += dict.fromkeys([*resampled.notes, *further])
-    return Answer(resolved.spec.name, None, resampled.comparisons, notes, on_sets)
+    effort = compare_effort(results.cells, results.efforts, asked)
+    return Answer(resolved.spec.name, None, resampled.comparisons, notes, on_sets, effort)
 
 
 def _printed_names() -> str:

@@ -16,6 +16,7 @@ from study.plan.trials import Trial
 from study.results.aggregate import Cell, CellKey, Order, TimingRow, cell_key, cells, timing_rows
 from study.results.compare import Comparison, compare
 from study.results.convergence import converged
+from study.results.effort import Efforts, efforts_of
 from study.results.generalisation import Judged
 from study.results.remarks import remarks_of
 from study.results.set_comparisons import SetComparison, compare_sets
@@ -41,6 +42,8 @@ class Results(NamedTuple):
     """The same questions on the evaluation sets, without the resampling of texts; empty without such sets."""
     set_predictions: Mapping[str, Predictions]
     """Evaluation set -> predictions on it, of every record that read it."""
+    efforts: Efforts
+    """What each training took."""
 
 
 def gather(store: Store, spec: StudySpec, trials: Sequence[Trial]) -> Results:
@@ -79,6 +82,7 @@ def gather(store: Store, spec: StudySpec, trials: Sequence[Trial]) -> Results:
         predictions=predictions,
         set_comparisons=compare_sets(found, reordered=reordered(spec)),
         set_predictions=on_sets,
+        efforts=efforts_of(records),
     )
 
 
