@@ -14,15 +14,7 @@ from l3masking.encoders.families import family_of
 from l3masking.errors import InputError
 from l3masking.masking.policies.base import ENTROPY, IMPORTANCE, LIKELIHOOD, Policy
 from l3masking.masking.policies.table import POLICIES
-from l3masking.stages import (
-    AS_MANY_RANDOM,
-    IMPORTANT,
-    SELECTIONS,
-    Adapt,
-    Finetune,
-    MaskTune,
-    Stage,
-)
+from l3masking.stages import AS_MANY_RANDOM, IMPORTANT, META_GRADIENTS, SELECTIONS, Adapt, Finetune, MaskTune, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +120,7 @@ class Method:
     def unscored(self) -> Method:
         """The last stage with equal mask probabilities: its updates cost the same, and it needs nothing else."""
         last = self.last if self.last.policy is None else dataclasses.replace(self.last, policy="uniform")
+        last = dataclasses.replace(last, update_factor=1) if isinstance(last, Finetune) else last
         return dataclasses.replace(self, stages=(last,))
 
 
@@ -143,6 +136,14 @@ METHODS: dict[str, Method] = {
         stages=(Finetune(),),
         controls=(),
         color="#6b6b6b",
+    ),
+    "stl_matched": Method(
+        label="STL matched",
+        summary="STL with as many gradients as the arms that learn task weights: three updates for each of theirs",
+        source="a control of this project: what the further computation alone contributes",
+        stages=(Finetune(update_factor=META_GRADIENTS),),
+        controls=("stl", "rtm", "l3masking"),
+        color="#a0a0a0",
     ),
     "rtm": Method(
         label="RTM",

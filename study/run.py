@@ -19,7 +19,7 @@ from study.plan.declared import earlier_in_words, redeclared
 from study.plan.grid import left, make_plan, narrow
 from study.plan.inputs import identify
 from study.plan.resolved import RESOLVED_FILE, Resolved, changed, pinned, read_resolved, write_resolved
-from study.plan.searches import Search, searches
+from study.plan.searches import Search, said_of, searches
 from study.plan.trials import Trial
 from study.results.aggregate import Cell
 from study.schedule import Stopped
@@ -206,6 +206,8 @@ class _Run:
             return
         from study.search.stage import SearchStage  # Optuna, which only a search needs
 
+        for line in said_of(wanted):
+            self.reporter.say(line)
         stage = SearchStage(self.place, wanted, self.assigner.of_search)
         teller = SearchTeller(stage, self.reporter, self.mirror)
         try:

@@ -206,6 +206,7 @@ def record_of(
         "epochs_to_first_best": outcome.epochs_to_first_best,
         "epochs_to_stop": outcome.epochs_to_stop,
         "updates": outcome.updates,
+        "planned_updates": outcome.planned_updates,
         "primary_examples": outcome.primary_examples,
         "mlm_passes": outcome.mlm_passes,
         "empty_mlm_batches": outcome.empty_mlm_batches,

@@ -22,16 +22,23 @@ class TrainConfig:
 
     batch: int = 64  # texts per micro-step and task, >= 1
     accumulate: int = 2  # micro-steps per update, >= 1
-    max_epochs: int = 150  # passes over the texts that drive the loop (masked-LM texts, or train for STL), >= 1
+    max_epochs: int = 150  # passes over the dataset's masked-LM texts (`mlm`; by default those of train), >= 1
+    max_updates: int | None = None  # updates of the main stage at most, >= 1; none: as many as the epochs hold
     length_buckets: int = 1  # parts of like length into which a batch is cut before padding; moves rounding and dropout
 
     def __post_init__(self) -> None:
-        for name in ("batch", "accumulate", "max_epochs", "length_buckets"):
-            if getattr(self, name) < 1:
-                raise InputError(f"train.{name} is {getattr(self, name)}: at least 1")
+        for name in ("batch", "accumulate", "max_epochs", "max_updates", "length_buckets"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"train.{name} is {value}: at least 1")
 
     def updates_per_epoch(self, num_texts: int) -> int:
         return max(1, num_texts // (self.batch * self.accumulate))
+
+    def planned_updates(self, num_texts: int) -> int:
+        """Updates of the main stage where nothing stops it early; its learning rate falls to 0 at the last one."""
+        whole = self.updates_per_epoch(num_texts) * self.max_epochs
+        return whole if self.max_updates is None else min(whole, self.max_updates)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,6 +38,7 @@ def compare(
     from l3masking.errors import InputError
     from study.plan.resolved import opened_study
     from study.report.comparisons import comparisons_json, comparisons_text
+    from study.report.effort_tables import effort_text, effort_values
     from study.results.answers import answer
 
     if form not in ("text", "json"):
@@ -45,8 +46,15 @@ def compare(
     found = answer(opened_study(folder), against, baseline)
     if form == "json":
         text = comparisons_json(
-            found.comparisons, study=found.study, against=found.against, notes=found.notes, on_sets=found.on_sets
+            found.comparisons,
+            study=found.study,
+            against=found.against,
+            notes=found.notes,
+            on_sets=found.on_sets,
+            effort=effort_values(found.effort),
         )
         print(text, end="")
     else:
         print(comparisons_text([*found.comparisons, *found.on_sets], found.notes))
+        if found.effort:
+            print(f"\n{effort_text(found.effort)}")

@@ -65,7 +65,7 @@ def plan(
     from study.plan.grid import left, make_plan, narrow
     from study.plan.inputs import identify_at_hand
     from study.plan.resolved import Resolved, changed, pinned, read_resolved
-    from study.plan.searches import searches
+    from study.plan.searches import said_of, searches
     from study.space.reader import read_space
     from study.store.briefs import briefs
     from study.store.places import find_place, opened
@@ -80,6 +80,7 @@ def plan(
     trials = narrow(make_plan(*resolved), only or (), limit)
     if calibrate:
         _calibrate(spec, identities, left(trials, {brief.key for brief in briefs(Store(root))}), root)
+    wanted = searches(spec, identities)
     summary = summarize(
         spec,
         trials,
@@ -87,12 +88,12 @@ def plan(
         slots=slots(spec.resources),
         sizes=data_sizes(spec, identities),
         calibration=read_calibration(root, spec.resources_of),
-        search_trials=sum(search.config.settings for search in searches(spec, identities)),
+        search_trials=sum(search.config.settings for search in wanted),
     )
     if as_json:
         print(json.dumps(summary.as_dict(), indent=1))
         return
-    print(describe(summary, root=root))
+    print("\n".join([describe(summary, root=root), *said_of(wanted)]))
     changes = changed(resolved, before) if before else None
     if changes and changes.cells:
         print(f"\nchanged since the last run: {', '.join(changes.keys)}; new trainings for these, old records stay:")

@@ -144,7 +144,8 @@ def time_updates(method: Method, encoder: Encoder, data: TextData, setting: Conf
     config = setting.finetune
     config = dataclasses.replace(
         config,
-        train=dataclasses.replace(config.train, max_epochs=2 * UPDATES),  # an epoch of the sample has an update or more
+        # an epoch of the sample has an update or more
+        train=dataclasses.replace(config.train, max_epochs=2 * UPDATES, max_updates=None),
         evaluate=EvaluateConfig(every=UPDATES, unit="updates"),
     )
     method = method.unscored()

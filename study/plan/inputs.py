@@ -96,6 +96,11 @@ def evaluation_hashes(data: TextData) -> dict[str, str]:
     return {name: one.content_hash for name, one in data.evaluations.items()}
 
 
+def other_units(data: TextData) -> dict[str, int]:
+    """The number of masked-LM texts of a dataset by its name; empty where they are as many as the texts of train."""
+    return {} if len(data.mlm_texts) == len(data.train) else {data.name: len(data.mlm_texts)}
+
+
 @dataclass(frozen=True, kw_only=True)
 class CorpusSource:
     """A corpus by name, pinned to its content."""
@@ -179,17 +184,18 @@ def identify(spec: StudySpec, say: Callable[[str], None]) -> Identities:
         check_length(longest, facts.position_limit, f"encoder {name}")
         for method in spec.methods:
             spec.arm(method).check_encoder(facts.model_type, f"encoder {name}")
-    datasets, evaluations = {}, {}
+    datasets, evaluations, mlm_units = {}, {}, {}
     for name in dict.fromkeys(pair.dataset for pair in spec.pairs):
         data = load_data(concrete_data(spec.datasets[name]), name=name)
         datasets[name], evaluations[name] = data.content_hash, evaluation_hashes(data)
+        mlm_units |= other_units(data)
         for note in data.notes:
             say(f"dataset {name}: {note}")
         if data.mlm_texts != data.train.texts:
             for method in spec.methods:
                 spec.arm(method).check_units(f"dataset {name}")
     corpora = {name: look_at(concrete_corpus(spec.corpora[name]), name) for name in read_corpora(spec)}
-    return _identities(encoders, datasets, evaluations, corpora)
+    return _identities(encoders, datasets, evaluations, mlm_units, corpora)
 
 
 def read_corpora(spec: StudySpec) -> list[str]:
@@ -206,12 +212,14 @@ def _identities(
     encoders: Mapping[str, str],
     datasets: Mapping[str, str],
     evaluations: Mapping[str, Mapping[str, str]],
+    mlm_units: Mapping[str, int],
     corpora: Mapping[str, CorpusFacts],
 ) -> Identities:
     return Identities(
         encoders=encoders,
         datasets=datasets,
         evaluations={name: sets for name, sets in evaluations.items() if sets},
+        mlm_units=mlm_units,
         corpora={name: facts.content_hash for name, facts in corpora.items()},
         corpus_units={name: facts.units for name, facts in corpora.items()},
     )
@@ -222,6 +230,7 @@ def identify_at_hand(spec: StudySpec) -> Identities:
     encoders: dict[str, str] = {}
     datasets: dict[str, str] = {}
     evaluations: dict[str, dict[str, str]] = {}
+    mlm_units: dict[str, int] = {}
     for pair in spec.pairs:
         encoder, data = spec.encoders[pair.encoder], spec.datasets[pair.dataset]
         if pair.encoder not in encoders and _is_made(encoder):
@@ -231,12 +240,13 @@ def identify_at_hand(spec: StudySpec) -> Identities:
             with suppress(EnvironmentFault):
                 found = load_data(concrete_data(data), name=pair.dataset, offline=True)
                 datasets[pair.dataset], evaluations[pair.dataset] = found.content_hash, evaluation_hashes(found)
+                mlm_units |= other_units(found)
     facts: dict[str, CorpusFacts] = {}
     for name in read_corpora(spec):
         corpus = spec.corpora[name]
         if find_extras() is not None if isinstance(corpus, Generated) else corpus.hub is None:
             facts[name] = look_at(concrete_corpus(corpus), name)
-    return _identities(encoders, datasets, evaluations, facts)
+    return _identities(encoders, datasets, evaluations, mlm_units, facts)
 
 
 def _is_made(spec: EncoderSpec | DataSpec | Generated) -> bool:

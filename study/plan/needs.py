@@ -14,6 +14,7 @@ from l3masking.masking.policies.base import ENTROPY, IMPORTANCE, LIKELIHOOD
 from l3masking.methods import Method
 from l3masking.stages import Stage
 from study.plan.trials import Trial, corpus_of_stage, stage_identity
+from study.space.relevant import without_later
 from study.space.spec import Configs, Generated, configs, plain
 from study.store.whole_files import content_key
 
@@ -92,7 +93,7 @@ def masks_labelled(data: DataSpec | Generated) -> bool:
 
 def of_classifier(setting: Configs) -> dict[str, Any]:
     """The settings of fine-tuning that the classifier behind importance reads."""
-    return {name: value for name, value in plain(setting.finetune).items() if name != "meta"}
+    return without_later({name: value for name, value in plain(setting.finetune).items() if name != "meta"})
 
 
 def adaptation_of(arm: Method, settings: Mapping[str, Any]) -> dict[str, Any]:

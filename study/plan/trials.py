@@ -27,6 +27,8 @@ class Identities:
     evaluations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # dataset -> set -> content hash
     corpora: Mapping[str, str] = field(default_factory=dict)  # content hash
     corpus_units: Mapping[str, int] = field(default_factory=dict)  # units of text
+    # dataset -> masked-LM texts, where these are not as many as those of train: epochs of all arms are passes over them
+    mlm_units: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +78,10 @@ def identity_of(
     }
     if len(arm.stages) > 1 or not isinstance(last, Finetune) or arm.own_policies:
         identity["stages"] = [stage_identity(arm, stage) for stage in arm.stages]
+    if last.update_factor != 1:
+        identity["update_factor"] = last.update_factor
+    if not arm.masks and dataset in identities.mlm_units:  # for arms that mask it follows from the data
+        identity["epoch_texts"] = identities.mlm_units[dataset]
     if (corpus := corpus_of(arm, settings)) is not None:
         identity["corpus_hash"] = identities.corpora.get(corpus)
     return identity
@@ -85,7 +91,10 @@ def stage_identity(arm: Method, stage: Stage) -> dict[str, Any]:
     """All of a stage that may change what it gives; of a user's own policy its text and its settings."""
     own = arm.own_policies.get(stage.policy or "")
     more = {"policy_file": [own.content_hash, dict(own.settings)]} if isinstance(own, CustomPolicy) else {}
-    return {"stage": stage.name, **dataclasses.asdict(stage), **more}
+    fields = dataclasses.asdict(stage)
+    if fields.get("update_factor") == 1:  # younger than the keys of records
+        del fields["update_factor"]
+    return {"stage": stage.name, **fields, **more}
 
 
 def corpus_of(arm: Method, settings: Mapping[str, Any]) -> str | None:

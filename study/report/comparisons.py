@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from study.report.escape import csv_text, markdown_table, markdown_text
 from study.report.layout import plain
@@ -58,11 +58,13 @@ def comparisons_json(
     against: str | None = None,
     notes: Sequence[str] = (),
     on_sets: Sequence[SetComparison] = (),
+    effort: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """One object: study, against (null within a study), confidence, level, notes, and the list `comparisons`.
 
-    With `on_sets` there is a second list, `evaluation_comparisons`. An entry holds the fields of `Comparison`, with
-    `first` and `second` as objects, its `verdict`, whether that is `decisive`, and its `sentence`.
+    With `on_sets` there is a second list, `evaluation_comparisons`; with `effort` that list, as it is. An entry holds
+    the fields of `Comparison`, with `first` and `second` as objects, its `verdict`, whether that is `decisive`, and its
+    `sentence`.
     Values are fractions; null where something cannot be said.
     """
     entries, further = (
@@ -74,6 +76,7 @@ def comparisons_json(
     )
     head = {"study": study, "against": against, "confidence": CONFIDENCE, "level": LEVEL, "notes": list(notes)}
     lists = {"comparisons": entries} | ({"evaluation_comparisons": further} if further else {})
+    lists |= {"effort": list(effort)} if effort else {}
     return json.dumps(head | lists, indent=1, allow_nan=False) + "\n"
 
 

@@ -10,6 +10,7 @@ from study.plan.grid import make_plan
 from study.plan.resolved import Resolved, planned
 from study.plan.trials import Trial
 from study.report.about import about_study
+from study.report.effort_tables import export_effort
 from study.report.figures import panels, strips
 from study.report.page import PageResults, page
 from study.report.pretraining_figure import export_pretraining
@@ -17,6 +18,7 @@ from study.report.search_tables import export_searches
 from study.report.sections import Picture
 from study.report.tables import FIGURE, FORMATS, export
 from study.results.aggregate import Cell
+from study.results.effort import compare_effort
 from study.results.gather import Results, budgets, gather
 from study.results.looks import record_look
 from study.results.truth import true_labels
@@ -41,6 +43,7 @@ def publish(
     others = [
         *export_pretraining(store.root, resolved.spec, results.cells),
         *export_searches(store.root, resolved, formats),
+        *export_effort(store.root, compare_effort(results.cells, results.efforts), formats),
     ]
     files = export(
         store.root,

@@ -42,7 +42,8 @@ from study.results.verdicts import better_than_random
 from study.store.store import write_atomic
 
 FORMATS = ("md", "tex", "csv", "json")
-RESULT_FIELDS = (*(field.name for field in fields(Cell) if field.name not in ("values", "evaluations")), "definition")
+OPTIONAL = ("evaluations", "remarks", "resampled")  # fields of a cell that are left out of exports where they are empty
+RESULT_FIELDS = (*(field.name for field in fields(Cell) if field.name not in ("values", *OPTIONAL)), "definition")
 FIGURE = "figures/results.png"
 SET_FILES = ("tables/evaluations.csv", "tables/evaluation_comparisons.csv")  # only with evaluation sets
 DEFINITION = (
@@ -116,8 +117,8 @@ def results_json(cells: Sequence[Cell]) -> str:
 
 
 def _entry(cell: Cell) -> dict[str, Any]:
-    """All of a cell; `evaluations` only where its dataset has evaluation sets."""
-    return {name: value for name, value in asdict(cell).items() if name != "evaluations" or value}
+    """All of a cell; OPTIONAL fields only where they say something."""
+    return {name: value for name, value in asdict(cell).items() if name not in OPTIONAL or value}
 
 
 def results_csv(cells: Sequence[Cell]) -> str:

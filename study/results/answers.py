@@ -11,7 +11,10 @@ from study.plan.declared import earlier_in_words
 from study.plan.grid import make_plan
 from study.plan.resolved import Resolved, opened_study, planned
 from study.results.against import Origin, Origins, against_paper, against_study
+from study.results.compare import questions
 from study.results.comparison import Comparison
+from study.results.effort import EffortComparison, compare_effort
+from study.results.families import declared
 from study.results.gather import Results, budgets, gather
 from study.results.looks import record_look, warnings_of
 from study.results.published import PAPER, REMARKS, table3
@@ -30,6 +33,7 @@ class Answer(NamedTuple):
     comparisons: list[Comparison]
     notes: list[str]
     on_sets: Sequence[SetComparison] = ()  # the same questions on evaluation sets; within a study alone
+    effort: Sequence[EffortComparison] = ()  # the same questions about what trainings took; within a study alone
 
 
 def answer(root: Path, against: str | None = None, baseline: str | None = None) -> Answer:
@@ -63,7 +67,9 @@ def _within(root: Path, resolved: Resolved, baseline: str | None) -> Answer:
     notes = [*earlier_in_words(resolved.spec.compare), *results.notes]
     looks = record_look(root, results.comparisons)
     notes += warnings_of(looks, results.comparisons)
-    return Answer(resolved.spec.name, None, results.comparisons, notes, results.set_comparisons)
+    asked = questions(results.cells, baseline, family=declared(resolved.spec.compare))
+    effort = compare_effort(results.cells, results.efforts, asked)
+    return Answer(resolved.spec.name, None, results.comparisons, notes, results.set_comparisons, effort)
 
 
 def _printed_names() -> str:

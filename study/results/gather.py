@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
@@ -18,8 +19,10 @@ from study.results.aggregate import Cell, CellKey, Order, TimingRow, cell_key, c
 from study.results.compare import Budgets, compare, questions
 from study.results.comparison import Budget, Comparison
 from study.results.convergence import converged
+from study.results.effort import Efforts, efforts_of
 from study.results.families import declared
 from study.results.generalisation import Judged
+from study.results.remarks import remarks_of
 from study.results.set_comparisons import SetComparison, compare_sets
 from study.results.texts import Predictions, over_set_texts, over_texts
 from study.results.truth import Truths
@@ -44,6 +47,8 @@ class Results(NamedTuple):
     """The same questions on the evaluation sets; empty without such sets."""
     set_predictions: Mapping[str, Predictions]
     """Evaluation set -> predictions on it, of every record that read it."""
+    efforts: Efforts
+    """What each training took."""
     notes: Sequence[str] = ()
     """Why there is no interval over seeds and test texts; may name files of this machine."""
 
@@ -87,7 +92,7 @@ def gather(
             record["evaluations"] = dict(sorted(record["evaluations"].items(), key=_place(spec, record["dataset"])))
         for name, result in record.get("evaluations", {}).items():
             on_sets.setdefault(name, {}).setdefault(key, {})[seed] = result["predictions"]
-    found = cells(records, failures, wanted, keys=keys, order=order)
+    found = with_remarks(cells(records, failures, wanted, keys=keys, order=order), spec)
     family = declared(spec.compare)
     how: dict[str, Any] = {"family": family, "reordered": reordered(spec), "budgets": spent or {}}
     asked = None if baseline is None else questions(found, baseline, family=family)
@@ -99,6 +104,7 @@ def gather(
         predictions=predictions,
         set_comparisons=compare_sets(found, asked, **how),
         set_predictions=on_sets,
+        efforts=efforts_of(records),
     )
     return results if truths is None else _over_texts(results, truths)
 
@@ -128,6 +134,12 @@ def budgets(resolved: Resolved) -> Budgets:
         )
         for search in searches(spec, identities)
     }
+
+
+def with_remarks(found: Sequence[Cell], spec: StudySpec) -> list[Cell]:
+    """The cells, each with what is to be said of the trainings on its dataset."""
+    said = {name: remarks_of(name, data) for name, data in spec.datasets.items()}
+    return [dataclasses.replace(cell, remarks=said.get(cell.dataset, ())) for cell in found]
 
 
 def _place(spec: StudySpec, dataset: str) -> Callable[[tuple[str, Any]], int]:

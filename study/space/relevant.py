@@ -14,8 +14,39 @@ EQUAL = "uniform"  # the policy that reads neither words nor the shape of probab
 OF_CLASSIFIER = ("optim", "train", "evaluate", "stop", "final", "model")
 
 
+# Settings that came after the first records, each with the value that gives what a training gave before. At that value
+# they are no part of any key, so that records made before are found.
+LATER: dict[str, Any] = {"train.max_updates": None}
+
+
 def relevant(settings: Mapping[str, Any], method: Method) -> dict[str, Any]:
-    """Of a study's settings those that may change the results of `method`."""
+    """Of a study's settings those that may change the results of `method`, as its key and its records hold them."""
+    return without_later(readable(settings, method))
+
+
+def without_later(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings without those of LATER that are at the value given there."""
+    return {
+        section: {
+            name: value
+            for name, value in values.items()
+            if f"{section}.{name}" not in LATER or value != LATER[f"{section}.{name}"]
+        }
+        if isinstance(values, Mapping)
+        else values
+        for section, values in settings.items()
+    }
+
+
+def reads(method: Method, key: str, settings: Mapping[str, Any]) -> bool:
+    """Whether a dotted setting may change the results of `method` under `settings`."""
+    section, _, name = key.partition(".")
+    part = readable(settings, method).get(section, {})
+    return isinstance(part, Mapping) and name in part
+
+
+def readable(settings: Mapping[str, Any], method: Method) -> dict[str, Any]:
+    """Of a study's settings those that `method` reads, whatever their values."""
     read = {
         "masking": method.masks or bool(method.adapts) or (method.tunes_masks and bool({*method.policies} - {EQUAL})),
         "meta": method.learns_weights,

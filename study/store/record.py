@@ -88,6 +88,7 @@ class Run(TypedDict):
 class Kept(Evaluated):
     """What tables, comparisons and timing need of a record. Curves are many times larger, and are left out."""
 
+    updates: int  # optimizer updates of the main stage until its stop, 1 and up
     trajectory: str  # 32 hexadecimal digits: key of the training, which the records of its objectives share
     run: Run  # where and when; not under the checksum
 
@@ -142,7 +143,7 @@ class NewRecord(Kept):
     labels: list[str]  # names of the classes, sorted; predictions are indices into them
     overlap: dict[str, int]  # rows, repeats and texts shared between splits; dropped_<split>: rows left out; 0 and up
     mask_probability: MaskProbabilities | None  # None for an arm that masks nothing
-    updates: int  # optimizer updates of the main stage until its stop, 1 and up
+    planned_updates: NotRequired[int]  # of the main stage where nothing stops it early; absent before 2026-12-01
     primary_examples: int  # primary training examples seen until then, 1 and up
     mlm_passes: float  # passes over the masked-LM texts until then, 0 and up
     empty_mlm_batches: int  # masked-LM batches until then in which no token was masked, 0 and up

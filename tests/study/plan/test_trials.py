@@ -46,6 +46,7 @@ SPECIAL = {
     "scoring.max_length": 64,
     "adapt.corpus": "other",
     "adapt.updates": 7,
+    "train.max_updates": 7,
 }
 MUTABLE = [f"{name}.{field.name}" for name, cls in SECTIONS.items() for field in dataclasses.fields(cls)]
 
@@ -71,6 +72,7 @@ CANNOT_MOVE = {  # the settings that a method does not read
     "mtl_static": META | FURTHER,
     "rtm": SCORES_ONLY | FURTHER,
     "stl": SCORES_ONLY | MASKING | META | FURTHER,
+    "stl_matched": SCORES_ONLY | MASKING | META | FURTHER,
     "tapt": SCORES_ONLY | ADAPTED | {"adapt.corpus"},
     "tapt_l3": ADAPTED | {"adapt.corpus"},
     "dapt": SCORES_ONLY | ADAPTED,

@@ -30,7 +30,7 @@ from study.store.store import Store
 FILES = [
     *(f"tables/results.{name}" for name in ("md", "tex", "csv", "json")),
     *("tables/timing.csv", "tables/comparisons.md", "tables/comparisons.csv", "tables/comparisons.json"),
-    *("figures/results.png", "report.html"),
+    *("figures/results.png", "report.html", "tables/effort.md", "tables/effort.csv"),
 ]
 
 

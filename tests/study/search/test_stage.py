@@ -67,6 +67,7 @@ def test_what_is_found_is_the_best_mean_on_validation_and_a_row_of_the_table(fin
     assert finding["validation"] == pytest.approx(best)
     assert sum(by_mean[finding["values"]["masking.mean"]]) / 2 == pytest.approx(best)
     assert (finding["sampler"], finding["trials"]) == ("TPESampler", 4)
+    assert (finding["seeds"], finding["trainings"]) == (2, 8), "the budget"
     cells = json.loads((finished / "out/tables/results.json").read_text())
     assert [(c["method"], c["variant"], c["n"]) for c in cells] == [
         ("rtm", None, 1),

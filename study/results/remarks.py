@@ -1,0 +1,19 @@
+"""What a reader of a dataset's results must know of how its trainings are made, in words."""
+
+from __future__ import annotations
+
+from l3masking.data.spec import DataSpec
+from study.space.spec import Generated
+
+
+def remarks_of(name: str, spec: DataSpec | Generated) -> tuple[str, ...]:
+    """A sentence for each choice of the dataset `name` that makes its trainings other than those of most datasets."""
+    if isinstance(spec, Generated):
+        return ()
+    found = []
+    if spec.mlm != "instance":
+        found.append(
+            f"{name}: an epoch of the settings is a pass over the texts that `mlm` names, for every method: all plan "
+            "the same number of updates and are evaluated after the same updates."
+        )
+    return tuple(found)
