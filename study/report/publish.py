@@ -16,9 +16,12 @@ from study.report.page import PageResults, page
 from study.report.pretraining_figure import export_pretraining
 from study.report.search_tables import export_searches
 from study.report.sections import Picture
+from study.report.summary import answers, summary
 from study.report.tables import FIGURE, FORMATS, export
 from study.results.aggregate import Cell
+from study.results.compare import questions
 from study.results.effort import compare_effort
+from study.results.families import declared
 from study.results.gather import Results, budgets, gather
 from study.results.looks import record_look
 from study.results.truth import true_labels
@@ -40,10 +43,12 @@ def publish(
         truths=lambda names: true_labels(resolved, names, root=store.root),
     )
     about, remarks = about_study(resolved, results.failures), earlier_in_words(resolved.spec.compare)
+    asked = questions(results.cells, family=declared(resolved.spec.compare))
+    effort = compare_effort(results.cells, results.efforts, asked)
     others = [
         *export_pretraining(store.root, resolved.spec, results.cells),
         *export_searches(store.root, resolved, formats),
-        *export_effort(store.root, compare_effort(results.cells, results.efforts), formats),
+        *export_effort(store.root, effort, formats),
     ]
     files = export(
         store.root,
@@ -62,7 +67,14 @@ def publish(
         remarks=remarks,
     )
     page_file = store.root / PAGE_FILE
-    write_atomic(page_file, page(about, shown, pictures(written, results.cells)).encode())
+    text = page(
+        about,
+        shown,
+        pictures(written, results.cells),
+        summary=summary(results.cells, results.comparisons),
+        answers=[answers(results.comparisons, effort)],
+    )
+    write_atomic(page_file, text.encode())
     record_look(store.root, results.comparisons)
     return results, [*written, page_file]
 
