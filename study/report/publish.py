@@ -8,13 +8,16 @@ from pathlib import Path
 from study.plan.declared import earlier_in_words
 from study.plan.grid import make_plan
 from study.plan.resolved import Resolved, planned
+from study.plan.searches import searches
 from study.plan.trials import Trial
 from study.report.about import about_study
 from study.report.pretraining_figure import export_pretraining
 from study.report.search_tables import export_searches
 from study.report.tables import FORMATS, export
+from study.results.aggregate import Cell
 from study.results.gather import Results, budgets, gather
 from study.results.looks import record_look
+from study.results.optimism import findings_of, in_words
 from study.results.truth import true_labels
 from study.store.store import Store
 
@@ -33,7 +36,7 @@ def publish(
     about = about_study(resolved, results.failures)
     others = [
         *export_pretraining(store.root, resolved.spec, results.cells),
-        *export_searches(store.root, resolved, formats),
+        *export_searches(store.root, resolved, formats, results.cells),
     ]
     files = export(
         store.root,
@@ -44,10 +47,16 @@ def publish(
         on_sets=results.set_comparisons,
         about=about,
         others=others,
-        remarks=earlier_in_words(resolved.spec.compare),
+        remarks=[*earlier_in_words(resolved.spec.compare), *search_remarks(resolved, results.cells)],
     )
     record_look(store.root, results.comparisons)
     return results, [*files, *others]
+
+
+def search_remarks(resolved: Resolved, cells: Sequence[Cell]) -> list[str]:
+    """What the searches have found, beside what fresh seeds gave."""
+    spec, identities, findings = resolved
+    return in_words(findings_of(searches(spec, identities), findings, cells))
 
 
 def write_tables(root: Path, formats: Sequence[str] = FORMATS) -> tuple[Results, list[Path]]:

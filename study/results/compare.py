@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from l3masking.errors import InputError
 from l3masking.methods import METHODS, controls_of
@@ -150,7 +151,7 @@ def searched(comparisons: Iterable[Compared], budgets: Budgets) -> list[Compared
     """The comparisons with what searches have spent on their rows, and a note where that is not alike."""
     out = []
     for entry in comparisons:
-        sides = {}
+        sides: dict[str, Any] = {}
         for name in ("first", "second"):
             row: Side = getattr(entry, name)
             spent = budgets.get((entry.encoder, entry.dataset, row.method, row.variant))
