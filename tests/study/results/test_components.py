@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 import scipy.stats
+from crossed_arms import KINDS, two_arms
 
 from l3masking.metrics import METRICS
 from study.results.components import components, joint_interval, text_values
@@ -114,20 +115,7 @@ def test_the_part_of_the_texts_is_what_resampled_texts_show():
 # ---- how often the interval holds the truth
 
 FLOOR = {3: 0.93, 5: 0.93, 10: 0.93}  # wanted coverage by number of seeds
-KINDS = {  # deviations of a persistent preference for texts, of seeds, and of seed by text, beside texts of 1
-    "texts": (1.0, 0.02, 0.3),
-    "seeds": (0.3, 0.4, 0.5),
-    "both": (0.5, 0.1, 0.5),
-    "neither": (0.0, 0.02, 0.7),
-}
 STUDIES = 1000
-
-
-def two_arms(generator: np.random.Generator, n: int, texts: int, kind: str) -> np.ndarray:
-    """Right answers [arm, seed, text] of two arms that are equal in the population of seeds and texts."""
-    preference, seed, noise = KINDS[kind]
-    latent = generator.normal(0.8, 1.0, texts) + generator.normal(0, preference, (2, 1, texts))
-    return latent + generator.normal(0, seed, (2, n, 1)) + generator.normal(0, noise, (2, n, texts)) > 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -135,7 +123,7 @@ def two_arms(generator: np.random.Generator, n: int, texts: int, kind: str) -> n
 def test_coverage_of_accuracy(n: int, kind: str):
     generator, held = named_generator("coverage", n, kind), 0
     for _ in range(STUDIES):
-        right = two_arms(generator, n, 139, kind).astype(float)
+        right = two_arms(generator, n, 139, KINDS[kind]).astype(float)
         table = right[0] - right[1]
         low, high = joint_interval(list(table.mean(axis=1)), [table])
         held += low <= 0 <= high
@@ -151,7 +139,7 @@ def test_coverage_of_macro_f1(n: int, kind: str):
     for _ in range(studies):
         labels = generator.choice(classes, 139, p=[0.52, 0.18, 0.15, 0.04, 0.035, 0.075])
         wrong = (labels + 1 + generator.integers(0, classes - 1, 139)) % classes
-        given = np.where(two_arms(generator, n, 139, kind), labels, wrong)
+        given = np.where(two_arms(generator, n, 139, KINDS[kind]), labels, wrong)
         found = [text_values(labels, rows, "macro_f1", classes) for rows in given]
         differences = list(found[0].metric - found[1].metric)
         low, high = joint_interval(differences, [found[0].by_text - found[1].by_text])
