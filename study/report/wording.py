@@ -25,7 +25,7 @@ PAIRINGS = {
 }
 HOW = (
     "Differences are first minus second, in percent points; paired ones over the seeds that both sides finished. "
-    "Intervals are 95 %. p is two-sided. Confirmatory comparisons are those that the space declares under `compare`: "
+    "Intervals are 95 %. p is two-sided. Confirmatory comparisons are those that the space file declares: "
     "one family. All others are exploratory: one family too. Holm's adjustment is over all comparisons that are "
     "planned in the family, finished or not. "
     f"Decisive: confirmatory, the family complete, adjusted p below {LEVEL:g}, and both intervals, over seeds and over "

@@ -53,7 +53,7 @@ def test_csv_has_one_line_per_comparison():
     assert (rows[0]["first_method"], rows[0]["second_method"], rows[0]["second_study"]) == ("l3masking", "rtm", "")
     assert float(rows[0]["difference"]) == pytest.approx(sum(UP) / 10)
     assert rows[0]["joint_low"] == ""
-    assert [(row["confirmatory"], row["verdict"], row["decisive"]) for row in rows] == [
+    assert [(row["confirmatory"].lower(), row["verdict"], row["decisive"].lower()) for row in rows] == [
         *(("true", "on_this_test_set", "false"), ("true", "undecided", "false"), ("false", "to_confirm", "false"))
     ]
     assert rows[1]["sentence"].endswith("not decisive).")
