@@ -11,7 +11,7 @@ from study.results.aggregate import Cell
 from study.space.search_section import BEST
 
 
-class Finding(NamedTuple):
+class FreshFinding(NamedTuple):
     """The best setting of one search, and the row that it became. Fractions."""
 
     encoder: str
@@ -28,7 +28,7 @@ class Finding(NamedTuple):
 
 def findings_of(
     searches: Iterable[Search], findings: Mapping[str, Mapping[str, Any]], cells: Iterable[Cell]
-) -> list[Finding]:
+) -> list[FreshFinding]:
     """What each search has found so far, with the validation mean of its row under the search's objective."""
     rows = {(cell.encoder, cell.dataset, cell.method, cell.objective): cell for cell in cells if cell.variant == BEST}
     made = []
@@ -38,7 +38,7 @@ def findings_of(
             continue
         row = rows.get((search.encoder, search.dataset, search.method, search.objective))
         made.append(
-            Finding(
+            FreshFinding(
                 encoder=search.encoder,
                 dataset=search.dataset,
                 method=search.method,
@@ -54,7 +54,7 @@ def findings_of(
     return made
 
 
-def in_words(found: Sequence[Finding]) -> list[str]:
+def in_words(found: Sequence[FreshFinding]) -> list[str]:
     """A line for each finding, percent; the last line says how far the best of several means lies too high."""
     lines = []
     for one in found:

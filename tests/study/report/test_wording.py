@@ -11,7 +11,7 @@ from study.report.wording import by_question, interval_text, p_text, points, rem
 from study.results.against import Origin, against_paper, against_study
 from study.results.compare import compare
 from study.results.comparison import Arm, Comparison, Question
-from study.results.families import Family
+from study.results.families import DeclaredFamily
 
 TEN = [0.70, 0.72, 0.71, 0.69, 0.73, 0.70, 0.74, 0.72, 0.71, 0.70]
 UP = [0.021, 0.019, 0.024, 0.017, 0.022, 0.018, 0.023, 0.02, 0.025, 0.016]
@@ -148,7 +148,7 @@ def test_missing_seeds_are_shown():
 
 def test_tables_stay_in_order_behind_the_confirmatory_ones():
     cells = [c for o in ("macro_f1", "accuracy") for d in ("a", "b") for c in better(UP, TEN, dataset=d, objective=o)]
-    family = Family((Question(Arm("l3masking"), Arm("rtm")),), ("accuracy",))
+    family = DeclaredFamily((Question(Arm("l3masking"), Arm("rtm")),), ("accuracy",))
     found = by_question(compare(cells, family=family))
     assert [[entry.dataset for entry in group] for group in found] == [["a", "b"], ["a", "b"]]
     assert [title(group[0]) for group in found] == [

@@ -12,7 +12,7 @@ from compared_cells import better, seeded
 from l3masking.errors import InputError
 from study.results.compare import Budgets, compare, questions, turned
 from study.results.comparison import Arm, Budget, Comparison, Question
-from study.results.families import Family
+from study.results.families import DeclaredFamily
 from study.results.verdicts import verdict
 
 TEN = [0.70, 0.72, 0.71, 0.69, 0.73, 0.70, 0.74, 0.72, 0.71, 0.70]
@@ -151,14 +151,14 @@ def test_what_is_declared_decides_which_comparison_is_confirmatory():
     cells = [cell for goal in ("accuracy", "macro_f1") for cell in better(UP, TEN, objective=goal)]
     cells += [seeded("l3masking", TEN, variant="w")]
     question = Question(Arm("l3masking", "w"), Arm("rtm"))
-    found = compare(cells, family=Family((question,), ("accuracy", "macro_f1")))
+    found = compare(cells, family=DeclaredFamily((question,), ("accuracy", "macro_f1")))
     assert found[0].question == "l3masking @ w vs rtm"
     assert [(entry.question, entry.objective) for entry in found if entry.confirmatory] == [
         ("l3masking @ w vs rtm", "accuracy")
     ]
     assert {entry.family for entry in found if not entry.confirmatory} == {3}
-    assert not any(entry.confirmatory for entry in compare(cells, family=Family((), ())))
-    turned_round = compare(cells, family=Family((question.turned,), ("accuracy",)))
+    assert not any(entry.confirmatory for entry in compare(cells, family=DeclaredFamily((), ())))
+    turned_round = compare(cells, family=DeclaredFamily((question.turned,), ("accuracy",)))
     assert [entry.question for entry in turned_round if entry.confirmatory] == ["rtm vs l3masking @ w"]
     assert "l3masking @ w vs rtm" not in [entry.question for entry in turned_round], "asked once"
 

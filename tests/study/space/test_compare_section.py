@@ -10,7 +10,7 @@ from l3masking.errors import InputError
 from study.plan.grid import make_plan
 from study.plan.trials import Identities
 from study.results.comparison import Arm, Question
-from study.results.families import Family, declared
+from study.results.families import DeclaredFamily, declared
 from study.space.compare_section import CompareConfig, Earlier
 from study.space.reader import make_space
 from study.space.spec import StudySpec
@@ -45,7 +45,9 @@ def test_a_resolved_study_is_read_again():
     spec = space({"questions": [["l3masking@wide", "rtm @ wide"]], "objectives": ["macro_f1"]}, variants=VARIANTS)
     assert spec.compare.questions == (("l3masking @ wide", "rtm @ wide"),)
     assert make_space(spec.resolved(), source="again", folder=Path("/nowhere")) == spec
-    assert declared(spec.compare) == Family((Question(Arm("l3masking", "wide"), Arm("rtm", "wide")),), ("macro_f1",))
+    assert declared(spec.compare) == DeclaredFamily(
+        (Question(Arm("l3masking", "wide"), Arm("rtm", "wide")),), ("macro_f1",)
+    )
 
 
 def test_no_question_declares_that_nothing_is_confirmatory():
