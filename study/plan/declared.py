@@ -34,10 +34,11 @@ def earlier_in_words(config: CompareConfig) -> list[str]:
     for earlier in config.earlier:
         asked = ", ".join(f"{first} vs {second}" for first, second in earlier.questions) or "no question"
         pairs = f"{len(earlier.pairs)} encoder and dataset pair{'s' * (len(earlier.pairs) != 1)}"
+        goals = ", ".join(earlier.objectives) or "no objective"
+        known = f"{earlier.records} record{'s' * (earlier.records != 1)}"
         lines.append(
-            f"The confirmatory family was changed when the study had {earlier.records} "
-            f"record{'s' * (earlier.records != 1)}. It was {asked}, on "
-            f"{', '.join(earlier.objectives) or 'no objective'}, over {pairs}. Read its results as exploratory if that change followed from results."
+            f"The confirmatory family was changed when the study had {known}. It was {asked} on {goals}, over {pairs}. "
+            "If that change followed from results, read the present one as exploratory."
         )
     return lines
 

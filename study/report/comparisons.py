@@ -31,6 +31,7 @@ from study.results.verdicts import LEVEL, verdict
 NO_COMPARISON = "Nothing to compare: nothing stands on both sides for the same encoder, dataset and objective."
 BOTH = "Seeds, texts"
 SIDES = ("first", "second")
+FOLLOWING = ("verdict", "decisive", "sentence")  # from the fields of a comparison
 COMPARISON_FIELDS = (
     *("question", "encoder", "dataset", "objective"),
     *(f"{name}_{field.name}" for name in SIDES for field in fields(Side)),
@@ -39,7 +40,7 @@ COMPARISON_FIELDS = (
         for field in fields(Comparison)
         if field.name not in ("question", "encoder", "dataset", "objective", *SIDES)
     ),
-    *("verdict", "decisive", "sentence"),
+    *FOLLOWING,
 )
 SET_COMPARISON_FIELDS = (*COMPARISON_FIELDS[:4], "evaluation", "measure", *COMPARISON_FIELDS[4:])
 
@@ -68,10 +69,7 @@ def comparisons_json(
     Values are fractions; null where something cannot be said.
     """
     entries, further = (
-        [
-            asdict(entry) | {name: _said_of(entry, name) for name in ("verdict", "decisive", "sentence")}
-            for entry in group
-        ]
+        [asdict(entry) | {name: _said_of(entry, name) for name in FOLLOWING} for entry in group]
         for group in (comparisons, on_sets)
     )
     head = {"study": study, "against": against, "confidence": CONFIDENCE, "level": LEVEL, "notes": list(notes)}
@@ -92,7 +90,7 @@ def set_comparisons_csv(comparisons: Sequence[SetComparison]) -> str:
 
 def _csv(comparisons: Sequence[Comparison], names: Sequence[str]) -> str:
     def value(comparison: Comparison, field: str) -> object:
-        if field in ("verdict", "decisive", "sentence"):
+        if field in FOLLOWING:
             return _said_of(comparison, field)
         if field == "notes":
             return " ".join(comparison.notes)
@@ -153,8 +151,8 @@ def legend(comparisons: Sequence[Comparison]) -> str:
     """What the columns of the tables are."""
     parts = {
         "Under the names of the rows: mean ± sample standard deviation over the compared seeds, percent.": True,
-        f"{BOTH}: 95 % interval of the difference over other seeds and other test texts; with one seed over texts alone.": (
-            any(comparison.joint_low is not None for comparison in comparisons)
+        f"{BOTH}: 95 % interval over other seeds and other test texts; with one seed over texts alone.": any(
+            comparison.joint_low is not None for comparison in comparisons
         ),
         "d_z: Cohen's effect size of the paired differences.": any(
             comparison.effect_size is not None for comparison in comparisons

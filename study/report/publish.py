@@ -8,6 +8,7 @@ from pathlib import Path
 from study.plan.declared import earlier_in_words
 from study.plan.grid import make_plan
 from study.plan.resolved import Resolved, planned
+from study.plan.searches import searches
 from study.plan.trials import Trial
 from study.report.about import about_study
 from study.report.effort_tables import export_effort
@@ -24,6 +25,7 @@ from study.results.effort import compare_effort
 from study.results.families import declared
 from study.results.gather import Results, budgets, gather
 from study.results.looks import record_look
+from study.results.optimism import findings_of, in_words
 from study.results.truth import true_labels
 from study.results.verdicts import better_than_random
 from study.store.store import Store, write_atomic
@@ -42,12 +44,13 @@ def publish(
         spent=budgets(resolved),
         truths=lambda names: true_labels(resolved, names, root=store.root),
     )
-    about, remarks = about_study(resolved, results.failures), earlier_in_words(resolved.spec.compare)
+    about = about_study(resolved, results.failures)
+    remarks = [*earlier_in_words(resolved.spec.compare), *search_remarks(resolved, results.cells)]
     asked = questions(results.cells, family=declared(resolved.spec.compare))
     effort = compare_effort(results.cells, results.efforts, asked)
     others = [
         *export_pretraining(store.root, resolved.spec, results.cells),
-        *export_searches(store.root, resolved, formats),
+        *export_searches(store.root, resolved, formats, results.cells),
         *export_effort(store.root, effort, formats),
     ]
     files = export(
@@ -89,6 +92,12 @@ def pictures(files: Iterable[Path], cells: Sequence[Cell]) -> list[Picture]:
             whole = file.name == Path(FIGURE).name
             found.append(Picture(name=name, images=strips(panels(cells), image) if whole else [image]))
     return found
+
+
+def search_remarks(resolved: Resolved, cells: Sequence[Cell]) -> list[str]:
+    """What the searches have found, beside what fresh seeds gave."""
+    spec, identities, findings = resolved
+    return in_words(findings_of(searches(spec, identities), findings, cells))
 
 
 def write_tables(root: Path, formats: Sequence[str] = FORMATS) -> tuple[Results, list[Path]]:

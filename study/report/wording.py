@@ -25,9 +25,9 @@ PAIRINGS = {
 }
 HOW = (
     "Differences are first minus second, in percent points; paired ones over the seeds that both sides finished. "
-    "Intervals are 95 %. p is two-sided. Confirmatory comparisons are those that the space declares under `compare`, one "
-    "family; all others are exploratory, and one family too. Holm's adjustment is over all comparisons that are planned "
-    "in the family, finished or not. "
+    "Intervals are 95 %. p is two-sided. Confirmatory comparisons are those that the space file declares: "
+    "one family. All others are exploratory: one family too. Holm's adjustment is over all comparisons that are "
+    "planned in the family, finished or not. "
     f"Decisive: confirmatory, the family complete, adjusted p below {LEVEL:g}, and both intervals, over seeds and over "
     "seeds and test texts, exclude zero."
 )
@@ -56,9 +56,7 @@ def kind(comparison: Comparison) -> str:
 
 
 def _progress(complete: int, planned: int) -> str:
-    return (
-        f"{complete} of {planned} planned comparison{'s' * (planned != 1)} {'is' if complete == 1 else 'are'} complete"
-    )
+    return f"{complete} of {planned} planned comparison{'s are' if planned != 1 else ' is'} complete"
 
 
 def sentence(comparison: Comparison) -> str:

@@ -10,6 +10,7 @@ from l3masking.errors import InputError
 from study.plan.declared import earlier_in_words
 from study.plan.grid import make_plan
 from study.plan.resolved import Resolved, opened_study, planned
+from study.plan.searches import searches
 from study.results.against import Origin, Origins, against_paper, against_study
 from study.results.compare import questions
 from study.results.comparison import Comparison
@@ -17,6 +18,7 @@ from study.results.effort import EffortComparison, compare_effort
 from study.results.families import declared
 from study.results.gather import Results, budgets, gather
 from study.results.looks import record_look, warnings_of
+from study.results.optimism import findings_of, in_words
 from study.results.published import PAPER, REMARKS, table3
 from study.results.set_comparisons import SetComparison
 from study.results.truth import true_labels
@@ -64,7 +66,8 @@ def _within(root: Path, resolved: Resolved, baseline: str | None) -> Answer:
         truths=lambda names: true_labels(resolved, names, root=root),
         baseline=baseline,
     )
-    notes = [*earlier_in_words(resolved.spec.compare), *results.notes]
+    found = findings_of(searches(resolved.spec, resolved.identities), resolved.findings, results.cells)
+    notes = [*earlier_in_words(resolved.spec.compare), *in_words(found), *results.notes]
     looks = record_look(root, results.comparisons)
     notes += warnings_of(looks, results.comparisons)
     asked = questions(results.cells, baseline, family=declared(resolved.spec.compare))

@@ -10,12 +10,13 @@ from __future__ import annotations
 import dataclasses
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from l3masking.errors import InputError
 from l3masking.methods import METHODS, controls_of
 from study.results.aggregate import Cell
 from study.results.comparison import Arm, Budget, Comparison, Pairing, Question, Side
-from study.results.families import Compared, Family, adjusted, default_family
+from study.results.families import Compared, DeclaredFamily, adjusted, default_family
 from study.results.paired import effect_size, least_p, sign_flip, standard_error
 from study.results.spread import t_interval
 from study.results.verdicts import equally_searched
@@ -24,13 +25,15 @@ Budgets = Mapping[tuple[str, str, str, str | None], Budget]  # (encoder, dataset
 NOT_SEARCHED = "no search"
 
 
-def family_of(cells: Iterable[Cell]) -> Family:
+def family_of(cells: Iterable[Cell]) -> DeclaredFamily:
     """The family that a study has where it declares none."""
     found = list(cells)
     return default_family((Arm(cell.method, cell.variant) for cell in found), [cell.objective for cell in found])
 
 
-def questions(cells: Iterable[Cell], baseline: str | None = None, *, family: Family | None = None) -> list[Question]:
+def questions(
+    cells: Iterable[Cell], baseline: str | None = None, *, family: DeclaredFamily | None = None
+) -> list[Question]:
     """What to ask of a study: the confirmatory questions, then every further row against its controls.
 
     A variant is held against its plain row, and against each control under the same variant, or plain where that has
@@ -64,7 +67,7 @@ def compare(
     cells: Sequence[Cell],
     asked: Iterable[Question] | None = None,
     *,
-    family: Family | None = None,
+    family: DeclaredFamily | None = None,
     reordered: Collection[str] = (),
     budgets: Budgets | None = None,
 ) -> list[Comparison]:
@@ -150,7 +153,7 @@ def searched(comparisons: Iterable[Compared], budgets: Budgets) -> list[Compared
     """The comparisons with what searches have spent on their rows, and a note where that is not alike."""
     out = []
     for entry in comparisons:
-        sides = {}
+        sides: dict[str, Any] = {}
         for name in ("first", "second"):
             row: Side = getattr(entry, name)
             spent = budgets.get((entry.encoder, entry.dataset, row.method, row.variant))

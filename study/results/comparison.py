@@ -79,7 +79,7 @@ class Comparison:
     difference: float | None  # of the means, fraction
     ci_low: float | None  # 95 % interval over seeds: t of the paired differences, or Welch's
     ci_high: float | None
-    joint_low: float | None = None  # 95 % interval over seeds and test texts; None where the labels are not known
+    joint_low: float | None = None  # 95 % interval over seeds and test texts; None if the labels are not known
     joint_high: float | None = None
     effect_size: float | None  # Cohen's d_z; None if unpaired
     p: float | None  # two-sided

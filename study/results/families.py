@@ -18,7 +18,7 @@ from study.space.compare_section import CompareConfig
 Compared = TypeVar("Compared", bound=Comparison)
 
 
-class Family(NamedTuple):
+class DeclaredFamily(NamedTuple):
     """What is confirmatory: these questions on these objectives, over all encoder and dataset pairs of the study."""
 
     questions: tuple[Question, ...]
@@ -29,17 +29,17 @@ class Family(NamedTuple):
         return objective in self.objectives and (question in self.questions or question.turned in self.questions)
 
 
-def declared(config: CompareConfig) -> Family:
+def declared(config: CompareConfig) -> DeclaredFamily:
     """The family of the section `compare` of a space, as reading the space has filled it in."""
     questions = (Question(*map(Arm.named, rows)) for rows in config.questions or ())
-    return Family(tuple(questions), config.objectives or ())
+    return DeclaredFamily(tuple(questions), config.objectives or ())
 
 
-def default_family(arms: Iterable[Arm], objectives: Iterable[str]) -> Family:
+def default_family(arms: Iterable[Arm], objectives: Iterable[str]) -> DeclaredFamily:
     """The three questions of the paper as far as both rows are there, on the first objective."""
     there = set(arms)
     asked = (Question(Arm(first), Arm(second)) for first, second in QUESTIONS)
-    return Family(tuple(question for question in asked if {*question} <= there), tuple(objectives)[:1])
+    return DeclaredFamily(tuple(question for question in asked if {*question} <= there), tuple(objectives)[:1])
 
 
 def adjusted(family: Sequence[Compared], *, confirmatory: bool = False) -> list[Compared]:

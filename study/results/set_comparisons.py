@@ -24,7 +24,7 @@ from study.results.compare import (
     searched,
 )
 from study.results.comparison import Comparison, Pairing, Question
-from study.results.families import Family, adjusted
+from study.results.families import DeclaredFamily, adjusted
 from study.results.spread import spread
 
 Measure = Literal["value", "gap"]
@@ -43,7 +43,7 @@ def compare_sets(
     cells: Sequence[Cell],
     asked: Iterable[Question] | None = None,
     *,
-    family: Family | None = None,
+    family: DeclaredFamily | None = None,
     reordered: Collection[str] = (),
     budgets: Budgets | None = None,
 ) -> list[SetComparison]:

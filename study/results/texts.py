@@ -37,7 +37,7 @@ class Sample(NamedTuple):
 
 
 class OverTexts(NamedTuple):
-    """Comparisons, with their intervals over seeds and texts where that was possible; a line for each place where not."""
+    """Comparisons with their intervals over seeds and texts where that is possible; a line for each place where not."""
 
     comparisons: list[Comparison]
     notes: list[str]

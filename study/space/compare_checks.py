@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from l3masking.methods import QUESTIONS, Method
-from study.space.compare_section import CompareConfig, Rows
+from study.space.compare_section import CompareConfig, RowPair
 from study.space.relevant import relevant
 from study.space.search_section import BEST, SearchConfig
 from study.space.spec import overridden, plain
@@ -62,14 +62,14 @@ def read_compare(
     )
 
 
-def _questions(given: Any, known: Sequence[str], problems: list[Problem]) -> tuple[Rows, ...] | None:
+def _questions(given: Any, known: Sequence[str], problems: list[Problem]) -> tuple[RowPair, ...] | None:
     """The declared questions, rows spelt as tables spell them; None for the default."""
     if given is None:
         return None
     if not isinstance(given, list):
         problems.append(Problem("compare.questions", f"{shown(given)} is not allowed; expected a list, as {EXAMPLE}"))
         return None
-    found: list[Rows] = []
+    found: list[RowPair] = []
     for index, entry in enumerate(given):
         place = f"compare.questions[{index}]"
         if not isinstance(entry, list) or len(entry) != 2 or not all(isinstance(row, str) for row in entry):

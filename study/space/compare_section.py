@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-Rows = tuple[str, str]  # two rows of the result table, each "method" or "method @ variant"
+RowPair = tuple[str, str]  # two rows of the result table, each "method" or "method @ variant"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +14,7 @@ class Earlier:
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
-    questions: tuple[Rows, ...]
+    questions: tuple[RowPair, ...]
     objectives: tuple[str, ...]
     pairs: tuple[str, ...]  # "encoder / dataset"
     records: int  # that the study had when it was changed, 1 and up
@@ -26,6 +26,6 @@ class CompareConfig:
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
-    questions: tuple[Rows, ...] | None = None  # none: those of the paper whose rows are in the study
+    questions: tuple[RowPair, ...] | None = None  # none: those of the paper whose rows are in the study
     objectives: tuple[str, ...] | None = None  # of the study's objectives; none: the first of them
     earlier: tuple[Earlier, ...] = ()  # filled in by a run, and kept in resolved.yaml

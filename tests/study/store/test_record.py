@@ -17,6 +17,8 @@ import pytest
 from small_study import assignments, write_study
 
 from study.plan.trials import Trial
+from study.report.comparisons import FOLLOWING
+from study.results.comparison import Comparison, Side
 from study.results.generalisation import Generalisation
 from study.score import SCORE_COLUMNS
 from study.store import record as schema
@@ -94,7 +96,13 @@ def test_the_page_lists_exactly_the_fields_and_their_types(heading: str) -> None
 
 
 def test_every_table_of_the_page_is_compared() -> None:
-    assert documented().keys() == {*SECTIONS, "Score part", "Evaluation sets in the tables"}
+    exports = {"Evaluation sets in the tables", "Comparisons in the tables", "Sides of a comparison"}
+    assert documented().keys() == {*SECTIONS, "Score part", *exports}
+    assert list(documented()["Comparisons in the tables"]) == [
+        *(f.name for f in dataclasses.fields(Comparison)),
+        *FOLLOWING,
+    ]
+    assert list(documented()["Sides of a comparison"]) == [f.name for f in dataclasses.fields(Side)]
     assert list(documented()["Score part"]) == ["text", *SCORE_COLUMNS]
     exported = [field.name for field in dataclasses.fields(Generalisation)]
     assert list(documented()["Evaluation sets in the tables"]) == exported
