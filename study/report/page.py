@@ -27,7 +27,7 @@ from study.report.layout import (
     plain,
     shown,
 )
-from study.report.sections import Body, Item, Items, Pairs, Part, Picture, Section, TableView, Words, flat_table
+from study.report.sections import Body, Item, Items, Pairs, Paragraphs, Part, Picture, Section, TableView, flat_table
 from study.report.set_tables import HEADING, SetEntry, set_tables
 from study.report.set_tables import caption as sets_caption
 from study.report.template import SCRIPT, STYLE, TEMPLATE
@@ -175,13 +175,13 @@ def _sets(cells: Sequence[Cell]) -> list[Part]:
         )
         for one in set_tables(cells)
     ]
-    return [*tables, Words(lines=[sets_caption(cells)], small=True)] if tables else []
+    return [*tables, Paragraphs(lines=[sets_caption(cells)], small=True)] if tables else []
 
 
 def _comparisons(results: PageResults) -> list[Part]:
     found = results.comparisons
     text = f"{how(found)} {legend(found)}" if found else NO_COMPARISON
-    parts: list[Part] = [Words(lines=[text], small=True)]
+    parts: list[Part] = [Paragraphs(lines=[text], small=True)]
     if results.remarks:
         parts.append(Items(items=list(map(Item, results.remarks))))
     for family in by_question(found):
@@ -191,7 +191,7 @@ def _comparisons(results: PageResults) -> list[Part]:
             Items(
                 items=[Item(text, about is not None and verdict(about) == "decisive") for text, about in said(family)]
             ),
-            Words(lines=[" ".join(remarks(family))], small=True),
+            Paragraphs(lines=[" ".join(remarks(family))], small=True),
         ]
     return parts
 
@@ -201,7 +201,7 @@ def _failures(failures: Sequence[ShownFailure]) -> list[Part]:
         return []
     rows = [[one.trial, one.objective, one.reason, str(one.seed), str(one.attempts)] for one in failures]
     return [
-        Words(lines=["They are counted and never averaged. The same `l3study run` tries them again."]),
+        Paragraphs(lines=["They are counted and never averaged. The same `l3study run` tries them again."]),
         flat_table(["Trial", "Objective", "Reason", "Seed", "Attempts"], rows, left=3),
     ]
 
@@ -211,5 +211,5 @@ def _made(about: About) -> list[Part]:
         Pairs(rows=about.settings),
         Pairs(title="Encoders, by revision", rows=about.encoders),
         Pairs(title="Datasets, by content hash", rows=about.datasets),
-        Words(lines=[AGAIN]),
+        Paragraphs(lines=[AGAIN]),
     ]

@@ -13,11 +13,11 @@ from study.plan.trials import Trial
 from study.report.about import about_study
 from study.report.effort_tables import export_effort
 from study.report.figures import panels, strips
+from study.report.overview import answers, summary
 from study.report.page import PageResults, page
 from study.report.pretraining_figure import export_pretraining
 from study.report.search_tables import export_searches
 from study.report.sections import Picture
-from study.report.summary import answers, summary
 from study.report.tables import FIGURE, FORMATS, export
 from study.results.aggregate import Cell
 from study.results.compare import questions

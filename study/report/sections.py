@@ -21,7 +21,7 @@ class Item(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Words:
+class Paragraphs:
     """Paragraphs."""
 
     kind: ClassVar[str] = "words"
@@ -87,7 +87,7 @@ class Picture:
         return [_data_address(image) for image in self.images]
 
 
-Part = Words | Items | Pairs | TableView | Picture
+Part = Paragraphs | Items | Pairs | TableView | Picture
 
 
 class Section(NamedTuple):

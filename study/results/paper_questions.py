@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from study.results.published import table3
 
-Measured = Literal["metric", "tokens", "epochs"]  # what answers a question: tests of the metric, a profile, epochs
+AnsweredBy = Literal["metric", "tokens", "epochs"]  # what answers a question: tests of the metric, a profile, epochs
 
 
 class PaperQuestion(NamedTuple):
@@ -14,7 +14,7 @@ class PaperQuestion(NamedTuple):
 
     name: str
     text: str
-    measured: Measured
+    measured: AnsweredBy
     first: str  # arm
     second: str  # arm that it is held against
     claim: str  # what the paper says

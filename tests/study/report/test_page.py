@@ -21,7 +21,7 @@ from result_cells import cell
 
 from study.report.figures import panels, png, strips
 from study.report.page import About, PageResults, ShownFailure, page
-from study.report.sections import Item, Picture, Section, Words, flat_table
+from study.report.sections import Item, Paragraphs, Picture, Section, flat_table
 from study.results.aggregate import Cell
 from study.results.compare import compare
 from study.results.verdicts import better_than_random
@@ -208,8 +208,11 @@ def test_figures_keep_their_order_their_captions_and_their_kind():
 
 
 def test_sections_without_parts_are_left_out():
-    more = [Section("empty", "Empty", []), Section("more", "More", [Words(lines=["a line", "another"], small=True)])]
-    text = made([cell("stl", 0.7)], further=more, answers=[Section("answers", "Answers", [Words(lines=["yes"])])])
+    more = [
+        Section("empty", "Empty", []),
+        Section("more", "More", [Paragraphs(lines=["a line", "another"], small=True)]),
+    ]
+    text = made([cell("stl", 0.7)], further=more, answers=[Section("answers", "Answers", [Paragraphs(lines=["yes"])])])
     reader = Reader(text)
     titles = reader.of("h2")
     assert titles == ["Answers", "Results", "Comparisons", "Epochs", "More", "How it was made"]

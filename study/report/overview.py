@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from l3masking.methods import METHODS, label_of
 from study.report.layout import OBJECTIVES, convergence
-from study.report.sections import Item, Pairs, Part, Section, Words
+from study.report.sections import Item, Pairs, Paragraphs, Part, Section
 from study.report.wording import by_question, sentence, title
 from study.results.aggregate import Cell
 from study.results.compare import answers_to
@@ -49,7 +49,9 @@ def answers(
         else:
             rows = _by_epochs(question, effort)
         parts.append(Pairs(title=f"{question.name}. {question.text}", rows=[*rows, ("Paper", question.claim)]))
-    intro = Words(lines=["The questions of Kimura et al. 2024, answered from this study's own numbers."], small=True)
+    intro = Paragraphs(
+        lines=["The questions of Kimura et al. 2024, answered from this study's own numbers."], small=True
+    )
     return Section("answers", "Answers", [intro, *parts])
 
 

@@ -8,12 +8,12 @@ import pytest
 from compared_cells import better, seeded
 from result_cells import cell
 
+from study.report.overview import MOST_LINES, NO_PROFILE, UNDECLARED, answers, summary
 from study.report.sections import Pairs
-from study.report.summary import MOST_LINES, NO_PROFILE, UNDECLARED, answers, summary
 from study.results.compare import compare
 from study.results.comparison import Comparison
 from study.results.effort import Effort, compare_effort
-from study.results.families import Family
+from study.results.families import DeclaredFamily
 from study.results.paper_questions import paper_questions
 
 TEN = [0.70, 0.72, 0.71, 0.69, 0.73, 0.70, 0.74, 0.72, 0.71, 0.70]
@@ -62,7 +62,7 @@ def test_a_question_of_the_metric(steps: list[list[float]], answer: str):
 def test_a_question_is_answered_whichever_way_round_it_was_declared():
     cells = better(UP, TEN)
     (plain,) = compare(cells)
-    family = Family((_turned(plain),), ("accuracy",))
+    family = DeclaredFamily((_turned(plain),), ("accuracy",))
     found = known(compare(cells, family=family))
     assert [entry.question for entry in found] == ["rtm vs l3masking"]
     assert rows("Q2", found)[0] == ("This study", "Yes.")
@@ -75,7 +75,7 @@ def _turned(entry: Comparison):
 
 
 def test_what_is_exploratory_or_absent_is_undecided():
-    found = known(compare(better(UP, TEN), family=Family((), ())))
+    found = known(compare(better(UP, TEN), family=DeclaredFamily((), ())))
     assert rows("Q2", found)[0] == ("This study", "Undecided: its comparisons are exploratory.")
     assert rows("Q1", found)[0] == ("This study", "Undecided: the study does not have both L3Masking and STL.")
     unknown = compare(better(UP, TEN))  # without the labels of the test texts
@@ -88,7 +88,7 @@ def test_the_tokens_and_what_their_choice_changes():
         ("Effect", "Undecided: the study has no row L3 shuffled, which masks other tokens equally often."),
     ]
     cells = [*better(UP, TEN), seeded("l3_shuffled", TEN)]
-    family = Family((_turned(compare([cells[1], cells[2]])[0]),), ("accuracy",))
+    family = DeclaredFamily((_turned(compare([cells[1], cells[2]])[0]),), ("accuracy",))
     said = rows("Q3", known(compare(cells, family=family)), profile=["arc: FW, NNS most"])
     assert said[0] == ("Tokens", "arc: FW, NNS most")
     assert said[1] == ("Effect", "The choice of tokens, against L3 shuffled: decided on 1 of 1 comparisons.")
