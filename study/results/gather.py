@@ -73,7 +73,7 @@ def gather(store: Store, spec: StudySpec, trials: Sequence[Trial]) -> Results:
             record["evaluations"] = dict(sorted(record["evaluations"].items(), key=_place(spec, record["dataset"])))
         for name, result in record.get("evaluations", {}).items():
             on_sets.setdefault(name, {}).setdefault(key, {})[seed] = result["predictions"]
-    found = with_remarks(cells(records, failures, wanted, keys=keys, order=order), spec)
+    found = with_remarks(cells(records, failures, wanted, keys=keys, order=order), spec, records)
     return Results(
         cells=found,
         timing=timing_rows(records, keys=keys, order=order),
@@ -86,10 +86,25 @@ def gather(store: Store, spec: StudySpec, trials: Sequence[Trial]) -> Results:
     )
 
 
-def with_remarks(found: Sequence[Cell], spec: StudySpec) -> list[Cell]:
+def with_remarks(found: Sequence[Cell], spec: StudySpec, records: Sequence[Judged]) -> list[Cell]:
     """The cells, each with what is to be said of the trainings on its dataset."""
     said = {name: remarks_of(name, data) for name, data in spec.datasets.items()}
-    return [dataclasses.replace(cell, remarks=said.get(cell.dataset, ())) for cell in found]
+    cut = {
+        n for n, data in spec.datasets.items() if isinstance(data, DataSpec) and data.per_seed and "test" in data.cut
+    }
+    sizes: dict[CellKey, list[tuple[int, int]]] = {}
+    for record in records:
+        if record["dataset"] in cut and "train_texts" in record and "test_predictions" in record:
+            sizes.setdefault(cell_key(record), []).append((len(record["test_predictions"]), record["train_texts"]))
+    return [
+        dataclasses.replace(cell, remarks=said.get(cell.dataset, ()), resampled=_ratio(sizes.get(cell.key, [])))
+        for cell in found
+    ]
+
+
+def _ratio(sizes: Sequence[tuple[int, int]]) -> float | None:
+    """Test texts over training texts, of all splits together; None without any."""
+    return sum(test for test, _ in sizes) / sum(train for _, train in sizes) if sizes else None
 
 
 def _place(spec: StudySpec, dataset: str) -> Callable[[tuple[str, Any]], int]:
@@ -117,6 +132,8 @@ def _read(store: Store, keys: Collection[str]) -> list[Judged]:
             verdict = converged(record)
             if verdict is not None:
                 kept["converged"] = verdict
+            if "train_rows" in (counts := record["overlap"]):
+                kept["train_texts"] = counts["train_rows"] - counts.get("dropped_train", 0)
             if "test_predictions" in kept:
                 kept["test_predictions"] = _small(kept["test_predictions"])
             if "evaluations" in kept:
