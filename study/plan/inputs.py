@@ -182,16 +182,16 @@ def identify(spec: StudySpec, say: Callable[[str], None]) -> Identities:
         check_length(longest, facts.position_limit, f"encoder {name}")
         for method in spec.methods:
             spec.arm(method).check_encoder(facts.model_type, f"encoder {name}")
-    facts = {}
+    found = {}
     for name in dict.fromkeys(pair.dataset for pair in spec.pairs):
-        data, facts[name] = _look_at_data(spec, name)
+        data, found[name] = _look_at_data(spec, name)
         for note in data.notes:
             say(f"dataset {name}: {note}")
         if data.mlm_texts != data.train.texts:
             for method in spec.methods:
                 spec.arm(method).check_units(f"dataset {name}")
     corpora = {name: look_at(concrete_corpus(spec.corpora[name]), name) for name in read_corpora(spec)}
-    return _identities(encoders, facts, corpora)
+    return _identities(encoders, found, corpora)
 
 
 def _look_at_data(spec: StudySpec, name: str, *, offline: bool = False) -> tuple[TextData, DataFacts]:
