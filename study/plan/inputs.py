@@ -19,7 +19,7 @@ from l3masking.encoders.hub import check_length, read_facts, resolve_revision
 from l3masking.encoders.table import EncoderSpec
 from l3masking.errors import EnvironmentFault, InputError, Unavailable
 from study.plan.trials import Identities
-from study.plan.united import DataFacts, UnitedSource, evaluation_hashes, facts_by_seed, facts_of, seeds_of
+from study.plan.united import DataIdentity, UnitedSource, evaluation_hashes, facts_by_seed, facts_of, seeds_of
 from study.space.spec import Generated, StudySpec
 from study.toyworld.extras import build_extras, find_extras
 from study.toyworld.world import build_world, find_world
@@ -194,7 +194,7 @@ def identify(spec: StudySpec, say: Callable[[str], None]) -> Identities:
     return _identities(encoders, found, corpora)
 
 
-def _look_at_data(spec: StudySpec, name: str, *, offline: bool = False) -> tuple[TextData, DataFacts]:
+def _look_at_data(spec: StudySpec, name: str, *, offline: bool = False) -> tuple[TextData, DataIdentity]:
     """A dataset of a study, and what names it. Of splits that are cut anew with each seed: those of seed 0."""
     entry = spec.datasets[name]
     if isinstance(entry, DataSpec) and entry.per_seed:
@@ -215,7 +215,7 @@ def read_corpora(spec: StudySpec) -> list[str]:
 
 def _identities(
     encoders: Mapping[str, str],
-    data: Mapping[str, DataFacts],
+    data: Mapping[str, DataIdentity],
     corpora: Mapping[str, CorpusFacts],
 ) -> Identities:
     return Identities(
@@ -233,7 +233,7 @@ def _identities(
 def identify_at_hand(spec: StudySpec) -> Identities:
     """As `identify`, without a network and without making anything; what is not available is left out."""
     encoders: dict[str, str] = {}
-    found: dict[str, DataFacts] = {}
+    found: dict[str, DataIdentity] = {}
     for pair in spec.pairs:
         encoder, data = spec.encoders[pair.encoder], spec.datasets[pair.dataset]
         if pair.encoder not in encoders and _is_made(encoder):

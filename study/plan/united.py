@@ -17,7 +17,7 @@ from study.store.whole_files import content_key
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataFacts:
+class DataIdentity:
     """What names a dataset, or all its splits."""
 
     content_hash: str
@@ -56,10 +56,10 @@ def evaluation_hashes(data: TextData) -> dict[str, str]:
     return {name: one.content_hash for name, one in data.evaluations.items()}
 
 
-def facts_of(data: TextData) -> DataFacts:
+def facts_of(data: TextData) -> DataIdentity:
     """What names a dataset of one split."""
     units = len(data.mlm_texts)
-    return DataFacts(
+    return DataIdentity(
         content_hash=data.content_hash,
         evaluations=evaluation_hashes(data),
         mlm_units=None if units == len(data.train) else units,
@@ -68,7 +68,7 @@ def facts_of(data: TextData) -> DataFacts:
 
 def facts_by_seed(
     spec: DataSpec, name: str, seeds: Iterable[int], *, offline: bool = False
-) -> tuple[TextData, DataFacts]:
+) -> tuple[TextData, DataIdentity]:
     """The split of seed 0, and what names those of all `seeds`. InputError where they have other classes."""
     first = load_data(spec.of_seed(0), name=name, offline=offline)
     splits = {}

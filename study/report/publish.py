@@ -13,7 +13,7 @@ from study.report.effort_tables import export_effort
 from study.report.pretraining_figure import export_pretraining
 from study.report.search_tables import export_searches
 from study.report.tables import FORMATS, export
-from study.results.effort import compare_effort
+from study.results.effort_pairs import compare_effort
 from study.results.gather import Results, gather
 from study.store.store import Store
 

@@ -11,7 +11,7 @@ from study.plan.grid import make_plan
 from study.plan.resolved import Resolved, opened_study, planned
 from study.results.against import Origin, Origins, against_paper, against_study
 from study.results.compare import Comparison, compare, questions
-from study.results.effort import EffortComparison, compare_effort
+from study.results.effort_pairs import EffortComparison, compare_effort
 from study.results.gather import Results, gather, reordered
 from study.results.published import PAPER, REMARKS, table3
 from study.results.set_comparisons import SetComparison, compare_sets

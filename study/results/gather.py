@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -16,7 +17,7 @@ from study.plan.trials import Trial
 from study.results.aggregate import Cell, CellKey, Order, TimingRow, cell_key, cells, timing_rows
 from study.results.compare import Comparison, compare
 from study.results.convergence import converged
-from study.results.effort import Efforts, efforts_of
+from study.results.effort_pairs import Efforts, efforts_of
 from study.results.generalisation import Judged
 from study.results.remarks import remarks_of
 from study.results.set_comparisons import SetComparison, compare_sets
@@ -42,7 +43,7 @@ class Results(NamedTuple):
     """The same questions on the evaluation sets, without the resampling of texts; empty without such sets."""
     set_predictions: Mapping[str, Predictions]
     """Evaluation set -> predictions on it, of every record that read it."""
-    efforts: Efforts
+    efforts: Efforts = MappingProxyType({})
     """What each training took."""
 
 
