@@ -185,6 +185,8 @@ def identify(spec: StudySpec, say: Callable[[str], None]) -> Identities:
     found = {}
     for name in dict.fromkeys(pair.dataset for pair in spec.pairs):
         data, found[name] = _look_at_data(spec, name)
+        if found[name].splits:
+            say(f"dataset {name}: split_seed per_seed: each seed has its own cuts; these notes are on those of seed 0")
         for note in data.notes:
             say(f"dataset {name}: {note}")
         if data.mlm_texts != data.train.texts:

@@ -13,7 +13,7 @@ def remarks_of(name: str, spec: DataSpec | Generated) -> tuple[str, ...]:
     found = []
     if spec.mlm != "instance":
         found.append(
-            f"{name}: an epoch of the settings is a pass over its masked-LM texts, which are not those of train, for every "
+            f"{name}: an epoch of the settings is a pass over its masked-LM texts, not those of train, for every "
             "method: all plan the same number of updates and are evaluated after the same updates."
         )
     if spec.per_seed:

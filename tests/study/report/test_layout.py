@@ -109,7 +109,7 @@ def test_arms_that_had_not_converged_are_named_and_the_rest_is_not():
 def test_what_makes_the_trainings_of_a_dataset_others_is_said_once() -> None:
     told = remarks_of("ohs", DataSpec(train="a.csv", test="b.csv", mlm="units.txt", split_seed="per_seed"))
     assert told == (
-        "ohs: an epoch of the settings is a pass over its masked-LM texts, which are not those of train, for every "
+        "ohs: an epoch of the settings is a pass over its masked-LM texts, not those of train, for every "
         "method: all plan the same number of updates and are evaluated after the same updates.",
         "ohs: validation is cut anew with each seed. Test is given.",
     )
