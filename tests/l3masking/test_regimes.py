@@ -127,6 +127,7 @@ def test_stl_matched_has_as_many_gradients_as_the_arms_that_learn_task_weights()
         counts[name] = counted.call_count * made.total
         assert made.every == 3 * METHODS[name].last.update_factor
     assert len(set(counts.values())) == 1
+    assert METHODS["stl_matched"].unscored() == METHODS["stl_matched"].alone(), "an update is measured as it is"
 
 
 def test_stl_matched_is_evaluated_as_often_as_stl() -> None:
