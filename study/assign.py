@@ -46,7 +46,7 @@ class Assigner:
         if need.kind == "scores":
             return ScoreJob(
                 encoder=encoder,
-                data=source,
+                data=source.scored() if isinstance(source, DataSource) else source,
                 scoring=setting.scoring,
                 precision=setting.finetune.precision,
                 entropy=need.settings["entropy"],
@@ -65,7 +65,7 @@ class Assigner:
 
     def sources(self, trial: Trial) -> tuple[EncoderSource, DataSource]:
         """The pinned encoder and dataset of a trial."""
-        return sources(self.spec, self.identities, trial.encoder, trial.dataset)
+        return sources(self.spec, self.identities, trial.encoder, trial.dataset, trial.seed)
 
     def corpus(self, trial: Trial) -> CorpusSource | None:
         """The corpus that a trial reads before fine-tuning, or None."""

@@ -87,7 +87,7 @@ class ClassifierJob(OnePiece):
             "revision": self.encoder.revision,
             "data_hash": self.data.data_hash,
             "scoring": {"max_length": self.scoring.max_length, "whitespace": self.scoring.whitespace},
-            "finetune": without_later({name: value for name, value in plain(self.finetune).items() if name != "meta"}),
+            "finetune": {name: value for name, value in without_later(plain(self.finetune)).items() if name != "meta"},
             "seed": self.seed,
         }
 

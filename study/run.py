@@ -24,7 +24,7 @@ from study.plan.trials import Trial
 from study.results.aggregate import Cell
 from study.schedule import Stopped
 from study.space.reader import read_space
-from study.space.search_section import FIRST_SEED, SEARCH_FOLDER
+from study.space.search_section import SEARCH_FOLDER
 from study.space.spec import StudySpec, plain
 from study.status.console import Reporter, followed
 from study.status.progress import Progress
@@ -182,7 +182,8 @@ class _Run:
         wanted = [trial for trial in self.open_trials() if not trial.pending]
         for search in self.open_searches():
             values = search.artefact_values()
-            wanted += [search.trial(self.resolved.identities, value, FIRST_SEED) for value in values]
+            seeds = search.config.seed_list  # each may have splits, and so importance, of its own
+            wanted += [search.trial(self.resolved.identities, value, seed) for value in values for seed in seeds]
         resources = self.resolved.spec.resources_of
         jobs = [
             (job, resources(trial.encoder, trial.dataset))

@@ -26,7 +26,7 @@ from l3masking.training.evaluation import Measurement, Task, check_finite, judge
 from l3masking.training.final import final_stage
 from l3masking.training.mask_tune import MaskTuneStepper, MaskTuning, first_round
 from l3masking.training.model import MultiTaskModel
-from l3masking.training.optim import Pace, Span, adamw, clip_norms, decay_groups, linear_factor
+from l3masking.training.optim import MainStage, Pace, adamw, clip_norms, decay_groups, linear_factor
 from l3masking.training.settings import FinetuneConfig
 from l3masking.training.steps import Auxiliary, Examples, Stepper
 from l3masking.training.task_weights import WEIGHTINGS
@@ -78,7 +78,7 @@ def fine_tune(
     for objective in objectives:
         check_choice("objective", objective, METRICS)
     if tuning is not None and tuning.rounds == 2:
-        updates = main_span(task, config, auxiliary, pace).total
+        updates = main_stage_of(task, config, auxiliary, pace).total
         encoder, train = first_round(encoder, task.train, tuning, config, seed=seed, updates=updates)
         task, tuning = dataclasses.replace(task, train=train), None
     trajectory = Trajectory(encoder, task, config, seed, auxiliary, weighting, tuning, pace)
@@ -87,11 +87,11 @@ def fine_tune(
     return {selection.objective: trajectory.finish(selection) for selection in selections}
 
 
-def main_span(task: Task, config: FinetuneConfig, auxiliary: Auxiliary | None, pace: Pace | None) -> Span:
+def main_stage_of(task: Task, config: FinetuneConfig, auxiliary: Auxiliary | None, pace: Pace | None) -> MainStage:
     """The main stage of a training in updates."""
     texts, factor = pace or Pace()
     own = len(task.train.input_ids if auxiliary is None else auxiliary.input_ids)
-    return Span.of(config, own if texts is None else texts, factor)
+    return MainStage.of(config, own if texts is None else texts, factor)
 
 
 class Trajectory:
@@ -130,7 +130,7 @@ class Trajectory:
                 precision=config.precision,
                 seed=seed,
             )
-        self.total, self.warmup, self.every = main_span(task, config, auxiliary, pace)
+        self.total, self.warmup, self.every = main_stage_of(task, config, auxiliary, pace)
         self.curve: list[dict[str, Any]] = []
 
     def main_stage(

@@ -18,7 +18,7 @@ class Pace(NamedTuple):
     factor: int = 1  # updates for each update of the other arms, >= 1 (`Finetune.update_factor`)
 
 
-class Span(NamedTuple):
+class MainStage(NamedTuple):
     """A main stage in updates."""
 
     total: int  # planned, >= 1
@@ -26,7 +26,7 @@ class Span(NamedTuple):
     every: int  # distance of two evaluations, >= 1
 
     @classmethod
-    def of(cls, config: FinetuneConfig, num_texts: int, factor: int = 1) -> Span:
+    def of(cls, config: FinetuneConfig, num_texts: int, factor: int = 1) -> MainStage:
         """num_texts: of an epoch. With a `factor` all three are as many times as long, up to rounding."""
         train, evaluate = config.train, config.evaluate
         total = train.planned_updates(num_texts) * factor

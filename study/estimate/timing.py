@@ -86,7 +86,7 @@ def _measure(spec: StudySpec, identities: Identities, trial: Trial) -> Measured:
     resources = spec.resources_of(trial.encoder, trial.dataset)
     torch.set_num_threads(resources.threads)
     device = resources.device
-    source, data_source = sources(spec, identities, trial.encoder, trial.dataset)
+    source, data_source = sources(spec, identities, trial.encoder, trial.dataset, trial.seed)
     encoder, setting = held_encoder(source, device), configs(trial.settings)
     data = sample(held_data(data_source), setting.finetune)
     method = trial.arm

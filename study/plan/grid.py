@@ -49,7 +49,7 @@ def make_plan(spec: StudySpec, identities: Identities, findings: Findings | None
                 search, found = best[*here, method]
                 cell = (*here, method, BEST)
                 awaits = search.key if found is None else None
-                chosen = found or search.with_values({})
+                chosen = found or search.settings
                 trials.append(new_trial(identities, cell, seed, search.arm, chosen, spec.objectives, awaits=awaits))
     return trials
 

@@ -93,7 +93,8 @@ def masks_labelled(data: DataSpec | Generated) -> bool:
 
 def of_classifier(setting: Configs) -> dict[str, Any]:
     """The settings of fine-tuning that the classifier behind importance reads."""
-    return without_later({name: value for name, value in plain(setting.finetune).items() if name != "meta"})
+    settings = without_later(plain(setting.finetune))
+    return {name: value for name, value in settings.items() if name != "meta"}
 
 
 def adaptation_of(arm: Method, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from l3masking.methods import Method
 from study.plan.trials import Identities, Trial, identity_of, new_trial
-from study.space.relevant import artefact_sections, readable, reads, relevant
+from study.space.relevant import artefact_sections, reads, relevant
 from study.space.search_section import SearchConfig
 from study.space.spec import StudySpec, plain
 from study.store.store import content_key
@@ -33,7 +33,7 @@ class Search:
     config: SearchConfig  # with the parameters that the method reads
     left_out: tuple[str, ...] = ()  # the other parameters of the study's search
     objective: str  # validation metric to maximise
-    settings: Mapping[str, Any]  # all that the method reads, of the plain row; the parameters are put over them
+    settings: Mapping[str, Any]  # of the plain row; the searched parameters are put over them
     key: str  # everything that may change what is tried and found, except how many settings
 
     @property
@@ -42,11 +42,11 @@ class Search:
         return f"{self.encoder}/{self.dataset}/{self.method}/{self.key[:12]}"
 
     def with_values(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The settings under `values` (dotted key -> value) of some parameters."""
+        """The settings under `values` (dotted key -> value) of the parameters that the method reads."""
         settings = copy.deepcopy(dict(self.settings))
         for key, value in values.items():
             section, _, name = key.partition(".")
-            if name in settings.get(section, {}):
+            if reads(self.settings, self.arm, key):
                 settings[section][name] = value
         return relevant(settings, self.arm)
 
@@ -73,7 +73,8 @@ def searches(spec: StudySpec, identities: Identities) -> list[Search]:
             arm = spec.arm(method)
             config = read_by(arm, spec.search, spec.settings())
             how = {name: value for name, value in plain(config).items() if name not in ("trials", "methods")}
-            given = copy.deepcopy(relevant(spec.settings(), arm))
+            settings = relevant(spec.settings(), arm)
+            given = copy.deepcopy(settings)
             for key in config.parameters:
                 section, _, name = key.partition(".")
                 given.get(section, {}).pop(name, None)  # its declared value steers nothing
@@ -88,7 +89,7 @@ def searches(spec: StudySpec, identities: Identities) -> list[Search]:
                     config=config,
                     left_out=tuple(key for key in spec.search.parameters if key not in config.parameters),
                     objective=spec.search_objective,
-                    settings=readable(spec.settings(), arm),
+                    settings=settings,
                     key=key,
                 )
             )
@@ -97,7 +98,7 @@ def searches(spec: StudySpec, identities: Identities) -> list[Search]:
 
 def read_by(arm: Method, search: SearchConfig, settings: Mapping[str, Any]) -> SearchConfig:
     """The search of one arm: the parameters that it does not read would only give the same training again."""
-    read = {key: values for key, values in search.parameters.items() if reads(arm, key, settings)}
+    read = {key: values for key, values in search.parameters.items() if reads(settings, arm, key)}
     return search if len(read) == len(search.parameters) else dataclasses.replace(search, parameters=read)
 
 

@@ -33,7 +33,8 @@ def _of_dataset(name: str, identities: Identities) -> list[tuple[str, str]]:
     """The content hash of a dataset, and those of its evaluation sets."""
     sets = identities.evaluations.get(name, {})
     rows = [(f"{name}, evaluation set {one}", content) for one, content in sets.items()]
-    return [(name, identities.datasets.get(name) or "not available"), *rows]
+    label = f"{name}, cut anew with each seed" if name in identities.splits else name
+    return [(label, identities.datasets.get(name) or "not available"), *rows]
 
 
 def settings_in_words(spec: StudySpec) -> list[tuple[str, str]]:

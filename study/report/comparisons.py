@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields
 from typing import Any, NamedTuple
 
@@ -59,7 +59,7 @@ def comparisons_json(
     against: str | None = None,
     notes: Sequence[str] = (),
     on_sets: Sequence[SetComparison] = (),
-    effort: Sequence[Mapping[str, Any]] = (),
+    effort: Sequence[dict[str, Any]] = (),
 ) -> str:
     """One object: study, against (null within a study), confidence, level, notes, and the list `comparisons`.
 

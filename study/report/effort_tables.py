@@ -10,27 +10,27 @@ from typing import Any
 from study.report.escape import csv_text, markdown_table, markdown_text
 from study.report.layout import OBJECTIVES, plain, row_label
 from study.report.wording import NO_NUMBER, p_text
-from study.results.effort import QUANTITIES, WALL_TIME, EffortComparison, Quantity, without_wall_time
+from study.results.effort_pairs import CLOCKED, QUANTITIES, EffortComparison, Quantity, without_wall_time
 from study.store.store import write_atomic
 
-HEADING = "Effort"
-NAMES: dict[Quantity, str] = {
+EFFORT_HEADING = "Effort"
+QUANTITY_NAMES: dict[Quantity, str] = {
     "epochs_to_best": "epochs to the best value",
     "epochs_to_stop": "epochs to the stop",
     "updates": "updates",
     "seconds": "wall seconds",
 }
-HOW = (
+HOW_EFFORT = (
     "What trainings took, paired by seed; differences are first minus second, so that below zero the first row takes "
     "less. Epochs are passes over the training texts until the first of equal best validation values, and until the "
     "stop. Intervals are 95 % t intervals of the paired differences; p is that of the two-sided sign-flip test. "
     "Exploratory: Holm's method adjusts over all tests of a quantity in this study."
 )
-CLOCK = (
+ONE_CLOCK = (
     "Wall time is that of one training, which serves all objectives; trainings that run at a time share the machine."
 )
-MIXED = "The trainings ran on machines of several kinds, so their wall times are not comparable"
-NOTHING = "Nothing to compare."
+MIXED_MACHINES = "The trainings ran on machines of several kinds, so their wall times are not comparable"
+NO_EFFORT = "Nothing to compare."
 EFFORT_FIELDS = (
     *("question", "encoder", "dataset", "objective", "quantity"),
     *("first_method", "first_variant", "second_method", "second_variant"),
@@ -65,7 +65,7 @@ def effort_values(found: Iterable[EffortComparison]) -> list[dict[str, Any]]:
 def effort_markdown(found: Iterable[EffortComparison]) -> str:
     """A table per question and quantity."""
     kept = without_wall_time(found)
-    parts = [f"# {HEADING}", markdown_text(HOW) if kept else NOTHING]
+    parts = [f"# {EFFORT_HEADING}", markdown_text(HOW_EFFORT) if kept else NO_EFFORT]
     for group in _groups(kept):
         header, *rows = _table(group)
         entries = [list(map(markdown_text, row)) for row in rows]
@@ -78,7 +78,7 @@ def effort_text(found: Sequence[EffortComparison]) -> str:
     """For a terminal or a log: plain lines, columns aligned within a question and quantity; empty without any."""
     if not found:
         return ""
-    parts = [f"{HEADING}. {HOW} {CLOCK}"]
+    parts = [f"{EFFORT_HEADING}. {HOW_EFFORT} {ONE_CLOCK}"]
     for group in _groups(found):
         lines = _table(group)
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -87,7 +87,7 @@ def effort_text(found: Sequence[EffortComparison]) -> str:
             for pairs in (enumerate(zip(line, widths, strict=True)) for line in lines)
         ]
         several = sorted({name for one in group if len(one.machines) > 1 for name in one.machines})
-        mixed = [f"{MIXED}: {'; '.join(several)}."] if several and group[0].quantity == WALL_TIME else []
+        mixed = [f"{MIXED_MACHINES}: {'; '.join(several)}."] if several and group[0].quantity == CLOCKED else []
         parts.append("\n".join([plain(_title(group)), *(f"  {line.rstrip()}" for line in [*drawn, *mixed])]))
     return "\n\n".join(parts)
 
@@ -111,7 +111,7 @@ def _groups(found: Sequence[EffortComparison]) -> list[list[EffortComparison]]:
 
 def _title(group: Sequence[EffortComparison]) -> str:
     first, second = (row_label(*arm, []) for arm in (group[0].first, group[0].second))
-    return f"{first} against {second}, {NAMES[group[0].quantity]}"
+    return f"{first} against {second}, {QUANTITY_NAMES[group[0].quantity]}"
 
 
 def _table(group: Sequence[EffortComparison]) -> list[list[str]]:
@@ -123,7 +123,7 @@ def _table(group: Sequence[EffortComparison]) -> list[list[str]]:
         lines.append(
             [
                 f"{one.encoder} / {one.dataset}",
-                NO_NUMBER if one.quantity == WALL_TIME else OBJECTIVES.get(one.objective, one.objective),
+                NO_NUMBER if one.quantity == CLOCKED else OBJECTIVES.get(one.objective, one.objective),
                 f"n={one.n}",
                 *(_number(value) for value in (one.first_mean, one.second_mean, one.difference)),
                 NO_NUMBER if low is None or high is None else f"{_number(low)} to {_number(high)}",

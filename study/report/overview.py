@@ -12,7 +12,7 @@ from study.report.wording import by_question, sentence, title
 from study.results.aggregate import Cell
 from study.results.compare import answers_to
 from study.results.comparison import Arm, Comparison, Question
-from study.results.effort import EffortComparison
+from study.results.effort_pairs import EffortComparison
 from study.results.paper_questions import PaperQuestion, paper_questions
 from study.results.set_comparisons import SetComparison
 from study.results.verdicts import LEVEL, verdict

@@ -21,7 +21,7 @@ from study.report.sections import Picture
 from study.report.tables import FIGURE, FORMATS, export
 from study.results.aggregate import Cell
 from study.results.compare import questions
-from study.results.effort import compare_effort
+from study.results.effort_pairs import compare_effort
 from study.results.families import declared
 from study.results.gather import Results, budgets, gather
 from study.results.looks import record_look

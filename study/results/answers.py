@@ -14,7 +14,7 @@ from study.plan.searches import searches
 from study.results.against import Origin, Origins, against_paper, against_study
 from study.results.compare import questions
 from study.results.comparison import Comparison
-from study.results.effort import EffortComparison, compare_effort
+from study.results.effort_pairs import EffortComparison, compare_effort
 from study.results.families import declared
 from study.results.gather import Results, budgets, gather
 from study.results.looks import record_look, warnings_of

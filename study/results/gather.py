@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -19,7 +20,7 @@ from study.results.aggregate import Cell, CellKey, Order, TimingRow, cell_key, c
 from study.results.compare import Budgets, compare, questions
 from study.results.comparison import Budget, Comparison
 from study.results.convergence import converged
-from study.results.effort import Efforts, efforts_of
+from study.results.effort_pairs import Efforts, efforts_of
 from study.results.families import declared
 from study.results.generalisation import Judged
 from study.results.remarks import remarks_of
@@ -47,7 +48,7 @@ class Results(NamedTuple):
     """The same questions on the evaluation sets; empty without such sets."""
     set_predictions: Mapping[str, Predictions]
     """Evaluation set -> predictions on it, of every record that read it."""
-    efforts: Efforts
+    efforts: Efforts = MappingProxyType({})
     """What each training took."""
     notes: Sequence[str] = ()
     """Why there is no interval over seeds and test texts; may name files of this machine."""
@@ -92,7 +93,7 @@ def gather(
             record["evaluations"] = dict(sorted(record["evaluations"].items(), key=_place(spec, record["dataset"])))
         for name, result in record.get("evaluations", {}).items():
             on_sets.setdefault(name, {}).setdefault(key, {})[seed] = result["predictions"]
-    found = with_remarks(cells(records, failures, wanted, keys=keys, order=order), spec)
+    found = with_remarks(cells(records, failures, wanted, keys=keys, order=order), spec, records)
     family = declared(spec.compare)
     how: dict[str, Any] = {"family": family, "reordered": reordered(spec), "budgets": spent or {}}
     asked = None if baseline is None else questions(found, baseline, family=family)
@@ -136,10 +137,25 @@ def budgets(resolved: Resolved) -> Budgets:
     }
 
 
-def with_remarks(found: Sequence[Cell], spec: StudySpec) -> list[Cell]:
+def with_remarks(found: Sequence[Cell], spec: StudySpec, records: Sequence[Judged]) -> list[Cell]:
     """The cells, each with what is to be said of the trainings on its dataset."""
     said = {name: remarks_of(name, data) for name, data in spec.datasets.items()}
-    return [dataclasses.replace(cell, remarks=said.get(cell.dataset, ())) for cell in found]
+    cut = {
+        n for n, data in spec.datasets.items() if isinstance(data, DataSpec) and data.per_seed and "test" in data.cut
+    }
+    sizes: dict[CellKey, list[tuple[int, int]]] = {}
+    for record in records:
+        if record["dataset"] in cut and "train_texts" in record and "test_predictions" in record:
+            sizes.setdefault(cell_key(record), []).append((len(record["test_predictions"]), record["train_texts"]))
+    return [
+        dataclasses.replace(cell, remarks=said.get(cell.dataset, ()), resampled=_ratio(sizes.get(cell.key, [])))
+        for cell in found
+    ]
+
+
+def _ratio(sizes: Sequence[tuple[int, int]]) -> float | None:
+    """Test texts over training texts, of all splits together; None without any."""
+    return sum(test for test, _ in sizes) / sum(train for _, train in sizes) if sizes else None
 
 
 def _place(spec: StudySpec, dataset: str) -> Callable[[tuple[str, Any]], int]:
@@ -167,6 +183,8 @@ def _read(store: Store, keys: Collection[str]) -> list[Judged]:
             verdict = converged(record)
             if verdict is not None:
                 kept["converged"] = verdict
+            if "train_rows" in (counts := record["overlap"]):
+                kept["train_texts"] = counts["train_rows"] - counts.get("dropped_train", 0)
             if "test_predictions" in kept:
                 kept["test_predictions"] = _small(kept["test_predictions"])
             if "evaluations" in kept:

@@ -10,43 +10,17 @@ from l3masking.methods import Method
 from l3masking.stages import MaskTune
 
 EQUAL = "uniform"  # the policy that reads neither words nor the shape of probabilities
+# Settings that came after the first records, each at the value at which all is as it was before. There they are no part
+# of a key or a record, so that earlier records keep their keys.
+LATER: Mapping[str, Any] = {
+    "train.max_updates": None,
+}
 # sections that a classifier reads, which tells which tokens matter
 OF_CLASSIFIER = ("optim", "train", "evaluate", "stop", "final", "model")
 
 
-# Settings that came after the first records, each with the value that gives what a training gave before. At that value
-# they are no part of any key, so that records made before are found.
-LATER: dict[str, Any] = {"train.max_updates": None}
-
-
 def relevant(settings: Mapping[str, Any], method: Method) -> dict[str, Any]:
-    """Of a study's settings those that may change the results of `method`, as its key and its records hold them."""
-    return without_later(readable(settings, method))
-
-
-def without_later(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings without those of LATER that are at the value given there."""
-    return {
-        section: {
-            name: value
-            for name, value in values.items()
-            if f"{section}.{name}" not in LATER or value != LATER[f"{section}.{name}"]
-        }
-        if isinstance(values, Mapping)
-        else values
-        for section, values in settings.items()
-    }
-
-
-def reads(method: Method, key: str, settings: Mapping[str, Any]) -> bool:
-    """Whether a dotted setting may change the results of `method` under `settings`."""
-    section, _, name = key.partition(".")
-    part = readable(settings, method).get(section, {})
-    return isinstance(part, Mapping) and name in part
-
-
-def readable(settings: Mapping[str, Any], method: Method) -> dict[str, Any]:
-    """Of a study's settings those that `method` reads, whatever their values."""
+    """Of a study's settings those that may change the results of `method`."""
     read = {
         "masking": method.masks or bool(method.adapts) or (method.tunes_masks and bool({*method.policies} - {EQUAL})),
         "meta": method.learns_weights,
@@ -64,7 +38,28 @@ def readable(settings: Mapping[str, Any], method: Method) -> dict[str, Any]:
     }
     if not kept["final"]["enabled"]:
         kept["final"] = {"enabled": False}
-    return kept
+    return without_later(kept)
+
+
+def without_later(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings without those of LATER that are at the value given there."""
+    return {
+        section: {
+            name: value
+            for name, value in values.items()
+            if f"{section}.{name}" not in LATER or value != LATER[f"{section}.{name}"]
+        }
+        if isinstance(values, Mapping)
+        else values
+        for section, values in settings.items()
+    }
+
+
+def reads(settings: Mapping[str, Any], method: Method, key: str) -> bool:
+    """Whether `method` reads the setting of a dotted key. settings: nested, a study's or those that `relevant` gave."""
+    section, _, name = key.partition(".")
+    part = relevant(settings, method).get(section)
+    return isinstance(part, Mapping) and (name in part or (key in LATER and key not in unread_settings(method)))
 
 
 def unread_settings(method: Method) -> set[str]:

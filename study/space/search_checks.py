@@ -49,12 +49,12 @@ def read_search(
         place = f"search.methods[{index}]"
         if name not in arms:
             problems.append(Problem(place, f"{shown(name)} is no method of this study; {nearest(name, arms)}"))
-        elif not any(reads(arms[name], key, settings) for key in found):
+        elif not any(reads(settings, arms[name], key) for key in found):
             problems.append(Problem(place, f"{name} reads none of {', '.join(found)}; leave it out"))
     masking = [name for name, arm in arms.items() if arm.masks]
     if search.methods is None and not masking:
         problems.append(Problem("search", "no method of this study masks; name the `methods` to search"))
-    idle = [name for name in masking if not any(reads(arms[name], key, settings) for key in found)]
+    idle = [name for name in masking if not any(reads(settings, arms[name], key) for key in found)]
     if search.methods is None and idle:
         who = f"{', '.join(idle)} {'reads' if len(idle) == 1 else 'read'}"
         problems.append(Problem("search", f"{who} none of {', '.join(found)}; name the `methods` to search"))

@@ -23,7 +23,7 @@ from l3masking.scoring.words import encode_as
 from l3masking.stages import SELECTIONS, Finetune
 from l3masking.training import steps
 from l3masking.training.loop import Trajectory
-from l3masking.training.optim import Span
+from l3masking.training.optim import MainStage
 from l3masking.training.settings import MetaConfig
 from l3masking.training.steps import gradients_of
 from l3masking.training.task_weights import WEIGHTINGS
@@ -112,8 +112,10 @@ def trajectory(name: str, source: TextData, **changes) -> Trajectory:
 @pytest.mark.parametrize("times", [1, 3])
 def test_all_arms_of_a_dataset_plan_the_same_updates_and_evaluations(times: int) -> None:
     source = dataclasses.replace(data(), mlm_texts=data().train.texts * times)
-    spans = {name: Span(made.total, made.warmup, made.every) for name in TIED if (made := trajectory(name, source))}
-    assert set(spans.values()) == {Span(12 * 3 * times, int(0.06 * 12 * 3 * times), 3 * times)}
+    spans = {
+        name: MainStage(made.total, made.warmup, made.every) for name in TIED if (made := trajectory(name, source))
+    }
+    assert set(spans.values()) == {MainStage(12 * 3 * times, int(0.06 * 12 * 3 * times), 3 * times)}
 
 
 def test_stl_matched_has_as_many_gradients_as_the_arms_that_learn_task_weights() -> None:
@@ -126,6 +128,7 @@ def test_stl_matched_has_as_many_gradients_as_the_arms_that_learn_task_weights()
         counts[name] = counted.call_count * made.total
         assert made.every == 3 * METHODS[name].last.update_factor
     assert len(set(counts.values())) == 1
+    assert METHODS["stl_matched"].unscored() == METHODS["stl_matched"].alone(), "an update is measured as it is"
 
 
 def test_stl_matched_is_evaluated_as_often_as_stl() -> None:

@@ -47,6 +47,7 @@ CONTRACT = {  # field of a record -> type
     "epochs_to_first_best": float,
     "epochs_to_stop": float,
     "updates": int,
+    "planned_updates": int,
     "primary_examples": int,
     "mlm_passes": float,
     "empty_mlm_batches": int,

@@ -8,7 +8,7 @@ from typing import Any
 from result_cells import records
 
 from study.results.aggregate import Cell, cells
-from study.results.effort import Efforts, efforts_of
+from study.results.effort_pairs import Efforts, efforts_of
 
 PER_EPOCH = 13  # updates
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from l3masking.encoders.load import load_encoder
 from l3masking.errors import InputError
-from l3masking.training.optim import Span, adamw, clip_norms, decay_groups, linear_factor
+from l3masking.training.optim import MainStage, adamw, clip_norms, decay_groups, linear_factor
 from l3masking.training.settings import EvaluateConfig, FinetuneConfig, OptimConfig, TrainConfig
 
 
@@ -151,7 +151,7 @@ def test_the_main_stage_in_updates(texts: int, most: int, unit: str, factor: int
         train=TrainConfig(batch=8, accumulate=2, max_epochs=10, max_updates=most),
         evaluate=EvaluateConfig(every=4, unit=unit),
     )
-    assert Span.of(config, texts, factor) == expected
+    assert MainStage.of(config, texts, factor) == expected
 
 
 def test_a_cap_of_no_update_is_refused() -> None:

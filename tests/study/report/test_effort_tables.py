@@ -11,14 +11,14 @@ from effort_records import trained
 
 from study.report.effort_tables import (
     EFFORT_FIELDS,
-    NOTHING,
+    NO_EFFORT,
     effort_csv,
     effort_markdown,
     effort_text,
     effort_values,
     export_effort,
 )
-from study.results.effort import EffortComparison, compare_effort
+from study.results.effort_pairs import EffortComparison, compare_effort
 
 FOUND = compare_effort(*trained(stl=[6.0, 7.0, 8.0], rtm=[6.0, 8.0, 9.0], l3masking=[5.0, 6.0, 8.5]))
 
@@ -64,5 +64,5 @@ def test_the_terminal_shows_wall_time_and_says_where_it_cannot_be_compared() -> 
 
 def test_nothing_to_compare() -> None:
     assert effort_text([]) == ""
-    assert NOTHING in effort_markdown([])
+    assert NO_EFFORT in effort_markdown([])
     assert effort_csv([]) == ",".join(EFFORT_FIELDS) + "\n"

@@ -12,7 +12,7 @@ from study.report.overview import MOST_LINES, NO_PROFILE, UNDECLARED, answers, s
 from study.report.sections import Pairs
 from study.results.compare import compare
 from study.results.comparison import Comparison
-from study.results.effort import Effort, compare_effort
+from study.results.effort_pairs import Effort, compare_effort
 from study.results.families import DeclaredFamily
 from study.results.paper_questions import paper_questions
 

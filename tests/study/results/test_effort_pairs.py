@@ -9,7 +9,7 @@ import scipy.stats
 from effort_records import PER_EPOCH, trained
 
 from study.results.compare import Arm, Question
-from study.results.effort import QUANTITIES, compare_effort, without_wall_time
+from study.results.effort_pairs import QUANTITIES, compare_effort, without_wall_time
 from study.results.paired import holm, named_generator
 
 RTM = [6.0, 7.0, 9.0, 5.0, 8.0, 6.5, 7.5, 9.5, 5.5, 8.5]

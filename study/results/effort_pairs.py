@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 from study.results.aggregate import Cell, CellKey, cell_key, first_best
-from study.results.compare import questions, rivals
+from study.results.compare import questions
 from study.results.comparison import Arm, Question
 from study.results.paired import holm, sign_flip
 from study.results.spread import t_interval
@@ -22,7 +22,7 @@ from study.store.record import Kept
 
 Quantity = Literal["epochs_to_best", "epochs_to_stop", "updates", "seconds"]
 QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)  # the order in which they are shown
-WALL_TIME: Quantity = "seconds"
+CLOCKED: Quantity = "seconds"
 
 
 class Effort(NamedTuple):
@@ -87,18 +87,27 @@ def compare_effort(
     found: list[EffortComparison] = []
     for question in questions(cells) if asked is None else asked:
         timed: set[tuple[str, str]] = set()
-        for first, second in (pair for rows in rivals(cells, question).values() for pair in rows):
+        for first, second in _rows(cells, question):
             place = first.encoder, first.dataset
             for quantity in QUANTITIES:
-                if quantity != WALL_TIME or place not in timed:
+                if quantity != CLOCKED or place not in timed:
                     found.append(_compared(question, first, second, efforts, quantity))
             timed.add(place)
     return _adjusted(found)
 
 
+def _rows(cells: Sequence[Cell], question: Question) -> list[tuple[Cell, Cell]]:
+    """The cells that a question compares, objective by objective."""
+    known = {(Arm(cell.method, cell.variant), cell.objective, cell.encoder, cell.dataset): cell for cell in cells}
+    objectives = list(dict.fromkeys(cell.objective for cell in cells))
+    mine = sorted((place for place in known if place[0] == question.first), key=lambda p: objectives.index(p[1]))
+    both = ((known[place], known.get((question.second, *place[1:]))) for place in mine)
+    return [(first, second) for first, second in both if second is not None]
+
+
 def without_wall_time(found: Iterable[EffortComparison]) -> list[EffortComparison]:
     """What is equal for equal records, wherever and whenever they were made."""
-    return [entry for entry in found if entry.quantity != WALL_TIME]
+    return [entry for entry in found if entry.quantity != CLOCKED]
 
 
 def _compared(question: Question, first: Cell, second: Cell, efforts: Efforts, quantity: Quantity) -> EffortComparison:
