@@ -34,6 +34,7 @@ class Inputs:
 
     task: Task
     mlm: Sequence[EncodedText] | None  # what the last stage masks: masked-LM texts, or train's; None: nothing
+    max_length: int = ScoringConfig.max_length  # most ids of a text
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -80,7 +81,9 @@ def encode_inputs(
     method.check_encoder(encoder.model_type, "this encoder")
     task = encode_task(encoder, data, scoring, with_test=with_test)
     texts = data.mlm_texts if method.masks else data.train.texts if method.tunes_masks else None
-    return Inputs(task=task, mlm=None if texts is None else encode_as(scoring, encoder.tokenizer, texts))
+    masked = scoring if method.rewrites else dataclasses.replace(scoring, normalise="none")
+    mlm = None if texts is None else encode_as(masked, encoder.tokenizer, texts)
+    return Inputs(task=task, mlm=mlm, max_length=scoring.max_length)
 
 
 def prepare(
@@ -117,7 +120,7 @@ def prepare(
         )
         rows = list(found)
     plain = Training(
-        encoder=encoder,
+        encoder=encoder.with_padding(inputs.max_length) if config.model.attend_padding else encoder,
         task=inputs.task,
         config=config,
         seed=seed,

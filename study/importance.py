@@ -29,6 +29,7 @@ from l3masking.training.settings import FinetuneConfig
 from study.artefacts import Artefact, Piece, Shard, finished_parts
 from study.plan.inputs import DataSource, EncoderSource, held_data, held_encoder
 from study.score import TextSources, count_shards, cut_texts, parquet
+from study.space.relevant import without_later
 from study.space.spec import Resources, plain
 from study.store.whole_files import content_key
 
@@ -85,7 +86,7 @@ class ClassifierJob(OnePiece):
             "revision": self.encoder.revision,
             "data_hash": self.data.data_hash,
             "scoring": {"max_length": self.scoring.max_length, "whitespace": self.scoring.whitespace},
-            "finetune": {name: value for name, value in plain(self.finetune).items() if name != "meta"},
+            "finetune": {name: value for name, value in without_later(plain(self.finetune)).items() if name != "meta"},
             "seed": self.seed,
         }
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from l3masking.methods import Method
 from study.plan.trials import Identities, Trial, identity_of, new_trial
-from study.space.relevant import artefact_sections, relevant
+from study.space.relevant import artefact_sections, reads, relevant
 from study.space.search_section import SearchConfig
 from study.space.spec import StudySpec, plain
 from study.store.store import content_key
@@ -44,7 +44,7 @@ class Search:
         settings = copy.deepcopy(dict(self.settings))
         for key, value in values.items():
             section, _, name = key.partition(".")
-            if name in settings.get(section, {}):
+            if reads(self.settings, self.arm, key):
                 settings[section][name] = value
         return relevant(settings, self.arm)
 
