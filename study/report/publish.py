@@ -11,6 +11,7 @@ from study.plan.trials import Trial
 from study.report.about import about_study
 from study.report.pretraining_figure import export_pretraining
 from study.report.search_tables import export_searches
+from study.report.settings_tables import export_settings
 from study.report.tables import FORMATS, export
 from study.results.gather import Results, gather
 from study.store.store import Store
@@ -25,6 +26,7 @@ def publish(
     others = [
         *export_pretraining(store.root, resolved.spec, results.cells),
         *export_searches(store.root, resolved, formats),
+        *export_settings(store.root, resolved.spec, formats),
     ]
     files = export(
         store.root,

@@ -31,6 +31,7 @@ FILES = [
     *(f"tables/results.{name}" for name in ("md", "tex", "csv", "json")),
     *("tables/timing.csv", "tables/comparisons.md", "tables/comparisons.csv", "tables/comparisons.json"),
     *("figures/results.png", "report.html"),
+    *(f"tables/settings.{name}" for name in ("md", "csv", "tex")),
 ]
 
 
