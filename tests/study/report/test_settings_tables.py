@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,12 @@ def test_the_ablations_change_one_choice_at_a_time() -> None:
         "surprisal_lost": ["masking.weighting", "masking.redistribute"],
         "rewritten": ["scoring.normalise"],
     }
+
+
+def test_the_page_names_every_column() -> None:
+    page = (SPACES.parent / "docs" / "records.md").read_text()
+    section = page.split("\n## Settings table\n")[1].split("\n## ")[0]
+    named = [name for line in section.splitlines() if line.startswith("| `") for name in re.findall(r"`([^`]+)`", line)]
+    spec = space(variants={"NAME": {"masking.mean": 0.3}})
+    header = settings_csv(spec, settings_rows(spec)).split("\n")[0].split(",")
+    assert [name for name in header if name not in named] == []
