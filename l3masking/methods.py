@@ -97,6 +97,11 @@ class Method:
         """Whether a fine-tuned classifier tells first which tokens matter."""
         return IMPORTANCE in self.needs
 
+    @property
+    def rewrites(self) -> bool:
+        """Whether `scoring.normalise` changes the texts that it masks: not where they are those of a classifier too."""
+        return (self.masks or bool(self.adapts)) and not (self.tunes_masks or self.needs_importance)
+
     def check_encoder(self, model_type: str, encoder: str) -> None:
         """Raise InputError where the arm has no meaning for an encoder of transformers' `model_type`."""
         if family_of(model_type).decodes and (self.adapts or self.masks or self.needs_scores or self.needs_importance):

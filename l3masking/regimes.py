@@ -36,6 +36,7 @@ class Inputs:
     task: Task
     mlm: Sequence[EncodedText] | None  # what the last stage masks: masked-LM texts, or train's; None: nothing
     epoch_texts: int | None = None  # masked-LM texts of the dataset, whose passes are epochs; None: those that are read
+    max_length: int = ScoringConfig.max_length  # most ids of a text
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -87,8 +88,9 @@ def encode_inputs(
     method.check_encoder(encoder.model_type, "this encoder")
     task = encode_task(encoder, data, scoring, with_test=with_test)
     texts = data.mlm_texts if method.masks else data.train.texts if method.tunes_masks else None
-    encoded = None if texts is None else encode_as(scoring, encoder.tokenizer, texts)
-    return Inputs(task=task, mlm=encoded, epoch_texts=len(data.mlm_texts))
+    masked = scoring if method.rewrites else dataclasses.replace(scoring, normalise="none")
+    mlm = None if texts is None else encode_as(masked, encoder.tokenizer, texts)
+    return Inputs(task=task, mlm=mlm, epoch_texts=len(data.mlm_texts), max_length=scoring.max_length)
 
 
 def prepare(
@@ -125,7 +127,7 @@ def prepare(
         )
         rows = list(found)
     plain = Training(
-        encoder=encoder,
+        encoder=encoder.with_padding(inputs.max_length) if config.model.attend_padding else encoder,
         task=inputs.task,
         config=config,
         seed=seed,

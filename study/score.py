@@ -23,6 +23,7 @@ from l3masking.scoring.settings import TOKEN_BUDGETS, ScoringConfig
 from study.artefacts import Artefact, Piece, Shard, finished_parts
 from study.plan.inputs import CorpusSource, DataSource, EncoderSource, concrete_encoder, held_data, held_encoder
 from study.plan.united import UnitedSource
+from study.space.relevant import without_later
 from study.space.spec import Resources, plain
 from study.store.places import Place, fetched
 from study.store.record import MadeWith
@@ -57,7 +58,7 @@ class ScoreJob:
             "schema": SCORE_SCHEMA,
             "revision": self.encoder.revision,
             "data_hash": self.data.content_hash,
-            "scoring": plain(self.scoring),
+            "scoring": without_later({"scoring": plain(self.scoring)})["scoring"],
             "precision": self.precision,
         }
         return content_key(identity | ({"entropy": True} if self.entropy else {}))

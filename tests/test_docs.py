@@ -29,7 +29,7 @@ from l3masking.methods import METHODS
 from l3masking.precision import Precision
 from l3masking.rng import stream
 from l3masking.testing import check_policy, sample_texts
-from l3masking.training.settings import PRESETS
+from l3masking.training.presets import PRESETS
 from study.cli.app import app
 from study.exit_codes import EXIT_CODES
 from study.space.arms import ArmSpec, PolicyFile

@@ -92,7 +92,7 @@ def _classified(
     device, pad_id = model.encoder.device, model.encoder.tokenizer.pad_token_id
     order = sorted(range(len(examples.labels)), key=lambda i: len(examples.input_ids[i]))
     while order:
-        size = max(1, EVALUATION_TOKENS // len(examples.input_ids[order[-1]]))
+        size = max(1, EVALUATION_TOKENS // (model.encoder.padded_to or len(examples.input_ids[order[-1]])))
         part, order = order[-size:], order[:-size]
         chunks = examples.chunks(part, 1, pad_id, device)
         with autocast(device, precision):

@@ -90,7 +90,7 @@ def identity_of(
         "method": method,
         "policy": last.policy,
         "weighting": last.weighting if isinstance(last, Finetune) else None,
-        "settings": settings,
+        "settings": keyed(settings),
     }
     if len(arm.stages) > 1 or not isinstance(last, Finetune) or arm.own_policies:
         identity["stages"] = [stage_identity(arm, stage) for stage in arm.stages]
@@ -101,6 +101,16 @@ def identity_of(
     if (corpus := corpus_of(arm, settings)) is not None:
         identity["corpus_hash"] = identities.corpora.get(corpus)
     return identity
+
+
+def keyed(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Settings as a key holds them.
+
+    `meta.dev_mode: once` is what `train` was before 2026-12. It keeps the keys of that time, and `train` has others.
+    """
+    meta = settings.get("meta", {})
+    word = {"once": "train", "train": "train, drawn in each step"}.get(meta.get("dev_mode"))
+    return settings if word is None else {**settings, "meta": {**meta, "dev_mode": word}}
 
 
 def stage_identity(arm: Method, stage: Stage) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from study.report.page import PageResults, page
 from study.report.pretraining_figure import export_pretraining
 from study.report.search_tables import export_searches
 from study.report.sections import Picture
+from study.report.settings_tables import export_settings
 from study.report.tables import FIGURE, FORMATS, export
 from study.results.aggregate import Cell
 from study.results.compare import questions
@@ -52,6 +53,7 @@ def publish(
         *export_pretraining(store.root, resolved.spec, results.cells),
         *export_searches(store.root, resolved, formats, results.cells),
         *export_effort(store.root, effort, formats),
+        *export_settings(store.root, resolved.spec, formats),
     ]
     files = export(
         store.root,

@@ -20,7 +20,7 @@ from l3masking.errors import InputError
 from l3masking.methods import DEFAULT, METHODS
 from l3masking.metrics import METRICS
 from l3masking.precision import Precision
-from l3masking.training.settings import PRESETS
+from l3masking.training.presets import PRESETS
 from study.space.arms import ArmSpec, PolicyFile, check_corpora, check_policies, make_arms, policy_at
 from study.space.compare_checks import read_compare
 from study.space.overrides import apply_sets, dotted

@@ -13,6 +13,10 @@ EQUAL = "uniform"  # the policy that reads neither words nor the shape of probab
 # Settings that came after the first records, each at the value at which all is as it was before. There they are no part
 # of a key or a record, so that earlier records keep their keys.
 LATER: Mapping[str, Any] = {
+    "scoring.normalise": "none",
+    "scoring.context": "truncated",
+    "masking.random_exclude_special": True,
+    "model.attend_padding": False,
     "train.max_updates": None,
 }
 # sections that a classifier reads, which tells which tokens matter
@@ -67,7 +71,9 @@ def unread_settings(method: Method) -> set[str]:
     shaped = {*method.policies} - {EQUAL}
     unread: set[str] = set()
     if not method.needs_scores:
-        unread.add("scoring.metric")
+        unread |= {"scoring.metric", "scoring.context"}
+    if not method.rewrites:
+        unread.add("scoring.normalise")
     if not shaped and not method.selects:
         unread.add("scoring.word_source")
     if LIKELIHOOD not in method.needs and not method.own_policies:
@@ -85,7 +91,8 @@ def unread_settings(method: Method) -> set[str]:
         if not (last.mlm_loss and last.rounds == 1):
             unread.add("mask_tuning.alpha")
         if not method.adapts:  # it masks at its own rate, in its own way
-            unread |= {f"masking.{name}" for name in ("mean", "floor", "selection", "mask_share", "random_share")}
+            of_draws = ("mean", "floor", "selection", "mask_share", "random_share", "random_exclude_special")
+            unread |= {f"masking.{name}" for name in of_draws}
     return unread
 
 

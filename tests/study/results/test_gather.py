@@ -31,7 +31,9 @@ from study.store.store import Store
 FILES = [
     *(f"tables/results.{name}" for name in ("md", "tex", "csv", "json")),
     *("tables/timing.csv", "tables/comparisons.md", "tables/comparisons.csv", "tables/comparisons.json"),
-    *("figures/results.png", "report.html", "tables/effort.md", "tables/effort.csv"),
+    *("figures/results.png", "tables/effort.md", "tables/effort.csv"),
+    *(f"tables/settings.{name}" for name in ("md", "csv", "tex")),
+    "report.html",
 ]
 
 

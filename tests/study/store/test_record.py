@@ -96,7 +96,9 @@ def test_the_page_lists_exactly_the_fields_and_their_types(heading: str) -> None
 
 
 def test_every_table_of_the_page_is_compared() -> None:
-    exports = {"Evaluation sets in the tables", "Comparisons in the tables", "Sides of a comparison"}
+    exports = {
+        *("Evaluation sets in the tables", "Comparisons in the tables", "Sides of a comparison", "Settings table"),
+    }
     assert documented().keys() == {*SECTIONS, "Score part", *exports}
     assert list(documented()["Comparisons in the tables"]) == [
         *(f.name for f in dataclasses.fields(Comparison)),
