@@ -111,6 +111,7 @@ def _read(store: Store, keys: Collection[str]) -> list[Judged]:
                 kept["classes"] = len(record["labels"])
                 for result in kept["evaluations"].values():
                     result["predictions"] = _small(result["predictions"])
+                    result.pop("probabilities", None)  # study.results.classified reads them, one record at a time
             found.append(kept)
     return found
 
