@@ -13,8 +13,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from study.results.aggregate import Cell
-from study.results.compare import LEVEL, Arm, Question, questions, rivals
+from study.results.compare import Arm, Question, questions
+from study.results.matched import matched
 from study.results.paired import TIE, sign_flip
+from study.results.power import LEVEL
 from study.results.spread import spread
 
 LEAST_PAIRS = 2  # of encoder and dataset, below which there is nothing to aggregate
@@ -72,10 +74,10 @@ def overall(cells: Sequence[Cell], asked: Sequence[Question] | None = None) -> l
     """Each question over its encoder and dataset pairs, where there are LEAST_PAIRS or more."""
     found = []
     for question in questions(cells) if asked is None else asked:
-        for rows in rivals(cells, question):
-            done = [(a.mean, b.mean) for a, b in rows if a.mean is not None and b.mean is not None]
+        for objective, rows in matched(cells, question).items():
+            done = [(a.mean, b.mean) for _, a, b in rows if a.mean is not None and b.mean is not None]
             if len(done) >= LEAST_PAIRS:
-                found.append(_overall(str(question), rows[0][0].objective, done, len(rows)))
+                found.append(_overall(str(question), objective, done, len(rows)))
     return found
 
 

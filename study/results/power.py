@@ -20,9 +20,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.results.paired import EXACT_PAIRS, least_p, named_generator
+from study.results.paired import EXACT_PAIRS, FLIPS, named_generator
 from study.results.spread import CONFIDENCE
 
+LEVEL = 0.05  # of all tests of a family together
 POWER_DRAWS = 4000  # simulated studies; standard error of a power of .8: 0.006
 MOST_SEEDS = 1000  # that are looked at for a wanted difference
 NEAR = 1e-4  # relative width at which a search for an effect ends, far below what POWER_DRAWS can tell apart
@@ -66,7 +67,7 @@ def smallest_effect(n: int, *, alpha: float, power: float = 0.8, draws: int = PO
     Up to EXACT_PAIRS seeds by simulation of the sign-flip test, above by the closed form of the t test, whose power
     that of the sign-flip test then matches (tests show it at EXACT_PAIRS).
     """
-    if n < 2 or least_p(n) >= alpha:
+    if n < 2 or _floor(n) >= alpha:
         return None
     if n > EXACT_PAIRS:
         return _smallest_t_effect(n, alpha, power)
@@ -110,7 +111,12 @@ def seeds_needed(effect: float, *, alpha: float, power: float = 0.8, most: int =
 
 def least_seeds(alpha: float) -> int | None:
     """The fewest seeds whose least p lies below `alpha`; None if no number of them reaches it."""
-    return next((n for n in range(2, EXACT_PAIRS + 2) if least_p(n) < alpha), None)
+    return next((n for n in range(2, EXACT_PAIRS + 2) if _floor(n) < alpha), None)
+
+
+def _floor(n: int) -> float:
+    """The least p that the flips of n differences can give, none of which is zero."""
+    return 2 / 2**n if n <= EXACT_PAIRS else 1 / (1 + FLIPS)
 
 
 def _allowed(n: int, alpha: float) -> int:
