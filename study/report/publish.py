@@ -9,10 +9,14 @@ from study.plan.grid import make_plan
 from study.plan.resolved import Resolved, planned
 from study.plan.trials import Trial
 from study.report.about import about_study
+from study.report.aggregate_tables import export_aggregate
+from study.report.class_tables import export_classes
 from study.report.pretraining_figure import export_pretraining
 from study.report.search_tables import export_searches
 from study.report.tables import FORMATS, export
+from study.results.classified import Classified
 from study.results.gather import Results, gather
+from study.results.truth import true_labels
 from study.store.store import Store
 
 
@@ -20,11 +24,14 @@ def publish(
     store: Store, resolved: Resolved, trials: Sequence[Trial], formats: Sequence[str] = FORMATS
 ) -> tuple[Results, list[Path]]:
     """Tables, figures and the page of a study, from its records alone."""
-    results = gather(store, resolved.spec, trials)
+    judged = Classified(true_labels(resolved, dict.fromkeys(trial.dataset for trial in trials)), trials)
+    results = gather(store, resolved.spec, trials, judged.add)
     about = about_study(resolved, results.failures)
     others = [
         *export_pretraining(store.root, resolved.spec, results.cells),
         *export_searches(store.root, resolved, formats),
+        *export_classes(store.root, judged, results.cells, formats),
+        *export_aggregate(store.root, results.cells, formats),
     ]
     files = export(
         store.root,

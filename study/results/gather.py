@@ -20,7 +20,7 @@ from study.results.set_comparisons import SetComparison, compare_sets
 from study.results.texts import Predictions
 from study.space.search_section import BEST
 from study.space.spec import StudySpec
-from study.store.record import Failure, Kept, part
+from study.store.record import Failure, Kept, Record, part
 from study.store.store import Store
 
 
@@ -41,10 +41,15 @@ class Results(NamedTuple):
     """Evaluation set -> predictions on it, of every record that read it."""
 
 
-def gather(store: Store, spec: StudySpec, trials: Sequence[Trial]) -> Results:
-    """Aggregate and compare the records of `trials`, in the order of the space."""
+def gather(
+    store: Store, spec: StudySpec, trials: Sequence[Trial], look: Callable[[Record], None] = lambda record: None
+) -> Results:
+    """Aggregate and compare the records of `trials`, in the order of the space.
+
+    `look` sees each of these records whole, before what is bulky is dropped.
+    """
     keys = {key for trial in trials for key in trial.keys.values()}
-    records = of_plan(_read(store, keys), trials)
+    records = of_plan(_read(store, keys, look), trials)
     failures = of_plan(store.failures(), trials)
     wanted = Counter(
         CellKey(trial.encoder, trial.dataset, trial.method, trial.variant, trial.mask_mean, objective)
@@ -95,12 +100,13 @@ def reordered(spec: StudySpec) -> frozenset[str]:
     return frozenset(name for name, keys in changed.items() if any(key.startswith("train.") for key in keys))
 
 
-def _read(store: Store, keys: Collection[str]) -> list[Judged]:
+def _read(store: Store, keys: Collection[str], look: Callable[[Record], None]) -> list[Judged]:
     """What is needed of the records that are there, one file in memory at a time."""
     found = []
     for key in sorted(keys):
         record = store.read(key)
         if record is not None:
+            look(record)
             kept = cast(Judged, part(record, Kept))
             verdict = converged(record)
             if verdict is not None:
