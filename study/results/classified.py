@@ -29,7 +29,7 @@ class Judgement(NamedTuple):
     """One trained model on one set of texts."""
 
     confusion: NDArray[np.int64]  # [C, C] texts: true class by predicted class
-    calibration: Calibration | None  # None where the record holds no probabilities
+    calibration: Calibration | None  # None if the record holds no probabilities
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -127,7 +127,7 @@ def critical_difference(rows: int, pairs: int, *, level: float = LEVEL) -> float
 
 
 def cautions(found: Collection[Overall | Ranking]) -> list[str]:
-    """What to keep in mind, in lines; none where nothing was aggregated."""
+    """What to keep in mind, in lines; empty if nothing was aggregated."""
     if not found:
         return []
     lines = [CAUTION]

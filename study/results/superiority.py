@@ -14,7 +14,7 @@ class Superiority(NamedTuple):
     """P(A > B) + P(A = B) / 2: .5 if no side is better."""
 
     probability: float  # in [0, 1]
-    low: float | None  # ends of the 95 % interval; None where these seeds cannot give one
+    low: float | None  # ends of the 95 % interval; None if these seeds cannot give one
     high: float | None
     method: Literal["clopper_pearson", "brunner_munzel"]
 
@@ -67,7 +67,7 @@ def unbiased_effect_size(differences: Sequence[float]) -> float | None:
     """d_z times Hedges' exact correction; None for fewer than three differences, and if they do not vary.
 
     J = Gamma(m / 2) / (sqrt(m / 2) Gamma((m - 1) / 2)) with m = n - 1 (Hedges 1981, eq. 6e): E[J d_z] is the true
-    effect under normal differences. J is 0.80 for n = 4 and 0.91 for n = 10.
+    effect under normal differences. J is 0.72 for n = 4 and 0.91 for n = 10.
     """
     from scipy.special import gammaln
 
