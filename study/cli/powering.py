@@ -35,7 +35,7 @@ def power(
 ) -> None:
     """Say how small a difference some seeds can decide, and how many seeds a wanted difference needs."""
     from study.report.power_text import power_text
-    from study.results.planned_power import DIFFERENCE, Aim, check_aim, given_power
+    from study.results.planned_power import WANTED_DIFFERENCE, Aim, check_aim, given_power
 
     if (folder is None) == (std is None):
         raise InputError("give either a study's folder or --sd, such as `l3study power --sd 0.008 --n 10`")
@@ -43,7 +43,9 @@ def power(
         raise InputError(f"--sd {std:g}: expected a fraction above 0, such as 0.008 for 0.8 percent points")
     if seeds is not None and seeds < 1:
         raise InputError(f"--n {seeds}: expected 1 or more seeds")
-    aim = check_aim(Aim(level, 1 if tests is None else tests, wanted, DIFFERENCE if difference is None else difference))
+    aim = check_aim(
+        Aim(level, 1 if tests is None else tests, wanted, WANTED_DIFFERENCE if difference is None else difference)
+    )
     name = None
     if folder is None:
         assert std is not None, "one of the two is given"

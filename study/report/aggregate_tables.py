@@ -22,13 +22,13 @@ DEFINITION_OVER_PAIRS = (
     "95% t interval over pairs; p exact Wilcoxon signed-rank test. kind rank: mean rank over pairs, 1 is best; "
     "friedman_p and Nemenyi's critical_difference of all rows of the objective"
 )
-MEANING = (
+OVER_PAIRS = (
     "Each encoder and dataset pair counts once, with the means of its two rows over their seeds. Difference: first "
     "minus second in percent points, mean over the pairs, with the 95 % t interval over pairs. Better, equal, worse: "
     "on how many pairs the first row is that. p: exact Wilcoxon signed-rank test over the pairs, two-sided, not "
     "adjusted. Least p: the smallest that so many differing pairs can give."
 )
-RANKED = "Mean rank over the pairs (1 is best) and mean of the row's means, percent."
+RANKS_EXPLAINED = "Mean rank over the pairs (1 is best) and mean of the row's means, percent."
 
 
 def export_aggregate(root: Path, cells: Sequence[Cell], formats: Sequence[str]) -> list[Path]:
@@ -71,10 +71,10 @@ def aggregate_markdown(asked: Sequence[Overall], ranked: Sequence[Ranking]) -> s
     """The same in tables, with the cautions first."""
     parts = ["# Over all encoders and datasets", "\n".join(f"- {line}" for line in cautions([*asked, *ranked]))]
     if asked:
-        parts += [MEANING, _table(_QUESTIONS, "llrrrrr", [_question(entry) for entry in asked])]
+        parts += [OVER_PAIRS, _table(_QUESTIONS, "llrrrrr", [_question(entry) for entry in asked])]
     for ranking in ranked:
         parts.append(f"## Ranks, {markdown_text(OBJECTIVES.get(ranking.objective, ranking.objective))}")
-        parts.append(" ".join([RANKED, *_tests(ranking)]))
+        parts.append(" ".join([RANKS_EXPLAINED, *_tests(ranking)]))
         lines = [
             [row_label(rank.method, rank.variant, []), f"{rank.mean_rank:.2f}", f"{100 * rank.mean:.2f}"]
             for rank in ranking.ranks

@@ -9,26 +9,26 @@ from typing import Any
 
 from study.report.escape import csv_text, markdown_table, markdown_text
 from study.report.layout import OBJECTIVES, row_label
+from study.report.set_tables import CELL_FIELDS
 from study.results.aggregate import Cell
 from study.results.classified import TEST_SPLIT, CalibrationRow, Classified, ClassRow, ConfusionRow
 from study.results.per_class import BINS
 from study.store.store import write_atomic
 
-CELL_COLUMNS = ("encoder", "dataset", "method", "variant", "mask_mean", "objective")
-FILES = {  # file -> what its numbers are
+CLASS_FILES = {  # file -> what its numbers are
     "tables/classes.csv": "fractions of test texts; mean and sample std (n-1) over seeds; a share of nothing counts 0",
     "tables/confusion.csv": "texts of a true class by predicted class; count is the sum over seeds, mean over seeds; "
     "share is of the texts of the true class; a pair that never occurs has no line",
     "tables/calibration.csv": f"ece: {BINS} equal-width bins of the probability of the predicted class; adaptive_ece: "
     f"{BINS} bins of equally many texts; brier: sum over classes, 0 to 2; mean and sample std (n-1) over seeds",
 }
-PAGE = "tables/classes.md"
-MOST_CLASSES = 12  # that a table of the page has columns for
-EXPLAINED = (
+CLASS_PAGE = "tables/classes.md"
+WIDEST_CLASSES = 12  # that a table of the page has columns for
+CLASSES_EXPLAINED = (
     "F1 of each class in percent, mean ± sample standard deviation over seeds; in brackets the texts of the class. "
     "tables/classes.csv also has precision and recall, tables/confusion.csv which classes are taken for each other."
 )
-CALIBRATED = (
+CALIBRATION_EXPLAINED = (
     "Percent, means over seeds. Confidence: mean probability of the predicted class. ECE: expected calibration error, "
     f"the mean distance of accuracy and confidence over {BINS} bins of confidence, of equal width or (adaptive) of "
     "equally many texts. Brier: mean squared distance of the probabilities from the true class, 0 to 2, as it is."
@@ -49,11 +49,11 @@ def export_classes(root: Path, found: Classified, cells: Sequence[Cell], formats
             found.calibration(cells),
         )
         for (name, meaning), kind, made in zip(
-            FILES.items(), (ClassRow, ConfusionRow, CalibrationRow), rows, strict=True
+            CLASS_FILES.items(), (ClassRow, ConfusionRow, CalibrationRow), rows, strict=True
         ):
             files[name] = _csv(kind, made, meaning)
     if "md" in formats:
-        files[PAGE] = classes_markdown(found, cells)
+        files[CLASS_PAGE] = classes_markdown(found, cells)
     written = []
     for name, text in files.items():
         if not text:
@@ -79,11 +79,11 @@ def _class_tables(found: Classified, cells: Sequence[Cell]) -> Iterator[str]:
         group = groups.setdefault((cell.dataset, cell.objective, row.evaluation), {})
         group.setdefault((cell.encoder, row_label(cell.method, cell.variant, [])), []).append(row)
     if groups:
-        yield EXPLAINED
+        yield CLASSES_EXPLAINED
     for place, by_row in groups.items():
         yield f"## {_title(*place)}"
         first = next(iter(by_row.values()))
-        if len(first) > MOST_CLASSES:
+        if len(first) > WIDEST_CLASSES:
             yield f"{len(first)} classes: see tables/classes.csv."
             continue
         header = ["Encoder", "Method", *(f"{row.label} ({row.support})" for row in first)]
@@ -99,7 +99,7 @@ def _calibration_tables(found: Classified, cells: Sequence[Cell]) -> Iterator[st
         line = [cell.encoder, row_label(cell.method, cell.variant, []), *map(_percent, numbers), brier]
         groups.setdefault((cell.dataset, cell.objective, row.evaluation), []).append(line)
     if groups:
-        yield f"## Calibration\n\n{CALIBRATED}"
+        yield f"## Calibration\n\n{CALIBRATION_EXPLAINED}"
     for place, lines in groups.items():
         yield f"### {_title(*place)}"
         yield _table(["Encoder", "Method", "Accuracy", "Confidence", "ECE", "Adaptive ECE", "Brier"], lines)
@@ -127,7 +127,7 @@ def _csv(kind: type, rows: Iterable[tuple[Cell, Any]], meaning: str) -> str:
     """Empty without a line."""
     names = [field.name for field in fields(kind)]
     lines = [
-        [*(getattr(cell, column) for column in CELL_COLUMNS), *(asdict(row)[name] for name in names), meaning]
+        [*(getattr(cell, column) for column in CELL_FIELDS), *(asdict(row)[name] for name in names), meaning]
         for cell, row in rows
     ]
-    return csv_text([*CELL_COLUMNS, *names, "definition"], lines) if lines else ""
+    return csv_text([*CELL_FIELDS, *names, "definition"], lines) if lines else ""

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from study.report.layout import OBJECTIVES, plain
+from study.report.wording import NO_NUMBER
 from study.results.paired import EXACT_PAIRS
 from study.results.planned_power import Power, PowerRow
 from study.results.power import MOST_SEEDS
 
-NONE = "–"
-HEADER = ("Encoder, data", "Pairs", "Deviation", "95 %", "Seeds", "Smallest")
-LEGEND = (
+POWER_HEADER = ("Encoder, data", "Pairs", "Deviation", "95 %", "Seeds", "Smallest")
+POWER_LEGEND = (
     "Deviation: sample standard deviation of the paired differences, points, with its 95 % interval; Pairs: finished "
     "seeds that it is from. Smallest: least true difference, points, that so many seeds decide with that probability. "
     "Last column: seeds that decide the named difference."
 )
-LIMITS = (
+POWER_LIMITS = (
     "Differences are taken as normal. The numbers are about seeds: a test set is as uncertain with more seeds as with "
     "few. A deviation from few pairs is uncertain, and so is all that follows from it."
 )
@@ -92,11 +92,11 @@ def _given(power: Power) -> Iterator[str]:
         )
     needed = f"more than {MOST_SEEDS}" if row.needed is None else str(row.needed)
     yield f"A true difference of {_points(power.difference)} points needs {needed} seeds."
-    yield LIMITS
+    yield POWER_LIMITS
 
 
 def _table(rows: Sequence[PowerRow], power: Power) -> list[str]:
-    header = [*HEADER, f"Seeds for {_points(power.difference)}"]
+    header = [*POWER_HEADER, f"Seeds for {_points(power.difference)}"]
     lines = [header, *(_entries(row) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     made = []
@@ -110,8 +110,8 @@ def _table(rows: Sequence[PowerRow], power: Power) -> list[str]:
 
 
 def _entries(row: PowerRow) -> list[str]:
-    interval = NONE if row.std_low is None else f"{_points(row.std_low)} to {_points(row.std_high)}"
-    needed = NONE if not row.std else f"> {MOST_SEEDS}" if row.needed is None else str(row.needed)
+    interval = NO_NUMBER if row.std_low is None else f"{_points(row.std_low)} to {_points(row.std_high)}"
+    needed = NO_NUMBER if not row.std else f"> {MOST_SEEDS}" if row.needed is None else str(row.needed)
     place = plain(f"{row.encoder} / {row.dataset}")
     return [place, str(row.pairs), _points(row.std), interval, str(row.seeds), _points(row.smallest), needed]
 
@@ -119,7 +119,7 @@ def _entries(row: PowerRow) -> list[str]:
 def _notes(rows: Sequence[PowerRow], power: Power) -> Iterator[str]:
     if any(row.pairs < 2 for row in rows):
         yield (
-            f"{NONE}: fewer than two seeds have finished in both rows, so their differences show no deviation. In "
+            f"{NO_NUMBER}: fewer than two seeds have finished in both rows, so their differences show no deviation. In "
             "units of that deviation:"
         )
         for n, effect in power.effects.items():
@@ -128,12 +128,12 @@ def _notes(rows: Sequence[PowerRow], power: Power) -> Iterator[str]:
     if any(row.std is not None and not row.std for row in rows):
         yield "A deviation of 0.00 comes from differences that are all equal: it says nothing of further seeds."
     if rows:
-        yield LEGEND
-        yield LIMITS
+        yield POWER_LEGEND
+        yield POWER_LIMITS
 
 
 def _points(value: float | None) -> str:
-    return NONE if value is None else f"{100 * value:.2f}"
+    return NO_NUMBER if value is None else f"{100 * value:.2f}"
 
 
 def _points_span(rows: Iterable[PowerRow]) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from study.plan.trials import Trial
 from study.results.aggregate import Cell, CellKey
-from study.results.per_class import Calibration, calibration, class_scores, confusion_matrix
+from study.results.per_class import Calibrated, calibration, class_scores, confusion_matrix
 from study.results.spread import spread
 from study.results.truth import Truths
 from study.store.packed import unpacked
@@ -29,7 +29,7 @@ class Judgement(NamedTuple):
     """One trained model on one set of texts."""
 
     confusion: NDArray[np.int64]  # [C, C] texts: true class by predicted class
-    calibration: Calibration | None  # None if the record holds no probabilities
+    calibration: Calibrated | None  # None if the record holds no probabilities
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ class ConfusionRow:
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationRow:
-    """Calibration in one cell. Means and sample standard deviations over seeds."""
+    """Calibrated in one cell. Means and sample standard deviations over seeds."""
 
     evaluation: str
     texts: int
@@ -160,7 +160,7 @@ class Classified:
             found = [one.calibration for one in seeds if one.calibration is not None]
             if not found:
                 continue
-            parts = {part: spread(getattr(one, part) for one in found) for part in Calibration._fields}
+            parts = {part: spread(getattr(one, part) for one in found) for part in Calibrated._fields}
             yield (
                 cell,
                 CalibrationRow(

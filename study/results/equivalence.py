@@ -13,7 +13,7 @@ from study.results.paired import TIE
 from study.results.power import MOST_SEEDS, seeds_needed
 
 NODES = 2000  # of the integral over the sample deviation: the error of a power is below 0.001
-Verdict = Literal["better", "worse", "equivalent", "undecided"]
+Concluded = Literal["better", "worse", "equivalent", "undecided"]
 
 
 class Equivalence(NamedTuple):
@@ -28,7 +28,7 @@ class Equivalence(NamedTuple):
 class Conclusion:
     """What a difference allows to say."""
 
-    verdict: Verdict  # of the first row; equivalent: decisively no difference as large as the margin
+    verdict: Concluded  # of the first row; equivalent: decisively no difference as large as the margin
     margin: float | None  # fraction, above 0; None if nobody named one
     p_equivalence: float | None  # of the two one-sided tests; None without a margin or a deviation
     within: bool  # equivalence was shown, whether or not there is a difference
@@ -108,7 +108,7 @@ def conclusion(
     within = shown is not None and shown.p < level
     p = None if shown is None else shown.p
     if decisive or within:
-        verdict: Verdict = ("better" if difference > 0 else "worse") if decisive else "equivalent"
+        verdict: Concluded = ("better" if difference > 0 else "worse") if decisive else "equivalent"
         return Conclusion(verdict=verdict, margin=margin, p_equivalence=p, within=within, seeds=None, assumed=None)
     seeds, assumed = None, margin if margin is not None else abs(difference)
     if std is not None and std > TIE and assumed > TIE:

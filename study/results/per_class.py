@@ -20,7 +20,7 @@ class ClassScores(NamedTuple):
     support: NDArray[np.int64]  # texts of the class
 
 
-class Calibration(NamedTuple):
+class Calibrated(NamedTuple):
     """How well the probability of the predicted class tells whether it is right."""
 
     accuracy: float
@@ -49,8 +49,8 @@ def class_scores(confusion: NDArray[np.int64]) -> ClassScores:
 
 def calibration(
     probabilities: NDArray[np.floating], predictions: NDArray[np.integer], labels: NDArray[np.integer]
-) -> Calibration:
-    """Calibration of one model from its probabilities [E, C], predicted and true classes [E]; E >= 1.
+) -> Calibrated:
+    """Calibrated of one model from its probabilities [E, C], predicted and true classes [E]; E >= 1.
 
     brier: mean over texts of the sum over classes of (probability - 1[true class])^2 (Brier 1950), 0 is perfect.
     """
@@ -59,7 +59,7 @@ def calibration(
     right, confidence = predictions == labels, rows[texts, predictions]
     true = rows[texts, labels]
     brier = np.sum(rows**2, axis=1) - 2 * true + 1
-    return Calibration(
+    return Calibrated(
         accuracy=float(right.mean()),
         confidence=float(confidence.mean()),
         ece=calibration_error(confidence, right, equal_width),

@@ -25,7 +25,7 @@ from study.results.power import LEVEL, least_seeds, seeds_needed, smallest_effec
 from study.results.spread import CONFIDENCE, spread
 from study.store.briefs import Brief
 
-DIFFERENCE = 0.01  # one percent point: the difference that seeds are counted for, if nobody names one
+WANTED_DIFFERENCE = 0.01  # one percent point: the difference that seeds are counted for, if nobody names one
 
 
 class Aim(NamedTuple):
@@ -34,7 +34,7 @@ class Aim(NamedTuple):
     level: float = LEVEL  # of all planned tests together
     tests: int = 1  # planned tests; Holm's method gives each at least level / tests
     power: float = 0.8  # probability of deciding a true difference
-    difference: float = DIFFERENCE  # true difference that seeds are counted for, fraction
+    difference: float = WANTED_DIFFERENCE  # true difference that seeds are counted for, fraction
 
     @property
     def alpha(self) -> float:
@@ -42,7 +42,7 @@ class Aim(NamedTuple):
         return self.level / self.tests
 
 
-class Planned(NamedTuple):
+class Confirmatory(NamedTuple):
     """The confirmatory family: these questions under these objectives, on every encoder and dataset pair."""
 
     questions: tuple[Question, ...]
@@ -127,18 +127,18 @@ def given_power(std: float, *, aim: Aim, seeds: int | None = None) -> Power:
     return _power([row], aim, [count])
 
 
-def planned_family(cells: Iterable[Cell]) -> Planned:
+def planned_family(cells: Iterable[Cell]) -> Confirmatory:
     """The three questions of the paper, as far as both rows are in the study, on the first objective."""
     found = list(cells)
     arms = {Arm(cell.method, cell.variant) for cell in found}
     asked = (Question(Arm(first), Arm(second)) for first, second in QUESTIONS)
-    return Planned(
+    return Confirmatory(
         tuple(question for question in asked if {*question} <= arms),
         tuple(dict.fromkeys(cell.objective for cell in found))[:1],
     )
 
 
-def planned_tests(cells: Sequence[Cell], family: Planned) -> int:
+def planned_tests(cells: Sequence[Cell], family: Confirmatory) -> int:
     """Tests of the family, finished or not; 1 if it has none."""
     found = (matched(cells, question) for question in family.questions)
     return max(1, sum(len(rows.get(objective, ())) for rows in found for objective in family.objectives))

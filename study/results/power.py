@@ -26,7 +26,7 @@ from study.results.spread import CONFIDENCE
 LEVEL = 0.05  # of all tests of a family together
 POWER_DRAWS = 4000  # simulated studies; standard error of a power of .8: 0.006
 MOST_SEEDS = 1000  # that are looked at for a wanted difference
-NEAR = 1e-4  # relative width at which a search for an effect ends, far below what POWER_DRAWS can tell apart
+EFFECT_WIDTH = 1e-4  # relative width at which a search for an effect ends, far below what POWER_DRAWS can tell apart
 
 
 class Draws(NamedTuple):
@@ -80,7 +80,7 @@ def smallest_effect(n: int, *, alpha: float, power: float = 0.8, draws: int = PO
     while not _enough(drawn, high, allowed, rank):
         low, high = high, 2 * high
     effect = _smallest_t_effect(n, alpha, power)  # a good first guess
-    while high - low > NEAR * high:
+    while high - low > EFFECT_WIDTH * high:
         if not low < effect < high:
             effect = (low + high) / 2
         decided = _decides(drawn, effect, allowed, open_draws)
@@ -171,7 +171,7 @@ def _smallest_t_effect(n: int, alpha: float, power: float) -> float:
     low, high = 0.0, 1.0
     while t_power(high, n, alpha=alpha) < power:
         low, high = high, 2 * high
-    while high - low > NEAR * high / 100:
+    while high - low > EFFECT_WIDTH * high / 100:
         middle = (low + high) / 2
         low, high = (middle, high) if t_power(middle, n, alpha=alpha) < power else (low, middle)
     return high

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-FORMAT = "<f2"  # IEEE 754 half precision, little-endian, on every machine
+HALF_PRECISION = "<f2"  # IEEE 754 half precision, little-endian, on every machine
 
 
 def packed(rows: Sequence[Sequence[float]]) -> Probabilities:
     """Pack a table [E, C] of numbers in [0, 1]; equal numbers give equal texts on every machine."""
     import numpy as np
 
-    values = np.asarray(rows, dtype=FORMAT)
+    values = np.asarray(rows, dtype=HALF_PRECISION)
     return {"shape": list(values.shape), "float16": base64.b64encode(values.tobytes()).decode("ascii")}
 
 
@@ -31,7 +31,7 @@ def unpacked(found: Probabilities) -> NDArray[np.float32]:
     """Return the table [E, C] that `packed` was given, as rounded there."""
     import numpy as np
 
-    values = np.frombuffer(base64.b64decode(found["float16"]), dtype=FORMAT)
+    values = np.frombuffer(base64.b64decode(found["float16"]), dtype=HALF_PRECISION)
     return values.reshape(found["shape"]).astype(np.float32)
 
 
