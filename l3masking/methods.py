@@ -57,8 +57,7 @@ class Method:
         return isinstance(self.last, Finetune) and self.masks and self.last.weighting == "meta"
 
     @property
-    def tunes_masks(self) -> bool:
-        """Whether the arm is a form of Mask-tuning."""
+    def tunes_masks(self) -> bool:  # whether it is a form of Mask-tuning
         return isinstance(self.last, MaskTune)
 
     @property

@@ -29,6 +29,7 @@ from study.plan.inputs import held_data, held_encoder
 from study.plan.trials import Trial
 from study.score import held_scores
 from study.space.spec import configs
+from study.store.packed import packed
 from study.store.places import open_store
 from study.store.record import (
     SCHEMA,
@@ -220,6 +221,8 @@ def record_of(
         record["test"] = outcome.test
     if outcome.test_predictions is not None:
         record["test_predictions"] = outcome.test_predictions
+    if outcome.test_probabilities is not None:
+        record["test_probabilities"] = packed(outcome.test_probabilities)
     if outcome.evaluations:
         record["evaluations"] = {
             name: _judged(found, data.evaluations[name]) for name, found in outcome.evaluations.items()
@@ -233,6 +236,7 @@ def _judged(found: Measurement, read: EvaluationSet) -> EvaluationResult:
         labels=list(read.classes),
         absent=list(read.absent),
         predictions=found.predictions,
+        probabilities=packed(found.probabilities),
         data_hash=read.content_hash,
     )
 

@@ -50,6 +50,7 @@ class Outcome:
     final_stage: dict[str, Any]
     curve: list[dict[str, Any]]
     test_predictions: list[int] | None
+    test_probabilities: list[list[float]] | None  # [E, C], as in Measurement
     evaluations: dict[str, Measurement]  # on each evaluation set; {} if the task has none
     weights: dict[str, Tensor] = field(repr=False)  # parameters of the MultiTaskModel that was tested, by name
 
@@ -236,6 +237,7 @@ class Trajectory:
             final_stage=stage,
             curve=curve,
             test_predictions=None if test is None else test.predictions,
+            test_probabilities=None if test is None else test.probabilities,
             evaluations={
                 name: judge(self.model, further, self.config.precision) for name, further in self.task.further.items()
             },

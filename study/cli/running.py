@@ -14,6 +14,7 @@ from rich.console import Console
 
 from l3masking.errors import InputError
 from study.cli.options import Limit, Only, Out, Sets, Space, Uri, find_space
+from study.cli.powering import plan_power
 from study.cli.watching import notice, slots
 from study.exit_codes import DONE, STOPPED, TRIALS_FAILED
 
@@ -77,23 +78,30 @@ def plan(
     spec = pinned(spec, before)
     resolved = Resolved(spec, identify_at_hand(spec), before.findings if before else {})
     identities = resolved.identities
-    trials = narrow(make_plan(*resolved), only or (), limit)
+    whole = make_plan(*resolved)
+    trials = narrow(whole, only or (), limit)
     if calibrate:
         _calibrate(spec, identities, left(trials, {brief.key for brief in briefs(Store(root))}), root)
     wanted = searches(spec, identities)
+    finished = briefs(Store(root))
     summary = summarize(
         spec,
         trials,
-        briefs(Store(root)),
+        finished,
         slots=slots(spec.resources),
         sizes=data_sizes(spec, identities),
         calibration=read_calibration(root, spec.resources_of),
         search_trials=sum(search.config.settings for search in wanted),
     )
+    power = plan_power(whole, finished)
     if as_json:
-        print(json.dumps(summary.as_dict(), indent=1))
+        print(json.dumps(summary.as_dict() | {"power": power.as_dict() if power else None}, indent=1))
         return
     print("\n".join([describe(summary, root=root), *said_of(wanted)]))
+    if power:
+        from study.report.power_text import power_lines
+
+        print("\n".join(["", *power_lines(power)]))
     changes = changed(resolved, before) if before else None
     if changes and changes.cells:
         print(f"\nchanged since the last run: {', '.join(changes.keys)}; new trainings for these, old records stay:")

@@ -11,6 +11,8 @@ from study.plan.resolved import Resolved, planned
 from study.plan.searches import searches
 from study.plan.trials import Trial
 from study.report.about import about_study
+from study.report.aggregate_tables import export_aggregate
+from study.report.class_tables import export_classes
 from study.report.effort_tables import export_effort
 from study.report.figures import panels, strips
 from study.report.overview import answers, summary
@@ -21,6 +23,7 @@ from study.report.sections import Picture
 from study.report.settings_tables import export_settings
 from study.report.tables import FIGURE, FORMATS, export
 from study.results.aggregate import Cell
+from study.results.classified import Classified
 from study.results.compare import questions
 from study.results.effort_pairs import compare_effort
 from study.results.families import declared
@@ -38,13 +41,9 @@ def publish(
     store: Store, resolved: Resolved, trials: Sequence[Trial], formats: Sequence[str] = FORMATS
 ) -> tuple[Results, list[Path]]:
     """Tables, figures and the page of a study, from its records alone."""
-    results = gather(
-        store,
-        resolved.spec,
-        trials,
-        spent=budgets(resolved),
-        truths=lambda names: true_labels(resolved, names, root=store.root),
-    )
+    truths = true_labels(resolved, dict.fromkeys(trial.dataset for trial in trials), root=store.root)
+    judged = Classified(truths, trials)
+    results = gather(store, resolved.spec, trials, judged.add, spent=budgets(resolved), truths=lambda _: truths)
     about = about_study(resolved, results.failures)
     remarks = [*earlier_in_words(resolved.spec.compare), *search_remarks(resolved, results.cells)]
     asked = questions(results.cells, family=declared(resolved.spec.compare))
@@ -53,6 +52,8 @@ def publish(
         *export_pretraining(store.root, resolved.spec, results.cells),
         *export_searches(store.root, resolved, formats, results.cells),
         *export_effort(store.root, effort, formats),
+        *export_classes(store.root, judged, results.cells, formats),
+        *export_aggregate(store.root, results.cells, formats),
         *export_settings(store.root, resolved.spec, formats),
     ]
     files = export(

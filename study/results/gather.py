@@ -29,7 +29,7 @@ from study.results.texts import Predictions, over_set_texts, over_texts
 from study.results.truth import Truths
 from study.space.search_section import BEST
 from study.space.spec import StudySpec
-from study.store.record import Failure, Kept, part
+from study.store.record import Failure, Kept, Record, part
 from study.store.store import Store
 
 
@@ -58,6 +58,7 @@ def gather(
     store: Store,
     spec: StudySpec,
     trials: Sequence[Trial],
+    look: Callable[[Record], None] = lambda record: None,
     *,
     spent: Budgets | None = None,
     truths: Callable[[Iterable[str]], Truths] | None = None,
@@ -65,11 +66,12 @@ def gather(
 ) -> Results:
     """Aggregate and compare the records of `trials`, in the order of the space.
 
-    `spent`: by its searches. `truths`: gives the labels of datasets by their names, which the intervals
-    over seeds and test texts need; None leaves them out. `baseline`: as in `compare.questions`.
+    `look` sees each of these records whole, before what is bulky is dropped. `spent`: by its searches. `truths`: gives
+    the labels of datasets by their names, which the intervals over seeds and test texts need; None leaves them out.
+    `baseline`: as in `compare.questions`.
     """
     keys = {key for trial in trials for key in trial.keys.values()}
-    records = of_plan(_read(store, keys), trials)
+    records = of_plan(_read(store, keys, look), trials)
     failures = of_plan(store.failures(), trials)
     wanted = Counter(
         CellKey(trial.encoder, trial.dataset, trial.method, trial.variant, trial.mask_mean, objective)
@@ -173,12 +175,13 @@ def reordered(spec: StudySpec) -> frozenset[str]:
     return frozenset(name for name, keys in changed.items() if any(key.startswith("train.") for key in keys))
 
 
-def _read(store: Store, keys: Collection[str]) -> list[Judged]:
+def _read(store: Store, keys: Collection[str], look: Callable[[Record], None]) -> list[Judged]:
     """What is needed of the records that are there, one file in memory at a time."""
     found = []
     for key in sorted(keys):
         record = store.read(key)
         if record is not None:
+            look(record)
             kept = cast(Judged, part(record, Kept))
             verdict = converged(record)
             if verdict is not None:
@@ -191,6 +194,7 @@ def _read(store: Store, keys: Collection[str]) -> list[Judged]:
                 kept["classes"] = len(record["labels"])
                 for result in kept["evaluations"].values():
                     result["predictions"] = _small(result["predictions"])
+                    result.pop("probabilities", None)  # study.results.classified reads them, one record at a time
             found.append(kept)
     return found
 

@@ -47,6 +47,13 @@ class Failure(Identity):
     attempts: int  # attempts that failed so far, 1 and up
 
 
+class Probabilities(TypedDict):
+    """Probabilities of classes, packed: study.store.packed reads and writes them."""
+
+    shape: list[int]  # texts and classes
+    float16: str  # base64 of the numbers, row by row, IEEE 754 half precision, little-endian
+
+
 class EvaluationResult(TypedDict):
     """How the selected model does on a further set, which is read once."""
 
@@ -54,6 +61,7 @@ class EvaluationResult(TypedDict):
     labels: list[str]  # names of the set's classes, sorted
     absent: list[str]  # those of which the set has no text
     predictions: "list[int] | NDArray[np.integer]"  # predicted class of each text, index into these labels
+    probabilities: NotRequired[Probabilities]  # of each class for each text; absent before 2026-12-01
     data_hash: str  # of the set: its texts, labels and label map
 
 
@@ -141,6 +149,8 @@ class NewRecord(Kept):
     data_hash: str  # hash of the dataset's content
     settings: Mapping[str, Any]  # section -> setting -> value: those alone that may change the result
     labels: list[str]  # names of the classes, sorted; predictions are indices into them
+    # of each class for each test text; absent in a search, and before 2026-12-01. No part of a `Kept`: it is large
+    test_probabilities: NotRequired[Probabilities]
     overlap: dict[str, int]  # rows, repeats and texts shared between splits; dropped_<split>: rows left out; 0 and up
     mask_probability: MaskProbabilities | None  # None for an arm that masks nothing
     planned_updates: NotRequired[int]  # of the main stage where nothing stops it early; absent before 2026-12-01

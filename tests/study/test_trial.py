@@ -55,6 +55,7 @@ CONTRACT = {  # field of a record -> type
     "curve": list,
     "mask_probability": (dict, type(None)),
     "test_predictions": list,
+    "test_probabilities": dict,
     "run": dict,
 }
 RUN = {"seconds", "host", "device", "threads", "versions", "commit", "attempts", "started"}
