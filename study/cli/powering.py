@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from study.plan.trials import Trial
     from study.results.planned_power import Power
+    from study.space.spec import StudySpec
     from study.store.briefs import Brief
 
 
@@ -58,14 +59,14 @@ def power(
         print(power_text(found, name))
 
 
-def plan_power(trials: list[Trial], finished: list[Brief]) -> Power | None:
+def plan_power(spec: StudySpec, trials: list[Trial], finished: list[Brief]) -> Power | None:
     """What `plan` shows: the confirmatory questions alone; None as long as the study has no test value."""
-    from study.results.planned_power import Aim, planned_cells, planned_family, planned_tests, study_power
+    from study.results.families import declared
+    from study.results.planned_power import Aim, planned_cells, planned_tests, study_power
 
     if not any(brief.test is not None for brief in finished):
         return None
-    cells = planned_cells(trials, finished)
-    family = planned_family(cells)
+    cells, family = planned_cells(trials, finished), declared(spec.compare)
     if not family.questions:
         return None
     aim = Aim(tests=planned_tests(cells, family))
@@ -75,7 +76,8 @@ def plan_power(trials: list[Trial], finished: list[Brief]) -> Power | None:
 def _of_study(place: str, aim: Any, tests: int | None, seeds: int | None) -> tuple[str, Power]:
     from study.plan.grid import make_plan
     from study.plan.resolved import opened_study, planned
-    from study.results.planned_power import planned_cells, planned_family, planned_tests, study_power
+    from study.results.families import declared
+    from study.results.planned_power import planned_cells, planned_tests, study_power
     from study.store.briefs import briefs
     from study.store.store import Store
 
@@ -83,5 +85,5 @@ def _of_study(place: str, aim: Any, tests: int | None, seeds: int | None) -> tup
     resolved = planned(root)
     cells = planned_cells(make_plan(*resolved), briefs(Store(root)))
     if tests is None:
-        aim = aim._replace(tests=planned_tests(cells, planned_family(cells)))
+        aim = aim._replace(tests=planned_tests(cells, declared(resolved.spec.compare)))
     return resolved.spec.name, study_power(cells, aim=aim, seeds=seeds)

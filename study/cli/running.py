@@ -93,7 +93,7 @@ def plan(
         calibration=read_calibration(root, spec.resources_of),
         search_trials=sum(search.config.settings for search in wanted),
     )
-    power = plan_power(whole, finished)
+    power = plan_power(spec, whole, finished)
     if as_json:
         print(json.dumps(summary.as_dict() | {"power": power.as_dict() if power else None}, indent=1))
         return

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from study.results.aggregate import Cell
-
+from study.results.comparison import Arm, Question
 
 
 class Match(NamedTuple):

@@ -13,7 +13,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from study.results.aggregate import Cell
-from study.results.compare import Arm, Question, questions
+from study.results.compare import questions
+from study.results.comparison import Arm, Question
 from study.results.matched import matched
 from study.results.paired import TIE, sign_flip
 from study.results.power import LEVEL

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from l3masking.errors import InputError
-from l3masking.methods import QUESTIONS
 from study.plan.trials import Trial
 from study.results.aggregate import Cell, CellKey
-from study.results.compare import Arm, Question, questions
+from study.results.compare import questions
+from study.results.comparison import Question
+from study.results.families import DeclaredFamily
 from study.results.matched import Match, matched
 from study.results.paired import TIE
 from study.results.power import LEVEL, least_seeds, seeds_needed, smallest_effect
@@ -40,13 +41,6 @@ class Aim(NamedTuple):
     def alpha(self) -> float:
         """The level of one test in the worst case."""
         return self.level / self.tests
-
-
-class Confirmatory(NamedTuple):
-    """The confirmatory family: these questions under these objectives, on every encoder and dataset pair."""
-
-    questions: tuple[Question, ...]
-    objectives: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,18 +121,7 @@ def given_power(std: float, *, aim: Aim, seeds: int | None = None) -> Power:
     return _power([row], aim, [count])
 
 
-def planned_family(cells: Iterable[Cell]) -> Confirmatory:
-    """The three questions of the paper, as far as both rows are in the study, on the first objective."""
-    found = list(cells)
-    arms = {Arm(cell.method, cell.variant) for cell in found}
-    asked = (Question(Arm(first), Arm(second)) for first, second in QUESTIONS)
-    return Confirmatory(
-        tuple(question for question in asked if {*question} <= arms),
-        tuple(dict.fromkeys(cell.objective for cell in found))[:1],
-    )
-
-
-def planned_tests(cells: Sequence[Cell], family: Confirmatory) -> int:
+def planned_tests(cells: Sequence[Cell], family: DeclaredFamily) -> int:
     """Tests of the family, finished or not; 1 if it has none."""
     found = (matched(cells, question) for question in family.questions)
     return max(1, sum(len(rows.get(objective, ())) for rows in found for objective in family.objectives))

@@ -15,12 +15,12 @@ from scipy import stats
 from l3masking.errors import InputError
 from study.plan.grid import make_plan
 from study.report.power_text import power_lines, power_text
+from study.results.compare import family_of
 from study.results.planned_power import (
     Aim,
     check_aim,
     given_power,
     planned_cells,
-    planned_family,
     planned_tests,
     std_interval,
     study_power,
@@ -91,11 +91,11 @@ def test_the_planned_family_is_that_of_the_paper_on_the_first_objective() -> Non
         for objective in ("accuracy", "macro_f1")
         if (encoder, method) != ("scibert", "stl")
     ]
-    family = planned_family(cells)
+    family = family_of(cells)
     assert [str(question) for question in family.questions] == ["l3masking vs rtm", "l3masking vs stl", "rtm vs stl"]
     assert family.objectives == ("accuracy",)
     assert planned_tests(cells, family) == 2 + 1 + 1
-    assert planned_tests([], planned_family([])) == 1
+    assert planned_tests([], family_of([])) == 1
 
 
 def test_a_plan_and_its_records_give_the_cells() -> None:
