@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from l3masking.data.table import EvaluationSet, Split, TextData
 from l3masking.encoders.load import Encoder
 from l3masking.errors import InputError, check_choice
-from l3masking.masking.applied import MaskedText, mask_texts, summarise
+from l3masking.masking.applied import MaskedText, histogram, mask_texts, summarise
 from l3masking.masking.settings import MaskingConfig
 from l3masking.methods import METHODS, Method
 from l3masking.scoring.scoring import TokenScores
@@ -48,6 +48,7 @@ class Training:
     weighting: str  # of WEIGHTINGS
     masks: dict[str, float] | None  # summary of the mask probabilities; None if nothing is masked
     tuning: MaskTuning | None = None  # None: no Mask-tuning
+    mask_histogram: list[int] | None = None  # of the mask probabilities, see `histogram`; None if nothing is masked
 
     def run(
         self, objectives: Sequence[str], on_evaluation: Callable[[dict[str, Any]], None] | None = None
@@ -124,6 +125,7 @@ def prepare(
         auxiliary=None,
         weighting="static",
         masks=summarise(texts, rows, masking.mean) if rows else None,
+        mask_histogram=histogram(texts, rows) if rows else None,
     )
     if isinstance(stage, Finetune):
         auxiliary = Auxiliary.of(rows, masking) if rows else None

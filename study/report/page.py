@@ -10,10 +10,10 @@ import base64
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from study.report.comparisons import NO_COMPARISON, legend, table
+from study.report.drawing import Drawn
 from study.report.layout import (
     EPOCHS,
     MARK,
@@ -41,6 +41,7 @@ class Figure(NamedTuple):
 
     name: str
     parts: Sequence[bytes]  # PNG, from top to bottom; a printed page may end between two of them
+    caption: str = ""  # empty: its name
 
 
 class ShownFailure(NamedTuple):
@@ -97,9 +98,9 @@ def page(
     )
 
 
-def figures_of(files: Iterable[Path]) -> list[Figure]:
-    """The PNG files among `files`, whole, in their order."""
-    return [Figure(file.stem, [file.read_bytes()]) for file in files if file.suffix == ".png"]
+def figures_of(drawn: Iterable[Drawn]) -> list[Figure]:
+    """Figures of a study for the page, whole, in their order."""
+    return [Figure(figure.name, [figure.png], figure.caption) for figure in drawn]
 
 
 def _table(cells: Sequence[Cell], marked: Collection[CellKey]) -> dict[str, Any]:
@@ -182,7 +183,7 @@ def _said(comparison: Comparison) -> str:
 
 
 def _figure(figure: Figure) -> dict[str, Any]:
-    text = "" if figure.name == "results" else plain(figure.name).replace("_", " ")  # that one explains itself
+    text = "" if figure.name == "results" else plain(figure.caption or figure.name.replace("_", " "))  # explains itself
     parts = [f"data:image/png;base64,{base64.b64encode(part).decode()}" for part in figure.parts]
     return {"parts": parts, "name": plain(figure.name), "text": text}
 

@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from l3masking.encoders.table import EncoderSpec
 from l3masking.methods import color_of
-from study.report.figures import DPI, MAX_PIXELS, as_png, keep_figure, load_matplotlib, quiet_axis
+from study.report.drawing import (
+    LABEL,
+    SMALL,
+    SOFT,
+    TITLE,
+    Drawn,
+    figure_size,
+    forget_drawn,
+    keep_drawn,
+    load_matplotlib,
+    quiet_axis,
+)
 from study.report.layout import OBJECTIVES, GridRow, grid, plain
 from study.results.aggregate import Cell
 from study.space.spec import StudySpec
@@ -21,7 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PRETRAINING_FIGURE = "figures/pretraining.png"
+PRETRAINING = "pretraining"  # name of the figure and of its files
 WIDTH, HEIGHT, NAMES = 3.6, 2.7, 2.2  # inches: of a panel with its labels, and of the names at the right of a row
 MARKERS = "Dosv^<>pPX"  # of the plain row and of variants, which have the colour of their method
 PRETRAINING_LEGEND = (
@@ -79,15 +90,17 @@ def _row_of(row: GridRow, steps: Mapping[str, int]) -> CheckpointRow:
     return CheckpointRow(plain(row.label), own[0].method, own[0].variant, tuple(sorted(checkpoints)))
 
 
-def export_pretraining(root: Path, spec: StudySpec, cells: Sequence[Cell]) -> list[Path]:
-    """Write figures/pretraining.png where results of at least two checkpoints are there; an older one is removed."""
+def export_pretraining(root: Path, spec: StudySpec, cells: Sequence[Cell]) -> list[Drawn]:
+    """Draw figures/pretraining where results of at least two checkpoints are there; an older one is removed."""
     declared = {name: place for name, place in spec.encoders.items() if isinstance(place, EncoderSpec)}
     steps = {name: n for name, place in declared.items() if (n := place.pretraining_steps) is not None}
-    found, figure = pretraining_panels(cells, steps), root / PRETRAINING_FIGURE
+    found = pretraining_panels(cells, steps)
     if not found:
-        figure.unlink(missing_ok=True)
+        forget_drawn(root, PRETRAINING)
         return []
-    return [figure] if keep_figure(figure, lambda: as_png(lambda: draw_pretraining(found))) is not None else []
+    text = PRETRAINING_LEGEND.replace("\n", " ")
+    drawn = keep_drawn(root, PRETRAINING, found, text, lambda: draw_pretraining(found))
+    return [] if drawn is None else [drawn]
 
 
 def draw_pretraining(found: Sequence[PretrainingPanel]) -> Figure:
@@ -98,7 +111,7 @@ def draw_pretraining(found: Sequence[PretrainingPanel]) -> Figure:
     datasets = list(dict.fromkeys(panel.dataset for panel in found))
     objectives = list(dict.fromkeys(panel.objective for panel in found))
     width, height = len(objectives) * WIDTH + NAMES, len(datasets) * HEIGHT + 0.5
-    figure = Figure(figsize=(max(width, 6.8), height), dpi=min(DPI, MAX_PIXELS / max(width, height)))
+    figure = Figure(**figure_size(max(width, 6.8), height))
     wide = figure.get_figwidth()
     variants = list(dict.fromkeys(row.variant for panel in found for row in panel.rows))
     for panel in found:
@@ -106,7 +119,7 @@ def draw_pretraining(found: Sequence[PretrainingPanel]) -> Figure:
         left, bottom = (column * WIDTH + 0.62) / wide, 1 - ((row + 1) * HEIGHT - 0.5) / height
         axis = figure.add_axes((left, bottom, (WIDTH - 0.8) / wide, (HEIGHT - 0.85) / height))
         _draw(axis, panel, variants, named=column == len(objectives) - 1)
-    figure.text(0.02, 0.1 / height, PRETRAINING_LEGEND, fontsize=7.5, color="#444444", ha="left", va="bottom")
+    figure.text(0.02, 0.1 / height, PRETRAINING_LEGEND, fontsize=SMALL, color=SOFT, ha="left", va="bottom")
     return figure
 
 
@@ -125,13 +138,13 @@ def _draw(axis: Axes, panel: PretrainingPanel, variants: Sequence[str | None], *
             capsize=2,
             label=row.label,
         )
-    axis.set_title(plain(panel.dataset), fontsize=9, fontweight="bold", loc="left", parse_math=False)
-    axis.set_xlabel("updates of general pre-training", fontsize=8)
-    axis.set_ylabel(f"test {plain(OBJECTIVES.get(panel.objective, panel.objective))}", fontsize=8)
+    axis.set_title(plain(panel.dataset), fontsize=TITLE, fontweight="bold", loc="left", parse_math=False)
+    axis.set_xlabel("updates of general pre-training", fontsize=LABEL)
+    axis.set_ylabel(f"test {plain(OBJECTIVES.get(panel.objective, panel.objective))}", fontsize=LABEL)
     axis.xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k")
     axis.set_xlim(left=0)
     quiet_axis(axis)
     if named:
-        legend = axis.legend(loc="upper left", bbox_to_anchor=(1.03, 1.02), fontsize=7.5, frameon=False)
+        legend = axis.legend(loc="upper left", bbox_to_anchor=(1.03, 1.02), fontsize=SMALL, frameon=False)
         for text in legend.get_texts():
             text.set_parse_math(False)

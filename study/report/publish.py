@@ -9,22 +9,33 @@ from study.plan.grid import make_plan
 from study.plan.resolved import Resolved, planned
 from study.plan.trials import Trial
 from study.report.about import about_study
+from study.report.figure_files import export_figures, write_captions
 from study.report.pretraining_figure import export_pretraining
 from study.report.search_tables import export_searches
 from study.report.tables import FORMATS, export
+from study.results.effort import REPEATABLE
 from study.results.gather import Results, gather
 from study.store.store import Store
 
 
 def publish(
-    store: Store, resolved: Resolved, trials: Sequence[Trial], formats: Sequence[str] = FORMATS
+    store: Store,
+    resolved: Resolved,
+    trials: Sequence[Trial],
+    formats: Sequence[str] = FORMATS,
+    effort: str | None = None,
 ) -> tuple[Results, list[Path]]:
-    """Tables, figures and the page of a study, from its records alone."""
+    """Tables, figures and the page of a study, from its records alone.
+
+    effort: one of study.results.effort.EFFORTS, for a further figure of what results cost.
+    """
     results = gather(store, resolved.spec, trials)
     about = about_study(resolved, results.failures)
-    others = [
+    searched = export_searches(store.root, resolved, formats)
+    drawn = [
+        *export_figures(store.root, results.cells, results.courses, formats, effort),
         *export_pretraining(store.root, resolved.spec, results.cells),
-        *export_searches(store.root, resolved, formats),
+        *searched.figures,
     ]
     files = export(
         store.root,
@@ -34,12 +45,13 @@ def publish(
         comparisons=results.comparisons,
         on_sets=results.set_comparisons,
         about=about,
-        others=others,
+        others=[figure for figure in drawn if effort in (None, *REPEATABLE) or not figure.name.endswith(str(effort))],
     )
-    return results, [*files, *others]
+    captions = write_captions(store.root, results.cells, drawn)
+    return results, [*files, *(file for figure in drawn for file in figure.files), *searched.tables, captions]
 
 
-def write_tables(root: Path, formats: Sequence[str] = FORMATS) -> tuple[Results, list[Path]]:
+def write_tables(root: Path, formats: Sequence[str] = FORMATS, effort: str | None = None) -> tuple[Results, list[Path]]:
     """The same for a study folder."""
     resolved = planned(root)
-    return publish(Store(root), resolved, make_plan(*resolved), formats)
+    return publish(Store(root), resolved, make_plan(*resolved), formats, effort)

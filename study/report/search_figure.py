@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from l3masking.methods import color_of, label_of
-from study.report.figures import DPI, MAX_PIXELS, as_png, load_matplotlib, quiet_axis
+from study.report.drawing import INK, LABEL, SMALL, SOFT, TITLE, figure_size, load_matplotlib, quiet_axis
 from study.report.layout import OBJECTIVES, plain
 from study.results.responses import Response
 
@@ -32,20 +32,15 @@ def draw_responses(found: Sequence[Response]) -> Figure:
         rows.setdefault((response.encoder, response.dataset, response.method, response.objective), []).append(response)
     columns = max((len(group[0].values) for group in rows.values()), default=1)
     width, height = columns * PANEL[0], max(1, len(rows)) * PANEL[1] + 0.5
-    figure = Figure(figsize=(max(width, 6.4), height), dpi=min(DPI, MAX_PIXELS / max(width, height)))
+    figure = Figure(**figure_size(max(width, 6.4), height))
     for row, (name, group) in enumerate(rows.items()):
         for column, key in enumerate(group[0].values):
             left, bottom = column / columns + 0.6 / figure.get_figwidth(), 1 - ((row + 1) * PANEL[1] - 0.55) / height
             size = (1 / columns - 0.75 / figure.get_figwidth(), (PANEL[1] - 0.95) / height)
             axis = figure.add_axes((left, bottom, *size))
             _draw(axis, group, key, f"{' · '.join(name[:2])} · {label_of(name[2])}", name)
-    figure.text(0.5, 0.08 / height, SEARCH_LEGEND, fontsize=7.5, color="#444444", ha="center", va="bottom")
+    figure.text(0.5, 0.08 / height, SEARCH_LEGEND, fontsize=SMALL, color=SOFT, ha="center", va="bottom")
     return figure
-
-
-def responses_png(found: Sequence[Response]) -> bytes:
-    """The figure as PNG; equal responses give equal bytes."""
-    return as_png(lambda: draw_responses(found))
 
 
 def _draw(axis: Axes, group: Sequence[Response], key: str, title: str, name: tuple[str, str, str, str]) -> None:
@@ -66,7 +61,7 @@ def _draw(axis: Axes, group: Sequence[Response], key: str, title: str, name: tup
         axis.vlines(x, mean - spread, mean + spread, colors=color, linewidth=1.6, alpha=pale)
         axis.scatter([x], [mean], s=30, marker="D", c=color, edgecolors="white", linewidths=0.7, alpha=pale, zorder=4)
         if response.best:
-            axis.axvline(x, color="#222222", linestyle=(0, (4, 3)), linewidth=1, zorder=1)
+            axis.axvline(x, color=INK, linestyle=(0, (4, 3)), linewidth=1, zorder=1)
     _draw_line(axis, [(place(r), 100 * r.mean) for r in known if r.n == r.wanted], color)
     _label(axis, key, choices, title, OBJECTIVES.get(name[3], name[3]))
 
@@ -84,7 +79,7 @@ def _label(axis: Any, key: str, choices: Sequence[str], title: str, objective: s
     if choices:
         axis.set_xticks(range(len(choices)), [plain(choice) for choice in choices])
         axis.set_xlim(-0.5, len(choices) - 0.5)
-    axis.set_title(plain(title), fontsize=8.5, fontweight="bold", loc="left", parse_math=False)
-    axis.set_xlabel(plain(key), fontsize=8, parse_math=False)
-    axis.set_ylabel(f"validation {objective}", fontsize=8)
+    axis.set_title(plain(title), fontsize=TITLE, fontweight="bold", loc="left", parse_math=False)
+    axis.set_xlabel(plain(key), fontsize=LABEL, parse_math=False)
+    axis.set_ylabel(f"validation {objective}", fontsize=LABEL)
     quiet_axis(axis)

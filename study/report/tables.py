@@ -17,8 +17,9 @@ from rich.text import Text
 
 from l3masking.errors import InputError
 from study.report.comparisons import comparisons_csv, comparisons_json, comparisons_markdown, set_comparisons_csv
+from study.report.drawing import Drawn, keep_drawn
 from study.report.escape import csv_text, latex_text, latex_value, markdown_table, markdown_text, markdown_value
-from study.report.figures import keep_figure, panels, png, strips
+from study.report.figures import RESULTS, draw, panels, results_caption, strips
 from study.report.layout import (
     EPOCHS,
     MARK,
@@ -44,7 +45,6 @@ from study.store.store import write_atomic
 FORMATS = ("md", "tex", "csv", "json")
 RESULT_FIELDS = (*(field.name for field in fields(Cell) if field.name not in ("values", "evaluations")), "definition")
 PAGE_FILE = "report.html"
-FIGURE = "figures/results.png"
 SET_FILES = ("tables/evaluations.csv", "tables/evaluation_comparisons.csv")  # only with evaluation sets
 DEFINITION = (
     "test fractions; std sample (n-1); ci 95% t interval over seeds; epochs are primary passes of the main stage"
@@ -60,12 +60,12 @@ def export(
     comparisons: Sequence[Comparison] | None = None,
     on_sets: Sequence[SetComparison] = (),
     about: About | None = None,
-    others: Sequence[Path] = (),
+    others: Sequence[Drawn] = (),
 ) -> list[Path]:
-    """Write `root`/tables/results.<format>, tables/timing.csv (with csv) and figures/results.png; return their paths.
+    """Write `root`/tables/results.<format>, tables/timing.csv (with csv) and figures/results; return their paths.
 
     With `comparisons`, tables/comparisons.<format> too, for all formats but tex; with `about`, report.html, which shows
-    the PNG files among `others` as well. With csv, where there are evaluation sets: tables/evaluations.csv, and with
+    the figures in `others` as well. With csv, where there are evaluation sets: tables/evaluations.csv, and with
     `on_sets`, which go with `comparisons`, tables/evaluation_comparisons.csv; those of an earlier export are removed.
     `cells` and `timing` come from study.results.aggregate in the order to show. InputError for another format.
     """
@@ -92,13 +92,16 @@ def export(
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         write_atomic(root / name, data)
     shown_panels = panels(cells)
-    image = keep_figure(root / FIGURE, lambda: png(shown_panels))  # after the tables, which do not wait for it
-    written = [*files, *([FIGURE] if image else [])]
+    caption_text = results_caption(cells)  # after the tables, which do not wait for the figure
+    drawn = keep_drawn(root, RESULTS, shown_panels, caption_text, lambda: draw(shown_panels))
+    written = [*(root / name for name in files), *(drawn.files if drawn else ())]
     if about is not None:
-        figures = [*([Figure("results", strips(shown_panels, image))] if image else []), *figures_of(others)]
+        own = [Figure(RESULTS, strips(shown_panels, drawn.png))] if drawn else []
+        figures = [*own, *figures_of(others)]
         everything = [*(comparisons or ()), *on_sets]
         write_atomic(root / PAGE_FILE, page(about, cells, everything, figures, marked).encode())
-    return [root / name for name in (*written, *([PAGE_FILE] if about else []))]
+        written.append(root / PAGE_FILE)
+    return written
 
 
 def _comparison_files(

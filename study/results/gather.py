@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, cast
@@ -15,6 +16,7 @@ from study.plan.trials import Trial
 from study.results.aggregate import Cell, CellKey, Order, TimingRow, cell_key, cells, timing_rows
 from study.results.compare import Comparison, compare
 from study.results.convergence import converged
+from study.results.courses import Course, course_of
 from study.results.generalisation import Judged
 from study.results.set_comparisons import SetComparison, compare_sets
 from study.results.texts import Predictions
@@ -39,12 +41,15 @@ class Results(NamedTuple):
     """The same questions on the evaluation sets, without the resampling of texts; empty without such sets."""
     set_predictions: Mapping[str, Predictions]
     """Evaluation set -> predictions on it, of every record that read it."""
+    courses: Sequence[Course]
+    """What figures need, of every record."""
 
 
 def gather(store: Store, spec: StudySpec, trials: Sequence[Trial]) -> Results:
     """Aggregate and compare the records of `trials`, in the order of the space."""
     keys = {key for trial in trials for key in trial.keys.values()}
-    records = of_plan(_read(store, keys), trials)
+    read, courses = _read(store, keys)
+    records = of_plan(read, trials)
     failures = of_plan(store.failures(), trials)
     wanted = Counter(
         CellKey(trial.encoder, trial.dataset, trial.method, trial.variant, trial.mask_mean, objective)
@@ -77,6 +82,7 @@ def gather(store: Store, spec: StudySpec, trials: Sequence[Trial]) -> Results:
         predictions=predictions,
         set_comparisons=compare_sets(found, reordered=reordered(spec)),
         set_predictions=on_sets,
+        courses=[dataclasses.replace(courses[record["key"]], key=cell_key(record)) for record in records],
     )
 
 
@@ -95,9 +101,9 @@ def reordered(spec: StudySpec) -> frozenset[str]:
     return frozenset(name for name, keys in changed.items() if any(key.startswith("train.") for key in keys))
 
 
-def _read(store: Store, keys: Collection[str]) -> list[Judged]:
-    """What is needed of the records that are there, one file in memory at a time."""
-    found = []
+def _read(store: Store, keys: Collection[str]) -> tuple[list[Judged], dict[str, Course]]:
+    """What is needed of the records that are there, one file in memory at a time; the courses by their keys."""
+    found, courses = [], {}
     for key in sorted(keys):
         record = store.read(key)
         if record is not None:
@@ -112,7 +118,8 @@ def _read(store: Store, keys: Collection[str]) -> list[Judged]:
                 for result in kept["evaluations"].values():
                     result["predictions"] = _small(result["predictions"])
             found.append(kept)
-    return found
+            courses[key] = course_of(record)
+    return found, courses
 
 
 def _small(predictions: list[int] | NDArray[np.integer]) -> NDArray[np.integer]:

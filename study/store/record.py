@@ -142,6 +142,9 @@ class NewRecord(Kept):
     labels: list[str]  # names of the classes, sorted; predictions are indices into them
     overlap: dict[str, int]  # rows, repeats and texts shared between splits; dropped_<split>: rows left out; 0 and up
     mask_probability: MaskProbabilities | None  # None for an arm that masks nothing
+    # eligible tokens of the masked-LM texts by their mask probability, in 100 equal bins over [0, 1]; None for an arm
+    # that masks nothing; absent before 2026-12-01
+    mask_histogram: NotRequired[list[int] | None]
     updates: int  # optimizer updates of the main stage until its stop, 1 and up
     primary_examples: int  # primary training examples seen until then, 1 and up
     mlm_passes: float  # passes over the masked-LM texts until then, 0 and up

@@ -39,4 +39,4 @@ def test_the_records_are_those_of_the_program_before_the_moves(
     for golden in wanted:
         record = made[golden["key"]]
         assert {name: record[name] for name in golden} == golden
-        assert record.keys() - golden.keys() == {"run", "checksum", "epochs_to_first_best"}
+        assert record.keys() - golden.keys() == {"run", "checksum", "epochs_to_first_best", "mask_histogram"}
