@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import io
+import itertools
 import json
 import os
+import re
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -55,6 +57,7 @@ class Drawn(NamedTuple):
     png: bytes
     svg: bytes
     files: tuple[Path, ...]  # PNG and SVG, and CSV where its data have no other file
+    cuts: tuple[float, ...] = ()  # shares of the height, from the top, at which a printed page may end
 
 
 def figure_size(width: float, height: float) -> dict[str, Any]:
@@ -69,6 +72,18 @@ def quiet_axis(axis: Axes) -> None:
     axis.tick_params(labelsize=SMALL, color=EDGE)
     axis.spines[["top", "right"]].set_visible(False)
     axis.spines[["left", "bottom"]].set_color(EDGE)
+
+
+def broken(text: str, letters: int) -> str:
+    """A name in lines of at most so many letters, broken at blanks, behind "_", "/", "-", and within longer parts."""
+    lines = [""]
+    for word in re.findall(r"[^\s_/-]*[_/-]?\s*", plain(text)):
+        for start in range(0, max(len(word), 1), letters):
+            part = word[start : start + letters]
+            if len((lines[-1] + part).rstrip()) > letters:
+                lines.append("")
+            lines[-1] += part
+    return "\n".join(line.strip() for line in lines if line.strip()) or " "
 
 
 def as_png(made: Callable[[], Figure]) -> bytes:
@@ -106,11 +121,13 @@ def load_matplotlib() -> None:
             os.environ["MPLBACKEND"] = given
 
 
-def keep_drawn(root: Path, name: str, data: object, caption: str, make: Callable[[], Figure]) -> Drawn | None:
+def keep_drawn(
+    root: Path, name: str, data: object, caption: str, make: Callable[[], Figure], cuts: Sequence[float] = ()
+) -> Drawn | None:
     """The figure `name` of the study in `root`, drawn by `make` unless its files show these data already.
 
-    data: all that the drawing depends on, as plain values (JSON). None and a FigureWarning if it cannot be drawn; older
-    files are then removed, because they would show other results than the tables beside them.
+    data: all that the drawing depends on, as plain values (JSON). cuts: as in Drawn. None and a FigureWarning if it
+    cannot be drawn; older files are then removed, because they would show other results than the tables beside them.
     """
     files = picture_files(root, name)
     of = content_key([name, caption, data, _program()])
@@ -129,7 +146,7 @@ def keep_drawn(root: Path, name: str, data: object, caption: str, make: Callable
         for file, content in zip(files, kept, strict=True):
             write_atomic(file, content)
         write_atomic(root / DRAWN_FILE, canonical({**known, name: [of, *map(_digest, kept)]}))
-    return Drawn(name, caption, *kept, files)
+    return Drawn(name, caption, *kept, files, tuple(cuts))
 
 
 def forget_drawn(root: Path, name: str) -> None:
@@ -145,6 +162,22 @@ def picture_files(root: Path, name: str) -> tuple[Path, Path]:
     """Where the PNG and the SVG of a figure lie."""
     png, svg = (root / FOLDER / f"{name}.{ending}" for ending in PICTURES)
     return png, svg
+
+
+def strips(image: bytes, cuts: Sequence[float]) -> list[bytes]:
+    """A PNG, cut at some shares of its height, top to bottom: a printer breaks pages there and nowhere else."""
+    if not cuts:
+        return [image]
+    from PIL import Image
+
+    whole = Image.open(io.BytesIO(image))
+    edges = [0, *(round(whole.height * cut) for cut in cuts), whole.height]
+    out = []
+    for top, bottom in itertools.pairwise(edges):
+        part = io.BytesIO()
+        whole.crop((0, top, whole.width, bottom)).save(part, format="png")
+        out.append(part.getvalue())
+    return out
 
 
 def _unchanged(files: tuple[Path, Path], known: object, of: str) -> tuple[bytes, bytes] | None:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from study.report.layout import OBJECTIVES
-from study.report.panel_grid import Look, Place, Rows, counted, marker_style, panel_figure, places, without
-from study.results.effort import EffortPoint
+from study.report.panel_grid import Frame, Look, Place, Rows, counted, marker_style, panel_figure, places, without
+from study.results.effort import WALL_TIME, EffortPoint
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,7 +16,7 @@ AXES = {  # of EFFORTS: the label of the axis, and what a caption calls it
     "epochs_to_best": ("epochs to best", "epochs until the best validation value (the first of equal ones)"),
     "epochs_to_stop": ("epochs to stop", "epochs until early stopping ended the main stage"),
     "updates": ("optimizer updates", "optimizer updates of the main stage"),
-    "wall_time": ("minutes", "wall time of the training, which serves all objectives, in minutes"),
+    WALL_TIME: ("minutes", "wall time of the training, which serves all objectives, in minutes"),
 }
 SECONDS = 60  # of a minute, as wall times are drawn
 
@@ -43,7 +43,7 @@ class EffortPanel(NamedTuple):
 def effort_panels(points: Sequence[EffortPoint], rows: Rows, effort: str) -> list[EffortPanel]:
     """What the figure shows, in the order of the cells. effort: one of EFFORTS."""
     found: dict[tuple[str, str, str], list[Dot]] = {}
-    scale = 1 / SECONDS if effort == "wall_time" else 1.0
+    scale = 1 / SECONDS if effort == WALL_TIME else 1.0
     for point in points:
         if (label := rows.labels.get(point.key)) is not None:
             cost, value = point.efforts[effort], point.value
@@ -66,11 +66,11 @@ def effort_caption(points: Sequence[EffortPoint], rows: Rows, effort: str) -> st
     )
 
 
-def draw_effort(shown: Sequence[EffortPanel], looks: Mapping[str, Look], effort: str) -> Figure:
+def effort_frame(shown: Sequence[EffortPanel], looks: Mapping[str, Look], effort: str) -> Frame:
     """A row of panels per encoder and dataset, a column per objective; one objective fills several columns."""
     objectives = list(dict.fromkeys(panel.objective for panel in shown))
     spots = places([panel[:3] for panel in shown], objectives)
-    frames = [
+    panels = tuple(
         Place(
             *spot,
             f"{panel.encoder} · {panel.dataset}",
@@ -78,12 +78,17 @@ def draw_effort(shown: Sequence[EffortPanel], looks: Mapping[str, Look], effort:
             f"test {OBJECTIVES.get(panel.objective, panel.objective)} (%)",
         )
         for spot, panel in zip(spots, shown, strict=True)
-    ]
+    )
     used = {dot.label for panel in shown for dot in panel.dots}
-    figure, axes = panel_figure(frames, {label: look for label, look in looks.items() if label in used})
+    return Frame(panels, {label: look for label, look in looks.items() if label in used}, lines=False)
+
+
+def draw_effort(shown: Sequence[EffortPanel], frame: Frame) -> Figure:
+    """The points of each panel, in its frame."""
+    figure, axes = panel_figure(frame)
     for axis, panel in zip(axes, shown, strict=True):
         for dot in panel.dots:
-            look = looks[dot.label]
+            look = frame.looks[dot.label]
             axis.errorbar(
                 [dot.x],
                 [dot.y],

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from l3masking.errors import InputError
 from study.report.drawing import FOLDER, Drawn, forget_drawn, keep_drawn
-from study.report.effort_figure import draw_effort, effort_caption, effort_panels
+from study.report.effort_figure import draw_effort, effort_caption, effort_frame, effort_panels
 from study.report.escape import csv_text, markdown_text
 from study.report.figures import RESULTS, results_caption
-from study.report.line_figure import LinePanel, draw_lines
-from study.report.panel_grid import Look, Rows, rows_of
+from study.report.line_figure import LinePanel, draw_lines, line_frame
+from study.report.panel_grid import Look, Rows, cuts_of, rows_of
 from study.report.path_figures import curve_panels, curves_caption, weight_panels, weights_caption
 from study.report.spread_figures import (
     mask_caption,
@@ -23,7 +23,7 @@ from study.report.spread_figures import (
 )
 from study.results.aggregate import Cell
 from study.results.courses import Course
-from study.results.effort import EFFORTS, REPEATABLE, effort_columns, effort_points, effort_rows
+from study.results.effort import EFFORTS, REPEATABLE, WALL_TIME, effort_columns, effort_points, effort_rows
 from study.results.mask_histograms import COLUMNS_OF_BINS, bin_rows, mask_distributions
 from study.results.mean_paths import (
     CURVE_COLUMNS,
@@ -51,6 +51,7 @@ class Planned(NamedTuple):
     caption: str
     data: object  # all that the drawing depends on, as plain values
     draw: Callable[[], Figure]
+    cuts: tuple[float, ...]  # where a printed page may end
     header: Sequence[str]  # of its CSV file
     rows: Sequence[Sequence[object]]
 
@@ -80,7 +81,7 @@ def export_figures(
 
 
 def export_performance(root: Path, found: Sequence[Response], formats: Collection[str]) -> list[Drawn]:
-    """Draw what the searches are expected to find; nothing, and older files removed, without a search of two settings."""
+    """Draw what searches of two settings or more are expected to find; without any, older files are removed."""
     searched = [one for one in search_performance(found) if len(one.budgets) > 1]
     figure = None
     if searched:
@@ -94,13 +95,16 @@ def export_performance(root: Path, found: Sequence[Response], formats: Collectio
 def write_captions(root: Path, cells: Sequence[Cell], drawn: Sequence[Drawn]) -> Path:
     """Write `root`/figures/captions.md: what each figure of an export shows, that of the results first."""
     captions = {RESULTS: results_caption(cells)} | {figure.name: figure.caption for figure in drawn}
-    parts = [
-        f"## {markdown_text(name.replace('_', ' '))}\n\n{markdown_text(text)}\n" for name, text in captions.items()
-    ]
+    parts = [f"## {name}\n\n{markdown_text(text)}\n" for name, text in captions.items()]
     file = root / FOLDER / "captions.md"
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(file, "\n".join(["# Figures\n", *parts]).encode())
     return file
+
+
+def on_page(figure: Drawn) -> bool:
+    """Whether report.html may show a figure: it holds no wall time, so that equal results give equal bytes."""
+    return figure.name != effort_name(WALL_TIME)
 
 
 def effort_name(effort: str) -> str:
@@ -113,7 +117,7 @@ def _kept(root: Path, name: str, figure: Planned | None, formats: Collection[str
     if figure is None:
         forget_drawn(root, name)
         return None
-    drawn = keep_drawn(root, name, figure.data, figure.caption, figure.draw)
+    drawn = keep_drawn(root, name, figure.data, figure.caption, figure.draw, figure.cuts)
     if drawn is None or "csv" not in formats:
         return drawn
     file = root / FOLDER / f"{name}.csv"
@@ -127,11 +131,13 @@ def _effort(cells: Sequence[Cell], courses: Sequence[Course], rows: Rows, effort
     if not panels:
         return None
     columns = REPEATABLE if effort in REPEATABLE else (effort,)
+    frame = effort_frame(panels, rows.looks, effort)
     return Planned(
         effort_name(effort),
         effort_caption(points, rows, effort),
-        [effort, panels, rows.looks],
-        lambda: draw_effort(panels, rows.looks, effort),
+        [panels, frame],
+        lambda: draw_effort(panels, frame),
+        cuts_of(frame),
         effort_columns(columns),
         effort_rows(points, columns),
     )
@@ -171,6 +177,13 @@ def _lines(
     *,
     whole_x: bool = False,
 ) -> Planned:
+    frame = line_frame(panels, looks)
     return Planned(
-        name, caption, [panels, looks, whole_x], lambda: draw_lines(panels, looks, whole_x=whole_x), header, rows
+        name,
+        caption,
+        [panels, frame, whole_x],
+        lambda: draw_lines(panels, frame, whole_x=whole_x),
+        cuts_of(frame),
+        header,
+        rows,
     )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from l3masking.methods import color_of
-from study.report.drawing import EDGE, GRID, LABEL, SMALL, SOFT, TITLE, as_png, figure_size, load_matplotlib
+from study.report.drawing import EDGE, GRID, LABEL, SMALL, SOFT, TITLE, as_png, broken, figure_size, load_matplotlib
 from study.report.layout import OBJECTIVES, grid, plain, seeds, shown
 from study.results.aggregate import Cell
 
@@ -26,6 +25,7 @@ PLOT_WIDTH = 3.2  # of the plotted part of a panel
 LETTER_WIDTH = 0.078  # upper estimate for a letter of a label at 9 points
 ROW_HEIGHT = 0.42  # of one method: a lane of dots above its bar
 TITLE_HEIGHT, AXIS_HEIGHT, LEGEND_HEIGHT, MARGIN = 0.34, 0.34, 0.45, 0.15
+TITLE_LINE, TITLE_LETTERS = 0.165, 36  # of a further line of a title, and letters of a line
 DOT_LANE = (-0.36, -0.06)  # where the seeds lie, first to last, in rows relative to the label; negative is up
 BAR_LANE = 0.17  # where mean and interval lie: apart, so that they hide no seed
 
@@ -83,12 +83,14 @@ def draw(shown_panels: Sequence[Panel]) -> Figure:
         lefts[-1] += wide if column in named else 2 * MARGIN
         lefts.append(lefts[-1] + PLOT_WIDTH)
     width = lefts[-1] + MARGIN
-    height = sum(map(_height, lines.values())) + LEGEND_HEIGHT
+    heights = _heights(shown_panels)
+    height = sum(heights.values()) + LEGEND_HEIGHT
     figure = Figure(**figure_size(width, height))
     bottom, tops = height, {}
-    for row, count in lines.items():
-        tops[row] = bottom - TITLE_HEIGHT
-        bottom -= _height(count)
+    breaks = _title_lines(shown_panels)
+    for row, tall in heights.items():
+        tops[row] = bottom - TITLE_HEIGHT - breaks[row] * TITLE_LINE
+        bottom -= tall
     for panel in shown_panels:
         tall = ROW_HEIGHT * lines[panel.row]
         x, y = lefts[panel.column], tops[panel.row] - tall
@@ -111,20 +113,11 @@ def results_caption(cells: Sequence[Cell]) -> str:
     )
 
 
-def strips(shown_panels: Sequence[Panel], image: bytes) -> list[bytes]:
-    """What `png` made, cut between its rows of panels, top to bottom: a printer breaks pages there and nowhere else."""
-    from PIL import Image
-
-    heights = [_height(count) for count in _lines(shown_panels).values()][:-1]
-    total = sum(map(_height, _lines(shown_panels).values())) + LEGEND_HEIGHT
-    whole = Image.open(io.BytesIO(image))
-    cuts = [round(whole.height * below / total) for below in itertools.accumulate(heights, initial=0.0)]
-    out = []
-    for top, bottom in itertools.pairwise([*cuts, whole.height]):
-        part = io.BytesIO()
-        whole.crop((0, top, whole.width, bottom)).save(part, format="png")
-        out.append(part.getvalue())
-    return out
+def result_cuts(shown_panels: Sequence[Panel]) -> tuple[float, ...]:
+    """Where a printed page may end: shares of the height, from the top, between two rows of panels."""
+    heights = _heights(shown_panels)
+    total = sum(heights.values()) + LEGEND_HEIGHT
+    return tuple(below / total for below in itertools.accumulate(list(heights.values())[:-1]))
 
 
 def _lines(shown_panels: Sequence[Panel]) -> dict[int, int]:
@@ -135,9 +128,22 @@ def _lines(shown_panels: Sequence[Panel]) -> dict[int, int]:
     return lines
 
 
-def _height(methods: int) -> float:
-    """Of a row of panels, inches."""
-    return TITLE_HEIGHT + ROW_HEIGHT * methods + AXIS_HEIGHT
+def _heights(shown_panels: Sequence[Panel]) -> dict[int, float]:
+    """Of each row of panels, inches, from the top."""
+    lines, titles = _lines(shown_panels), _title_lines(shown_panels)
+    return {row: TITLE_HEIGHT + titles[row] * TITLE_LINE + ROW_HEIGHT * lines[row] + AXIS_HEIGHT for row in lines}
+
+
+def _title_lines(shown_panels: Sequence[Panel]) -> dict[int, int]:
+    """Line breaks in the titles of each row of panels."""
+    found: dict[int, int] = {}
+    for panel in shown_panels:
+        found[panel.row] = max(found.get(panel.row, 0), _title(panel).count("\n"))
+    return found
+
+
+def _title(panel: Panel) -> str:
+    return broken(panel.title, TITLE_LETTERS)
 
 
 def _series(label: str, cell: Cell) -> Series:
@@ -165,7 +171,7 @@ def _draw_panel(axis: Axes, panel: Panel, lines: int, with_names: bool) -> None:
     for line, name in enumerate(_names(panel) if with_names else ()):
         axis.text(-0.015, line, name, transform=beside, ha="right", va="center", fontsize=TITLE, parse_math=False)
     axis.set_ylim(lines - 0.5, -0.5)
-    axis.set_title(panel.title, fontsize=TITLE, fontweight="bold", loc="left", parse_math=False)
+    axis.set_title(_title(panel), fontsize=TITLE, fontweight="bold", loc="left", parse_math=False)
     axis.grid(axis="x", color=GRID, linewidth=0.8)
     axis.set_axisbelow(True)
     axis.tick_params(axis="x", labelsize=SMALL, color=EDGE)

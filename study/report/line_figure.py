@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from study.report.panel_grid import Look, Place, line_style, marker_style, panel_figure, places
+from study.report.panel_grid import Frame, Look, Place, line_style, marker_style, panel_figure, places
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,37 +37,40 @@ class LinePanel(NamedTuple):
     lines: tuple[Line, ...]
 
 
-def draw_lines(shown: Sequence[LinePanel], looks: Mapping[str, Look], *, whole_x: bool = False) -> Figure:
-    """A row of panels per `name`, a column per `column`; one column is wrapped. whole_x: x holds whole numbers."""
-    from_names = [(*panel.name, panel.column) for panel in shown]
-    spots = places(from_names, list(dict.fromkeys(panel.column for panel in shown)))
-    frames = [
+def line_frame(shown: Sequence[LinePanel], looks: Mapping[str, Look]) -> Frame:
+    """A row of panels per `name`, a column per `column`; one column is wrapped."""
+    spots = places([(*panel.name, panel.column) for panel in shown], list(dict.fromkeys(one.column for one in shown)))
+    panels = tuple(
         Place(*spot, " · ".join(panel.name), panel.x_label, panel.y_label)
         for spot, panel in zip(spots, shown, strict=True)
-    ]
+    )
     used = {line.label for panel in shown for line in panel.lines}
-    figure, axes = panel_figure(frames, {label: look for label, look in looks.items() if label in used})
+    return Frame(panels, {label: look for label, look in looks.items() if label in used})
+
+
+def draw_lines(shown: Sequence[LinePanel], frame: Frame, *, whole_x: bool = False) -> Figure:
+    """The lines of each panel, in its frame. whole_x: x holds whole numbers."""
+    figure, axes = panel_figure(frame)
+    order = list(frame.looks)
     for axis, panel in zip(axes, shown, strict=True):
-        order = list(looks)
-        for number, line in enumerate(panel.lines):
+        for line in panel.lines:
             banded = bool(line.low) and len(panel.lines) <= MAX_BANDS
-            _draw_line(axis, line, looks[line.label], order.index(line.label), number, banded=banded)
+            _draw_line(axis, line, frame.looks[line.label], order.index(line.label), banded=banded)
         axis.ticklabel_format(useOffset=False, style="plain")
         if whole_x:
             axis.xaxis.get_major_locator().set_params(integer=True)
     return figure
 
 
-def _draw_line(axis: Axes, line: Line, look: Look, rank: int, number: int, *, banded: bool) -> None:
+def _draw_line(axis: Axes, line: Line, look: Look, rank: int, *, banded: bool) -> None:
     """Thick to the last point of all seeds, thin behind it. Markers are staggered, so that equal lines show both."""
     thick = len(line.x) if line.thick is None else line.thick
     every = max(1, len(line.x) // MARKS)
     style = marker_style(look)
-    order = 3 + number / 100
+    order = 3 + rank / 100
     if banded:
-        axis.fill_between(
-            line.x[: len(line.low)], line.low, line.high, color=look.color, alpha=0.15, linewidth=0, zorder=2
-        )
+        x = line.x[: len(line.low)]
+        axis.fill_between(x, line.low, line.high, color=look.color, alpha=0.15, linewidth=0, zorder=2)
     axis.plot(
         line.x[:thick],
         line.y[:thick],

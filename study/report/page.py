@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from study.report.comparisons import NO_COMPARISON, legend, table
-from study.report.drawing import Drawn
+from study.report.drawing import Drawn, strips
 from study.report.layout import (
     EPOCHS,
     MARK,
@@ -99,8 +99,8 @@ def page(
 
 
 def figures_of(drawn: Iterable[Drawn]) -> list[Figure]:
-    """Figures of a study for the page, whole, in their order."""
-    return [Figure(figure.name, [figure.png], figure.caption) for figure in drawn]
+    """Figures of a study for the page, in their order."""
+    return [Figure(figure.name, strips(figure.png, figure.cuts), figure.caption) for figure in drawn]
 
 
 def _table(cells: Sequence[Cell], marked: Collection[CellKey]) -> dict[str, Any]:

@@ -8,12 +8,11 @@ engine takes half a minute for a hundred panels (measured).
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from l3masking.methods import color_of
-from study.report.drawing import INK, LABEL, SMALL, SOFT, TITLE, figure_size, load_matplotlib, quiet_axis
+from l3masking.methods import METHODS, color_of
+from study.report.drawing import INK, LABEL, SMALL, SOFT, TITLE, broken, figure_size, load_matplotlib, quiet_axis
 from study.report.layout import grid, plain
 from study.results.aggregate import Cell, CellKey
 
@@ -23,12 +22,13 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 # Inches
-WIDTH, PLOT_HEIGHT = 3.3, 1.75  # of a panel with its labels, and of its plotted part
-LEFT, RIGHT, BELOW = 0.66, 0.16, 0.52  # around the plotted part: numbers and label of the vertical axis, ...
+WIDTH, PLOT_HEIGHT = 3.3, 1.8  # of a panel with its labels, and of its plotted part
+LEFT, RIGHT, BELOW = 0.66, 0.16, 0.44  # around the plotted part: numbers and label of the vertical axis, ...
 TITLE_LINE, LEGEND_LINE, GAP = 0.165, 0.165, 0.12
-TITLE_LETTERS, LEGEND_LETTERS = 40, 34  # of a line, before it is broken
-LETTER, HANDLE = 0.066, 0.62  # width of a letter in the legend, an upper estimate, and of a line sample with its gaps
+TITLE_LETTERS, LEGEND_LETTERS = 30, 34  # of a line, before it is broken
+LETTER, HANDLE, MARK_ALONE = 0.066, 0.62, 0.4  # width of a letter in the legend (upper estimate), of a sample with gaps
 MAX_COLUMNS = 3
+TALL_LEGEND = 6  # entries of a legend, beyond which it has two columns
 MAX_ROWS = 15  # of the result table in one figure: more cannot be told apart
 
 MARKERS = "os^DvPX<>p*hdH8"
@@ -70,6 +70,25 @@ class Place(NamedTuple):
     y_label: str
 
 
+class Frame(NamedTuple):
+    """A figure without its data."""
+
+    panels: tuple[Place, ...]
+    looks: Mapping[str, Look]  # of the legend, by label
+    lines: bool = True  # whether the legend shows lines; else markers alone
+
+
+class Sizes(NamedTuple):
+    """The sizes of a figure, in inches."""
+
+    width: float
+    height: float
+    tall: float  # of a row of panels
+    titles: tuple[str, ...]  # broken into lines
+    names: Mapping[str, str]  # label -> the same, broken into lines
+    beside: int  # entries of the legend beside each other
+
+
 def rows_of(cells: Sequence[Cell]) -> Rows:
     """Labels and looks of the rows: at most MAX_ROWS of them, plain rows before variants."""
     blocks = grid(cells, [], ["encoder", "dataset", "objective"]).blocks
@@ -78,19 +97,27 @@ def rows_of(cells: Sequence[Cell]) -> Rows:
     order = sorted(range(len(lines)), key=lambda line: (own[line][0].variant is not None, line))
     shown = sorted(order[:MAX_ROWS])
     labels = {cell.key: plain(lines[line].label) for line in shown for cell in own[line]}
-    looks = looks_of((plain(lines[line].label), own[line][0].method) for line in shown)
+    looks = looks_of((plain(lines[line].label), own[line][0].method, own[line][0].variant is None) for line in shown)
     return Rows(labels, looks, len(lines) - len(shown))
 
 
-def looks_of(rows: Iterable[tuple[str, str]]) -> dict[str, Look]:
-    """A look for each (label, method), in that order."""
-    looks: dict[str, Look] = {}
-    for label, method in rows:
-        number = len(looks)
-        if label not in looks:
-            marker, dashes = MARKERS[number % len(MARKERS)], DASHES[number % len(DASHES)]
-            looks[label] = Look(color_of(method), marker, number % len(MARKERS) >= FILLED, dashes)
-    return looks
+def looks_of(rows: Iterable[tuple[str, str, bool]]) -> dict[str, Look]:
+    """A look for each (label, method, whether it is the plain row), in that order.
+
+    The plain row of an arm has the same look in every study: that of its place in METHODS. Variants get those that are
+    free.
+    """
+    given = list({row[0]: row for row in rows}.values())
+    order, taken = list(METHODS), dict[str, int]()
+    for label, method, is_plain in sorted(given, key=lambda row: not row[2]):
+        own = order.index(method) % len(MARKERS) if is_plain and method in METHODS else None
+        free = [number for number in range(len(MARKERS)) if number not in taken.values()]
+        taken[label] = own if own in free else free[0] if free else len(taken) % len(MARKERS)
+    return {
+        label: Look(color_of(method), MARKERS[number], number >= FILLED, DASHES[number % len(DASHES)])
+        for label, method, _ in given
+        for number in (taken[label],)
+    }
 
 
 def places(names: Sequence[tuple[str, ...]], columns: Sequence[str]) -> list[tuple[int, int]]:
@@ -105,42 +132,55 @@ def places(names: Sequence[tuple[str, ...]], columns: Sequence[str]) -> list[tup
     return [divmod(rows.index(name[:-1]), beside) for name in names]
 
 
-def panel_figure(panels: Sequence[Place], looks: Mapping[str, Look]) -> tuple[Figure, list[Axes]]:
-    """A figure with an empty axis for each panel, and below them a legend of `looks`, without any global state."""
+def sizes_of(frame: Frame) -> Sizes:
+    """How large a figure becomes; nothing is drawn."""
+    columns, rows = 1 + max(panel.column for panel in frame.panels), 1 + max(panel.row for panel in frame.panels)
+    titles = tuple(broken(panel.title, TITLE_LETTERS) for panel in frame.panels)
+    above = TITLE_LINE * max(title.count("\n") + 1 for title in titles) + GAP
+    names = {label: broken(label, LEGEND_LETTERS) for label in frame.looks}
+    handle = HANDLE if frame.lines else MARK_ALONE
+    wide = handle + LETTER * max((len(line) for name in names.values() for line in name.split("\n")), default=0)
+    least = 2 if len(names) > TALL_LEGEND else 1  # a long list beside nothing looks like a mistake
+    width = max(columns * WIDTH, least * wide + 2 * GAP)
+    beside = max(1, min(len(names), int((width - 2 * GAP) / wide)))
+    lines = math.ceil(len(names) / beside) * max((name.count("\n") + 1 for name in names.values()), default=0)
+    tall = above + PLOT_HEIGHT + BELOW
+    return Sizes(width, rows * tall + lines * LEGEND_LINE + GAP, tall, titles, names, beside)
+
+
+def cuts_of(frame: Frame) -> tuple[float, ...]:
+    """Where a printed page may end: shares of the height, from the top, between two rows of panels."""
+    sizes = sizes_of(frame)
+    return tuple(row * sizes.tall / sizes.height for row in range(1, 1 + max(panel.row for panel in frame.panels)))
+
+
+def panel_figure(frame: Frame) -> tuple[Figure, list[Axes]]:
+    """A figure with an empty axis for each panel, and below them a legend, without any global state."""
     load_matplotlib()
     from matplotlib.figure import Figure
 
-    columns = 1 + max(panel.column for panel in panels)
-    rows = 1 + max(panel.row for panel in panels)
-    titles = [_broken(panel.title, TITLE_LETTERS) for panel in panels]
-    above = TITLE_LINE * max(title.count("\n") + 1 for title in titles) + GAP
-    tall = above + PLOT_HEIGHT + BELOW
-    names = {label: _broken(label, LEGEND_LETTERS) for label in looks}
-    wide = HANDLE + LETTER * max((len(line) for name in names.values() for line in name.split("\n")), default=0)
-    width = max(columns * WIDTH, wide + 2 * GAP)
-    beside = max(1, min(len(names), int((width - 2 * GAP) / wide)))
-    lines = math.ceil(len(names) / beside) * max((name.count("\n") + 1 for name in names.values()), default=0)
-    height = rows * tall + lines * LEGEND_LINE + 2 * GAP
+    sizes = sizes_of(frame)
+    width, height = sizes.width, sizes.height
     figure = Figure(**figure_size(width, height))
     axes = []
-    for panel, title in zip(panels, titles, strict=True):
-        left, bottom = panel.column * WIDTH + LEFT, height - (panel.row + 1) * tall + BELOW
+    for panel, title in zip(frame.panels, sizes.titles, strict=True):
+        left, bottom = panel.column * WIDTH + LEFT, height - (panel.row + 1) * sizes.tall + BELOW
         size = (WIDTH - LEFT - RIGHT) / width, PLOT_HEIGHT / height
         axis = figure.add_axes((left / width, bottom / height, *size))
         quiet_axis(axis)
         axis.set_title(title, fontsize=TITLE, fontweight="bold", loc="left", color=INK, parse_math=False)
         axis.set_xlabel(panel.x_label, fontsize=LABEL, color=SOFT, parse_math=False)
         axis.set_ylabel(panel.y_label, fontsize=LABEL, color=SOFT, parse_math=False)
-        axis.locator_params(axis="both", nbins=6)
+        axis.locator_params(axis="both", nbins=6, steps=[1, 2, 5, 10])
         axes.append(axis)
     legend = figure.legend(
-        handles=[_sample(name, looks[label]) for label, name in names.items()],
+        handles=[_sample(name, frame.looks[label], lines=frame.lines) for label, name in sizes.names.items()],
         loc="lower left",
         bbox_to_anchor=(GAP / width, GAP / 2 / height),
-        ncols=beside,
+        ncols=sizes.beside,
         fontsize=SMALL,
         frameon=False,
-        handlelength=3.2,
+        handlelength=3.2 if frame.lines else 1.2,
         borderpad=0,
         borderaxespad=0,
         columnspacing=1.2,
@@ -181,12 +221,8 @@ def counted(numbers: Iterable[int], noun: str = "seed") -> str:
     return f"{many} {noun}{'' if many == '1' else 's'}"
 
 
-def _sample(label: str, look: Look) -> Line2D:
+def _sample(label: str, look: Look, *, lines: bool) -> Line2D:
     from matplotlib.lines import Line2D
 
-    style = marker_style(look)
-    return Line2D([], [], color=look.color, linestyle=line_style(look), linewidth=1.4, label=label, **style)  # type: ignore[arg-type]
-
-
-def _broken(text: str, letters: int) -> str:
-    return "\n".join(textwrap.wrap(plain(text), letters)) or " "
+    style, line = marker_style(look), line_style(look) if lines else "none"
+    return Line2D([], [], color=look.color, linestyle=line, linewidth=1.4, label=label, **style)  # type: ignore[arg-type]

@@ -9,11 +9,10 @@ from study.plan.grid import make_plan
 from study.plan.resolved import Resolved, planned
 from study.plan.trials import Trial
 from study.report.about import about_study
-from study.report.figure_files import export_figures, write_captions
+from study.report.figure_files import export_figures, on_page, write_captions
 from study.report.pretraining_figure import export_pretraining
 from study.report.search_tables import export_searches
 from study.report.tables import FORMATS, export
-from study.results.effort import REPEATABLE
 from study.results.gather import Results, gather
 from study.store.store import Store
 
@@ -45,7 +44,7 @@ def publish(
         comparisons=results.comparisons,
         on_sets=results.set_comparisons,
         about=about,
-        others=[figure for figure in drawn if effort in (None, *REPEATABLE) or not figure.name.endswith(str(effort))],
+        others=list(filter(on_page, drawn)),
     )
     captions = write_captions(store.root, results.cells, drawn)
     return results, [*files, *(file for figure in drawn for file in figure.files), *searched.tables, captions]

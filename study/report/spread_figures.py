@@ -41,7 +41,7 @@ def mask_caption(found: Sequence[MaskDistribution], rows: Rows) -> str:
 
 def performance_looks(found: Sequence[SearchPerformance]) -> dict[str, Look]:
     """A look for each searched method."""
-    return looks_of((plain(label_of(one.method)), one.method) for one in found)
+    return looks_of((plain(label_of(one.method)), one.method, True) for one in found)
 
 
 def performance_panels(found: Sequence[SearchPerformance]) -> list[LinePanel]:

@@ -19,7 +19,7 @@ from l3masking.errors import InputError
 from study.report.comparisons import comparisons_csv, comparisons_json, comparisons_markdown, set_comparisons_csv
 from study.report.drawing import Drawn, keep_drawn
 from study.report.escape import csv_text, latex_text, latex_value, markdown_table, markdown_text, markdown_value
-from study.report.figures import RESULTS, draw, panels, results_caption, strips
+from study.report.figures import RESULTS, draw, panels, result_cuts, results_caption
 from study.report.layout import (
     EPOCHS,
     MARK,
@@ -35,7 +35,7 @@ from study.report.layout import (
     seeds,
     shown,
 )
-from study.report.page import About, Figure, figures_of, page
+from study.report.page import About, figures_of, page
 from study.report.set_tables import sets_csv, sets_latex, sets_markdown
 from study.results.aggregate import Cell, CellKey, TimingRow
 from study.results.compare import Comparison, better_than_random
@@ -93,11 +93,11 @@ def export(
         write_atomic(root / name, data)
     shown_panels = panels(cells)
     caption_text = results_caption(cells)  # after the tables, which do not wait for the figure
-    drawn = keep_drawn(root, RESULTS, shown_panels, caption_text, lambda: draw(shown_panels))
+    cuts = result_cuts(shown_panels)
+    drawn = keep_drawn(root, RESULTS, shown_panels, caption_text, lambda: draw(shown_panels), cuts)
     written = [*(root / name for name in files), *(drawn.files if drawn else ())]
     if about is not None:
-        own = [Figure(RESULTS, strips(shown_panels, drawn.png))] if drawn else []
-        figures = [*own, *figures_of(others)]
+        figures = figures_of([*([drawn] if drawn else []), *others])
         everything = [*(comparisons or ()), *on_sets]
         write_atomic(root / PAGE_FILE, page(about, cells, everything, figures, marked).encode())
         written.append(root / PAGE_FILE)

@@ -6,7 +6,7 @@ are. No value is carried forward: after the first stop the mean is one of fewer 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -70,11 +70,9 @@ def weight_paths(cells: Sequence[Cell], courses: Iterable[Course]) -> list[MeanP
     for one in courses:
         own = longest.setdefault(one.key[:-1], {})
         before = own.get((one.trajectory, one.seed))
-        if len(one.task_weights) > 1 and (before is None or len(one.at_update) > len(before.at_update)):
+        if len(one.task_weights) > 1 and len(one.at_update) > (len(before.at_update) if before else 0):
             own[one.trajectory, one.seed] = one
-    if not any(
-        _moves(values) for own in longest.values() for one in own.values() for values in one.task_weights.values()
-    ):
+    if not any(_moves(one.task_weights) for own in longest.values() for one in own.values()):
         return []
     first = {cell.key[:-1]: cell.key for cell in reversed(cells)}
     paths = []
@@ -148,5 +146,6 @@ def _mean(table: Floats, there: np.ndarray) -> Floats:
     return mean
 
 
-def _moves(values: Floats) -> bool:
-    return bool(len(values)) and float(values.max() - values.min()) > 1e-9
+def _moves(weights: Mapping[str, Floats]) -> bool:
+    """Whether some weight is learned: a fixed one says nothing as a path."""
+    return any(float(values.max() - values.min()) > 1e-9 for values in weights.values())
