@@ -16,7 +16,7 @@ AXES = {  # of EFFORTS: the label of the axis, and what a caption calls it
     "epochs_to_best": ("epochs to best", "epochs until the best validation value (the first of equal ones)"),
     "epochs_to_stop": ("epochs to stop", "epochs until early stopping ended the main stage"),
     "updates": ("optimizer updates", "optimizer updates of the main stage"),
-    WALL_TIME: ("minutes", "wall time of the training, which serves all objectives, in minutes"),
+    WALL_TIME: ("wall time (minutes)", "wall time of the training, which serves all objectives, in minutes"),
 }
 SECONDS = 60  # of a minute, as wall times are drawn
 

@@ -128,7 +128,7 @@ def places(names: Sequence[tuple[str, ...]], columns: Sequence[str]) -> list[tup
     rows = list(dict.fromkeys(name[:-1] for name in names))
     if len(columns) > 1:
         return [(rows.index(name[:-1]), columns.index(name[-1])) for name in names]
-    beside = min(MAX_COLUMNS, max(len(rows), 1))
+    beside = 2 if len(rows) == 4 else min(MAX_COLUMNS, max(len(rows), 1))
     return [divmod(rows.index(name[:-1]), beside) for name in names]
 
 

@@ -17,7 +17,8 @@ from hostile_names import PAYLOADS
 from PIL import Image
 from result_cells import cell
 
-from study.report.figures import panels, png, strips
+from study.report.drawing import Drawn, strips
+from study.report.figures import panels, png, result_cuts
 from study.report.page import About, Figure, ShownFailure, figures_of, page
 from study.results.aggregate import Cell
 from study.results.compare import better_than_random, compare
@@ -161,7 +162,7 @@ def test_equal_results_give_equal_bytes():
 def test_the_figure_is_cut_between_its_panels_and_loses_no_pixel():
     cells = [c for number in range(3) for c in better(UP, TEN, dataset=f"d{number}")]
     whole = png(panels(cells))
-    parts = strips(panels(cells), whole)
+    parts = strips(whole, result_cuts(panels(cells)))
     assert len(parts) == 3
     pictures = [Image.open(io.BytesIO(part)).convert("RGB") for part in parts]
     joined = Image.new("RGB", (pictures[0].width, sum(picture.height for picture in pictures)))
@@ -173,17 +174,16 @@ def test_the_figure_is_cut_between_its_panels_and_loses_no_pixel():
             edge = picture.crop((0, picture.height - 2, picture.width, picture.height))
             assert edge.getcolors() == [(2 * picture.width, (255, 255, 255))]
     assert joined.tobytes() == Image.open(io.BytesIO(whole)).convert("RGB").tobytes()
-    assert len(strips([], png([]))) == 1
+    assert strips(whole, result_cuts(panels([]))) == [whole]
 
 
-def test_other_figures_follow_in_their_order(tmp_path: Path):
-    files = [tmp_path / name for name in ("z_curve.png", "notes.txt", "a.png")]
-    for file in files:
-        file.write_bytes(file.name.encode())
-    assert figures_of(files) == [Figure("z_curve", [b"z_curve.png"]), Figure("a", [b"a.png"])]
-    text = made([], figures=figures_of(files))
+def test_other_figures_follow_in_their_order_with_their_captions():
+    drawn = [Drawn("z_curve", "", b"of z", b"", ()), Drawn("a", "What <it> shows.", b"of a", b"", ())]
+    assert figures_of(drawn) == [Figure("z_curve", [b"of z"]), Figure("a", [b"of a"], "What <it> shows.")]
+    text = made([], figures=figures_of(drawn))
     assert "<figcaption>z curve</figcaption>" in text
-    assert base64.b64encode(b"a.png").decode() in text
+    assert "<figcaption>What &lt;it&gt; shows.</figcaption>" in text
+    assert base64.b64encode(b"of a").decode() in text
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="no browser here")

@@ -8,7 +8,6 @@ import pytest
 from result_cells import cell
 
 from study.report.pretraining_figure import (
-    PRETRAINING_FIGURE,
     Checkpoint,
     CheckpointRow,
     draw_pretraining,
@@ -60,8 +59,9 @@ def test_the_file_is_written_and_removed_with_its_results(tmp_path: Path) -> Non
         "300000}\n  other: {hub: a/d}\ndatasets: {arc: {train: t.jsonl}}\nmethods: [stl]\nseeds: 1\n"
     )
     spec = read_space(tmp_path / "space.yaml")
-    [file] = export_pretraining(tmp_path, spec, CELLS)
-    assert file == tmp_path / PRETRAINING_FIGURE
-    assert file.read_bytes().startswith(b"\x89PNG")
+    [drawn] = export_pretraining(tmp_path, spec, CELLS)
+    assert drawn.files == (tmp_path / "figures/pretraining.png", tmp_path / "figures/pretraining.svg")
+    assert [file.read_bytes() for file in drawn.files] == [drawn.png, drawn.svg]
+    assert drawn.png.startswith(b"\x89PNG")
     assert export_pretraining(tmp_path, spec, CELLS[:1]) == []
-    assert not file.exists()
+    assert not any(file.exists() for file in drawn.files)

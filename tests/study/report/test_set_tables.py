@@ -278,7 +278,7 @@ def test_the_files_of_a_study_with_sets(tmp_path: Path):
     assert all(file.is_file() for file in files)
     assert "on evaluation sets" in (tmp_path / "report.html").read_text()
     only = export(tmp_path / "md", found, [], ["md"], comparisons=compare(found), on_sets=compare_sets(found))
-    assert sorted(file.name for file in only) == ["comparisons.md", "results.md", "results.png"]
+    assert sorted(file.name for file in only) == ["comparisons.md", "results.md", "results.png", "results.svg"]
 
 
 def test_files_of_sets_that_are_gone_are_removed(tmp_path: Path):

@@ -171,7 +171,8 @@ def test_equal_results_give_equal_bytes(tmp_path: Path, monkeypatch: pytest.Monk
     with matplotlib.rc_context(fname=str(tmp_path / "matplotlibrc")):
         again = export(tmp_path / "b", cells(slower, [], 3), timing_rows(slower))
     names = [str(path.relative_to(tmp_path / "a")) for path in once]
-    assert names == [*(f"tables/results.{name}" for name in FORMATS), "tables/timing.csv", "figures/results.png"]
+    pictures = ["figures/results.png", "figures/results.svg"]
+    assert names == [*(f"tables/results.{name}" for name in FORMATS), "tables/timing.csv", *pictures]
     different = [
         name for name, one, two in zip(names, once, again, strict=True) if one.read_bytes() != two.read_bytes()
     ]
@@ -190,7 +191,7 @@ def test_only_the_asked_formats_are_written(tmp_path: Path):
 
 
 def test_a_study_without_results_can_be_exported(tmp_path: Path):
-    assert len(export(tmp_path, [], [])) == 6
+    assert len(export(tmp_path, [], [])) == 7
     assert json.loads((tmp_path / "tables/results.json").read_text()) == []
     assert "Records: 0 of 0" in rendered([], 80)
 
@@ -203,7 +204,7 @@ def test_comparisons_and_the_page_are_written_with_the_tables(tmp_path: Path):
     names = [str(path.relative_to(tmp_path)) for path in files]
     assert names[5:] == [
         *("tables/comparisons.md", "tables/comparisons.csv", "tables/comparisons.json"),
-        *("figures/results.png", "report.html"),
+        *("figures/results.png", "figures/results.svg", "report.html"),
     ]
     assert all(path.is_file() for path in files)
     entries = json.loads((tmp_path / "tables/comparisons.json").read_text())["comparisons"]
@@ -212,7 +213,7 @@ def test_comparisons_and_the_page_are_written_with_the_tables(tmp_path: Path):
     assert "98.7654" not in (tmp_path / "report.html").read_text()  # a wall time
     again = export(tmp_path / "again", found, [], ["csv"], comparisons=[], about=about)
     assert sorted(path.name for path in again) == [
-        *("comparisons.csv", "report.html", "results.csv", "results.png", "timing.csv")
+        *("comparisons.csv", "report.html", "results.csv", "results.png", "results.svg", "timing.csv")
     ]
 
 
