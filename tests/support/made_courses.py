@@ -9,6 +9,7 @@ from compared_cells import seeded
 
 from study.results.aggregate import Cell
 from study.results.courses import Course
+from study.results.responses import Response
 
 
 def course(cell: Cell, seed: int, values: Sequence[float] = (0.5, 0.7, 0.6), **more) -> Course:
@@ -59,3 +60,10 @@ def small_study(
             extra["task_weights"] = weights([0.5 + 0.01 * (k + place) for k in range(len(values))]) if extra else {}
             courses.append(course(one, seed, values, **extra))
     return cells, courses
+
+
+def response(value: float, method: str = "rtm", **more) -> Response:
+    """A setting that a search has tried twice, with this mean."""
+    where = {"encoder": "bert", "dataset": "arc", "method": method, "objective": "accuracy"}
+    given = {"values": {}, "wanted": 2, "by_seed": {0: value - 0.1, 1: value + 0.1}, "best": False}
+    return Response(**where | given | more)

@@ -7,8 +7,8 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from made_courses import response
 
-from study.results.responses import Response
 from study.results.search_performance import BUDGET_COLUMNS, budget_rows, expected_best, search_performance
 
 
@@ -32,12 +32,6 @@ def test_many_settings_do_not_overflow_and_the_ends_are_known() -> None:
     assert expected[0] == pytest.approx(values.mean(), abs=1e-12)
     assert (expected[-1], found[-1].std) == (pytest.approx(values.max(), abs=1e-15), 0)
     assert (np.diff(expected) >= -1e-12).all()
-
-
-def response(value: float, method: str = "rtm", **more) -> Response:
-    where = {"encoder": "bert", "dataset": "arc", "method": method, "objective": "accuracy"}
-    given = {"values": {}, "wanted": 2, "by_seed": {0: value - 0.1, 1: value + 0.1}, "best": False}
-    return Response(**where | given | more)
 
 
 def test_a_setting_counts_with_the_mean_of_its_trainings() -> None:
