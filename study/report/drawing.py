@@ -102,7 +102,7 @@ def pictures(made: Callable[[], Figure], title: str = "", caption: str = "") -> 
         rcParams.update(STYLE_SETTINGS)
         figure = made()
         figure.savefig(png, format="png", metadata={"Software": None})
-        about = {"Title": plain(title) or None, "Description": plain(caption) or None}
+        about = {name: plain(text) for name, text in (("Title", title), ("Description", caption)) if text}
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None, **about})
     return png.getvalue(), svg.getvalue()
 

@@ -161,7 +161,7 @@ def test_each_figure_has_its_files_and_its_caption(tmp_path: Path) -> None:
         assert "3 seeds" in figure.caption
         ElementTree.fromstring(figure.svg)
     captions = write_captions(tmp_path, cells, drawn).read_text()
-    assert re.findall(r"^## (.*)$", captions, re.MULTILINE) == ["results", *(name.replace("_", " ") for name in NAMES)]
+    assert re.findall(r"^## (.*)$", captions, re.MULTILINE) == ["results", *NAMES]
     without = export_figures(tmp_path / "md", cells, courses, ["md"])
     assert not list((tmp_path / "md").rglob("*.csv"))
     assert [figure.svg for figure in without] == [figure.svg for figure in drawn]
