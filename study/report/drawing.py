@@ -35,7 +35,7 @@ INK, SOFT, EDGE, GRID = "#222222", "#444444", "#999999", "#e6e6e6"
 FOLDER = "figures"  # of a study
 DRAWN_FILE = f"{FOLDER}/drawn.json"  # what the files of each figure were drawn from
 PICTURES = ("png", "svg")
-STYLE_SETTINGS = {
+STYLE_SETTINGS: dict[str, Any] = {
     "svg.hashsalt": "l3study",  # else the ids inside are random
     "svg.fonttype": "path",  # the letters are drawn: a viewer without the font shows the same
     "axes.unicode_minus": True,
@@ -99,7 +99,7 @@ def pictures(made: Callable[[], Figure], title: str = "", caption: str = "") -> 
     png, svg = io.BytesIO(), io.BytesIO()
     with rc_context():
         rcdefaults()
-        rcParams.update(STYLE_SETTINGS)
+        rcParams.update(STYLE_SETTINGS)  # type: ignore[arg-type]  # its stubs list every key
         figure = made()
         figure.savefig(png, format="png", metadata={"Software": None})
         about = {name: plain(text) for name, text in (("Title", title), ("Description", caption)) if text}

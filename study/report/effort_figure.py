@@ -6,7 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from study.report.layout import OBJECTIVES
-from study.report.panel_grid import Frame, Look, Place, Rows, counted, marker_style, panel_figure, places, without
+from study.report.panel_grid import (
+    FigureRows,
+    Frame,
+    Look,
+    PanelPlace,
+    counted,
+    marker_style,
+    panel_figure,
+    places,
+    without,
+)
 from study.results.effort import WALL_TIME, EffortPoint
 
 if TYPE_CHECKING:
@@ -18,7 +28,7 @@ AXES = {  # of EFFORTS: the label of the axis, and what a caption calls it
     "updates": ("optimizer updates", "optimizer updates of the main stage"),
     WALL_TIME: ("wall time (minutes)", "wall time of the training, which serves all objectives, in minutes"),
 }
-SECONDS = 60  # of a minute, as wall times are drawn
+SECONDS_IN_A_MINUTE = 60  # of a minute, as wall times are drawn
 
 
 class Dot(NamedTuple):
@@ -40,10 +50,10 @@ class EffortPanel(NamedTuple):
     dots: tuple[Dot, ...]
 
 
-def effort_panels(points: Sequence[EffortPoint], rows: Rows, effort: str) -> list[EffortPanel]:
+def effort_panels(points: Sequence[EffortPoint], rows: FigureRows, effort: str) -> list[EffortPanel]:
     """What the figure shows, in the order of the cells. effort: one of EFFORTS."""
     found: dict[tuple[str, str, str], list[Dot]] = {}
-    scale = 1 / SECONDS if effort == WALL_TIME else 1.0
+    scale = 1 / SECONDS_IN_A_MINUTE if effort == WALL_TIME else 1.0
     for point in points:
         if (label := rows.labels.get(point.key)) is not None:
             cost, value = point.efforts[effort], point.value
@@ -54,7 +64,7 @@ def effort_panels(points: Sequence[EffortPoint], rows: Rows, effort: str) -> lis
     return [EffortPanel(*name, tuple(dots)) for name, dots in found.items()]
 
 
-def effort_caption(points: Sequence[EffortPoint], rows: Rows, effort: str) -> str:
+def effort_caption(points: Sequence[EffortPoint], rows: FigureRows, effort: str) -> str:
     """What the figure shows."""
     bars = ""
     if any(point.n > 1 for point in points):
@@ -71,7 +81,7 @@ def effort_frame(shown: Sequence[EffortPanel], looks: Mapping[str, Look], effort
     objectives = list(dict.fromkeys(panel.objective for panel in shown))
     spots = places([panel[:3] for panel in shown], objectives)
     panels = tuple(
-        Place(
+        PanelPlace(
             *spot,
             f"{panel.encoder} · {panel.dataset}",
             AXES[effort][0],

@@ -10,9 +10,9 @@ from l3masking.errors import InputError
 from study.report.drawing import FOLDER, Drawn, forget_drawn, keep_drawn
 from study.report.effort_figure import draw_effort, effort_caption, effort_frame, effort_panels
 from study.report.escape import csv_text, markdown_text
-from study.report.figures import RESULTS, results_caption
+from study.report.figures import RESULTS_FIGURE, results_caption
 from study.report.line_figure import LinePanel, draw_lines, line_frame
-from study.report.panel_grid import Look, Rows, cuts_of, rows_of
+from study.report.panel_grid import FigureRows, Look, cuts_of, rows_of
 from study.report.path_figures import curve_panels, curves_caption, weight_panels, weights_caption
 from study.report.spread_figures import (
     mask_caption,
@@ -94,7 +94,7 @@ def export_performance(root: Path, found: Sequence[Response], formats: Collectio
 
 def write_captions(root: Path, cells: Sequence[Cell], drawn: Sequence[Drawn]) -> Path:
     """Write `root`/figures/captions.md: what each figure of an export shows, that of the results first."""
-    captions = {RESULTS: results_caption(cells)} | {figure.name: figure.caption for figure in drawn}
+    captions = {RESULTS_FIGURE: results_caption(cells)} | {figure.name: figure.caption for figure in drawn}
     parts = [f"## {name}\n\n{markdown_text(text)}\n" for name, text in captions.items()]
     file = root / FOLDER / "captions.md"
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -125,7 +125,7 @@ def _kept(root: Path, name: str, figure: Planned | None, formats: Collection[str
     return drawn._replace(files=(*drawn.files, file))
 
 
-def _effort(cells: Sequence[Cell], courses: Sequence[Course], rows: Rows, effort: str) -> Planned | None:
+def _effort(cells: Sequence[Cell], courses: Sequence[Course], rows: FigureRows, effort: str) -> Planned | None:
     points = effort_points(cells, courses)
     panels = effort_panels(points, rows, effort)
     if not panels:
@@ -143,7 +143,7 @@ def _effort(cells: Sequence[Cell], courses: Sequence[Course], rows: Rows, effort
     )
 
 
-def _curves(cells: Sequence[Cell], courses: Sequence[Course], rows: Rows) -> Planned | None:
+def _curves(cells: Sequence[Cell], courses: Sequence[Course], rows: FigureRows) -> Planned | None:
     paths = learning_curves(cells, courses)
     panels = curve_panels(paths, rows)
     if not panels:
@@ -151,7 +151,7 @@ def _curves(cells: Sequence[Cell], courses: Sequence[Course], rows: Rows) -> Pla
     return _lines(CURVES, curves_caption(paths, rows), panels, rows.looks, CURVE_COLUMNS, curve_rows(paths))
 
 
-def _weights(cells: Sequence[Cell], courses: Sequence[Course], rows: Rows) -> Planned | None:
+def _weights(cells: Sequence[Cell], courses: Sequence[Course], rows: FigureRows) -> Planned | None:
     paths = weight_paths(cells, courses)
     panels = weight_panels(paths, rows)
     if not panels:
@@ -159,7 +159,7 @@ def _weights(cells: Sequence[Cell], courses: Sequence[Course], rows: Rows) -> Pl
     return _lines(WEIGHTS, weights_caption(paths, rows), panels, rows.looks, WEIGHT_COLUMNS, weight_rows(paths))
 
 
-def _masks(cells: Sequence[Cell], courses: Sequence[Course], rows: Rows) -> Planned | None:
+def _masks(cells: Sequence[Cell], courses: Sequence[Course], rows: FigureRows) -> Planned | None:
     found = mask_distributions(cells, courses)
     panels = mask_panels(found, rows)
     if not panels:

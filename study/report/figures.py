@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-RESULTS = "results"  # name of the figure and of its files
+RESULTS_FIGURE = "results"  # name of the figure and of its files
 LEGEND = (
     "Test set, percent. Open dots: seeds, the same height for the same seed.\n"
     "Diamond and bar: mean over the seeds and its 95 % t interval."

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from study.report.panel_grid import Frame, Look, Place, line_style, marker_style, panel_figure, places
+from study.report.panel_grid import Frame, Look, PanelPlace, line_style, marker_style, panel_figure, places
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MARKS = 6  # markers on a line, about: they tell lines apart in grey
+MARKS_ON_A_LINE = 6  # markers on a line, about: they tell lines apart in grey
 MAX_BANDS = 6  # lines of a panel that have bands; more bands hide each other
 THICK, THIN = 1.6, 0.7
 
@@ -41,7 +41,7 @@ def line_frame(shown: Sequence[LinePanel], looks: Mapping[str, Look]) -> Frame:
     """A row of panels per `name`, a column per `column`; one column is wrapped."""
     spots = places([(*panel.name, panel.column) for panel in shown], list(dict.fromkeys(one.column for one in shown)))
     panels = tuple(
-        Place(*spot, " · ".join(panel.name), panel.x_label, panel.y_label)
+        PanelPlace(*spot, " · ".join(panel.name), panel.x_label, panel.y_label)
         for spot, panel in zip(spots, shown, strict=True)
     )
     used = {line.label for panel in shown for line in panel.lines}
@@ -58,14 +58,14 @@ def draw_lines(shown: Sequence[LinePanel], frame: Frame, *, whole_x: bool = Fals
             _draw_line(axis, line, frame.looks[line.label], order.index(line.label), banded=banded)
         axis.ticklabel_format(useOffset=False, style="plain")
         if whole_x:
-            axis.xaxis.get_major_locator().set_params(integer=True)
+            axis.locator_params(axis="x", integer=True)
     return figure
 
 
 def _draw_line(axis: Axes, line: Line, look: Look, rank: int, *, banded: bool) -> None:
     """Thick to the last point of all seeds, thin behind it. Markers are staggered, so that equal lines show both."""
     thick = len(line.x) if line.thick is None else line.thick
-    every = max(1, len(line.x) // MARKS)
+    every = max(1, len(line.x) // MARKS_ON_A_LINE)
     style = marker_style(look)
     order = 3 + rank / 100
     if banded:

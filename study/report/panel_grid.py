@@ -52,7 +52,7 @@ class Look(NamedTuple):
     dashes: tuple[float, ...]  # points of line and gap in turn; empty: solid
 
 
-class Rows(NamedTuple):
+class FigureRows(NamedTuple):
     """The rows of a study in figures."""
 
     labels: Mapping[CellKey, str]  # of the cells that figures show
@@ -60,7 +60,7 @@ class Rows(NamedTuple):
     left_out: int  # rows beyond MAX_ROWS, variants first
 
 
-class Place(NamedTuple):
+class PanelPlace(NamedTuple):
     """Where a panel stands, and what stands at it."""
 
     row: int
@@ -73,7 +73,7 @@ class Place(NamedTuple):
 class Frame(NamedTuple):
     """A figure without its data."""
 
-    panels: tuple[Place, ...]
+    panels: tuple[PanelPlace, ...]
     looks: Mapping[str, Look]  # of the legend, by label
     lines: bool = True  # whether the legend shows lines; else markers alone
 
@@ -89,7 +89,7 @@ class Sizes(NamedTuple):
     beside: int  # entries of the legend beside each other
 
 
-def rows_of(cells: Sequence[Cell]) -> Rows:
+def rows_of(cells: Sequence[Cell]) -> FigureRows:
     """Labels and looks of the rows: at most MAX_ROWS of them, plain rows before variants."""
     blocks = grid(cells, [], ["encoder", "dataset", "objective"]).blocks
     lines = [line for _, rows in blocks for line in rows]
@@ -98,7 +98,7 @@ def rows_of(cells: Sequence[Cell]) -> Rows:
     shown = sorted(order[:MAX_ROWS])
     labels = {cell.key: plain(lines[line].label) for line in shown for cell in own[line]}
     looks = looks_of((plain(lines[line].label), own[line][0].method, own[line][0].variant is None) for line in shown)
-    return Rows(labels, looks, len(lines) - len(shown))
+    return FigureRows(labels, looks, len(lines) - len(shown))
 
 
 def looks_of(rows: Iterable[tuple[str, str, bool]]) -> dict[str, Look]:
@@ -206,7 +206,7 @@ def line_style(look: Look) -> tuple[float, tuple[float, ...]] | str:
     return (0, look.dashes) if look.dashes else "-"
 
 
-def without(rows: Rows) -> str:
+def without(rows: FigureRows) -> str:
     """The sentence of a caption that says which rows a figure leaves out; empty if it shows all."""
     if not rows.left_out:
         return ""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from study.report.layout import OBJECTIVES
 from study.report.line_figure import MAX_BANDS, Line, LinePanel
-from study.report.panel_grid import Rows, counted, without
+from study.report.panel_grid import FigureRows, counted, without
 from study.results.mean_paths import PRIMARY, MeanPath
 
 STILL = (
@@ -15,7 +15,7 @@ STILL = (
 )
 
 
-def curve_panels(paths: Sequence[MeanPath], rows: Rows) -> list[LinePanel]:
+def curve_panels(paths: Sequence[MeanPath], rows: FigureRows) -> list[LinePanel]:
     """Validation values in percent against epochs: a row per encoder and dataset, a column per objective."""
     found: dict[tuple[str, str, str], list[Line]] = {}
     for path in paths:
@@ -34,7 +34,7 @@ def curve_panels(paths: Sequence[MeanPath], rows: Rows) -> list[LinePanel]:
     ]
 
 
-def weight_panels(paths: Sequence[MeanPath], rows: Rows) -> list[LinePanel]:
+def weight_panels(paths: Sequence[MeanPath], rows: FigureRows) -> list[LinePanel]:
     """The weight of the primary task against updates: a panel per encoder and dataset."""
     found: dict[tuple[str, ...], list[Line]] = {}
     for path in paths:
@@ -48,7 +48,7 @@ def weight_panels(paths: Sequence[MeanPath], rows: Rows) -> list[LinePanel]:
     ]
 
 
-def curves_caption(paths: Sequence[MeanPath], rows: Rows) -> str:
+def curves_caption(paths: Sequence[MeanPath], rows: FigureRows) -> str:
     """What the figure of learning curves shows."""
     return (
         "Validation value in percent against epochs of the main stage, of the trainings that the same metric selected: "
@@ -56,7 +56,7 @@ def curves_caption(paths: Sequence[MeanPath], rows: Rows) -> str:
     )
 
 
-def weights_caption(paths: Sequence[MeanPath], rows: Rows) -> str:
+def weights_caption(paths: Sequence[MeanPath], rows: FigureRows) -> str:
     """What the figure of task weights shows."""
     return (
         "Weight of the primary task's loss against optimizer updates of the main stage, at each evaluation on the "

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from l3masking.encoders.table import EncoderSpec
-from l3masking.methods import color_of
 from study.report.drawing import (
     LABEL,
     SMALL,
@@ -25,6 +24,7 @@ from study.report.drawing import (
     quiet_axis,
 )
 from study.report.layout import OBJECTIVES, GridRow, grid, plain
+from study.report.panel_grid import Look, line_style, looks_of, marker_style
 from study.results.aggregate import Cell
 from study.space.spec import StudySpec
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 PRETRAINING = "pretraining"  # name of the figure and of its files
 WIDTH, HEIGHT, NAMES = 3.6, 2.7, 2.2  # inches: of a panel with its labels, and of the names at the right of a row
-MARKERS = "Dosv^<>pPX"  # of the plain row and of variants, which have the colour of their method
 PRETRAINING_LEGEND = (
     "Test set, percent: mean ± sample standard deviation over the seeds, against the updates of general pre-training\n"
     "behind the checkpoint (`pretraining_steps`). Updates of stages before fine-tuning are not counted."
@@ -113,30 +112,30 @@ def draw_pretraining(found: Sequence[PretrainingPanel]) -> Figure:
     width, height = len(objectives) * WIDTH + NAMES, len(datasets) * HEIGHT + 0.5
     figure = Figure(**figure_size(max(width, 6.8), height))
     wide = figure.get_figwidth()
-    variants = list(dict.fromkeys(row.variant for panel in found for row in panel.rows))
+    looks = looks_of((row.label, row.method, row.variant is None) for panel in found for row in panel.rows)
     for panel in found:
         row, column = datasets.index(panel.dataset), objectives.index(panel.objective)
         left, bottom = (column * WIDTH + 0.62) / wide, 1 - ((row + 1) * HEIGHT - 0.5) / height
         axis = figure.add_axes((left, bottom, (WIDTH - 0.8) / wide, (HEIGHT - 0.85) / height))
-        _draw(axis, panel, variants, named=column == len(objectives) - 1)
+        _draw(axis, panel, looks, named=column == len(objectives) - 1)
     figure.text(0.02, 0.1 / height, PRETRAINING_LEGEND, fontsize=SMALL, color=SOFT, ha="left", va="bottom")
     return figure
 
 
-def _draw(axis: Axes, panel: PretrainingPanel, variants: Sequence[str | None], *, named: bool) -> None:
+def _draw(axis: Axes, panel: PretrainingPanel, looks: Mapping[str, Look], *, named: bool) -> None:
     for row in panel.rows:
-        marker = MARKERS[variants.index(row.variant) % len(MARKERS)]
+        look = looks[row.label]
         axis.errorbar(
             [checkpoint.steps for checkpoint in row.checkpoints],
             [checkpoint.mean for checkpoint in row.checkpoints],
             yerr=[checkpoint.std or 0.0 for checkpoint in row.checkpoints],
-            color=color_of(row.method),
-            marker=marker,
-            markersize=5,
+            color=look.color,
+            linestyle=line_style(look),
             linewidth=1.3,
             elinewidth=1,
             capsize=2,
             label=row.label,
+            **marker_style(look, 5),  # type: ignore[arg-type]
         )
     axis.set_title(plain(panel.dataset), fontsize=TITLE, fontweight="bold", loc="left", parse_math=False)
     axis.set_xlabel("updates of general pre-training", fontsize=LABEL)

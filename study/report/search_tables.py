@@ -39,6 +39,6 @@ def export_searches(root: Path, resolved: Resolved, formats: Sequence[str]) -> S
     for name, data in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         write_atomic(root / name, data)
-    data = [asdict(response) for response in found]
-    drawn = keep_drawn(root, SEARCH, data, SEARCH_LEGEND.replace("\n", " "), lambda: draw_responses(found))
+    plain_values = [asdict(response) for response in found]
+    drawn = keep_drawn(root, SEARCH, plain_values, SEARCH_LEGEND.replace("\n", " "), lambda: draw_responses(found))
     return SearchFiles([root / name for name in files], [*([drawn] if drawn else []), *performance])

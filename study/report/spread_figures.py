@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from l3masking.methods import label_of
 from study.report.layout import OBJECTIVES, plain
 from study.report.line_figure import MAX_BANDS, Line, LinePanel
-from study.report.panel_grid import Look, Rows, counted, looks_of, without
+from study.report.panel_grid import FigureRows, Look, counted, looks_of, without
 from study.results.mask_histograms import MaskDistribution
 from study.results.search_performance import SearchPerformance
 
 
-def mask_panels(found: Sequence[MaskDistribution], rows: Rows) -> list[LinePanel]:
+def mask_panels(found: Sequence[MaskDistribution], rows: FigureRows) -> list[LinePanel]:
     """The share of the tokens below each mask probability: a panel per encoder and dataset.
 
     A line begins at the last edge below all of its tokens and ends at the first one above them.
@@ -28,7 +28,7 @@ def mask_panels(found: Sequence[MaskDistribution], rows: Rows) -> list[LinePanel
     return [LinePanel(name, "", "mask probability", "tokens below it (%)", tuple(own)) for name, own in lines.items()]
 
 
-def mask_caption(found: Sequence[MaskDistribution], rows: Rows) -> str:
+def mask_caption(found: Sequence[MaskDistribution], rows: FigureRows) -> str:
     """What the figure of mask probabilities shows."""
     bins = len(found[0].counts)
     return (

@@ -19,7 +19,7 @@ from l3masking.errors import InputError
 from study.report.comparisons import comparisons_csv, comparisons_json, comparisons_markdown, set_comparisons_csv
 from study.report.drawing import Drawn, keep_drawn
 from study.report.escape import csv_text, latex_text, latex_value, markdown_table, markdown_text, markdown_value
-from study.report.figures import RESULTS, draw, panels, result_cuts, results_caption
+from study.report.figures import RESULTS_FIGURE, draw, panels, result_cuts, results_caption
 from study.report.layout import (
     EPOCHS,
     MARK,
@@ -94,7 +94,7 @@ def export(
     shown_panels = panels(cells)
     caption_text = results_caption(cells)  # after the tables, which do not wait for the figure
     cuts = result_cuts(shown_panels)
-    drawn = keep_drawn(root, RESULTS, shown_panels, caption_text, lambda: draw(shown_panels), cuts)
+    drawn = keep_drawn(root, RESULTS_FIGURE, shown_panels, caption_text, lambda: draw(shown_panels), cuts)
     written = [*(root / name for name in files), *(drawn.files if drawn else ())]
     if about is not None:
         figures = figures_of([*([drawn] if drawn else []), *others])
