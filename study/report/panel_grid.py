@@ -7,9 +7,10 @@ engine takes half a minute for a hundred panels (measured).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from l3masking.methods import METHODS, color_of
 from study.report.drawing import INK, LABEL, SMALL, SOFT, TITLE, broken, figure_size, load_matplotlib, quiet_axis
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 # Inches
 WIDTH, PLOT_HEIGHT = 3.3, 1.8  # of a panel with its labels, and of its plotted part
 LEFT, RIGHT, BELOW = 0.66, 0.16, 0.44  # around the plotted part: numbers and label of the vertical axis, ...
-TITLE_LINE, LEGEND_LINE, GAP = 0.165, 0.165, 0.12
+TITLE_LINE, LEGEND_LINE, TICK_LINE, GAP = 0.165, 0.165, 0.13, 0.12
 TITLE_LETTERS, LEGEND_LETTERS = 30, 34  # of a line, before it is broken
 LETTER, HANDLE, MARK_ALONE = 0.066, 0.62, 0.4  # width of a letter in the legend (upper estimate), of a sample with gaps
 MAX_COLUMNS = 3
@@ -76,6 +77,7 @@ class Frame(NamedTuple):
     panels: tuple[PanelPlace, ...]
     looks: Mapping[str, Look]  # of the legend, by label
     lines: bool = True  # whether the legend shows lines; else markers alone
+    further_lines: int = 0  # of the numbers or names below each panel, beyond the first
 
 
 class Sizes(NamedTuple):
@@ -84,6 +86,7 @@ class Sizes(NamedTuple):
     width: float
     height: float
     tall: float  # of a row of panels
+    below: float  # the plotted part of a panel
     titles: tuple[str, ...]  # broken into lines
     names: Mapping[str, str]  # label -> the same, broken into lines
     beside: int  # entries of the legend beside each other
@@ -143,9 +146,11 @@ def sizes_of(frame: Frame) -> Sizes:
     least = 2 if len(names) > TALL_LEGEND else 1  # a long list beside nothing looks like a mistake
     width = max(columns * WIDTH, least * wide + 2 * GAP)
     beside = max(1, min(len(names), int((width - 2 * GAP) / wide)))
-    lines = math.ceil(len(names) / beside) * max((name.count("\n") + 1 for name in names.values()), default=0)
-    tall = above + PLOT_HEIGHT + BELOW
-    return Sizes(width, rows * tall + lines * LEGEND_LINE + GAP, tall, titles, names, beside)
+    columns_of_legend = np.array_split([name.count("\n") + 1 for name in names.values()], beside)  # as matplotlib does
+    lines = max(int(column.sum()) for column in columns_of_legend)
+    below = BELOW + TICK_LINE * frame.further_lines
+    tall = above + PLOT_HEIGHT + below
+    return Sizes(width, rows * tall + lines * LEGEND_LINE + GAP, tall, below, titles, names, beside)
 
 
 def cuts_of(frame: Frame) -> tuple[float, ...]:
@@ -164,7 +169,7 @@ def panel_figure(frame: Frame) -> tuple[Figure, list[Axes]]:
     figure = Figure(**figure_size(width, height))
     axes = []
     for panel, title in zip(frame.panels, sizes.titles, strict=True):
-        left, bottom = panel.column * WIDTH + LEFT, height - (panel.row + 1) * sizes.tall + BELOW
+        left, bottom = panel.column * WIDTH + LEFT, height - (panel.row + 1) * sizes.tall + sizes.below
         size = (WIDTH - LEFT - RIGHT) / width, PLOT_HEIGHT / height
         axis = figure.add_axes((left / width, bottom / height, *size))
         quiet_axis(axis)

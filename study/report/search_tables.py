@@ -11,7 +11,8 @@ from study.plan.resolved import Resolved
 from study.plan.searches import searches
 from study.report.drawing import Drawn, keep_drawn
 from study.report.figure_files import export_performance
-from study.report.search_figure import SEARCH_LEGEND, draw_responses
+from study.report.panel_grid import cuts_of
+from study.report.search_figure import SEARCH_CAPTION, draw_responses, search_frame, search_rows
 from study.results.responses import responses, responses_csv, responses_json
 from study.space.search_section import SEARCH_FOLDER
 from study.store.store import Store, write_atomic
@@ -39,6 +40,8 @@ def export_searches(root: Path, resolved: Resolved, formats: Sequence[str]) -> S
     for name, data in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         write_atomic(root / name, data)
-    plain_values = [asdict(response) for response in found]
-    drawn = keep_drawn(root, SEARCH, plain_values, SEARCH_LEGEND.replace("\n", " "), lambda: draw_responses(found))
+    rows = search_rows(found)
+    frame = search_frame(rows)
+    shown = [[asdict(response) for response in group] for group in rows], frame
+    drawn = keep_drawn(root, SEARCH, shown, SEARCH_CAPTION, lambda: draw_responses(rows, frame), cuts_of(frame))
     return SearchFiles([root / name for name in files], [*([drawn] if drawn else []), *performance])

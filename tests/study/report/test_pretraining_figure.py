@@ -12,6 +12,7 @@ from study.report.pretraining_figure import (
     CheckpointRow,
     draw_pretraining,
     export_pretraining,
+    pretraining_frame,
     pretraining_panels,
 )
 from study.space.reader import read_space
@@ -44,7 +45,8 @@ def test_results_of_fewer_than_two_numbers_of_steps_give_no_panel(steps: dict[st
 
 
 def test_what_is_drawn_is_what_the_panels_hold() -> None:
-    figure = draw_pretraining(pretraining_panels(CELLS, STEPS))
+    panels = pretraining_panels(CELLS, STEPS)
+    figure = draw_pretraining(panels, pretraining_frame(panels))
     axis, _ = figure.axes
     stl, selective = (container.lines[0] for container in axis.containers)
     assert stl.get_xydata().tolist() == [[100_000, 70], [300_000, 80]]
