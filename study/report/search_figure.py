@@ -61,7 +61,7 @@ def draw_responses(rows: Sequence[Sequence[Response]], frame: Frame) -> Figure:
 
 
 def choices_of(group: Sequence[Response], key: str) -> list[str]:
-    """The values of a parameter by name, in the order of the responses; none where they are numbers."""
+    """The values of a parameter by name, in the order of the responses; empty if they are numbers."""
     values = [response.values[key] for response in group if response.values[key] is not None]
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         return []
