@@ -107,15 +107,16 @@ def rows_of(cells: Sequence[Cell]) -> FigureRows:
 def looks_of(rows: Iterable[tuple[str, str, bool]]) -> dict[str, Look]:
     """A look for each (label, method, whether it is the plain row), in that order.
 
-    The plain row of an arm has the same look in every study: that of its place in METHODS. Variants get those that are
-    free.
+    The plain row of an arm has the same look in every study: that of its place in METHODS. Variants, and the arms of a
+    space file, get those that are free.
     """
     given = list({row[0]: row for row in rows}.values())
     order, taken = list(METHODS), dict[str, int]()
-    for label, method, is_plain in sorted(given, key=lambda row: not row[2]):
-        own = order.index(method) % len(MARKERS) if is_plain and method in METHODS else None
+    own = {label: order.index(method) for label, method, is_plain in given if is_plain and method in METHODS}
+    for label, _, _ in sorted(given, key=lambda row: row[0] not in own):
+        wanted = own[label] % len(MARKERS) if label in own else None
         free = [number for number in range(len(MARKERS)) if number not in taken.values()]
-        taken[label] = own if own in free else free[0] if free else len(taken) % len(MARKERS)
+        taken[label] = wanted if wanted in free else free[0] if free else len(taken) % len(MARKERS)
     return {
         label: Look(color_of(method), MARKERS[number], number >= FILLED, DASHES[number % len(DASHES)])
         for label, method, _ in given
