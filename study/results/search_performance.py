@@ -53,7 +53,7 @@ def expected_best(values: Sequence[float]) -> list[Budget]:
 
         w_i = C(i - 1, n - 1) / C(N, n),    so    E[max] = sum_i w_i v_(i).
 
-    Dodge et al. 2019 (equation 7 and below) draw with replacement, P(max <= v) = F(v)^n for the empirical F, which is
+    Dodge et al. 2019 draw with replacement, P(max <= v) = F(v)^n for the empirical F, which is
     biased downwards; without replacement the estimate is unbiased for independent settings (Tang et al. 2020, "Showing
     Your Work Doesn't Always Work"). Both agree at n = 1, the plain mean. The settings of an adaptive sampler (TPE, GP)
     are not independent, and then the curve says what the settings hold, not what the sampler would find.
