@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from l3masking.data.table import EvaluationSet, Split, TextData
 from l3masking.encoders.load import Encoder
 from l3masking.errors import InputError, check_choice
-from l3masking.masking.applied import MaskedText, mask_texts, summarise
+from l3masking.masking.applied import MaskedText, histogram, mask_texts, summarise
 from l3masking.masking.settings import MaskingConfig
 from l3masking.methods import METHODS, Method
 from l3masking.scoring.scoring import TokenScores
@@ -52,6 +52,7 @@ class Training:
     masks: dict[str, float] | None  # summary of the mask probabilities; None if nothing is masked
     tuning: MaskTuning | None = None  # None: no Mask-tuning
     pace: Pace | None = None  # what an epoch is; None: a pass over the texts of the auxiliary task, or of train
+    mask_histogram: list[int] | None = None  # of the mask probabilities, see `histogram`; None if nothing is masked
 
     def run(
         self, objectives: Sequence[str], on_evaluation: Callable[[dict[str, Any]], None] | None = None
@@ -135,6 +136,7 @@ def prepare(
         weighting="static",
         masks=summarise(texts, rows, masking.mean) if rows else None,
         pace=Pace(inputs.epoch_texts, stage.update_factor),
+        mask_histogram=histogram(texts, rows) if rows else None,
     )
     if isinstance(stage, Finetune):
         auxiliary = Auxiliary.of(rows, masking) if rows else None

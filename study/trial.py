@@ -149,6 +149,7 @@ def run_trial(
             outcomes[objective],
             data=data,
             masks=training.masks,
+            mask_histogram=training.mask_histogram,
             adaptation=adaptation,
             run=run,
         )
@@ -183,6 +184,7 @@ def record_of(
     *,
     data: TextData,
     masks: dict[str, float] | None,
+    mask_histogram: list[int] | None,
     adaptation: Adaptation | None,
     run: Run,
 ) -> NewRecord:
@@ -202,6 +204,7 @@ def record_of(
         "labels": list(data.labels),
         "overlap": data.overlap,
         "mask_probability": cast(MaskProbabilities | None, masks),
+        "mask_histogram": mask_histogram,
         "validation": outcome.validation,
         "epochs_to_best": outcome.epochs_to_best,
         "epochs_to_first_best": outcome.epochs_to_first_best,

@@ -12,12 +12,20 @@ from study.cli.options import Folder
 def export(
     folder: Folder,
     formats: Annotated[str, typer.Option("--format", help="Comma separated: md, tex, csv, json.")] = "md,tex,csv,json",
+    effort: Annotated[
+        str | None,
+        typer.Option(
+            "--x",
+            metavar="EFFORT",
+            help="One more figure of effort against result: epochs_to_stop, updates or wall_time.",
+        ),
+    ] = None,
 ) -> None:
     """Write tables, figures and report.html again from the records."""
     from study.plan.resolved import opened_study
     from study.report.publish import write_tables
 
-    _, files = write_tables(opened_study(folder), [name.strip() for name in formats.split(",")])
+    _, files = write_tables(opened_study(folder), [name.strip() for name in formats.split(",")], effort)
     print("\n".join(str(file) for file in files))
 
 

@@ -27,6 +27,7 @@ from study.toyworld.world import find_world
 # of the quickstart's records, 2026-11-20
 RECORD_BYTES = 2200  # bytes: settings, identity, test values, run
 POINT = {False: 212, True: 277}  # bytes of an evaluation: without and with a masking task
+HISTOGRAM_BYTES = 250  # bytes of the mask probabilities, for an arm that masks in its last stage, 2026-12-01
 # of small studies' records with two evaluation sets, 2026-12-01: 164 to 207
 SET_BYTES = 190  # bytes of an evaluation set, apart from the predictions
 # of the quickstart's and two smaller studies' mlflow.db, tables of the empty database included
@@ -105,6 +106,7 @@ def _records(trials: Iterable[Trial], finished: Iterable[Brief], sizes: Mapping[
             vague += looks is None or size.test is None or size.classes is None
             evaluations += looks or 0
             made += fixed + POINT[trial.arm.masks] * (looks or 0)
+            made += HISTOGRAM_BYTES if trial.arm.last.policy is not None else 0
     return made, evaluations, vague
 
 

@@ -13,19 +13,20 @@ from study.plan.trials import Trial
 from study.report.about import about_study
 from study.report.aggregate_tables import export_aggregate
 from study.report.class_tables import export_classes
+from study.report.drawing import Drawn, sheets
 from study.report.effort_tables import export_effort
-from study.report.figures import panels, strips
+from study.report.figure_files import export_figures, export_results_figure, on_page, write_captions
 from study.report.overview import answers, summary
 from study.report.page import PageResults, page
 from study.report.pretraining_figure import export_pretraining
 from study.report.search_tables import export_searches
 from study.report.sections import Picture
 from study.report.settings_tables import export_settings
-from study.report.tables import FIGURE, FORMATS, export
+from study.report.tables import FORMATS, export
 from study.results.aggregate import Cell
 from study.results.classified import Classified
 from study.results.compare import questions
-from study.results.effort_pairs import compare_effort
+from study.results.effort_pairs import EffortComparison, compare_effort
 from study.results.families import declared
 from study.results.gather import Results, budgets, gather
 from study.results.looks import record_look
@@ -38,63 +39,73 @@ PAGE_FILE = "report.html"
 
 
 def publish(
-    store: Store, resolved: Resolved, trials: Sequence[Trial], formats: Sequence[str] = FORMATS
+    store: Store,
+    resolved: Resolved,
+    trials: Sequence[Trial],
+    formats: Sequence[str] = FORMATS,
+    effort: str | None = None,
 ) -> tuple[Results, list[Path]]:
-    """Tables, figures and the page of a study, from its records alone."""
-    truths = true_labels(resolved, dict.fromkeys(trial.dataset for trial in trials), root=store.root)
+    """Tables, figures and the page of a study, from its records alone.
+
+    effort: one of study.results.effort.EFFORTS, for a further figure of what results cost.
+    """
+    root, spec = store.root, resolved.spec
+    truths = true_labels(resolved, dict.fromkeys(trial.dataset for trial in trials), root=root)
     judged = Classified(truths, trials)
-    results = gather(store, resolved.spec, trials, judged.add, spent=budgets(resolved), truths=lambda _: truths)
-    about = about_study(resolved, results.failures)
-    remarks = [*earlier_in_words(resolved.spec.compare), *search_remarks(resolved, results.cells)]
-    asked = questions(results.cells, family=declared(resolved.spec.compare))
-    effort = compare_effort(results.cells, results.efforts, asked)
-    others = [
-        *export_pretraining(store.root, resolved.spec, results.cells),
-        *export_searches(store.root, resolved, formats, results.cells),
-        *export_effort(store.root, effort, formats),
-        *export_classes(store.root, judged, results.cells, formats),
-        *export_aggregate(store.root, results.cells, formats),
-        *export_settings(store.root, resolved.spec, formats),
+    results = gather(store, spec, trials, judged.add, spent=budgets(resolved), truths=lambda _: truths)
+    cells = results.cells
+    remarks = [*earlier_in_words(spec.compare), *search_remarks(resolved, cells)]
+    took = compare_effort(cells, results.efforts, questions(cells, family=declared(spec.compare)))
+    compared = {"comparisons": results.comparisons, "on_sets": results.set_comparisons, "remarks": remarks}
+    files = export(root, cells, results.timing, formats, **compared)
+    searched = export_searches(root, resolved, formats, cells)
+    files += [
+        *searched.tables,
+        *export_effort(root, took, formats),
+        *export_classes(root, judged, cells, formats),
+        *export_aggregate(root, cells, formats),
+        *export_settings(root, spec, formats),
     ]
-    files = export(
-        store.root,
-        results.cells,
-        results.timing,
-        formats,
-        comparisons=results.comparisons,
-        on_sets=results.set_comparisons,
-        remarks=remarks,
-    )
-    written = [*files, *others]
+    drawn = [
+        *export_results_figure(root, cells),
+        *export_figures(root, cells, results.courses, formats, effort),
+        *export_pretraining(root, spec, cells),
+        *searched.figures,
+    ]
+    files += [*(file for figure in drawn for file in figure.files), write_captions(root, drawn)]
+    files.append(write_page(root, resolved, results, remarks, took, drawn))
+    record_look(root, results.comparisons)
+    return results, files
+
+
+def write_page(
+    root: Path,
+    resolved: Resolved,
+    results: Results,
+    remarks: Sequence[str],
+    took: Sequence[EffortComparison],
+    drawn: Iterable[Drawn],
+) -> Path:
+    """Write `root`/report.html."""
     shown = PageResults(
         cells=results.cells,
         comparisons=[*results.comparisons, *results.set_comparisons],
         marked=better_than_random(results.comparisons),
         remarks=remarks,
     )
-    page_file = store.root / PAGE_FILE
+    pictures = [
+        Picture(name=one.name.replace("_", " "), images=sheets(one.svg, one.cuts), caption=one.caption)
+        for one in filter(on_page, drawn)
+    ]
     text = page(
-        about,
+        about_study(resolved, results.failures),
         shown,
-        pictures(written, results.cells),
+        pictures,
         summary=summary(results.cells, results.comparisons),
-        answers=[answers(results.comparisons, effort)],
+        answers=[answers(results.comparisons, took)],
     )
-    write_atomic(page_file, text.encode())
-    record_look(store.root, results.comparisons)
-    return results, [*written, page_file]
-
-
-def pictures(files: Iterable[Path], cells: Sequence[Cell]) -> list[Picture]:
-    """The PNG files among `files`, in their order; that of the results is cut between its panels."""
-    found = []
-    for file in files:
-        if file.suffix == ".png":
-            image = file.read_bytes()
-            name = file.stem.replace("_", " ")
-            whole = file.name == Path(FIGURE).name
-            found.append(Picture(name=name, images=strips(panels(cells), image) if whole else [image]))
-    return found
+    write_atomic(root / PAGE_FILE, text.encode())
+    return root / PAGE_FILE
 
 
 def search_remarks(resolved: Resolved, cells: Sequence[Cell]) -> list[str]:
@@ -103,7 +114,7 @@ def search_remarks(resolved: Resolved, cells: Sequence[Cell]) -> list[str]:
     return in_words(findings_of(searches(spec, identities), findings, cells))
 
 
-def write_tables(root: Path, formats: Sequence[str] = FORMATS) -> tuple[Results, list[Path]]:
+def write_tables(root: Path, formats: Sequence[str] = FORMATS, effort: str | None = None) -> tuple[Results, list[Path]]:
     """The same for a study folder."""
     resolved = planned(root)
-    return publish(Store(root), resolved, make_plan(*resolved), formats)
+    return publish(Store(root), resolved, make_plan(*resolved), formats, effort)

@@ -18,7 +18,6 @@ from rich.text import Text
 from l3masking.errors import InputError
 from study.report.comparisons import comparisons_csv, comparisons_json, comparisons_markdown, set_comparisons_csv
 from study.report.escape import csv_text, latex_text, latex_value, markdown_table, markdown_text, markdown_value
-from study.report.figures import keep_figure, panels, png
 from study.report.layout import (
     EPOCHS,
     MARK,
@@ -44,7 +43,6 @@ from study.store.store import write_atomic
 FORMATS = ("md", "tex", "csv", "json")
 OPTIONAL = ("evaluations", "remarks", "resampled")  # fields of a cell that are left out of exports where they are empty
 RESULT_FIELDS = (*(field.name for field in fields(Cell) if field.name not in ("values", *OPTIONAL)), "definition")
-FIGURE = "figures/results.png"
 SET_FILES = ("tables/evaluations.csv", "tables/evaluation_comparisons.csv")  # only with evaluation sets
 DEFINITION = (
     "test fractions; std sample (n-1); ci 95% t interval over seeds; epochs are primary passes of the main stage"
@@ -61,7 +59,7 @@ def export(
     on_sets: Sequence[SetComparison] = (),
     remarks: Sequence[str] = (),
 ) -> list[Path]:
-    """Write `root`/tables/results.<format>, tables/timing.csv (with csv) and figures/results.png; return their paths.
+    """Write `root`/tables/results.<format>, tables/timing.csv (with csv) and figures/results; return their paths.
 
     With `comparisons`, tables/comparisons.<format> too, for all formats but tex. With csv, where there are evaluation
     sets: tables/evaluations.csv, and with `on_sets`, which go with `comparisons`, tables/evaluation_comparisons.csv;
@@ -90,8 +88,7 @@ def export(
     for name, data in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         write_atomic(root / name, data)
-    image = keep_figure(root / FIGURE, lambda: png(panels(cells)))  # after the tables, which do not wait for it
-    return [root / name for name in (*files, *([FIGURE] if image else []))]
+    return [root / name for name in files]
 
 
 def _comparison_files(

@@ -20,6 +20,7 @@ from study.results.aggregate import Cell, CellKey, Order, TimingRow, cell_key, c
 from study.results.compare import Budgets, compare, questions
 from study.results.comparison import Budget, Comparison
 from study.results.convergence import converged
+from study.results.courses import Course, course_of
 from study.results.effort_pairs import Efforts, efforts_of
 from study.results.families import declared
 from study.results.generalisation import Judged
@@ -48,6 +49,8 @@ class Results(NamedTuple):
     """The same questions on the evaluation sets; empty without such sets."""
     set_predictions: Mapping[str, Predictions]
     """Evaluation set -> predictions on it, of every record that read it."""
+    courses: Sequence[Course] = ()
+    """What figures need, of every record."""
     efforts: Efforts = MappingProxyType({})
     """What each training took."""
     notes: Sequence[str] = ()
@@ -71,7 +74,8 @@ def gather(
     `baseline`: as in `compare.questions`.
     """
     keys = {key for trial in trials for key in trial.keys.values()}
-    records = of_plan(_read(store, keys, look), trials)
+    read, courses = _read(store, keys, look)
+    records = of_plan(read, trials)
     failures = of_plan(store.failures(), trials)
     wanted = Counter(
         CellKey(trial.encoder, trial.dataset, trial.method, trial.variant, trial.mask_mean, objective)
@@ -107,6 +111,7 @@ def gather(
         predictions=predictions,
         set_comparisons=compare_sets(found, asked, **how),
         set_predictions=on_sets,
+        courses=[dataclasses.replace(courses[record["key"]], key=cell_key(record)) for record in records],
         efforts=efforts_of(records),
     )
     return results if truths is None else _over_texts(results, truths)
@@ -175,9 +180,11 @@ def reordered(spec: StudySpec) -> frozenset[str]:
     return frozenset(name for name, keys in changed.items() if any(key.startswith("train.") for key in keys))
 
 
-def _read(store: Store, keys: Collection[str], look: Callable[[Record], None]) -> list[Judged]:
-    """What is needed of the records that are there, one file in memory at a time."""
-    found = []
+def _read(
+    store: Store, keys: Collection[str], look: Callable[[Record], None]
+) -> tuple[list[Judged], dict[str, Course]]:
+    """What is needed of the records that are there, one file in memory at a time; the courses by their keys."""
+    found, courses = [], {}
     for key in sorted(keys):
         record = store.read(key)
         if record is not None:
@@ -196,7 +203,8 @@ def _read(store: Store, keys: Collection[str], look: Callable[[Record], None]) -
                     result["predictions"] = _small(result["predictions"])
                     result.pop("probabilities", None)  # study.results.classified reads them, one record at a time
             found.append(kept)
-    return found
+            courses[key] = course_of(record)
+    return found, courses
 
 
 def _small(predictions: list[int] | NDArray[np.integer]) -> NDArray[np.integer]:

@@ -153,6 +153,9 @@ class NewRecord(Kept):
     test_probabilities: NotRequired[Probabilities]
     overlap: dict[str, int]  # rows, repeats and texts shared between splits; dropped_<split>: rows left out; 0 and up
     mask_probability: MaskProbabilities | None  # None for an arm that masks nothing
+    # eligible tokens of the masked-LM texts by their mask probability, in 100 equal bins over [0, 1]; None for an arm
+    # that masks nothing; absent before 2026-12-01
+    mask_histogram: NotRequired[list[int] | None]
     planned_updates: NotRequired[int]  # of the main stage where nothing stops it early; absent before 2026-12-01
     primary_examples: int  # primary training examples seen until then, 1 and up
     mlm_passes: float  # passes over the masked-LM texts until then, 0 and up

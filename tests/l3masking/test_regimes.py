@@ -12,7 +12,7 @@ from small_task import SCORING, data, encoder, one_thread, run, scores, settings
 from l3masking import regimes
 from l3masking.data.table import TextData
 from l3masking.errors import InputError
-from l3masking.masking.applied import placed, summarise
+from l3masking.masking.applied import HISTOGRAM_BINS, histogram, placed, summarise
 from l3masking.masking.policies.table import POLICIES
 from l3masking.masking.probabilities import mask_probabilities
 from l3masking.masking.settings import MaskingConfig
@@ -231,6 +231,10 @@ def test_a_summary_by_hand() -> None:
     assert summary == pytest.approx({"mean": 0.5, "largest_deviation": 0.2, "max": 1.0, "share_capped": 1 / 3})
     nothing = {"mean": 0.0, "largest_deviation": 0.0, "max": 0.0, "share_capped": 0.0}
     assert summarise(texts[1:2], rows[1:2], 0.5) == nothing
+    counts = histogram(texts, rows)
+    assert len(counts) == HISTOGRAM_BINS == 100
+    assert {b: count for b, count in enumerate(counts) if count} == {20: 1, 30: 1, 99: 1}, "a bin holds its lower end"
+    assert histogram(texts[1:2], rows[1:2]) == [0] * HISTOGRAM_BINS
 
 
 def test_plain_fine_tuning_has_no_masks() -> None:

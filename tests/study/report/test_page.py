@@ -6,7 +6,6 @@ import base64
 import dataclasses
 import hashlib
 import html.parser
-import io
 import re
 import shutil
 import subprocess
@@ -19,7 +18,8 @@ from hostile_names import PAYLOADS
 from PIL import Image
 from result_cells import cell
 
-from study.report.figures import panels, png, strips
+from study.report.drawing import pictures
+from study.report.figures import draw, panels, png
 from study.report.page import About, PageResults, ShownFailure, page
 from study.report.sections import Item, Paragraphs, Picture, Section, flat_table
 from study.results.aggregate import Cell
@@ -179,24 +179,6 @@ def test_equal_results_give_equal_bytes():
     assert made(better(UP, TEN)) == made(better(UP, TEN))
 
 
-def test_the_figure_is_cut_between_its_panels_and_loses_no_pixel():
-    cells = [c for number in range(3) for c in better(UP, TEN, dataset=f"d{number}")]
-    whole = png(panels(cells))
-    parts = strips(panels(cells), whole)
-    assert len(parts) == 3
-    pictures = [Image.open(io.BytesIO(part)).convert("RGB") for part in parts]
-    joined = Image.new("RGB", (pictures[0].width, sum(picture.height for picture in pictures)))
-    top = 0
-    for picture in pictures:
-        joined.paste(picture, (0, top))
-        top += picture.height
-        if picture is not pictures[-1]:  # the cut goes through white
-            edge = picture.crop((0, picture.height - 2, picture.width, picture.height))
-            assert edge.getcolors() == [(2 * picture.width, (255, 255, 255))]
-    assert joined.tobytes() == Image.open(io.BytesIO(whole)).convert("RGB").tobytes()
-    assert len(strips([], png([]))) == 1
-
-
 def test_figures_keep_their_order_their_captions_and_their_kind():
     figures = [picture("z curve", b"\x89PNG 1", b"\x89PNG 2", caption="one & two"), picture("a", b"<svg/>")]
     reader = Reader(made([], figures=figures))
@@ -231,7 +213,9 @@ def test_the_summary_stands_before_all_sections():
 def test_a_browser_shows_it_without_a_complaint(tmp_path: Path):
     cells = better(UP, TEN)
     file = tmp_path / "report.html"
-    file.write_text(made(cells, figures=[picture("results", png(panels(cells)))]), encoding="utf-8")
+    file.write_text(
+        made(cells, figures=[picture("results", pictures(lambda: draw(panels(cells)))[1])]), encoding="utf-8"
+    )
     done = subprocess.run(
         [
             *("chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0"),

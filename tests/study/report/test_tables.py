@@ -179,7 +179,8 @@ def test_equal_results_give_equal_bytes(tmp_path: Path, monkeypatch: pytest.Monk
     with matplotlib.rc_context(fname=str(tmp_path / "matplotlibrc")):
         again = export(tmp_path / "b", cells(slower, [], 3), timing_rows(slower))
     names = [str(path.relative_to(tmp_path / "a")) for path in once]
-    assert names == [*(f"tables/results.{name}" for name in FORMATS), "tables/timing.csv", "figures/results.png"]
+    pictures = ["figures/results.png", "figures/results.svg"]
+    assert names == [*(f"tables/results.{name}" for name in FORMATS), "tables/timing.csv", *pictures]
     different = [
         name for name, one, two in zip(names, once, again, strict=True) if one.read_bytes() != two.read_bytes()
     ]
@@ -198,7 +199,7 @@ def test_only_the_asked_formats_are_written(tmp_path: Path):
 
 
 def test_a_study_without_results_can_be_exported(tmp_path: Path):
-    assert len(export(tmp_path, [], [])) == 6
+    assert len(export(tmp_path, [], [])) == 7
     assert json.loads((tmp_path / "tables/results.json").read_text()) == []
     assert "Records: 0 of 0" in rendered([], 80)
 
@@ -210,13 +211,12 @@ def test_comparisons_are_written_with_the_tables(tmp_path: Path):
     names = [str(path.relative_to(tmp_path)) for path in files]
     assert names[5:] == [
         *("tables/comparisons.md", "tables/comparisons.csv", "tables/comparisons.json"),
-        "figures/results.png",
     ]
     assert all(path.is_file() for path in files)
     entries = json.loads((tmp_path / "tables/comparisons.json").read_text())["comparisons"]
     assert [entry["question"] for entry in entries[::2]] == ["l3masking vs rtm", "l3masking vs stl", "rtm vs stl"]
     again = export(tmp_path / "again", found, [], ["csv"], comparisons=[])
-    assert sorted(path.name for path in again) == [*("comparisons.csv", "results.csv", "results.png", "timing.csv")]
+    assert sorted(path.name for path in again) == ["comparisons.csv", "results.csv", "timing.csv"]
 
 
 def test_every_field_of_a_cell_is_exported():

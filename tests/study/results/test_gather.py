@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -31,10 +32,19 @@ from study.store.store import Store
 FILES = [
     *(f"tables/results.{name}" for name in ("md", "tex", "csv", "json")),
     *("tables/timing.csv", "tables/comparisons.md", "tables/comparisons.csv", "tables/comparisons.json"),
-    *("figures/results.png", "tables/effort.md", "tables/effort.csv"),
+    *("tables/effort.md", "tables/effort.csv"),
     *(f"tables/{name}" for name in ("classes.csv", "confusion.csv", "calibration.csv", "classes.md")),
     *(f"tables/settings.{name}" for name in ("md", "csv", "tex")),
-    "report.html",
+    *("figures/results.png", "figures/results.svg"),
+    *(
+        f"figures/{name}.{ending}"
+        for name in ("effort", "curves", "task_weights", "mask_probabilities")
+        for ending in ("png", "svg", "csv")
+    ),
+    *("figures/captions.md", "report.html"),
+]
+OF_RECORDS = [
+    name for name in FILES if re.search("figures/(effort|curves|task|mask)|class|confusion|calibration", name)
 ]
 
 
@@ -98,8 +108,11 @@ def test_a_study_without_any_record_has_all_its_files(here: Path):
     shutil.rmtree(here / "records")
     results, files = write_tables(here)
     assert all(cell.mean is None for cell in results.cells)
-    assert [str(file.relative_to(here)) for file in files] == FILES[:-4], "all but those of classes"
+    assert [str(file.relative_to(here)) for file in files] == [name for name in FILES if name not in OF_RECORDS]
     assert all(file.is_file() for file in files)
+    assert not any((here / name).exists() for name in OF_RECORDS if name.startswith("figures/")), (
+        "of results that are gone"
+    )
     assert "Records: 0 of 12; 0 failed, 12 not run." in (here / "report.html").read_text()
     text = (here / "tables/comparisons.md").read_text()
     assert "L3Masking and RTM have no finished seed in common: nothing to compare." in text
@@ -357,7 +370,12 @@ def test_the_verbs_say_it(here: Path):
         assert (said.code, said.err.count("\n"), said.out) == (2, 1, "")
         assert words in said.err
     said = command("export", here, "--format", "md")
-    assert said.out.split() == [str(here / name) for name in FILES if Path(name).suffix in (".md", ".png", ".html")]
+    assert said.out.split() == [
+        str(here / name) for name in FILES if Path(name).suffix not in (".tex", ".csv", ".json")
+    ]
+    said = command("export", here, "--x", "epochs")
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert "--x epochs: choose from epochs_to_best, epochs_to_stop, updates, wall_time" in said.err
 
 
 def test_the_help_has_an_example():
