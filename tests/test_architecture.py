@@ -26,7 +26,7 @@ NOUNS = {  # know nothing of ours but errors
 INPUTS = {
     *(f"data.{name}" for name in ("table", "spec", "rows", "sources", "splits", "textdata")),
     *(f"data.{name}" for name in ("characters", "labels", "files", "content", "corpus")),
-    *(f"data.{name}" for name in ("eval_sets", "known", "pairs")),
+    *(f"data.{name}" for name in ("audit", "eval_sets", "known", "pairs")),
     *("encoders.families", "encoders.table", "encoders.checks", "encoders.hub", "encoders.load", "encoders.bart"),
     *("encoders.weights", "encoders.layers"),
     *("scoring.settings", "scoring.words", "scoring.copies", "scoring.forward", "scoring.probe"),

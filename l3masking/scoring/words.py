@@ -25,6 +25,8 @@ from l3masking.scoring.settings import ScoringConfig, Whitespace, WordSource
 
 log = logging.getLogger(__name__)
 
+UNCUT = 2**31 - 1  # ids, more than any text has
+AT_ONCE = 1024  # texts whose encodings are in memory while their ids are counted
 LONGEST_WORD = 20  # tokens; beyond it a "word" is probably a sentence, in a language written without spaces
 WARNED: dict[WordSource, WeakSet[Any]] = {"tokenizer": WeakSet(), "whitespace": WeakSet()}  # tokenizers, once each
 TOKENIZING = threading.Lock()  # a call sets truncation on the tokenizer itself, where another thread would change it
@@ -80,8 +82,7 @@ def encode_texts(
         return []
     if isinstance(texts[0], tuple):
         _check_pairs(tokenizer, max_length)
-    if whitespace == "collapse":
-        texts = [each_part(lambda part: " ".join(part.split()), text) for text in texts]
+    texts = _spaced(texts, whitespace)
     encoded = []
     tokenized = _tokenized(tokenizer, texts, max_length)
     for text, encoding in zip(texts, tokenized, strict=True):
@@ -95,6 +96,21 @@ def encode_texts(
         WARNED[word_source].add(tokenizer)
         _warn_of_long_words(sizes[longest], tokenized[longest], word_source)
     return encoded
+
+
+def count_ids(tokenizer: Any, texts: Iterable[Text], *, whitespace: Whitespace = "collapse") -> list[int]:
+    """Ids of each text as `encode_texts` would give them if it cut nothing, special tokens included."""
+    texts, counts = _spaced(checked_texts(texts), whitespace), list[int]()
+    for start in range(0, len(texts), AT_ONCE):
+        counts += [len(encoding) for encoding in _tokenized(tokenizer, texts[start : start + AT_ONCE], UNCUT)]
+    return counts
+
+
+def _spaced(texts: list[Text], whitespace: Whitespace) -> list[Text]:
+    """The texts with runs of white space as the setting says."""
+    if whitespace == "keep":
+        return texts
+    return [each_part(lambda part: " ".join(part.split()), text) for text in texts]
 
 
 def _warn_of_long_words(size: int, encoding: Encoding, word_source: WordSource) -> None:
