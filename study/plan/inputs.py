@@ -26,6 +26,7 @@ from study.toyworld.world import build_world, find_world
 if TYPE_CHECKING:
     from l3masking.encoders.load import Encoder
 
+Look = Callable[[TextData, Mapping[str, str]], None]
 PREFETCH = "run `l3study prefetch SPACE` on a machine with a network, with the same L3STUDY_CACHE and HF_HOME"
 
 
@@ -165,12 +166,13 @@ def corpus_source(spec: StudySpec, identities: Identities, name: str) -> CorpusS
 
 
 @advised()
-def identify(spec: StudySpec, say: Callable[[str], None]) -> Identities:
+def identify(spec: StudySpec, say: Callable[[str], None], look: Look | None = None) -> Identities:
     """Pin everything that the pairs of a study name. Fetches what is missing; Unavailable where it can't.
 
-    `say` is told what a reader of the results must know of the data: overlap, empty texts, what is not pinned.
+    `say` is told what a reader of the results must know of the data: overlap, empty texts, what is not pinned. `look`
+    is given each dataset while it is in memory, and the revisions of all encoders.
     """
-    encoders = {}
+    encoders: dict[str, str] = {}
     longest = max(spec.variant(variant).scoring.max_length for variant in (None, *spec.variants))
     for name in dict.fromkeys(pair.encoder for pair in spec.pairs):
         encoder = concrete_encoder(spec.encoders[name])
@@ -183,6 +185,8 @@ def identify(spec: StudySpec, say: Callable[[str], None]) -> Identities:
     for name in dict.fromkeys(pair.dataset for pair in spec.pairs):
         data = load_data(concrete_data(spec.datasets[name]), name=name)
         datasets[name], evaluations[name] = data.content_hash, evaluation_hashes(data)
+        if look is not None:
+            look(data, encoders)
         for note in data.notes:
             say(f"dataset {name}: {note}")
         if data.mlm_texts != data.train.texts:
@@ -224,10 +228,10 @@ def identify_at_hand(spec: StudySpec) -> Identities:
     evaluations: dict[str, dict[str, str]] = {}
     for pair in spec.pairs:
         encoder, data = spec.encoders[pair.encoder], spec.datasets[pair.dataset]
-        if pair.encoder not in encoders and _is_made(encoder):
+        if pair.encoder not in encoders and is_made(encoder):
             with suppress(EnvironmentFault):
                 encoders[pair.encoder] = resolve_revision(concrete_encoder(encoder), offline=True)
-        if pair.dataset not in datasets and _is_made(data):
+        if pair.dataset not in datasets and is_made(data):
             with suppress(EnvironmentFault):
                 found = load_data(concrete_data(data), name=pair.dataset, offline=True)
                 datasets[pair.dataset], evaluations[pair.dataset] = found.content_hash, evaluation_hashes(found)
@@ -239,7 +243,7 @@ def identify_at_hand(spec: StudySpec) -> Identities:
     return _identities(encoders, datasets, evaluations, facts)
 
 
-def _is_made(spec: EncoderSpec | DataSpec | Generated) -> bool:
+def is_made(spec: EncoderSpec | DataSpec | Generated) -> bool:
     """False for a generated encoder or dataset that would have to be made first."""
     if not isinstance(spec, Generated):
         return True

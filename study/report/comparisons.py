@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from study.report.escape import csv_text, markdown_table, markdown_text
 from study.report.layout import plain
@@ -26,6 +26,7 @@ from study.report.wording import (
 from study.results.compare import LEVEL, Comparison, Side
 from study.results.set_comparisons import SetComparison
 from study.results.spread import CONFIDENCE
+from study.results.unseen import UnseenPart
 
 NO_COMPARISON = "Nothing to compare: nothing stands on both sides for the same encoder, dataset and objective."
 BOTH = "Seeds, texts"
@@ -57,9 +58,11 @@ def comparisons_json(
     against: str | None = None,
     notes: Sequence[str] = (),
     on_sets: Sequence[SetComparison] = (),
+    unseen: Mapping[str, UnseenPart] | None = None,
 ) -> str:
     """One object: study, against (null within a study), confidence, level, notes, and the list `comparisons`.
 
+    With `unseen`, the object of that name says of each dataset how many test rows are compared, `rows`, and `of` how many.
     With `on_sets` there is a second list, `evaluation_comparisons`. An entry holds the fields of `Comparison`, with
     `first` and `second` as objects, and its `sentence`.
     Values are fractions; null where something cannot be said.
@@ -68,7 +71,15 @@ def comparisons_json(
         [asdict(comparison) | {"sentence": sentence(comparison)} for comparison in group]
         for group in (comparisons, on_sets)
     )
-    head = {"study": study, "against": against, "confidence": CONFIDENCE, "level": LEVEL, "notes": list(notes)}
+    head: dict[str, Any] = {
+        "study": study,
+        "against": against,
+        "confidence": CONFIDENCE,
+        "level": LEVEL,
+        "notes": list(notes),
+    }
+    if unseen is not None:
+        head["unseen"] = {name: part._asdict() for name, part in unseen.items()}
     lists = {"comparisons": entries} | ({"evaluation_comparisons": further} if further else {})
     return json.dumps(head | lists, indent=1, allow_nan=False) + "\n"
 

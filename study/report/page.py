@@ -63,6 +63,7 @@ class About:
     encoders: Sequence[tuple[str, str]]  # name, revision
     datasets: Sequence[tuple[str, str]]  # name, content hash
     failures: Sequence[ShownFailure]
+    warnings: Sequence[str] = ()  # of the datasets: what a reader of the results must know
 
 
 def page(
@@ -204,4 +205,5 @@ def _plain(about: About) -> About:
         encoders=pairs(about.encoders),
         datasets=pairs(about.datasets),
         failures=about.failures,
+        warnings=list(map(plain, about.warnings)),
     )

@@ -9,6 +9,8 @@ from study.plan.grid import make_plan
 from study.plan.resolved import Resolved, planned
 from study.plan.trials import Trial
 from study.report.about import about_study
+from study.report.data_tables import export_data
+from study.report.data_view import study_warnings
 from study.report.pretraining_figure import export_pretraining
 from study.report.search_tables import export_searches
 from study.report.tables import FORMATS, export
@@ -21,10 +23,11 @@ def publish(
 ) -> tuple[Results, list[Path]]:
     """Tables, figures and the page of a study, from its records alone."""
     results = gather(store, resolved.spec, trials)
-    about = about_study(resolved, results.failures)
+    about = about_study(resolved, results.failures, study_warnings(resolved, store.root))
     others = [
         *export_pretraining(store.root, resolved.spec, results.cells),
         *export_searches(store.root, resolved, formats),
+        *export_data(store.root, resolved, formats),
     ]
     files = export(
         store.root,

@@ -239,6 +239,14 @@ TEMPLATE = """<!DOCTYPE html>
 {{ named(about.encoders) }}
 <h3>Datasets, by content hash</h3>
 {{ named(about.datasets) }}
+{% if about.warnings %}
+<h3>What to know of the data</h3>
+<ul class="small">
+{% for warning in about.warnings %}
+{{ item(warning) }}
+{% endfor %}
+</ul>
+{% endif %}
 <p><code>l3study run SPACE</code> made this study. Its space file is kept as <code>space.yaml</code>;
 <code>resolved.yaml</code> holds every setting as it was used, with revisions and content hashes. The records in
 <code>records/</code> are the truth: <code>l3study export FOLDER</code> makes this page and the tables again.</p>

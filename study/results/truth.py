@@ -1,4 +1,4 @@
-"""The true labels of a study's test texts, where the data is available. Records do not hold them.
+"""The true labels of a study's test texts: as the study keeps them beside its records, else from the data.
 
 Nothing is fetched or made: a dataset that is not available, or is another one by now, has a reason instead.
 """
@@ -6,6 +6,7 @@ Nothing is fetched or made: a dataset that is not available, or is another one b
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from study.plan.inputs import concrete_data
 from study.plan.resolved import Resolved
 from study.results.texts import Truth
 from study.space.spec import Generated
+from study.store.data_facts import SplitFacts, read_facts
 from study.toyworld.world import find_world
 
 
@@ -27,10 +29,15 @@ class Truths(NamedTuple):
     missing: dict[str, str]  # dataset, or dataset and set -> why there are no labels of it
 
 
-def true_labels(resolved: Resolved, datasets: Iterable[str]) -> Truths:
-    """The labels of each dataset and its evaluation sets, or why there are none."""
+def true_labels(resolved: Resolved, datasets: Iterable[str], root: Path | None = None) -> Truths:
+    """The labels of each dataset and its evaluation sets, or why there are none.
+
+    `root`: the study's folder; where it keeps all labels of a dataset (study.store.data_facts), its data are not read.
+    """
     found = Truths({}, {}, {})
     for name in datasets:
+        if root is not None and _kept(resolved, name, root, found):
+            continue
         spec, wanted = resolved.spec.datasets[name], resolved.identities.datasets.get(name)
         if isinstance(spec, Generated) and find_world() is None:
             found.missing[name] = "its generated texts are not on this machine"
@@ -52,3 +59,20 @@ def true_labels(resolved: Resolved, datasets: Iterable[str]) -> Truths:
             elif further in known:
                 found.missing[f"{name}, {further}"] = "its content has changed since the study ran"
     return found
+
+
+def _kept(resolved: Resolved, name: str, root: Path, found: Truths) -> bool:
+    """Add to `found` what the study's folder holds of a dataset; whether that is all."""
+    facts = read_facts(root, resolved.identities.datasets.get(name))
+    if facts is None:
+        return False
+    found.test[name] = _truth(facts["splits"]["test"])
+    sets = resolved.identities.evaluations.get(name, {})
+    for further, content in sets.items():
+        if content in facts["evaluations"]:
+            found.sets.setdefault(further, {})[name] = _truth(facts["evaluations"][content])
+    return all(content in facts["evaluations"] for content in sets.values())
+
+
+def _truth(split: SplitFacts) -> Truth:
+    return Truth(np.asarray(split["labels"], dtype=np.int32), len(split["classes"]))
