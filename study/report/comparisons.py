@@ -62,7 +62,7 @@ def comparisons_json(
 ) -> str:
     """One object: study, against (null within a study), confidence, level, notes, and the list `comparisons`.
 
-    With `unseen`, the object of that name says of each dataset how many test rows are compared, `rows`, and `of` how many.
+    With `unseen`, an object of that name says of each dataset how many test rows are compared: `rows`, of all `of`.
     With `on_sets` there is a second list, `evaluation_comparisons`. An entry holds the fields of `Comparison`, with
     `first` and `second` as objects, and its `sentence`.
     Values are fractions; null where something cannot be said.

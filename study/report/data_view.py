@@ -147,15 +147,11 @@ def _split_warnings(name: str, split: SplitFacts) -> list[str]:
     if repeats := audit["rows"] - audit["distinct"]:
         torn = f"; {audit['conflicting']} texts have more than one label" if audit["conflicting"] else ""
         lines.append(f"{name}: {repeats} of {audit['rows']} rows repeat an earlier text of it{torn}")
+    known = f"of the {shared['rows']} rows whose text is in train"
     if apart := shared["rows"] - shared["exact"]:
-        lines.append(
-            f"{name}: of the {shared['rows']} rows whose text is in train, {apart} differ there in case or white space"
-        )
+        lines.append(f"{name}: {known}, {apart} differ there in case or white space")
     if shared["other_label"]:
-        lines.append(
-            f"{name}: of the {shared['rows']} rows whose text is in train, {shared['other_label']} have a label that the "
-            "text never has there"
-        )
+        lines.append(f"{name}: {known}, {shared['other_label']} have a label that the text never has there")
     return lines
 
 
