@@ -64,21 +64,24 @@ def unseen_part(results: Results, resolved: Resolved, root: Path) -> Unseen:
             labels, classes = np.asarray(test["labels"], dtype=np.int32), len(test["classes"])
             whole[name], rows[name] = Truth(labels, classes), left
             truths[name] = Truth(labels[left], classes)
-    cells, predictions = [], {}
     for cell in results.cells:
-        if cell.dataset not in rows:
-            continue
-        own = results.predictions.get(cell.key, {})
-        if not _reproduced(cell, own, whole[cell.dataset]):
-            places = " / ".join((cell.encoder, cell.dataset))
-            notes.append(f"{places}: left out: the kept labels and predictions do not give the recorded test values")
-            continue
-        predictions[cell.key] = {seed: row[rows[cell.dataset]] for seed, row in own.items()}
-        cells.append(on_rows(cell, predictions[cell.key], truths[cell.dataset]))
+        if cell.dataset in rows and not _reproduced(cell, results.predictions.get(cell.key, {}), whole[cell.dataset]):
+            notes.append(f"{cell.dataset}: left out: the kept labels do not give the recorded test values")
+            del rows[cell.dataset], truths[cell.dataset], parts[cell.dataset]
+    predictions = {
+        key: {seed: row[rows[key.dataset]] for seed, row in by_seed.items()}
+        for key, by_seed in results.predictions.items()
+        if key.dataset in rows
+    }
+    cells = [
+        on_rows(cell, predictions.get(cell.key, {}), truths[cell.dataset])
+        for cell in results.cells
+        if cell.dataset in rows
+    ]
     kept = results._replace(
         cells=cells, predictions=predictions, comparisons=[], set_comparisons=[], set_predictions={}
     )
-    return Unseen(kept, truths, parts, list(dict.fromkeys(notes)))
+    return Unseen(kept, truths, parts, notes)
 
 
 def on_rows(cell: Cell, predictions: Mapping[int, NDArray[np.integer]], truth: Truth) -> Cell:
