@@ -119,7 +119,7 @@ def test_the_method_knows_nothing_of_the_study(name: str) -> None:
 
 def test_the_method_names_no_verb_of_the_study() -> None:
     """Not in its strings, nor in its comments: somebody who uses l3masking alone has no such program."""
-    verbs = "|".join(verb.__name__.replace("_", "-") for verb in EXAMPLES)
+    verbs = "|".join(verb.__name__.replace("_", "-") for verb in EXAMPLES if verb.__name__ != "data")  # an argument
     named = re.compile(rf"l3study|`({verbs})\b|\bprefetch")
     found = [
         f"{name}:{number}: {line.strip()}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from l3masking.data.known import ABOUT
+from l3masking.data.textdata import SPLITS
 from study.plan.resolved import Resolved
 from study.report.escape import csv_text, latex_text, markdown_table, markdown_text
 from study.store.data_facts import DataFacts, SplitFacts, read_facts
@@ -109,7 +110,7 @@ def data_csv(rows: Sequence[DataRow]) -> str:
     for row in rows:
         for encoder in row.facts["encoders"] or [None]:
             how = row.facts["encoders"][encoder]["max_length"] if encoder else None
-            cuts = [_cut(row.splits.get(part), encoder) for part in ("train", "validation", "test")]
+            cuts = [_cut(row.splits.get(part), encoder) for part in SPLITS]
             lines.append([*_plain(row), encoder, how, *cuts, row.facts["data_hash"]])
     return csv_text(DATA_COLUMNS, lines)
 
@@ -126,9 +127,9 @@ def export_data(root: Path, resolved: Resolved, formats: Sequence[str]) -> list[
 
 
 def _plain(row: DataRow) -> list[object]:
-    """The first columns of the CSV, as far as no encoder matters; None where there is nothing to say."""
+    """The first columns of the CSV, as far as no encoder matters; None for what is not known."""
     domain, labels = ABOUT.get(row.dataset, (None, None)) if row.evaluation is None else (None, None)
-    train, validation, test = (row.splits.get(part) for part in ("train", "validation", "test"))
+    train, validation, test = (row.splits.get(part) for part in SPLITS)
     return [
         row.dataset,
         row.evaluation,
@@ -151,7 +152,7 @@ def _in_train(split: SplitFacts | None) -> tuple[int | None, int | None]:
 
 
 def _cut(split: SplitFacts | None, encoder: str | None) -> float | None:
-    """Share of the texts that an encoder's maximum cuts; None where nobody counted."""
+    """Share of the texts that an encoder's maximum cuts; None if nobody counted."""
     if split is None or encoder is None or encoder not in split["tokens"]:
         return None
     return split["tokens"][encoder]["longer"] / split["tokens"][encoder]["texts"]

@@ -11,12 +11,12 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from l3masking.data.textdata import SPLITS
 from study.plan.resolved import Resolved
 from study.report.data_tables import UNKNOWN, DataRow, DataTable, data_rows, rows_of
 from study.report.layout import plain
 from study.store.data_facts import DataFacts, SplitFacts
 
-PARTS = ("train", "validation", "test")
 MOST_CLASSES = 30  # rows of the table of classes
 SPLIT_HEADER = ("Split", "Rows", "Distinct", "Repeats", "Conflicting", "In train", "Exactly", "Words", "95 %", "Most")
 SPLIT_CAPTION = (
@@ -30,7 +30,7 @@ def split_names(facts: DataFacts, evaluations: Mapping[str, str]) -> dict[str, S
     """The splits of a dataset and then its evaluation sets, by the names that a reader knows."""
     rows = rows_of("", facts, evaluations)
     sets = {f"evaluation set {row.evaluation}": row.splits["test"] for row in rows[1:]}
-    return {part: facts["splits"][part] for part in PARTS} | sets
+    return {part: facts["splits"][part] for part in SPLITS} | sets
 
 
 def data_warnings(facts: DataFacts, evaluations: Mapping[str, str]) -> list[str]:
@@ -64,13 +64,13 @@ def split_table(facts: DataFacts, evaluations: Mapping[str, str]) -> DataTable:
 
 def class_table(facts: DataFacts) -> DataTable:
     """Rows of each class in each split, the largest classes of train first."""
-    counts = [facts["splits"][part]["audit"]["labels"] for part in PARTS]
+    counts = [facts["splits"][part]["audit"]["labels"] for part in SPLITS]
     order = sorted(counts[0], key=lambda name: (-counts[0][name], name))
     lines = [[name, *(f"{count[name]:,}" for count in counts)] for name in order[:MOST_CLASSES]]
     if len(order) > MOST_CLASSES:
         rest = [sum(count[name] for name in order[MOST_CLASSES:]) for count in counts]
         lines.append([f"{len(order) - MOST_CLASSES} more classes", *(f"{count:,}" for count in rest)])
-    return DataTable(("Class", *PARTS), lines)
+    return DataTable(("Class", *SPLITS), lines)
 
 
 def token_table(facts: DataFacts, evaluations: Mapping[str, str]) -> DataTable:
@@ -96,7 +96,7 @@ def terminal_data(name: str, facts: DataFacts, evaluations: Mapping[str, str]) -
 
 def data_json(facts: DataFacts, evaluations: Mapping[str, str]) -> dict[str, Any]:
     """One dataset as plain values: counts of rows and texts, lengths, and the warnings."""
-    splits = {part: facts["splits"][part]["audit"] for part in PARTS}
+    splits = {part: facts["splits"][part]["audit"] for part in SPLITS}
     judged = ("validation", "test")
     rows: list[DataRow] = rows_of("", facts, evaluations)
     return {
@@ -114,7 +114,7 @@ def data_json(facts: DataFacts, evaluations: Mapping[str, str]) -> dict[str, Any
         "classes": facts["splits"]["train"]["classes"],
         "as_read": facts["overlap"],
         "splits": splits,
-        "tokens": _tokens({part: facts["splits"][part] for part in PARTS}, facts),
+        "tokens": _tokens({part: facts["splits"][part] for part in SPLITS}, facts),
         "evaluation_sets": {
             str(row.evaluation): {
                 "data_hash": evaluations[str(row.evaluation)],
