@@ -149,7 +149,7 @@ METHODS: dict[str, Method] = {
         summary="Masked language modelling beside the task, with tokens masked at random",
         source=f"random token masking, the second baseline of {KIMURA}; META-TARTAN: Dery et al. 2023",
         stages=(Finetune(policy="uniform", weighting="meta"),),
-        controls=("stl", "mtl_static"),
+        controls=("stl", "rtm_static"),
         color="#0072b2",
     ),
     "l3masking": Method(
@@ -158,7 +158,7 @@ METHODS: dict[str, Method] = {
         "often it is masked",
         source=f"{KIMURA}, section 3; META-TARTAN: Dery et al. 2023",
         stages=(Finetune(policy="l3", weighting="meta"),),
-        controls=("rtm", "stl", "l3_shuffled"),
+        controls=("rtm", "stl", "l3_shuffled", "mtl_static"),
         color="#d55e00",
     ),
     "mtl_static": Method(
@@ -166,8 +166,16 @@ METHODS: dict[str, Method] = {
         summary="L3Masking with equal task weights, which use no validation labels",
         source="a control of this project: what the learned task weights contribute",
         stages=(Finetune(policy="l3", weighting="static"),),
-        controls=("stl",),
+        controls=("rtm_static", "stl"),
         color="#009e73",
+    ),
+    "rtm_static": Method(
+        label="RTM static",
+        summary="RTM with equal task weights, which use no validation labels",
+        source="a control of this project: what the learned task weights contribute without L3Masking",
+        stages=(Finetune(policy="uniform", weighting="static"),),
+        controls=("stl",),
+        color="#332288",
     ),
     "l3_shuffled": Method(
         label="L3 shuffled",

@@ -16,6 +16,7 @@ from study.estimate.sizes import passes
 from study.events import GridTeller, SearchTeller
 from study.executor import make_executor
 from study.plan.data_audit import FactsKeeper
+from study.plan.declared import earlier_in_words, redeclared
 from study.plan.grid import left, make_plan, narrow
 from study.plan.inputs import Look, identify
 from study.plan.resolved import RESOLVED_FILE, Resolved, changed, pinned, read_resolved, write_resolved
@@ -109,9 +110,12 @@ def settle(root: Path, spec: StudySpec, reporter: Reporter, look: Look | None = 
     """Pin encoders and datasets, and say what has changed since the last run. `look`: as `identify` takes it."""
     reporter.say("finding encoders and datasets")
     before = read_resolved(root)
-    spec = pinned(spec, before)
+    spec = redeclared(pinned(spec, before), before, lambda: len(briefs(Store(root))))
     resolved = Resolved(spec, identify(spec, reporter.say, look), before.findings if before else {})
     if before is not None:
+        known = earlier_in_words(before.spec.compare)
+        for line in earlier_in_words(spec.compare)[len(known) :]:
+            reporter.say(f"warning: {line}")
         changes = changed(resolved, before)
         if changes.cells:
             keys = ", ".join(changes.keys)

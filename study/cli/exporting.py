@@ -32,7 +32,10 @@ def compare(
     unseen: Annotated[bool, typer.Option("--unseen", help="Only on test texts that train does not hold.")] = False,
     form: Annotated[str, typer.Option("--format", metavar="text|json", help="json: one object.")] = "text",
 ) -> None:
-    """Say which row is better, by how much, and whether that may be chance: paired by seed, tested, in plain words."""
+    """Say which row is better, by how much, and whether that may be chance: paired by seed, tested, in plain words.
+
+    Only what the space declares under `compare` can be decisive. A look is written down in looks.json.
+    """
     from l3masking.errors import InputError
     from study.plan.resolved import opened_study
     from study.report.comparisons import comparisons_json, comparisons_text

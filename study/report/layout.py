@@ -20,8 +20,8 @@ EPOCHS = (
 )
 MARK = "†"
 MARKED = (
-    f"{MARK}: decisively above {label_of(REFERENCE)}, of the same variant where there is one (adjusted p below 0.05, "
-    "and the 95 % interval of the difference excludes zero)."
+    f"{MARK}: decisively above {label_of(REFERENCE)} in a confirmatory comparison (all planned ones are complete, "
+    "adjusted p below 0.05, and the 95 % intervals over seeds and over seeds and test texts exclude zero)."
 )
 
 

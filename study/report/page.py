@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from study.report.comparisons import NO_COMPARISON, legend, table
+from study.report.comparisons import NO_COMPARISON, legend, said, table
 from study.report.layout import (
     EPOCHS,
     MARK,
@@ -31,9 +31,11 @@ from study.report.layout import (
 from study.report.set_tables import HEADING, SetEntry, set_tables
 from study.report.set_tables import caption as sets_caption
 from study.report.template import STYLE, TEMPLATE
-from study.report.wording import families, how, remarks, sentence, title
+from study.report.wording import by_question, how, title
+from study.report.wording import remarks as remarks_of
 from study.results.aggregate import Cell, CellKey
-from study.results.compare import Comparison
+from study.results.comparison import Comparison
+from study.results.verdicts import verdict
 
 
 class Figure(NamedTuple):
@@ -72,8 +74,9 @@ def page(
     comparisons: Sequence[Comparison],
     figures: Sequence[Figure],
     marked: Collection[CellKey] = (),
+    remarks: Sequence[str] = (),
 ) -> str:
-    """The whole page."""
+    """The whole page. `remarks`: what to know of all comparisons."""
     from jinja2 import Environment, StrictUndefined  # only where a page is made
     from markupsafe import Markup
 
@@ -90,7 +93,8 @@ def page(
         caption=caption(cells),
         epochs=EPOCHS,
         figures=[_figure(figure) for figure in figures],
-        families=[_family(family) for family in families(comparisons)],
+        families=[_family(family) for family in by_question(comparisons)],
+        remarks=list(map(plain, remarks)),
         how=f"{how(comparisons)} {legend(comparisons)}" if comparisons else NO_COMPARISON,
         sets=_sets(cells),
         heading=HEADING,
@@ -173,13 +177,9 @@ def _family(family: Sequence[Comparison]) -> dict[str, Any]:
         "title": plain(title(family[0])),
         "header": header,
         "rows": rows,
-        "said": [(plain(_said(comparison)), comparison.decisive) for comparison in family],
-        "remarks": plain(" ".join(remarks(family))),
+        "said": [(plain(line), deciding and verdict(deciding) == "decisive") for line, deciding in said(family)],
+        "remarks": plain(" ".join(remarks_of(family))),
     }
-
-
-def _said(comparison: Comparison) -> str:
-    return f"{comparison.encoder} / {comparison.dataset}: {sentence(comparison)}"
 
 
 def _figure(figure: Figure) -> dict[str, Any]:

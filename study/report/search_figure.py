@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 PANEL = (3.6, 2.5)  # inches, with its labels
 SEARCH_LEGEND = (
     "Validation set, percent. Open dots: seeds of the search. Diamond and bar: mean ± sample standard deviation.\n"
-    "Pale: given up early, after fewer seeds. Line: means of equal values. Dashed: the finding."
+    "Pale: given up early, after fewer seeds. Line: means of equal values. Dashed: the finding, the best of noisy "
+    "means and so too high. Cross: its mean over fresh seeds."
 )
 
 
@@ -67,6 +68,8 @@ def _draw(axis: Axes, group: Sequence[Response], key: str, title: str, name: tup
         axis.scatter([x], [mean], s=30, marker="D", c=color, edgecolors="white", linewidths=0.7, alpha=pale, zorder=4)
         if response.best:
             axis.axvline(x, color="#222222", linestyle=(0, (4, 3)), linewidth=1, zorder=1)
+            if response.fresh_validation_mean is not None:
+                axis.scatter([x], [100 * response.fresh_validation_mean], s=36, marker="x", c="#222222", zorder=5)
     _draw_line(axis, [(place(r), 100 * r.mean) for r in known if r.n == r.wanted], color)
     _label(axis, key, choices, title, OBJECTIVES.get(name[3], name[3]))
 

@@ -37,8 +37,9 @@ from study.report.layout import (
 from study.report.page import About, Figure, figures_of, page
 from study.report.set_tables import sets_csv, sets_latex, sets_markdown
 from study.results.aggregate import Cell, CellKey, TimingRow
-from study.results.compare import Comparison, better_than_random
+from study.results.comparison import Comparison
 from study.results.set_comparisons import SetComparison
+from study.results.verdicts import better_than_random
 from study.store.store import write_atomic
 
 FORMATS = ("md", "tex", "csv", "json")
@@ -61,12 +62,14 @@ def export(
     on_sets: Sequence[SetComparison] = (),
     about: About | None = None,
     others: Sequence[Path] = (),
+    remarks: Sequence[str] = (),
 ) -> list[Path]:
     """Write `root`/tables/results.<format>, tables/timing.csv (with csv) and figures/results.png; return their paths.
 
     With `comparisons`, tables/comparisons.<format> too, for all formats but tex; with `about`, report.html, which shows
     the PNG files among `others` as well. With csv, where there are evaluation sets: tables/evaluations.csv, and with
     `on_sets`, which go with `comparisons`, tables/evaluation_comparisons.csv; those of an earlier export are removed.
+    `remarks`: what to know of all comparisons.
     `cells` and `timing` come from study.results.aggregate in the order to show. InputError for another format.
     """
     for name in formats:
@@ -87,7 +90,7 @@ def export(
         if any(cell.evaluations for cell in cells):
             files[SET_FILES[0]] = sets_csv(cells).encode()
     if comparisons is not None:
-        files |= _comparison_files(comparisons, on_sets, formats)
+        files |= _comparison_files(comparisons, on_sets, formats, remarks)
     for name, data in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         write_atomic(root / name, data)
@@ -97,17 +100,20 @@ def export(
     if about is not None:
         figures = [*([Figure("results", strips(shown_panels, image))] if image else []), *figures_of(others)]
         everything = [*(comparisons or ()), *on_sets]
-        write_atomic(root / PAGE_FILE, page(about, cells, everything, figures, marked).encode())
+        write_atomic(root / PAGE_FILE, page(about, cells, everything, figures, marked, remarks).encode())
     return [root / name for name in (*written, *([PAGE_FILE] if about else []))]
 
 
 def _comparison_files(
-    comparisons: Sequence[Comparison], on_sets: Sequence[SetComparison], formats: Collection[str]
+    comparisons: Sequence[Comparison],
+    on_sets: Sequence[SetComparison],
+    formats: Collection[str],
+    remarks: Sequence[str],
 ) -> dict[str, bytes]:
     makers: dict[str, Callable[[], str]] = {
-        "md": lambda: comparisons_markdown([*comparisons, *on_sets]),
+        "md": lambda: comparisons_markdown([*comparisons, *on_sets], remarks),
         "csv": lambda: comparisons_csv(comparisons),
-        "json": lambda: comparisons_json(comparisons, on_sets=on_sets),
+        "json": lambda: comparisons_json(comparisons, notes=remarks, on_sets=on_sets),
     }
     files = {f"tables/comparisons.{name}": make().encode() for name, make in makers.items() if name in formats}
     if on_sets and "csv" in formats:

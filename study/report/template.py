@@ -182,6 +182,13 @@ TEMPLATE = """<!DOCTYPE html>
 <section id="comparisons">
 <h2>Comparisons</h2>
 <p class="small">{{ how }}</p>
+{% if remarks %}
+<ul>
+{% for remark in remarks %}
+{{ item(remark) }}
+{% endfor %}
+</ul>
+{% endif %}
 {% for family in families %}
 <h3>{{ family.title }}</h3>
 <div class="scroll">

@@ -7,16 +7,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 from l3masking.errors import InputError
+from study.plan.declared import earlier_in_words
 from study.plan.grid import make_plan
 from study.plan.resolved import Resolved, opened_study, planned
+from study.plan.searches import searches
 from study.results.against import Origin, Origins, against_paper, against_study
-from study.results.compare import Comparison, compare, questions
-from study.results.gather import Results, gather, reordered
+from study.results.comparison import Comparison
+from study.results.families import NOTHING_DECLARED
+from study.results.gather import Results, budgets, compared, gather, read_results
+from study.results.looks import record_look, warnings_of
+from study.results.optimism import findings_of, in_words
 from study.results.published import PAPER, REMARKS, table3
-from study.results.set_comparisons import SetComparison, compare_sets
-from study.results.texts import resample_sets, resample_texts
+from study.results.set_comparisons import SetComparison
 from study.results.truth import Truths, true_labels
-from study.results.unseen import Unseen, UnseenPart, unseen_part
+from study.results.unseen import UnseenPart, unseen_part
 from study.store.store import Store
 
 THE_PAPER = "paper"
@@ -36,48 +40,52 @@ class Answer(NamedTuple):
 def answer(root: Path, against: str | None = None, baseline: str | None = None, *, unseen: bool = False) -> Answer:
     """Compare the study in `root` as the verb's arguments say. InputError where these do not fit."""
     resolved = planned(root)
-    results = _gathered(root, resolved)
     if against is not None and baseline is not None:
         raise InputError("--baseline chooses a row of this study: it does not go with --against")
     if unseen and against is not None:
         raise InputError("--unseen computes this study's test values again: it does not go with --against")
     if against is None:
-        left = unseen_part(results, resolved, root) if unseen else None
-        return _within(resolved, results, baseline, root, left)
+        return _within_unseen(root, resolved, baseline) if unseen else _within(root, resolved, baseline)
+    cells = _gathered(root, resolved).cells
     if against == THE_PAPER:
-        comparisons = against_paper(results.cells)
+        comparisons = against_paper(cells)
         return Answer(resolved.spec.name, PAPER, comparisons, [*REMARKS] if comparisons else [_printed_names()])
     there = opened_study(against)
     other = planned(there)
     others = _gathered(there, other)
     name = other.spec.name if other.spec.name != resolved.spec.name else against
-    comparisons = against_study(results.cells, others.cells, name, _origins(resolved), _origins(other))
+    comparisons = against_study(cells, others.cells, name, _origins(resolved), _origins(other))
     return Answer(resolved.spec.name, name, comparisons, [])
 
 
-def _within(
-    resolved: Resolved, results: Results, baseline: str | None, root: Path, left: Unseen | None = None
-) -> Answer:
-    """`left`: the same on the unseen part of test, which is then compared instead."""
-    if left is not None:
-        results = left.results
-    asked = questions(results.cells, baseline)
-    moved = reordered(resolved.spec)
-    comparisons = compare(results.cells, asked, reordered=moved)
-    used = dict.fromkeys(entry.dataset for entry in comparisons if entry.n)
-    truths = true_labels(resolved, used, root) if left is None else Truths(left.truths, {}, {})
-    resampled = resample_texts(comparisons, results.cells, results.predictions, truths.test)
-    on_sets, further = resample_sets(
-        compare_sets(results.cells, asked, reordered=moved),
-        results.cells,
-        (results.predictions, truths.test),
-        results.set_predictions,
-        truths.sets,
+def _within(root: Path, resolved: Resolved, baseline: str | None) -> Answer:
+    results = gather(
+        Store(root),
+        resolved.spec,
+        make_plan(*resolved),
+        spent=budgets(resolved),
+        truths=lambda names: true_labels(resolved, names, root=root),
+        baseline=baseline,
     )
-    notes = [] if left is None else [*left.notes]
-    notes += [f"{name}: no interval over test texts: {reason}" for name, reason in truths.missing.items()]
-    notes += dict.fromkeys([*resampled.notes, *further])
-    return Answer(resolved.spec.name, None, resampled.comparisons, notes, on_sets, left.parts if left else None)
+    found = findings_of(searches(resolved.spec, resolved.identities), resolved.findings, results.cells)
+    notes = [*earlier_in_words(resolved.spec.compare), *in_words(found), *results.notes]
+    looks = record_look(root, results.comparisons)
+    notes += warnings_of(looks, results.comparisons)
+    return Answer(resolved.spec.name, None, results.comparisons, notes, results.set_comparisons)
+
+
+def _within_unseen(root: Path, resolved: Resolved, baseline: str | None) -> Answer:
+    """The same on the unseen part of test. Nothing there is declared: all of it is exploratory, and it is no look."""
+    found = unseen_part(read_results(Store(root), resolved.spec, make_plan(*resolved)), resolved, root)
+    results = compared(
+        found.results,
+        resolved.spec,
+        family=NOTHING_DECLARED,
+        spent=budgets(resolved),
+        truths=lambda names: Truths(found.truths, {}, {}),
+        baseline=baseline,
+    )
+    return Answer(resolved.spec.name, None, results.comparisons, [*found.notes, *results.notes], (), found.parts)
 
 
 def _printed_names() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -11,13 +11,18 @@ from numpy.typing import NDArray
 
 from l3masking.data.spec import DataSpec
 from study.plan.grid import of_plan
+from study.plan.resolved import Resolved
+from study.plan.searches import searches
 from study.plan.trials import Trial
 from study.results.aggregate import Cell, CellKey, Order, TimingRow, cell_key, cells, timing_rows
-from study.results.compare import Comparison, compare
+from study.results.compare import Budgets, compare, questions
+from study.results.comparison import Budget, Comparison
 from study.results.convergence import converged
+from study.results.families import Family, declared
 from study.results.generalisation import Judged
 from study.results.set_comparisons import SetComparison, compare_sets
-from study.results.texts import Predictions
+from study.results.texts import Predictions, over_set_texts, over_texts
+from study.results.truth import Truths
 from study.space.search_section import BEST
 from study.space.spec import StudySpec
 from study.store.record import Failure, Kept, part
@@ -30,19 +35,35 @@ class Results(NamedTuple):
     cells: list[Cell]
     timing: list[TimingRow]
     comparisons: list[Comparison]
-    """The default questions, without the resampling of test texts."""
+    """The questions of the study; with intervals over seeds and test texts where the labels are known."""
     failures: list[Failure]
     """Trials and objectives that failed and have no record."""
     predictions: Predictions
     """Of every record, on its test set."""
     set_comparisons: list[SetComparison]
-    """The same questions on the evaluation sets, without the resampling of texts; empty without such sets."""
+    """The same questions on the evaluation sets; empty without such sets."""
     set_predictions: Mapping[str, Predictions]
     """Evaluation set -> predictions on it, of every record that read it."""
+    notes: Sequence[str] = ()
+    """Why there is no interval over seeds and test texts; may name files of this machine."""
 
 
-def gather(store: Store, spec: StudySpec, trials: Sequence[Trial]) -> Results:
-    """Aggregate and compare the records of `trials`, in the order of the space."""
+def gather(
+    store: Store,
+    spec: StudySpec,
+    trials: Sequence[Trial],
+    *,
+    spent: Budgets | None = None,
+    truths: Callable[[Iterable[str]], Truths] | None = None,
+    baseline: str | None = None,
+) -> Results:
+    """Aggregate and compare the records of `trials`, in the order of the space. Further arguments: as in `compared`."""
+    results = read_results(store, spec, trials)
+    return compared(results, spec, family=declared(spec.compare), spent=spent, truths=truths, baseline=baseline)
+
+
+def read_results(store: Store, spec: StudySpec, trials: Sequence[Trial]) -> Results:
+    """Aggregate the records of `trials`, in the order of the space, and compare nothing yet."""
     keys = {key for trial in trials for key in trial.keys.values()}
     records = of_plan(_read(store, keys), trials)
     failures = of_plan(store.failures(), trials)
@@ -72,12 +93,61 @@ def gather(store: Store, spec: StudySpec, trials: Sequence[Trial]) -> Results:
     return Results(
         cells=found,
         timing=timing_rows(records, keys=keys, order=order),
-        comparisons=compare(found, reordered=reordered(spec)),
+        comparisons=[],
         failures=failures,
         predictions=predictions,
-        set_comparisons=compare_sets(found, reordered=reordered(spec)),
+        set_comparisons=[],
         set_predictions=on_sets,
     )
+
+
+def compared(
+    results: Results,
+    spec: StudySpec,
+    *,
+    family: Family,
+    spent: Budgets | None = None,
+    truths: Callable[[Iterable[str]], Truths] | None = None,
+    baseline: str | None = None,
+) -> Results:
+    """The results with all comparisons of their cells.
+
+    `family`: what is confirmatory. `spent`: by the searches. `truths`: gives the labels of datasets by their names,
+    which the intervals over seeds and test texts need; None leaves them out. `baseline`: as in `compare.questions`.
+    """
+    how: dict[str, Any] = {"family": family, "reordered": reordered(spec), "budgets": spent or {}}
+    asked = None if baseline is None else questions(results.cells, baseline, family=family)
+    found = results._replace(
+        comparisons=compare(results.cells, asked, **how), set_comparisons=compare_sets(results.cells, asked, **how)
+    )
+    return found if truths is None else _over_texts(found, truths)
+
+
+def _over_texts(results: Results, truths: Callable[[Iterable[str]], Truths]) -> Results:
+    """The results with intervals over seeds and texts, where the labels are known."""
+    known = truths(dict.fromkeys(entry.dataset for entry in results.comparisons if entry.n))
+    on_test = over_texts(results.comparisons, results.cells, results.predictions, known.test)
+    on_sets, further = over_set_texts(
+        results.set_comparisons,
+        results.cells,
+        (results.predictions, known.test),
+        results.set_predictions,
+        known.sets,
+    )
+    notes = [f"{name}: no interval over test texts: {reason}" for name, reason in known.missing.items()]
+    notes += dict.fromkeys([*on_test.notes, *further])
+    return results._replace(comparisons=on_test.comparisons, set_comparisons=on_sets, notes=notes)
+
+
+def budgets(resolved: Resolved) -> Budgets:
+    """What each search of a study has spent, or is to spend; for the rows that it finds."""
+    spec, identities, findings = resolved
+    return {
+        (search.encoder, search.dataset, search.method, BEST): Budget(
+            findings.get(search.key, {}).get("trials", search.config.settings), search.config.seeds
+        )
+        for search in searches(spec, identities)
+    }
 
 
 def _place(spec: StudySpec, dataset: str) -> Callable[[tuple[str, Any]], int]:

@@ -28,6 +28,7 @@ ARMS = {
     "rtm": (("uniform",), "meta", ""),
     "l3masking": (("l3",), "meta", "likelihood"),
     "mtl_static": (("l3",), "static", "likelihood"),
+    "rtm_static": (("uniform",), "static", ""),
     "l3_shuffled": (("l3_shuffled",), "meta", "likelihood"),
     "tapt": (("uniform", None), "static", ""),
     "tapt_l3": (("l3", None), "static", "likelihood"),

@@ -181,6 +181,7 @@ def test_passes() -> None:
         "rtm": 3,
         "l3masking": 3,
         "mtl_static": 2,
+        "rtm_static": 2,
         "l3_shuffled": 3,
         "tapt": 2,
         "tapt_l3": 2,

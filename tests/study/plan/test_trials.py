@@ -70,6 +70,7 @@ CANNOT_MOVE = {  # the settings that a method does not read
     "l3_shuffled": FURTHER,
     "mtl_static": META | FURTHER,
     "rtm": SCORES_ONLY | FURTHER,
+    "rtm_static": SCORES_ONLY | META | FURTHER,
     "stl": SCORES_ONLY | MASKING | META | FURTHER,
     "tapt": SCORES_ONLY | ADAPTED | {"adapt.corpus"},
     "tapt_l3": ADAPTED | {"adapt.corpus"},

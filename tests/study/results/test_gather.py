@@ -199,7 +199,7 @@ def test_compare_pairs_by_seed_and_resamples_the_test_texts(here: Path):
     ]
     for entry in found.comparisons:
         assert (entry.n, entry.test, entry.floor) == (2, "sign_flip", 0.5)
-        low, high = entry.bootstrap_low, entry.bootstrap_high
+        low, high = entry.joint_low, entry.joint_high
         assert low is not None
         assert high is not None
         assert low <= (entry.difference or 0) <= high
@@ -221,7 +221,7 @@ def test_without_its_data_a_study_is_compared_all_the_same(here: Path, finished_
     [note] = answer(here).notes
     assert note.startswith("words: no interval over test texts: ")
     assert "test.jsonl" in note
-    assert {entry.bootstrap_low for entry in found.comparisons} == {None}
+    assert {entry.joint_low for entry in found.comparisons} == {None}
     assert len(found.comparisons) == 6
 
 
