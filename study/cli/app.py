@@ -20,7 +20,7 @@ from typing import Annotated, Any
 import typer
 
 from l3masking.errors import EnvironmentFault, InputError
-from study.cli import exporting, listing, machines, mirroring, powering, running, watching
+from study.cli import exporting, listing, looking, machines, mirroring, powering, running, watching
 from study.exit_codes import DEFECT, ENVIRONMENT_FAULT, EXIT_CODES, INPUT_ERROR, STOPPED
 from study.surroundings import spare_loopback, tolerate_encodings
 from study.version import program_version
@@ -37,6 +37,7 @@ EXAMPLES: dict[Callable[..., None], str] = {  # verb -> an example that runs; to
     running.score: "l3study score quickstart",
     running.search: "l3study search mask_probability --out studies/means",
     running.plan: "l3study plan quickstart --json",
+    looking.data: "l3study data quickstart --json",
     watching.status: "l3study status studies/quickstart",
     watching.explain: "l3study explain studies/quickstart 3f2a",
     exporting.export: "l3study export studies/quickstart --format md,tex",
