@@ -75,15 +75,13 @@ def encode_texts(
     check_choice("word_source", word_source, WordSource)
     if not getattr(tokenizer, "is_fast", False):
         raise InputError(f"{type(tokenizer).__name__} is a slow tokenizer without word numbers: load its fast version")
-    texts = checked_texts(texts)
+    texts = as_encoded(texts, whitespace)
     if not texts:
         return []
     if isinstance(texts[0], tuple):
         _check_pairs(tokenizer, max_length)
-    if whitespace == "collapse":
-        texts = [each_part(lambda part: " ".join(part.split()), text) for text in texts]
     encoded = []
-    tokenized = _tokenized(tokenizer, texts, max_length)
+    tokenized = tokenizations(tokenizer, texts, max_length)
     for text, encoding in zip(texts, tokenized, strict=True):
         positions = np.flatnonzero(np.asarray(encoding.special_tokens_mask) == 0)
         numbers = _word_numbers(text, encoding, word_source)
@@ -139,6 +137,14 @@ def checked_texts(texts: Iterable[Text]) -> list[Text]:
     return checked
 
 
+def as_encoded(texts: Iterable[Text], whitespace: Whitespace) -> list[Text]:
+    """The texts as the tokenizer gets them. InputError as `checked_texts`."""
+    checked = checked_texts(texts)
+    if whitespace == "keep":
+        return checked
+    return [each_part(lambda part: " ".join(part.split()), text) for text in checked]
+
+
 def _check_pairs(tokenizer: Any, max_length: int) -> None:
     """Raise InputError where pairs cannot be told apart, or nothing of them would be left."""
     specials = tokenizer.num_special_tokens_to_add(pair=True)
@@ -183,7 +189,7 @@ def _word_numbers(text: Text, encoding: Encoding, word_source: WordSource) -> li
     ]
 
 
-def _tokenized(tokenizer: Any, texts: Sequence[Text], max_length: int) -> list[Encoding]:
+def tokenizations(tokenizer: Any, texts: Sequence[Text], max_length: int) -> list[Encoding]:
     """One encoding per text. A text in which the tokenizer's model has found a special token is read once more."""
     special = {*structural_ids(tokenizer), tokenizer.mask_token_id} - {tokenizer.unk_token_id, None}
     with TOKENIZING:

@@ -23,7 +23,7 @@ from study.store.store import Store
 VERBS = [
     *("run", "score", "search", "plan", "status", "explain", "export", "compare", "ui", "sync"),
     *("prefetch", "doctor", "submit", "stop", "logs"),
-    *("methods", "policies", "check-policy"),
+    *("methods", "policies", "check-policy", "pos", "inspect"),
 ]
 PLAN_KEYS = {"cells", "trajectories", "records", "done", "left", "search_trials", "estimate_seconds"}
 
