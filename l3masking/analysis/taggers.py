@@ -6,6 +6,7 @@ Both packages are optional. Their words are found again in the text, so that a t
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -60,7 +61,7 @@ def words_in(text: str, words: Sequence[str]) -> Iterator[tuple[int, int] | None
     at = 0
     for word in words:
         span = _word_at(text, word, at)
-        if span is None:
+        if span is None and word:
             found = text.find(word, at)
             span = None if found < 0 else (found, found + len(word))
         if span is not None:
@@ -108,6 +109,9 @@ def textblob_tagger(words: WordRule) -> Tagger:
     """
     tagger = _package("textblob.en.taggers", "textblob").PatternTagger()
     tokenize = import_module("textblob.en").tokenize
+    with warnings.catch_warnings():  # it reads its lexicon at the first word, and leaves the file for Python to close
+        warnings.simplefilter("ignore", ResourceWarning)
+        tagger.tag("word", tokenize=False)
 
     def own_words(text: str) -> list[list[str]]:
         found = (SPLIT_CLITIC.sub(lambda clitic: clitic[0].replace(" ", ""), one) for one in tokenize(text))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast, get_args
 
 import typer
 
@@ -33,19 +33,21 @@ def pos(
     formats: Annotated[str, typer.Option("--format", help="Comma separated: md, tex, csv, json.")] = "md,tex,csv,json",
 ) -> None:
     """Show the mean mask probability of each part of speech in a study's masked texts (Tables 4 and 5 of the paper)."""
-    from l3masking.analysis.taggers import find_tagger
+    from l3masking.analysis.taggers import TAGGERS, WordRule, find_tagger
     from l3masking.errors import InputError, Unavailable
+    from l3masking.masking.probabilities import TOKEN_WEIGHTINGS
     from study.plan.resolved import opened_study
+    from study.report.tables import FORMATS
 
-    wanted = _listed("--format", formats, ("md", "tex", "csv", "json"))
-    weightings = _listed("--weighting", weighting, ("complement", "surprisal"))
-    for name, value, known in (("tagger", tagger, ("nltk", "textblob")), ("words", words, ("tagger", "whitespace"))):
-        _listed(f"--{name}", value, known)
+    wanted = _listed("--format", formats, FORMATS)
+    weightings = _listed("--weighting", weighting, TOKEN_WEIGHTINGS)
+    _listed("--tagger", tagger, tuple(TAGGERS))
+    _listed("--words", words, get_args(WordRule))
     if min_count < 1:
         raise InputError(f"--min-count {min_count}: at least 1 token")
     root = opened_study(folder)
     try:
-        found = find_tagger(tagger, words)  # type: ignore[arg-type]  # checked above
+        found = find_tagger(tagger, cast(WordRule, words))
     except Unavailable as error:
         more = (
             "; its data come by `l3study prefetch --pos`; --tagger textblob needs no data" if tagger == "nltk" else ""
@@ -104,10 +106,10 @@ def inspect(
     png: Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Write a picture.")] = None,
 ) -> None:
     """Show the pseudo-likelihood and the mask probabilities of each token of a text, random masking beside policies."""
-    weightings = _listed("--weighting", weighting, ("complement", "surprisal"))
-
+    from l3masking.masking.probabilities import TOKEN_WEIGHTINGS
     from study.space.reader import read_space
 
+    weightings = _listed("--weighting", weighting, TOKEN_WEIGHTINGS)
     spec = read_space(find_space(space)) if space else None
 
     from rich.console import Console

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LEVELS = 20  # steps of the scale, from white to INK
 INK = (8, 48, 107)  # of the darkest box; the scale is even in brightness, so that it prints in grey
-LIGHT_FROM = 9  # level from which letters are white
+LIGHT_FROM = 14  # level from which letters are white: below it black has the better contrast
 LIKELIHOOD_LABEL = "PLT"
 NARROWEST = 4  # letters of a column: a number such as ".152"
 PICTURE_LETTERS = 110  # letters in a line of tokens
@@ -207,7 +207,7 @@ def _draw_block(axis: Axes, view: TokenView, line: TokenLine, margin: int, y: in
 
 def letters_at(level: int) -> tuple[int, int, int]:
     """The colour of letters on a step of the scale."""
-    return (255, 255, 255) if level >= LIGHT_FROM else (29, 35, 41)
+    return (255, 255, 255) if level >= LIGHT_FROM else (0, 0, 0)
 
 
 def _fit(text: str, width: int) -> str:
