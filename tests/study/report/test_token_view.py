@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -107,7 +108,7 @@ def luminance(color: tuple[int, int, int]) -> float:
 def test_the_scale_reads_in_grey_and_letters_stand_out() -> None:
     levels = range(LEVELS + 1)
     grey = [luminance(color_at(level)) for level in levels]
-    assert all(before > after for before, after in zip(grey[:-1], grey[1:], strict=True))
+    assert all(before > after for before, after in pairwise(grey))
     for level in levels:
         light, dark = sorted((luminance(letters_at(level)), grey[level]), reverse=True)
         assert (light + 0.05) / (dark + 0.05) >= 4.5
