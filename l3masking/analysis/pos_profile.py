@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,8 @@ MIN_COUNT = 10  # tokens of a tag, below which the paper drops it
 NUM_RANKED = 5  # tags in Tables 4 and 5
 
 
-class TagRow(NamedTuple):
+@dataclass(frozen=True)
+class TagRow:
     """One part of speech."""
 
     tag: str

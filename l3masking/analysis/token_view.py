@@ -18,7 +18,7 @@ from l3masking.scoring.settings import ScoringConfig
 if TYPE_CHECKING:  # a view is drawn without torch
     from l3masking.encoders.load import Encoder
 
-WHOLE = 1_000_000  # ids: more than any text has
+UNCUT = 1_000_000  # ids: more than any text has
 BLANK = "␣"  # shown for a token that is a blank alone
 
 
@@ -76,7 +76,7 @@ def view_tokens(
         for found, text, mask in zip(rows, encoded, masks, strict=True):
             groups = None if mask.leaders is None else mask.leaders[text.positions]
             found.append(MaskRow(label=column.label, probabilities=mask.probabilities[text.positions], groups=groups))
-    whole = encode_texts(tokenizer, texts, max_length=WHOLE, whitespace=scoring.whitespace)
+    whole = encode_texts(tokenizer, texts, max_length=UNCUT, whitespace=scoring.whitespace)
     views = []
     for index, places in enumerate(token_places(scoring, tokenizer, texts)):
         ids, words = encoded[index].input_ids[encoded[index].positions], encoded[index].words

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
 from study.cli.options import Folder, find_space
+
+if TYPE_CHECKING:
+    from study.inspection import Inspected
 
 Policies = Annotated[
     list[str] | None,
@@ -112,19 +115,12 @@ def inspect(
     weightings = _listed("--weighting", weighting, TOKEN_WEIGHTINGS)
     spec = read_space(find_space(space)) if space else None
 
-    from rich.console import Console
+    from study.inspection import Inspection, given_text, inspect_texts, read_texts
 
-    from study.inspection import Inspection, check_texts, given_text, inspect_texts, read_texts
-    from study.report.token_page import html_view
-    from study.report.token_view import LEGEND_OF_VIEW, notes_of, png_view, terminal_view
-    from study.store.whole_files import write_atomic
-
-    given = [*map(given_text, text or ()), *(read_texts(texts) if texts else ())]
-    check_texts(given)
     found = inspect_texts(
         Inspection(
             encoder=encoder,
-            texts=given,
+            texts=[*map(given_text, text or ()), *(read_texts(texts) if texts else ())],
             policies=policy or ("l3",),
             weightings=weightings,
             mean=mean,
@@ -134,6 +130,17 @@ def inspect(
             label=label,
         )
     )
+    _show(found, html, png)
+
+
+def _show(found: Inspected, html: Path | None, png: Path | None) -> None:
+    """Print the views, and write the files that are wanted."""
+    from rich.console import Console
+
+    from study.report.token_page import html_view
+    from study.report.token_view import LEGEND_OF_VIEW, notes_of, png_view, terminal_view
+    from study.store.whole_files import write_atomic
+
     console = Console(width=None if sys.stdout.isatty() else 120)
     for view in found.views:
         for line in terminal_view(view, console.width):
@@ -141,13 +148,12 @@ def inspect(
         for note in notes_of(view):
             console.print(f"{note}\n", markup=False, highlight=False, soft_wrap=True)
     console.print("\n".join([*found.about, LEGEND_OF_VIEW]), markup=False, highlight=False, soft_wrap=True)
-    for file, make in (
-        (html, lambda: html_view(found.views, found.about).encode()),
-        (png, lambda: png_view(found.views)),
-    ):
-        if file is not None:
-            write_atomic(file, make())
-            print(file)
+    if html is not None:
+        write_atomic(html, html_view(found.views, found.about).encode())
+        print(html)
+    if png is not None:
+        write_atomic(png, png_view(found.views))
+        print(png)
 
 
 def _listed(option: str, given: str, known: tuple[str, ...]) -> list[str]:

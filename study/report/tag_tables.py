@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -96,8 +96,8 @@ def tags_json(table: TagTable) -> str:
             "weighting": column.weighting,
             "tokens": column.profile.tokens,
             "untagged": column.profile.untagged,
-            "tags": [row._asdict() for row in column.profile.rows],
-            "rare": [row._asdict() for row in column.profile.rare],
+            "tags": [asdict(row) for row in column.profile.rows],
+            "rare": [asdict(row) for row in column.profile.rare],
         }
         for column in table.columns
     ]
@@ -120,7 +120,7 @@ def tags_csv(table: TagTable) -> str:
             rows += [
                 (
                     *(table.dataset, column.encoder, column.policy, column.weighting),
-                    *(*row, str(shown).lower(), table.wanted, table.tagger, table.words),
+                    *(*astuple(row), str(shown).lower(), table.wanted, table.tagger, table.words),
                 )
                 for row in part
             ]

@@ -7,7 +7,7 @@ colour. Tokens that are masked together share one box.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -133,8 +133,8 @@ def terminal_view(view: TokenView, width: int) -> list[Text]:
                 style = "rgb({},{},{}) on rgb({},{},{})".format(*letters_at(level), *color_at(level))
                 drawn[-1].append(_fit(text, wide), style=style)
                 drawn[-1].append(" ")
-        for label, text in zip(labels, drawn, strict=True):
-            out.append(Text.assemble((_fit(label, margin), "dim"), text))
+        for label, letters in zip(labels, drawn, strict=True):
+            out.append(Text.assemble((_fit(label, margin), "dim"), letters))
             out[-1].rstrip()
         out.append(Text())
     return out
@@ -184,7 +184,7 @@ def _draw_block(axis: Axes, view: TokenView, line: TokenLine, margin: int, y: in
     for at in range(line.start, line.end):
         lefts[at + 1] = lefts[at] + max(cell_len(tokens[at]), NARROWEST) + 1
 
-    def write(x: float, depth: int, text: str, color: str = "#1d2329", **how: object) -> None:
+    def write(x: float, depth: int, text: str, color: str = "#1d2329", **how: Any) -> None:
         axis.text(x, y + depth + 0.5, text, va="center", color=color, fontsize=7.5, parse_math=False, **how)
 
     for depth, label in enumerate(["token", LIKELIHOOD_LABEL, *(plain(row.label) for row in view.rows)]):

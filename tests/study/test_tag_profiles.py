@@ -91,7 +91,7 @@ def test_both_encoders_stand_beside_each_other_with_their_own_means(study: Path)
     assert said.code == 0, said.err
     shown = json.loads((study / "tables" / "pos_words.json").read_text())
     assert [(one["encoder"], one["weighting"]) for one in shown["columns"]] == [
-        (encoder, weighting) for encoder in ("general", "domain") for weighting in ("complement", "surprisal")
+        (encoder, weighting) for encoder in ("domain", "general") for weighting in ("complement", "surprisal")
     ]
     assert (shown["tagger"], shown["texts"], shown["wanted_mean"], shown["min_count"]) == ("made 1", 24, 0.2, 10)
     for column in shown["columns"]:
@@ -158,7 +158,7 @@ def test_a_study_without_scores_names_the_command(study: Path, tmp_path: Path) -
     shutil.copytree(study, copy, ignore=shutil.ignore_patterns("tables", "scores"))
     said = pos(copy)
     assert (said.code, said.err.count("\n")) == (2, 1)
-    assert f"the scores of general on words are not finished; then run `l3study score SPACE --out {copy}`" in said.err
+    assert f"the scores of domain on words are not finished; then run `l3study score SPACE --out {copy}`" in said.err
     write_study(tmp_path / "stl")
     said = pos(scored(tmp_path / "stl", methods=["stl"]))
     assert (said.code, said.err.count("\n")) == (2, 1)

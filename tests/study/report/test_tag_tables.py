@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ def test_json_holds_everything() -> None:
     assert {name: shown[name] for name in head} == head
     for column, entry in zip(made.columns, shown["columns"], strict=True):
         assert (entry["encoder"], entry["policy"], entry["weighting"]) == column[:3]
-        assert entry["tags"] == [row._asdict() for row in column.profile.rows]
+        assert entry["tags"] == [asdict(row) for row in column.profile.rows]
         assert [(row["tag"], row["count"]) for row in entry["rare"]] == [("FW", 2)]
         assert (entry["tokens"], entry["untagged"]) == (203, 1)
 
