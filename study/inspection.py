@@ -36,7 +36,7 @@ class Inspection:
     encoder: str  # a name of the space or of ENCODERS, a folder, or a Hub id
     texts: Sequence[str]
     policies: Sequence[str] = ("l3",)
-    weightings: Sequence[str] = ("complement",)  # for policies that read the likelihood of tokens
+    weightings: Sequence[str] | None = None  # for policies that read the likelihood; None: as the space, or the default
     mean: float | None = None  # average mask probability; None: that of the space, or the default
     max_length: int | None = None  # ids of a text; None: that of the space, or the default, as far as the encoder goes
     spec: StudySpec | None = None  # a space whose settings, encoders and policies are used
@@ -55,8 +55,8 @@ def inspect_texts(wanted: Inspection) -> Inspected:
     """Score the texts and mask them under each policy, random masking first. InputError for what cannot be shown."""
     check_texts(wanted.texts)
     spec, policies = wanted.spec, find_policies([RANDOM, *wanted.policies], wanted.spec)
-    columns = mask_columns(policies, wanted.weightings)
     masking = spec.masking if spec else MaskingConfig()
+    columns = mask_columns(policies, wanted.weightings or (masking.weighting,))
     if wanted.mean is not None:
         masking = dataclasses.replace(masking, mean=wanted.mean)
     asks = sorted(name for name, policy in policies.items() if IMPORTANCE in policy.needs)

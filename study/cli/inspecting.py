@@ -72,10 +72,11 @@ def pos(
     )
     console = Console(width=None if sys.stdout.isatty() else 120)
     for table in profile_study(request, root, found, words):
+        files = write_tag_table(root, table, wanted)  # first: whoever reads the output may stop reading
         for shown in terminal_tags(table):
             console.print(shown)
         console.print("\n".join([about_tags(table), *tag_notes(table)]), markup=False, highlight=False, soft_wrap=True)
-        print("\n".join(str(file) for file in write_tag_table(root, table, wanted)), flush=True)
+        print("\n".join(map(str, files)), flush=True)
 
 
 def inspect(
@@ -88,8 +89,8 @@ def inspect(
     texts: Annotated[str | None, typer.Option("--texts", metavar="FILE", help="One text per line.")] = None,
     policy: Policies = None,
     weighting: Annotated[
-        str, typer.Option("--weighting", help="Comma separated: complement, surprisal.")
-    ] = "complement",
+        str | None, typer.Option("--weighting", help="Comma separated: complement (the default), surprisal.")
+    ] = None,
     mean: Annotated[
         float | None, typer.Option("--mean", metavar="P", help="Average mask probability; default .15.")
     ] = None,
@@ -112,7 +113,7 @@ def inspect(
     from l3masking.masking.probabilities import TOKEN_WEIGHTINGS
     from study.space.reader import read_space
 
-    weightings = _listed("--weighting", weighting, TOKEN_WEIGHTINGS)
+    weightings = _listed("--weighting", weighting, TOKEN_WEIGHTINGS) if weighting else None
     spec = read_space(find_space(space)) if space else None
 
     from study.inspection import Inspection, given_text, inspect_texts, read_texts
@@ -141,6 +142,10 @@ def _show(found: Inspected, html: Path | None, png: Path | None) -> None:
     from study.report.token_view import LEGEND_OF_VIEW, notes_of, png_view, terminal_view
     from study.store.whole_files import write_atomic
 
+    made = [(html, lambda: html_view(found.views, found.about).encode()), (png, lambda: png_view(found.views))]
+    files = [(file, make) for file, make in made if file is not None]
+    for file, make in files:  # first: whoever reads the output may stop reading
+        write_atomic(file, make())
     console = Console(width=None if sys.stdout.isatty() else 120)
     for view in found.views:
         for line in terminal_view(view, console.width):
@@ -148,12 +153,8 @@ def _show(found: Inspected, html: Path | None, png: Path | None) -> None:
         for note in notes_of(view):
             console.print(f"{note}\n", markup=False, highlight=False, soft_wrap=True)
     console.print("\n".join([*found.about, LEGEND_OF_VIEW]), markup=False, highlight=False, soft_wrap=True)
-    if html is not None:
-        write_atomic(html, html_view(found.views, found.about).encode())
-        print(html)
-    if png is not None:
-        write_atomic(png, png_view(found.views))
-        print(png)
+    for file, _ in files:
+        print(file)
 
 
 def _listed(option: str, given: str, known: tuple[str, ...]) -> list[str]:

@@ -115,9 +115,8 @@ def terminal_view(view: TokenView, width: int) -> list[Text]:
     tokens, top = shown_tokens(view), top_of(view)
     labels = ["token", LIKELIHOOD_LABEL, *(plain(row.label) for row in view.rows)]
     margin = max(map(cell_len, labels)) + 2
-    out = []
+    widths, out = [max(cell_len(token), NARROWEST) for token in tokens], []
     for line in lines_of(tokens, max(width - margin, NARROWEST)):
-        widths = [max(cell_len(token), NARROWEST) for token in tokens]
         drawn = [Text(), Text()]
         for at in range(line.start, line.end):
             drawn[0].append(_fit(tokens[at], widths[at]) + " ", style="bold")

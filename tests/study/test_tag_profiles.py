@@ -132,7 +132,7 @@ def test_one_encoder_and_one_format(study: Path, tmp_path: Path) -> None:
 
 
 WRONG = {
-    "--encoder domian": "--encoder domian: no encoder of this study; nearest: domain",
+    "--encoder domainn": "--encoder domainn: no encoder of this study; nearest: domain",
     "--dataset word": "--dataset word: no dataset of this study; nearest: words",
     "--policy l4": "--policy l4: no masking policy; nearest: l3",
     "--tagger textblb": "--tagger textblb: not known; nearest: textblob",

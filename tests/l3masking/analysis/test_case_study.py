@@ -58,8 +58,8 @@ def test_a_true_class_is_asked_about_as_it_is_given(tuned: Path) -> None:
 
 
 def test_what_cannot_be_asked_is_one_line(tuned: Path, encoders: dict, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"label 'thrid': no class of .*; nearest: third"):
-        ask_classifier(tuned, encoder(), TEXTS, CONFIG, SelectiveConfig(), label="thrid")
+    with pytest.raises(InputError, match=r"label 'thirdd': no class of .*; nearest: third"):
+        ask_classifier(tuned, encoder(), TEXTS, CONFIG, SelectiveConfig(), label="thirdd")
     with pytest.raises(InputError, match="its tokenizer is not that of the encoder"):
         ask_classifier(tuned, encoders["roberta"], TEXTS, CONFIG, SelectiveConfig())
     with pytest.raises(InputError, match=r"saved model: cannot use .*labels\.json"):

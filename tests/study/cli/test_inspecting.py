@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from small_bart import save_bart
-from small_study import command, write_study
+from small_study import command, write_space, write_study
 from small_task import TELLING, encoder, one_thread, run, settings
 
 from l3masking import load_encoder, mask_probabilities, score_tokens
@@ -96,6 +96,9 @@ def test_a_space_gives_encoder_settings_and_policies(folder: Path) -> None:
     assert rows["mine"] == [f"{value:.3f}"[1:] for value in np.arange(10) / 45 * 3]
     assert "at most 16 ids" in said.out
     assert "average mask probability 0.3" in said.out
+    write_space(folder / "other.yaml", masking={"weighting": "surprisal"})
+    said = command("inspect", "--encoder", "tiny", "--space", folder / "other.yaml", "--text", TEXT)
+    assert list(rows_of(said.out))[2:] == ["RTM", "l3, surprisal"]
 
 
 def test_a_long_text_is_cut_and_that_is_said(folder: Path) -> None:

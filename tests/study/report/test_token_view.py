@@ -72,6 +72,15 @@ def test_the_terminal_has_numbers_below_the_tokens() -> None:
     ]
 
 
+def test_colour_adds_nothing_that_the_numbers_do_not_say() -> None:
+    console = Console(file=io.StringIO(), width=120, force_terminal=True, color_system="truecolor")
+    for line in terminal_view(SIX, 120):
+        console.print(line, soft_wrap=True)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "48;2;8;48;107" in text, "the darkest box"
+    assert [line.rstrip() for line in re.sub("\x1b\\[[0-9;]*m", "", text).splitlines()] == printed(SIX, 120)
+
+
 def test_lines_fit_the_terminal() -> None:
     made = view([f"word{number}" for number in range(40)])
     lines = printed(made, 60)
