@@ -156,7 +156,9 @@ def _picture(views: Sequence[TokenView]) -> Figure:
     blocks = [(view, line) for view in views for line in lines_of(shown_tokens(view), PICTURE_LETTERS)]
     labels = [LIKELIHOOD_LABEL, *(plain(row.label) for view in views for row in view.rows)]
     margin = max(map(cell_len, labels)) + 2
-    deep = [3 + len(view.rows) for view, _ in blocks]  # tokens, likelihood, policies, and a gap
+    said = [notes_of(view) if line.end == len(view.tokens) else [] for view, line in blocks]
+    # tokens, likelihood, policies, notes, and a gap
+    deep = [3 + len(view.rows) + len(notes) for (view, _), notes in zip(blocks, said, strict=True)]
     width = (margin + PICTURE_LETTERS) * LETTER + 2 * MARGIN_IN
     height = LINE * (sum(deep) + 1) + 2 * MARGIN_IN
     figure = Figure(figsize=(width, height), dpi=min(DPI, MAX_PIXELS / max(width, height)))
@@ -167,8 +169,10 @@ def _picture(views: Sequence[TokenView]) -> Figure:
     axis.set_xlim(0, margin + PICTURE_LETTERS)
     axis.set_ylim(sum(deep) + 1, 0)
     y = 0
-    for (view, line), rows in zip(blocks, deep, strict=True):
+    for (view, line), notes, rows in zip(blocks, said, deep, strict=True):
         _draw_block(axis, view, line, margin, y)
+        for depth, note in enumerate(notes, 2 + len(view.rows)):
+            axis.text(margin, y + depth + 0.5, note, fontsize=7, color="#444444", va="center", parse_math=False)
         y += rows
     legend = LEGEND_OF_VIEW.replace("the vanilla model. ", "the vanilla model.\n")
     axis.text(0, y + 0.1, legend, fontsize=7, color="#444444", va="center")

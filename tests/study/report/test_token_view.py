@@ -172,6 +172,9 @@ def test_the_picture_is_drawn_and_the_same_again() -> None:
     data = png_view(made)
     assert data == png_view(made)
     picture = Image.open(io.BytesIO(data)).convert("L")
+    noted = Image.open(io.BytesIO(png_view([made[0], view(["a $b"], whole=9, unknown=np.array([True]))])))
+    bare = Image.open(io.BytesIO(png_view([made[0], view(["a $b"])])))
+    assert noted.height > bare.height, "a line for each note"
     assert picture.width > 800
     assert picture.height > 300
     low, high = picture.getextrema()
