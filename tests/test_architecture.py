@@ -29,15 +29,8 @@ INPUTS = {
     *(f"data.{name}" for name in ("audit", "eval_sets", "known", "pairs")),
     *("encoders.families", "encoders.table", "encoders.checks", "encoders.hub", "encoders.load", "encoders.bart"),
     *("encoders.weights", "encoders.layers"),
-    *(
-        "scoring.settings",
-        "scoring.rewriting",
-        "scoring.words",
-        "scoring.text_lengths",
-        "scoring.copies",
-        "scoring.forward",
-        "scoring.probe",
-    ),
+    *("scoring.settings", "scoring.rewriting", "scoring.words", "scoring.text_lengths", "scoring.places"),
+    *("scoring.copies", "scoring.forward", "scoring.probe"),
     *("masking.settings", "training.settings", "training.presets", "selective.settings"),
 }
 PARTS = {
@@ -45,14 +38,16 @@ PARTS = {
     *(f"masking.policies.{name}" for name in ("pmi", "custom", "table")),
     *("masking.corruption", "masking.applied", "masking.collator", "scoring.scoring", "methods", "stages", "testing"),
     *(f"selective.{name}" for name in ("heuristic", "sentences", "masks", "classifier")),
+    *(f"analysis.{name}" for name in ("tagging", "taggers", "columns", "pos_profile", "token_view")),
     *(f"training.{name}" for name in ("batches", "optim", "model", "task_weights", "early_stopping", "mlm")),
 }
 TOP = {
     *(f"training.{name}" for name in ("steps", "evaluation", "final", "loop", "continual", "mask_tune")),
-    *("regimes", "encoders.export", "selective.network"),
+    *("regimes", "encoders.export", "selective.network", "analysis.case_study"),
 }
 LAYERS = (NOUNS, INPUTS, PARTS, TOP)
 PACKAGES = {
+    "analysis",
     "data",
     "encoders",
     "masking",
@@ -73,7 +68,8 @@ STUDY_LAYERS = (  # of top-level units, from the bottom up; a unit imports from 
     {"adapted"},
     {"trial"},
     {"assign", "estimate", "schedule", "tracking"},
-    {"doctor", "search", "status"},
+    {"doctor", "search", "status", "tag_profiles"},
+    {"inspection"},
     {"events", "executor"},
     {"run"},
     {"cli"},

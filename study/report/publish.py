@@ -14,6 +14,7 @@ from study.report.about import about_study
 from study.report.aggregate_tables import export_aggregate
 from study.report.class_tables import export_classes
 from study.report.data_tables import export_data
+from study.report.data_view import study_warnings
 from study.report.drawing import Drawn, sheets
 from study.report.effort_tables import export_effort
 from study.report.figure_files import export_figures, export_results_figure, on_page, write_captions

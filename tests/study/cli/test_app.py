@@ -23,7 +23,7 @@ from study.store.store import Store
 VERBS = [
     *("run", "score", "search", "plan", "status", "explain", "export", "compare", "power", "ui", "sync"),
     *("prefetch", "doctor", "submit", "stop", "logs"),
-    *("data", "methods", "policies", "check-policy"),
+    *("data", "methods", "policies", "check-policy", "pos", "inspect"),
 ]
 PLAN_KEYS = {"cells", "trajectories", "records", "done", "left", "search_trials", "estimate_seconds"}
 
