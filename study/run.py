@@ -18,7 +18,7 @@ from study.executor import make_executor
 from study.plan.data_audit import FactsKeeper
 from study.plan.declared import earlier_in_words, redeclared
 from study.plan.grid import left, make_plan, narrow
-from study.plan.inputs import Look, identify
+from study.plan.inputs import LookAtData, identify
 from study.plan.resolved import RESOLVED_FILE, Resolved, changed, pinned, read_resolved, write_resolved
 from study.plan.searches import Search, said_of, searches
 from study.plan.trials import Trial
@@ -106,7 +106,7 @@ def run_study(options: RunOptions, reporter: Reporter) -> Finish:
         return finish
 
 
-def settle(root: Path, spec: StudySpec, reporter: Reporter, look: Look | None = None) -> Resolved:
+def settle(root: Path, spec: StudySpec, reporter: Reporter, look: LookAtData | None = None) -> Resolved:
     """Pin encoders and datasets, and say what has changed since the last run. `look`: as `identify` takes it."""
     reporter.say("finding encoders and datasets")
     before = read_resolved(root)

@@ -110,7 +110,7 @@ def audit(data: TextData) -> Audit:
 def token_lengths(
     texts: Sequence[Text], count: Callable[[Sequence[Text]], Sequence[int]], max_length: int
 ) -> TokenLengths:
-    """Lengths in ids. `count` gives the ids of each text, as scoring.text_lengths does; `max_length` of them are kept."""
+    """Lengths in ids. `count` gives the ids of each text, as scoring.text_lengths does; `max_length` are kept."""
     rows, most = len(texts), min(len(texts), MOST_TOKENIZED)
     lengths = count([texts[number * rows // most] for number in range(most)])
     longer = sum(length > max_length for length in lengths)

@@ -9,7 +9,7 @@ from l3masking.data.pairs import Text
 from l3masking.scoring.settings import ScoringConfig, Whitespace
 from l3masking.scoring.words import texts_read, tokenizations
 
-UNCUT = 2**31 - 1  # ids, more than any text has
+ALL_IDS = 2**31 - 1  # ids, more than any text has
 AT_ONCE = 1024  # texts whose encodings are in memory while their ids are counted
 
 
@@ -17,5 +17,5 @@ def count_ids(tokenizer: Any, texts: Iterable[Text], *, whitespace: Whitespace =
     """Ids of each text as `encode_texts` would give them if it cut nothing, special tokens included."""
     read, counts = texts_read(ScoringConfig(whitespace=whitespace), tokenizer, texts), list[int]()
     for start in range(0, len(read), AT_ONCE):
-        counts += [len(encoding) for encoding in tokenizations(tokenizer, read[start : start + AT_ONCE], UNCUT)]
+        counts += [len(encoding) for encoding in tokenizations(tokenizer, read[start : start + AT_ONCE], ALL_IDS)]
     return counts

@@ -17,7 +17,8 @@ from l3masking.encoders.hub import load_tokenizer, resolve_revision
 from l3masking.encoders.table import EncoderSpec
 from l3masking.errors import EnvironmentFault, InputError
 from l3masking.scoring.settings import Whitespace
-from study.plan.inputs import advised, concrete_data, concrete_encoder, evaluation_hashes, is_made
+from study.plan.inputs import advised, concrete_data, concrete_encoder, is_made
+from study.plan.united import evaluation_hashes
 from study.space.spec import StudySpec
 from study.store.data_facts import FACTS_SCHEMA, DataFacts, SplitFacts, Tokenized, read_facts, write_facts
 

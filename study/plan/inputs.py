@@ -27,7 +27,7 @@ from study.toyworld.world import build_world, find_world
 if TYPE_CHECKING:
     from l3masking.encoders.load import Encoder
 
-Look = Callable[[TextData, Mapping[str, str]], None]
+LookAtData = Callable[[TextData, Mapping[str, str]], None]
 PREFETCH = "run `l3study prefetch SPACE` on a machine with a network, with the same L3STUDY_CACHE and HF_HOME"
 
 
@@ -169,7 +169,7 @@ def corpus_source(spec: StudySpec, identities: Identities, name: str) -> CorpusS
 
 
 @advised()
-def identify(spec: StudySpec, say: Callable[[str], None], look: Look | None = None) -> Identities:
+def identify(spec: StudySpec, say: Callable[[str], None], look: LookAtData | None = None) -> Identities:
     """Pin everything that the pairs of a study name. Fetches what is missing; Unavailable where it can't.
 
     `say` is told what a reader of the results must know of the data: overlap, empty texts, what is not pinned. `look`

@@ -8,8 +8,10 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from study.report.escape import csv_text, markdown_table, markdown_text
+from study.report.escape import csv_text
 from study.report.layout import OBJECTIVES, row_label
+from study.report.part_text import parts_markdown
+from study.report.sections import Item, Items, Part, flat_table
 from study.results.aggregate import Cell
 from study.results.over_datasets import Overall, Ranking, cautions, overall, rankings
 from study.store.store import write_atomic
@@ -28,13 +30,14 @@ OVER_PAIRS = (
     "on how many pairs the first row is that. p: exact Wilcoxon signed-rank test over the pairs, two-sided, not "
     "adjusted. Least p: the smallest that so many differing pairs can give."
 )
+OVER_ALL = "Over all encoders and datasets"
 RANKS_EXPLAINED = "Mean rank over the pairs (1 is best) and mean of the row's means, percent."
 
 
 def export_aggregate(root: Path, cells: Sequence[Cell], formats: Sequence[str]) -> list[Path]:
     """Write `root`/tables/aggregate.<format> if rows share two pairs or more; else remove that of an earlier export."""
     asked, ranked = overall(cells), rankings(cells)
-    makers = {"md": aggregate_markdown, "csv": aggregate_csv, "json": aggregate_json}
+    makers = {"md": _aggregate_markdown, "csv": aggregate_csv, "json": aggregate_json}
     written = []
     for name in AGGREGATE_FORMATS:
         file = root / f"tables/aggregate.{name}"
@@ -67,20 +70,26 @@ def aggregate_csv(asked: Sequence[Overall], ranked: Sequence[Ranking]) -> str:
     return csv_text(header, ([entry.get(n) for n in header[:-1]] + [DEFINITION_OVER_PAIRS] for entry in entries))
 
 
-def aggregate_markdown(asked: Sequence[Overall], ranked: Sequence[Ranking]) -> str:
-    """The same in tables, with the cautions first."""
-    parts = ["# Over all encoders and datasets", "\n".join(f"- {line}" for line in cautions([*asked, *ranked]))]
+def aggregate_parts(asked: Sequence[Overall], ranked: Sequence[Ranking]) -> list[Part]:
+    """The same in tables, with the cautions first; nothing where there is nothing to aggregate."""
+    if not (asked or ranked):
+        return []
+    parts: list[Part] = [Items(items=[Item(line) for line in cautions([*asked, *ranked])])]
     if asked:
-        parts += [OVER_PAIRS, _table(_QUESTIONS, "llrrrrr", [_question(entry) for entry in asked])]
+        parts.append(flat_table(_QUESTIONS, [_question(entry) for entry in asked], left=2, note=OVER_PAIRS))
     for ranking in ranked:
-        parts.append(f"## Ranks, {markdown_text(OBJECTIVES.get(ranking.objective, ranking.objective))}")
-        parts.append(" ".join([RANKS_EXPLAINED, *_tests(ranking)]))
         lines = [
             [row_label(rank.method, rank.variant, []), f"{rank.mean_rank:.2f}", f"{100 * rank.mean:.2f}"]
             for rank in ranking.ranks
         ]
-        parts.append(_table(["Method", "Mean rank", "Mean"], "lrr", lines))
-    return "\n\n".join(parts) + "\n"
+        title = f"Ranks, {OBJECTIVES.get(ranking.objective, ranking.objective)}"
+        note = " ".join([RANKS_EXPLAINED, *_tests(ranking)])
+        parts.append(flat_table(["Method", "Mean rank", "Mean"], lines, title=title, note=note))
+    return parts
+
+
+def _aggregate_markdown(asked: Sequence[Overall], ranked: Sequence[Ranking]) -> str:
+    return parts_markdown(OVER_ALL, aggregate_parts(asked, ranked))
 
 
 _QUESTIONS = ["Question", "Objective", "Difference", "95 % interval", "Better, equal, worse", "p", "Least p"]
@@ -110,7 +119,3 @@ def _tests(ranking: Ranking) -> list[str]:
             f"Mean ranks that differ by less than {ranking.critical_difference:.2f} (Nemenyi) are not told apart."
         )
     return found
-
-
-def _table(header: Sequence[str], align: str, lines: Sequence[Sequence[str]]) -> str:
-    return markdown_table(header, align, [list(map(markdown_text, line)) for line in lines])

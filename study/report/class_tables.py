@@ -7,8 +7,10 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from study.report.escape import csv_text, markdown_table, markdown_text
+from study.report.escape import csv_text
 from study.report.layout import OBJECTIVES, row_label
+from study.report.part_text import parts_markdown
+from study.report.sections import Item, Items, Paragraphs, Part, flat_table
 from study.report.set_tables import CELL_FIELDS
 from study.results.aggregate import Cell
 from study.results.classified import TEST_SPLIT, CalibrationRow, Classified, ClassRow, ConfusionRow
@@ -53,7 +55,7 @@ def export_classes(root: Path, found: Classified, cells: Sequence[Cell], formats
         ):
             files[name] = _csv(kind, made, meaning)
     if "md" in formats:
-        files[CLASS_PAGE] = classes_markdown(found, cells)
+        files[CLASS_PAGE] = parts_markdown("Classes", class_parts(found, cells))
     written = []
     for name, text in files.items():
         if not text:
@@ -65,33 +67,32 @@ def export_classes(root: Path, found: Classified, cells: Sequence[Cell], formats
     return written
 
 
-def classes_markdown(found: Classified, cells: Sequence[Cell]) -> str:
-    """F1 of the classes and calibration, as tables, and what is left out; empty where there is none of it."""
+def class_parts(found: Classified, cells: Sequence[Cell]) -> list[Part]:
+    """F1 of the classes and calibration, as tables, and what is left out; nothing where there is none of it."""
     parts = [*_class_tables(found, cells), *_calibration_tables(found, cells)]
     if found.notes:
-        parts += ["## Left out", "\n".join(f"- {markdown_text(note)}" for note in found.notes)]
-    return "\n\n".join(["# Classes", *parts]) + "\n" if parts else ""
+        parts.append(Items(items=[Item(f"Left out: {note}") for note in found.notes]))
+    return parts
 
 
-def _class_tables(found: Classified, cells: Sequence[Cell]) -> Iterator[str]:
+def _class_tables(found: Classified, cells: Sequence[Cell]) -> Iterator[Part]:
     groups: dict[tuple[str, str, str], dict[tuple[str, str], list[ClassRow]]] = {}
     for cell, row in found.classes(cells):
         group = groups.setdefault((cell.dataset, cell.objective, row.evaluation), {})
         group.setdefault((cell.encoder, row_label(cell.method, cell.variant, [])), []).append(row)
     if groups:
-        yield CLASSES_EXPLAINED
+        yield Paragraphs(lines=[CLASSES_EXPLAINED], small=True)
     for place, by_row in groups.items():
-        yield f"## {_title(*place)}"
         first = next(iter(by_row.values()))
         if len(first) > WIDEST_CLASSES:
-            yield f"{len(first)} classes: see tables/classes.csv."
+            yield Paragraphs(lines=[f"{_title(*place)}: {len(first)} classes; see tables/classes.csv."])
             continue
         header = ["Encoder", "Method", *(f"{row.label} ({row.support})" for row in first)]
         lines = [[*names, *(_spread(row.f1_mean, row.f1_std) for row in rows)] for names, rows in by_row.items()]
-        yield _table(header, lines)
+        yield flat_table(header, lines, title=_title(*place), left=2)
 
 
-def _calibration_tables(found: Classified, cells: Sequence[Cell]) -> Iterator[str]:
+def _calibration_tables(found: Classified, cells: Sequence[Cell]) -> Iterator[Part]:
     groups: dict[tuple[str, str, str], list[list[str]]] = {}
     for cell, row in found.calibration(cells):
         brier = "" if row.brier_mean is None else f"{row.brier_mean:.3f}"
@@ -99,20 +100,15 @@ def _calibration_tables(found: Classified, cells: Sequence[Cell]) -> Iterator[st
         line = [cell.encoder, row_label(cell.method, cell.variant, []), *map(_percent, numbers), brier]
         groups.setdefault((cell.dataset, cell.objective, row.evaluation), []).append(line)
     if groups:
-        yield f"## Calibration\n\n{CALIBRATION_EXPLAINED}"
+        yield Paragraphs(lines=[CALIBRATION_EXPLAINED], small=True)
+    header = ["Encoder", "Method", "Accuracy", "Confidence", "ECE", "Adaptive ECE", "Brier"]
     for place, lines in groups.items():
-        yield f"### {_title(*place)}"
-        yield _table(["Encoder", "Method", "Accuracy", "Confidence", "ECE", "Adaptive ECE", "Brier"], lines)
+        yield flat_table(header, lines, title=f"Calibration, {_title(*place)}", left=2)
 
 
 def _title(dataset: str, objective: str, evaluation: str) -> str:
     where = dataset if evaluation == TEST_SPLIT else f"{dataset} on {evaluation}"
-    return markdown_text(f"{where}, selected by {OBJECTIVES.get(objective, objective)}")
-
-
-def _table(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    entries = [list(map(markdown_text, line)) for line in lines]
-    return markdown_table(list(map(markdown_text, header)), "ll" + "r" * (len(header) - 2), entries)
+    return f"{where}, selected by {OBJECTIVES.get(objective, objective)}"
 
 
 def _percent(value: float | None) -> str:

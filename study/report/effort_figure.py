@@ -9,8 +9,8 @@ from study.report.layout import OBJECTIVES
 from study.report.panel_grid import (
     FigureRows,
     Frame,
-    Look,
     PanelPlace,
+    RowLook,
     counted,
     marker_style,
     panel_figure,
@@ -76,7 +76,7 @@ def effort_caption(points: Sequence[EffortPoint], rows: FigureRows, effort: str)
     )
 
 
-def effort_frame(shown: Sequence[EffortPanel], looks: Mapping[str, Look], effort: str) -> Frame:
+def effort_frame(shown: Sequence[EffortPanel], looks: Mapping[str, RowLook], effort: str) -> Frame:
     """A row of panels per encoder and dataset, a column per objective; one objective fills several columns."""
     objectives = list(dict.fromkeys(panel.objective for panel in shown))
     spots = places([panel[:3] for panel in shown], objectives)

@@ -7,8 +7,10 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from study.report.escape import csv_text, markdown_table, markdown_text
+from study.report.escape import csv_text
 from study.report.layout import OBJECTIVES, plain, row_label
+from study.report.part_text import parts_markdown
+from study.report.sections import Paragraphs, Part, flat_table
 from study.report.wording import NO_NUMBER, p_text
 from study.results.effort_pairs import CLOCKED, QUANTITIES, EffortComparison, Quantity, without_wall_time
 from study.store.store import write_atomic
@@ -62,16 +64,18 @@ def effort_values(found: Iterable[EffortComparison]) -> list[dict[str, Any]]:
     return [asdict(one) | {"first": one.first._asdict(), "second": one.second._asdict()} for one in found]
 
 
+def effort_parts(found: Iterable[EffortComparison]) -> list[Part]:
+    """A table per question and quantity, without wall times; nothing without any comparison."""
+    groups = _groups(without_wall_time(found))
+    tables = [
+        flat_table(header, rows, title=_title(group), left=2) for group in groups for header, *rows in [_table(group)]
+    ]
+    return [Paragraphs(lines=[HOW_EFFORT], small=True), *tables] if tables else []
+
+
 def effort_markdown(found: Iterable[EffortComparison]) -> str:
-    """A table per question and quantity."""
-    kept = without_wall_time(found)
-    parts = [f"# {EFFORT_HEADING}", markdown_text(HOW_EFFORT) if kept else NO_EFFORT]
-    for group in _groups(kept):
-        header, *rows = _table(group)
-        entries = [list(map(markdown_text, row)) for row in rows]
-        drawn = markdown_table(list(map(markdown_text, header)), "ll" + "r" * (len(header) - 2), entries)
-        parts += [f"## {markdown_text(_title(group))}", drawn]
-    return "\n\n".join(parts) + "\n"
+    """The same as a file."""
+    return parts_markdown(EFFORT_HEADING, effort_parts(found) or [Paragraphs(lines=[NO_EFFORT])])
 
 
 def effort_text(found: Sequence[EffortComparison]) -> str:

@@ -12,7 +12,7 @@ from study.report.effort_figure import draw_effort, effort_caption, effort_frame
 from study.report.escape import csv_text, markdown_text
 from study.report.figures import RESULTS_FIGURE, draw, panels, result_cuts, results_caption
 from study.report.line_figure import LinePanel, draw_lines, line_frame
-from study.report.panel_grid import FigureRows, Look, cuts_of, rows_of
+from study.report.panel_grid import FigureRows, RowLook, cuts_of, rows_of
 from study.report.path_figures import curve_panels, curves_caption, weight_panels, weights_caption
 from study.report.spread_figures import (
     mask_caption,
@@ -177,7 +177,7 @@ def _lines(
     name: str,
     caption: str,
     panels: Sequence[LinePanel],
-    looks: Mapping[str, Look],
+    looks: Mapping[str, RowLook],
     header: Sequence[str],
     rows: Sequence[Sequence[object]],
     *,

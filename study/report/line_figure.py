@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from study.report.panel_grid import Frame, Look, PanelPlace, line_style, marker_style, panel_figure, places
+from study.report.panel_grid import Frame, PanelPlace, RowLook, line_style, marker_style, panel_figure, places
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +16,7 @@ MAX_BANDS = 6  # lines of a panel that have bands; more bands hide each other
 THICK, THIN = 1.6, 0.7
 
 
-class Line(NamedTuple):
+class PanelLine(NamedTuple):
     """One row of the result table in a panel; x and y are of one length."""
 
     label: str
@@ -34,10 +34,10 @@ class LinePanel(NamedTuple):
     column: str
     x_label: str
     y_label: str
-    lines: tuple[Line, ...]
+    lines: tuple[PanelLine, ...]
 
 
-def line_frame(shown: Sequence[LinePanel], looks: Mapping[str, Look]) -> Frame:
+def line_frame(shown: Sequence[LinePanel], looks: Mapping[str, RowLook]) -> Frame:
     """A row of panels per `name`, a column per `column`; one column is wrapped."""
     spots = places([(*panel.name, panel.column) for panel in shown], list(dict.fromkeys(one.column for one in shown)))
     panels = tuple(
@@ -62,7 +62,7 @@ def draw_lines(shown: Sequence[LinePanel], frame: Frame, *, whole_x: bool = Fals
     return figure
 
 
-def _draw_line(axis: Axes, line: Line, look: Look, rank: int, *, banded: bool) -> None:
+def _draw_line(axis: Axes, line: PanelLine, look: RowLook, rank: int, *, banded: bool) -> None:
     """Thick to the last point of all seeds, thin behind it. Markers are staggered, so that equal lines show both."""
     thick = len(line.x) if line.thick is None else line.thick
     every = max(1, len(line.x) // MARKS_ON_A_LINE)

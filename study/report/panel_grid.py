@@ -32,7 +32,7 @@ MAX_COLUMNS = 3
 TALL_LEGEND = 6  # entries of a legend, beyond which it has two columns
 MAX_ROWS = 15  # of the result table in one figure: more cannot be told apart
 
-MARKERS = "os^DvPX<>p*hdH8"
+MARKERS = "os^DvPX<>p*hdH8os"
 FILLED = 8  # the further ones are hollow, so that similar shapes differ
 DASHES: tuple[tuple[float, ...], ...] = (
     (),  # solid
@@ -44,7 +44,7 @@ DASHES: tuple[tuple[float, ...], ...] = (
 )
 
 
-class Look(NamedTuple):
+class RowLook(NamedTuple):
     """How a row of the result table is drawn."""
 
     color: str
@@ -57,7 +57,7 @@ class FigureRows(NamedTuple):
     """The rows of a study in figures."""
 
     labels: Mapping[CellKey, str]  # of the cells that figures show
-    looks: Mapping[str, Look]  # by label, in the order of the result table
+    looks: Mapping[str, RowLook]  # by label, in the order of the result table
     left_out: int  # rows beyond MAX_ROWS, variants first
 
 
@@ -75,7 +75,7 @@ class Frame(NamedTuple):
     """A figure without its data."""
 
     panels: tuple[PanelPlace, ...]
-    looks: Mapping[str, Look]  # of the legend, by label
+    looks: Mapping[str, RowLook]  # of the legend, by label
     lines: bool = True  # whether the legend shows lines; else markers alone
     further_lines: int = 0  # of the numbers or names below each panel, beyond the first
 
@@ -104,7 +104,7 @@ def rows_of(cells: Sequence[Cell]) -> FigureRows:
     return FigureRows(labels, looks, len(lines) - len(shown))
 
 
-def looks_of(rows: Iterable[tuple[str, str, bool]]) -> dict[str, Look]:
+def looks_of(rows: Iterable[tuple[str, str, bool]]) -> dict[str, RowLook]:
     """A look for each (label, method, whether it is the plain row), in that order.
 
     The plain row of an arm has the same look in every study: that of its place in METHODS. Variants, and the arms of a
@@ -118,7 +118,7 @@ def looks_of(rows: Iterable[tuple[str, str, bool]]) -> dict[str, Look]:
         free = [number for number in range(len(MARKERS)) if number not in taken.values()]
         taken[label] = wanted if wanted in free else free[0] if free else len(taken) % len(MARKERS)
     return {
-        label: Look(color_of(method), MARKERS[number], number >= FILLED, DASHES[number % len(DASHES)])
+        label: RowLook(color_of(method), MARKERS[number], number >= FILLED, DASHES[number % len(DASHES)])
         for label, method, _ in given
         for number in (taken[label],)
     }
@@ -196,7 +196,7 @@ def panel_figure(frame: Frame) -> tuple[Figure, list[Axes]]:
     return figure, axes
 
 
-def marker_style(look: Look, size: float = 4.5) -> dict[str, object]:
+def marker_style(look: RowLook, size: float = 4.5) -> dict[str, object]:
     """Arguments of `plot` and `errorbar` for the marker of a row."""
     return {
         "marker": look.marker,
@@ -207,7 +207,7 @@ def marker_style(look: Look, size: float = 4.5) -> dict[str, object]:
     }
 
 
-def line_style(look: Look) -> tuple[float, tuple[float, ...]] | str:
+def line_style(look: RowLook) -> tuple[float, tuple[float, ...]] | str:
     """The line style of a row."""
     return (0, look.dashes) if look.dashes else "-"
 
@@ -227,7 +227,7 @@ def counted(numbers: Iterable[int], noun: str = "seed") -> str:
     return f"{many} {noun}{'' if many == '1' else 's'}"
 
 
-def _sample(label: str, look: Look, *, lines: bool) -> Line2D:
+def _sample(label: str, look: RowLook, *, lines: bool) -> Line2D:
     from matplotlib.lines import Line2D
 
     style, line = marker_style(look), line_style(look) if lines else "none"

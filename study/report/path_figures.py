@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from study.report.layout import OBJECTIVES
-from study.report.line_figure import MAX_BANDS, Line, LinePanel
+from study.report.line_figure import MAX_BANDS, LinePanel, PanelLine
 from study.report.panel_grid import FigureRows, counted, without
 from study.results.mean_paths import PRIMARY, MeanPath
 
@@ -17,7 +17,7 @@ STILL = (
 
 def curve_panels(paths: Sequence[MeanPath], rows: FigureRows) -> list[LinePanel]:
     """Validation values in percent against epochs: a row per encoder and dataset, a column per objective."""
-    found: dict[tuple[str, str, str], list[Line]] = {}
+    found: dict[tuple[str, str, str], list[PanelLine]] = {}
     for path in paths:
         if (label := rows.labels.get(path.key)) is not None:
             line = _line(path, label, [point.epoch for point in path.points], 100.0)
@@ -36,7 +36,7 @@ def curve_panels(paths: Sequence[MeanPath], rows: FigureRows) -> list[LinePanel]
 
 def weight_panels(paths: Sequence[MeanPath], rows: FigureRows) -> list[LinePanel]:
     """The weight of the primary task against updates: a panel per encoder and dataset."""
-    found: dict[tuple[str, ...], list[Line]] = {}
+    found: dict[tuple[str, ...], list[PanelLine]] = {}
     for path in paths:
         label = rows.labels.get(path.key)
         if path.what == PRIMARY and label is not None:
@@ -65,11 +65,11 @@ def weights_caption(paths: Sequence[MeanPath], rows: FigureRows) -> str:
     )
 
 
-def _line(path: MeanPath, label: str, x: Sequence[float], scale: float) -> Line:
+def _line(path: MeanPath, label: str, x: Sequence[float], scale: float) -> PanelLine:
     """As far as at least half of the seeds train; the band, as far as two of them do."""
     points = [point for point in path.points if 2 * point.n >= path.points[0].n]
     spread = [(point.mean, point.std) for point in points if point.std is not None]
-    return Line(
+    return PanelLine(
         label,
         tuple(x[: len(points)]),
         tuple(scale * point.mean for point in points),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from study.plan.declared import earlier_in_words
@@ -18,6 +18,7 @@ from study.report.data_view import study_warnings
 from study.report.drawing import Drawn, sheets
 from study.report.effort_tables import export_effort
 from study.report.figure_files import export_figures, export_results_figure, on_page, write_captions
+from study.report.further import further_sections
 from study.report.overview import answers, summary
 from study.report.page import PageResults, page
 from study.report.pretraining_figure import export_pretraining
@@ -58,8 +59,15 @@ def publish(
     cells = results.cells
     remarks = [*earlier_in_words(spec.compare), *search_remarks(resolved, cells)]
     took = compare_effort(cells, results.efforts, questions(cells, family=declared(spec.compare)))
-    compared = {"comparisons": results.comparisons, "on_sets": results.set_comparisons, "remarks": remarks}
-    files = export(root, cells, results.timing, formats, **compared)
+    files = export(
+        root,
+        cells,
+        results.timing,
+        formats,
+        comparisons=results.comparisons,
+        on_sets=results.set_comparisons,
+        remarks=remarks,
+    )
     searched = export_searches(root, resolved, formats, cells)
     files += [
         *searched.tables,
@@ -76,20 +84,22 @@ def publish(
         *searched.figures,
     ]
     files += [*(file for figure in drawn for file in figure.files), write_captions(root, drawn)]
-    files.append(write_page(root, resolved, results, remarks, took, drawn))
+    write_page(resolved, results, remarks, judged, took, drawn, root)
     record_look(root, results.comparisons)
-    return results, files
+    return results, [*files, root / PAGE_FILE]
 
 
 def write_page(
-    root: Path,
     resolved: Resolved,
     results: Results,
     remarks: Sequence[str],
+    judged: Classified,
     took: Sequence[EffortComparison],
-    drawn: Iterable[Drawn],
-) -> Path:
+    drawn: Sequence[Drawn],
+    root: Path,
+) -> None:
     """Write `root`/report.html."""
+    warnings = study_warnings(resolved, root)
     shown = PageResults(
         cells=results.cells,
         comparisons=[*results.comparisons, *results.set_comparisons],
@@ -100,16 +110,15 @@ def write_page(
         Picture(name=one.name.replace("_", " "), images=sheets(one.svg, one.cuts), caption=one.caption)
         for one in filter(on_page, drawn)
     ]
-    warnings = study_warnings(resolved, root)
     text = page(
-        about_study(resolved, results.failures, warnings),
+        about_study(resolved, results.failures),
         shown,
         pictures,
         summary=summary(results.cells, results.comparisons, warnings),
         answers=[answers(results.comparisons, took)],
+        further=further_sections(root, resolved, results.cells, judged, took, warnings),
     )
     write_atomic(root / PAGE_FILE, text.encode())
-    return root / PAGE_FILE
 
 
 def search_remarks(resolved: Resolved, cells: Sequence[Cell]) -> list[str]:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from l3masking.methods import label_of
 from study.report.layout import OBJECTIVES, plain
-from study.report.line_figure import MAX_BANDS, Line, LinePanel
-from study.report.panel_grid import FigureRows, Look, counted, looks_of, without
+from study.report.line_figure import MAX_BANDS, LinePanel, PanelLine
+from study.report.panel_grid import FigureRows, RowLook, counted, looks_of, without
 from study.results.mask_histograms import MaskDistribution
 from study.results.search_performance import SearchPerformance
 
@@ -17,14 +17,14 @@ def mask_panels(found: Sequence[MaskDistribution], rows: FigureRows) -> list[Lin
 
     A line begins at the last edge below all of its tokens and ends at the first one above them.
     """
-    lines: dict[tuple[str, ...], list[Line]] = {}
+    lines: dict[tuple[str, ...], list[PanelLine]] = {}
     for one in found:
         if (label := rows.labels.get(one.key)) is None:
             continue
         filled = [b for b, count in enumerate(one.counts) if count]
         first, last = filled[0], filled[-1] + 1
         x, y = one.edges[first : last + 1], [100 * share for share in one.share_below[first : last + 1]]
-        lines.setdefault((one.key.encoder, one.key.dataset), []).append(Line(label, tuple(x), tuple(y)))
+        lines.setdefault((one.key.encoder, one.key.dataset), []).append(PanelLine(label, tuple(x), tuple(y)))
     return [LinePanel(name, "", "mask probability", "tokens below it (%)", tuple(own)) for name, own in lines.items()]
 
 
@@ -39,17 +39,17 @@ def mask_caption(found: Sequence[MaskDistribution], rows: FigureRows) -> str:
     )
 
 
-def performance_looks(found: Sequence[SearchPerformance]) -> dict[str, Look]:
+def performance_looks(found: Sequence[SearchPerformance]) -> dict[str, RowLook]:
     """A look for each searched method."""
     return looks_of((plain(label_of(one.method)), one.method, True) for one in found)
 
 
 def performance_panels(found: Sequence[SearchPerformance]) -> list[LinePanel]:
     """The expected validation value in percent against the settings tried: a panel per encoder and dataset."""
-    lines: dict[tuple[str, str, str], list[Line]] = {}
+    lines: dict[tuple[str, str, str], list[PanelLine]] = {}
     for one in found:
         expected = [(budget.expected, budget.std) for budget in one.budgets]
-        line = Line(
+        line = PanelLine(
             plain(label_of(one.method)),
             tuple(float(budget.n) for budget in one.budgets),
             tuple(100 * mean for mean, _ in expected),

@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from l3masking.analysis.token_view import MaskRow, TokenView
-from study.report.figures import DPI, MAX_PIXELS, as_png, load_matplotlib
+from study.report.drawing import DPI, MAX_PIXELS, as_png, load_matplotlib
 from study.report.layout import plain
 
 if TYPE_CHECKING:

@@ -90,7 +90,7 @@ def _within_unseen(root: Path, resolved: Resolved, baseline: str | None) -> Answ
         truths=lambda names: Truths(found.truths, {}, {}),
         baseline=baseline,
     )
-    return Answer(resolved.spec.name, None, results.comparisons, [*found.notes, *results.notes], (), found.parts)
+    return Answer(resolved.spec.name, None, results.comparisons, [*found.notes, *results.notes], unseen=found.parts)
 
 
 def _printed_names() -> str:

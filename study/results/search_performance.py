@@ -16,7 +16,7 @@ from study.results.responses import Response
 BUDGET_COLUMNS = ("encoder", "dataset", "method", "objective", "n", "settings", "expected_best", "std")
 
 
-class Budget(NamedTuple):
+class BestOf(NamedTuple):
     """What a search is expected to find with n settings; fractions."""
 
     n: int  # 1 to the settings tried
@@ -31,7 +31,7 @@ class SearchPerformance(NamedTuple):
     dataset: str
     method: str
     objective: str
-    budgets: tuple[Budget, ...]
+    budgets: tuple[BestOf, ...]
 
 
 def search_performance(found: Iterable[Response]) -> list[SearchPerformance]:
@@ -46,7 +46,7 @@ def search_performance(found: Iterable[Response]) -> list[SearchPerformance]:
     return [SearchPerformance(*name, tuple(expected_best(own))) for name, own in values.items()]
 
 
-def expected_best(values: Sequence[float]) -> list[Budget]:
+def expected_best(values: Sequence[float]) -> list[BestOf]:
     """Mean and standard deviation of the largest of n values drawn WITHOUT replacement, for n = 1 to N.
 
     With v_(1) <= ... <= v_(N), the largest of n distinct draws is v_(i) with probability
@@ -67,7 +67,7 @@ def expected_best(values: Sequence[float]) -> list[Budget]:
         ratios = np.maximum(ranks[1:] - n + 1, 0) / ranks[1:]
         weights = np.cumprod(np.concatenate([[n / total], ratios]))[::-1]
         mean = float(weights @ ordered)
-        out.append(Budget(n, mean, float(np.sqrt(weights @ (ordered - mean) ** 2))))
+        out.append(BestOf(n, mean, float(np.sqrt(weights @ (ordered - mean) ** 2))))
     return out
 
 

@@ -16,7 +16,7 @@ from result_cells import cell
 from l3masking.errors import InputError
 from l3masking.methods import METHODS, color_of
 from study.report.effort_figure import draw_effort, effort_frame, effort_panels
-from study.report.figure_files import export_figures, export_performance, on_page, write_captions
+from study.report.figure_files import export_figures, export_performance, export_results_figure, on_page, write_captions
 from study.report.line_figure import draw_lines, line_frame
 from study.report.panel_grid import MAX_ROWS, cuts_of, looks_of, places, rows_of
 from study.report.path_figures import curve_panels, curves_caption
@@ -162,7 +162,7 @@ def test_each_figure_has_its_files_and_its_caption(tmp_path: Path) -> None:
         assert list(figure.files) == wanted
         assert "3 seeds" in figure.caption
         ElementTree.fromstring(figure.svg)
-    captions = write_captions(tmp_path, cells, drawn).read_text()
+    captions = write_captions(tmp_path, [*export_results_figure(tmp_path, cells), *drawn]).read_text()
     assert re.findall(r"^## (.*)$", captions, re.MULTILINE) == ["results", *NAMES]
     without = export_figures(tmp_path / "md", cells, courses, ["md"])
     assert not list((tmp_path / "md").rglob("*.csv"))

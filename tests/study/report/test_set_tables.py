@@ -277,7 +277,7 @@ def test_the_files_of_a_study_with_sets(tmp_path: Path):
     assert {"tables/evaluations.csv", "tables/evaluation_comparisons.csv"} <= names
     assert all(file.is_file() for file in files)
     only = export(tmp_path / "md", found, [], ["md"], comparisons=compare(found), on_sets=compare_sets(found))
-    assert sorted(file.name for file in only) == ["comparisons.md", "results.md", "results.png", "results.svg"]
+    assert sorted(file.name for file in only) == ["comparisons.md", "results.md"]
 
 
 def test_files_of_sets_that_are_gone_are_removed(tmp_path: Path):

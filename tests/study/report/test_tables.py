@@ -18,6 +18,7 @@ from result_cells import cell, records
 from rich.console import Console
 
 from l3masking.errors import InputError
+from study.report.figure_files import export_results_figure
 from study.report.tables import (
     FORMATS,
     OPTIONAL,
@@ -163,21 +164,28 @@ def test_names_stay_text_in_every_format(text: str, tmp_path: Path):
     assert {line.count("&") for line in bare.splitlines() if line.endswith(r"\\")} == {2}
 
     assert "\x1b" not in rendered(hostile, 200)
-    export(tmp_path, hostile, [], ["md"])  # the figure draws it as it stands: a formula in it is not parsed
-    assert (tmp_path / "figures/results.png").stat().st_size > 1000
+    (drawn,) = export_results_figure(tmp_path, hostile)  # as it stands: a formula in it is not parsed
+    assert len(drawn.png) > 1000
 
 
 # ---- export
 
 
+def written(root: Path, given: list[dict]) -> list[Path]:
+    """The tables of some records, and the figure of their results."""
+    found = cells(given, [], 3)
+    files = export(root, found, timing_rows(given))
+    return [*files, *(file for drawn in export_results_figure(root, found) for file in drawn.files)]
+
+
 def test_equal_results_give_equal_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     given = records()
-    once = export(tmp_path / "a", cells(given, [], 3), timing_rows(given))
+    once = written(tmp_path / "a", given)
     random.Random(5).shuffle(given)
     slower = [entry | {"run": entry["run"] | {"seconds": 1.25, "host": "there"}} for entry in given]
     (tmp_path / "matplotlibrc").write_text("savefig.bbox: tight\nfont.size: 30\n")
     with matplotlib.rc_context(fname=str(tmp_path / "matplotlibrc")):
-        again = export(tmp_path / "b", cells(slower, [], 3), timing_rows(slower))
+        again = written(tmp_path / "b", slower)
     names = [str(path.relative_to(tmp_path / "a")) for path in once]
     pictures = ["figures/results.png", "figures/results.svg"]
     assert names == [*(f"tables/results.{name}" for name in FORMATS), "tables/timing.csv", *pictures]
@@ -199,7 +207,7 @@ def test_only_the_asked_formats_are_written(tmp_path: Path):
 
 
 def test_a_study_without_results_can_be_exported(tmp_path: Path):
-    assert len(export(tmp_path, [], [])) == 7
+    assert len(export(tmp_path, [], [])) == 5
     assert json.loads((tmp_path / "tables/results.json").read_text()) == []
     assert "Records: 0 of 0" in rendered([], 80)
 

@@ -9,7 +9,8 @@ import pytest
 from evaluated_cells import CLASSES, SETS, TEXTS, TRUTH, evaluated, records
 
 from l3masking.metrics import macro_f1
-from study.report.class_tables import classes_markdown, export_classes
+from study.report.class_tables import class_parts, export_classes
+from study.report.part_text import parts_markdown
 from study.results.aggregate import cells
 from study.results.classified import Classified
 from study.results.truth import Truths
@@ -150,7 +151,7 @@ def test_the_files(entries: list[dict[str, Any]], tmp_path) -> None:
     assert head[:9] == [
         *("encoder", "dataset", "method", "variant", "mask_mean", "objective", "evaluation", "label", "support")
     ]
-    page = classes_markdown(made, table)
+    page = parts_markdown("Classes", class_parts(made, table))
     assert "## mnli on hans, selected by macro F1" in page
     assert f"contradiction ({int(np.sum(TRUTH['test'].labels == 0))})" in page
     assert "| bert | L3Masking | " in page
