@@ -98,7 +98,7 @@ def test_every_arm_looks_the_same_in_all_studies_and_can_be_told_apart_in_grey()
     assert some["L3Masking (x)"].color == some["L3Masking"].color == color_of("l3masking")
     assert len({look.marker for look in some.values()}) == len({look.dashes for look in some.values()}) == 3
     mixed = looks_of([("Mine", "mine", True), ("STL", "stl", True)])
-    assert (mixed["STL"], mixed["Mine"].marker) == (every["STL"], every["RTM"].marker)
+    assert (mixed["STL"], mixed["Mine"].marker) == (every["STL"], every["STL matched"].marker)
     many = looks_of((str(number), "unknown", True) for number in range(40))
     assert len(many) == 40
 
