@@ -28,7 +28,7 @@ INPUTS = {
     *(f"data.{name}" for name in ("characters", "labels", "files", "content", "corpus")),
     *(f"data.{name}" for name in ("eval_sets", "known", "pairs")),
     *("encoders.families", "encoders.table", "encoders.checks", "encoders.hub", "encoders.load", "encoders.bart"),
-    *("encoders.weights", "encoders.layers"),
+    *("encoders.weights", "encoders.layers", "encoders.heads", "reading"),
     *("scoring.settings", "scoring.words", "scoring.copies", "scoring.forward", "scoring.probe"),
     *("masking.settings", "training.settings", "selective.settings"),
 }
@@ -38,10 +38,11 @@ PARTS = {
     *("masking.corruption", "masking.applied", "masking.collator", "scoring.scoring", "methods", "stages", "testing"),
     *(f"selective.{name}" for name in ("heuristic", "sentences", "masks", "classifier")),
     *(f"training.{name}" for name in ("batches", "optim", "model", "task_weights", "early_stopping", "mlm")),
+    "classifier",
 }
 TOP = {
     *(f"training.{name}" for name in ("steps", "evaluation", "final", "loop", "continual", "mask_tune")),
-    *("regimes", "encoders.export", "selective.network"),
+    *("regimes", "encoders.export", "selective.network", "predicting"),
 }
 LAYERS = (NOUNS, INPUTS, PARTS, TOP)
 PACKAGES = {

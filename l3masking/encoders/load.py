@@ -73,8 +73,7 @@ class Encoder:
         """The further argument of a model with token types: 1 behind the first separator, as far as the text goes."""
         if self.separator is None:
             return {}
-        ends_BT = (input_ids_BT == self.separator).long()
-        return {"token_type_ids": (ends_BT.cumsum(dim=1) > ends_BT).long() * attention_mask_BT}
+        return {"token_type_ids": token_types(self.separator, input_ids_BT, attention_mask_BT)}
 
     @property
     def device(self) -> torch.device:
@@ -128,6 +127,12 @@ class Encoder:
     def check_length(self, max_length: int) -> None:
         """Raise InputError where the encoder has fewer positions than `max_length`."""
         check_length(max_length, self.max_positions, "this encoder")
+
+
+def token_types(separator: int, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> Tensor:
+    """[B, T] 1 behind the first separator, as far as the text goes, else 0."""
+    ends_BT = (input_ids_BT == separator).long()
+    return (ends_BT.cumsum(dim=1) > ends_BT).long() * attention_mask_BT
 
 
 def load_encoder(
