@@ -67,7 +67,7 @@ STUDY_LAYERS = (  # of top-level units, from the bottom up; a unit imports from 
     {"trial"},
     {"assign", "estimate", "schedule", "tracking"},
     {"doctor", "search", "status"},
-    {"events", "executor"},
+    {"events", "executor", "use"},
     {"run"},
     {"cli"},
     {"__main__"},

@@ -28,7 +28,6 @@ from l3masking.training.settings import ModelConfig
 from l3masking.whole import made_whole
 
 CLASSIFIER, LABELS = "classifier.safetensors", "labels.json"
-TUNED_FILES = ("config.json", "tokenizer_config.json", "model.safetensors", CLASSIFIER, LABELS)  # of each saved model
 TOLERANCE = 1e-5  # between logits of the saved and of the exported model, absolute and relative
 CHECKED = ("a text", "The reviewers weren't sure: 12 of the 40 results (see Table 3) could not be repeated.", "?")
 
@@ -89,10 +88,12 @@ def write_classifier(tuned: Tuned, reading: Reading, folder: Path) -> bool:
     tokenizer.model_max_length = reading.max_length
     tokenizer.truncation_side = "right"
     given = ["token_type_ids"] if encoder.separator is not None else []
-    tokenizer.init_kwargs |= {  # which are saved
-        "split_special_tokens": True,  # "[MASK]" in a text is text, as in training
-        "model_input_names": ["input_ids", *given, "attention_mask"],
-    }
+    tokenizer.model_input_names = ["input_ids", *given, "attention_mask"]
+    tokenizer.split_special_tokens = True  # "[MASK]" in a text is text, as in training
+    for name in ("model_input_names", "split_special_tokens"):  # saved are what has an entry here
+        tokenizer.init_kwargs[name] = getattr(tokenizer, name)
+    for name in ("local_files_only", "is_local", "name_or_path"):  # how it was read here
+        tokenizer.init_kwargs.pop(name, None)
     tokenizer.save_pretrained(folder)
     _compare(tuned, reading, folder)
     return own is not None

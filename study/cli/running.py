@@ -68,11 +68,12 @@ def plan(
     from study.plan.searches import searches
     from study.space.reader import read_space
     from study.store.briefs import briefs
-    from study.store.places import find_place, opened
+    from study.store.places import find_place, open_store, opened
     from study.store.store import Store
 
     spec = read_space(find_space(space), sets or ())
-    root = opened(find_place(out, spec.name))
+    place = find_place(out, spec.name)
+    root = opened(place)
     before = read_resolved(root)
     spec = pinned(spec, before)
     resolved = Resolved(spec, identify_at_hand(spec), before.findings if before else {})
@@ -93,6 +94,10 @@ def plan(
         print(json.dumps(summary.as_dict(), indent=1))
         return
     print(describe(summary, root=root))
+    if spec.resources.save_models:
+        lacking = {brief.key for brief in briefs(Store(root))} - open_store(place).models()
+        if again := sum(not lacking.isdisjoint(trial.keys.values()) for trial in trials):
+            print(f"models: a run repeats {again} finished trainings, because no model of them is kept")
     changes = changed(resolved, before) if before else None
     if changes and changes.cells:
         print(f"\nchanged since the last run: {', '.join(changes.keys)}; new trainings for these, old records stay:")

@@ -121,8 +121,9 @@ def results_json(cells: Sequence[Cell]) -> str:
 
 
 def _entry(cell: Cell) -> dict[str, Any]:
-    """All of a cell; `evaluations` only where its dataset has evaluation sets."""
-    return {name: value for name, value in asdict(cell).items() if name != "evaluations" or value}
+    """All of a cell under its name; `evaluations` only where its dataset has evaluation sets."""
+    fields_of = {name: value for name, value in asdict(cell).items() if name != "evaluations" or value}
+    return {"cell": cell.key.name, **fields_of}
 
 
 def results_csv(cells: Sequence[Cell]) -> str:

@@ -22,6 +22,7 @@ from study.store.store import Store
 
 VERBS = [
     *("run", "score", "search", "plan", "status", "explain", "export", "compare", "ui", "sync"),
+    *("export-model", "predict"),
     *("prefetch", "doctor", "submit", "stop", "logs"),
     *("methods", "policies", "check-policy"),
 ]

@@ -218,5 +218,5 @@ def test_comparisons_and_the_page_are_written_with_the_tables(tmp_path: Path):
 
 def test_every_field_of_a_cell_is_exported():
     *names, last = (field.name for field in dataclasses.fields(Cell))
-    assert list(json.loads(results_json([cell()]))[0]) == names
+    assert list(json.loads(results_json([cell()]))[0]) == ["cell", *names]
     assert last == "evaluations"  # only where there are such sets
