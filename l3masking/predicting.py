@@ -30,7 +30,7 @@ TEXT_CLASSIFIER = "l3masking-text-classifier"  # model_type of l3masking.classif
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Classifier:
+class ExportedClassifier:
     """Exported classifiers in eval mode. Several: one per seed, whose probabilities are averaged."""
 
     models: tuple[nn.Module, ...]
@@ -43,7 +43,7 @@ class Classifier:
         return next(self.models[0].parameters()).device
 
 
-class Predictions(NamedTuple):
+class TextPredictions(NamedTuple):
     """What a classifier says of n texts."""
 
     probabilities: NDArray[np.float64]  # [n, C], each row sums to 1; NaN for a blank text, which no model reads
@@ -51,7 +51,7 @@ class Predictions(NamedTuple):
     blank: int  # texts in which nothing can be seen
 
 
-def read_classifier(folder: Path, *, device: str | torch.device = "cpu") -> Classifier:
+def read_classifier(folder: Path, *, device: str | torch.device = "cpu") -> ExportedClassifier:
     """The classifier in a folder that an export wrote, or the classifiers of all its seeds. Needs no network.
 
     Raises InputError for a folder without one, for damaged files, and where the seeds do not belong together.
@@ -67,7 +67,7 @@ def read_classifier(folder: Path, *, device: str | torch.device = "cpu") -> Clas
             folders[0], config=encoder, local_files_only=True, trust_remote_code=False
         )
     check_tokenizer(tokenizer, encoder.vocab_size, str(folders[0]))
-    return Classifier(models=models, tokenizer=tokenizer, labels=facts.labels, reading=facts.reading)
+    return ExportedClassifier(models=models, tokenizer=tokenizer, labels=facts.labels, reading=facts.reading)
 
 
 def _read_model(folder: Path, facts: Described) -> nn.Module:
@@ -111,12 +111,12 @@ def logits_of(
 
 @torch.inference_mode()
 def predict_texts(
-    classifier: Classifier,
+    classifier: ExportedClassifier,
     texts: Sequence[Text],
     *,
     batch: int = 32,
     on_batch: Callable[[int], None] | None = None,
-) -> Predictions:
+) -> TextPredictions:
     """The probabilities of texts, in their order. Batches hold texts of like lengths.
 
     texts: strings, or tuples of two for a classifier of pairs. batch: texts in one forward pass, 1 and up. on_batch is
@@ -139,10 +139,12 @@ def predict_texts(
         probabilities[rows] = _mean_probabilities(classifier, chunk.input_ids, chunk.attention_mask)
         if on_batch is not None:
             on_batch(len(part))
-    return Predictions(probabilities, _count_cut(classifier, read, ids), len(texts) - len(seen))
+    return TextPredictions(probabilities, _count_cut(classifier, read, ids), len(texts) - len(seen))
 
 
-def _mean_probabilities(classifier: Classifier, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> NDArray[np.float64]:
+def _mean_probabilities(
+    classifier: ExportedClassifier, input_ids_BT: Tensor, attention_mask_BT: Tensor
+) -> NDArray[np.float64]:
     """[B, C], the mean over the models."""
     given = input_ids_BT.to(classifier.device), attention_mask_BT.to(classifier.device)
     found = [logits_of(model, classifier.reading, *given).cpu().double().softmax(dim=-1) for model in classifier.models]
@@ -157,7 +159,7 @@ def _check_kind(texts: Sequence[Text], reading: Reading) -> None:
             raise InputError(f"texts[{index}] is {text!r:.60}: this model was trained on {wanted}")
 
 
-def _count_cut(classifier: Classifier, texts: Sequence[Text], ids: Sequence[NDArray[np.int64]]) -> int:
+def _count_cut(classifier: ExportedClassifier, texts: Sequence[Text], ids: Sequence[NDArray[np.int64]]) -> int:
     """How many texts have more ids than were read. Only those that fill the length are read once more."""
     reading = classifier.reading
     full = [text for text, row in zip(texts, ids, strict=True) if len(row) >= reading.max_length]

@@ -28,7 +28,7 @@ from l3masking.training.settings import ModelConfig
 from l3masking.whole import made_whole
 
 CLASSIFIER, LABELS = "classifier.safetensors", "labels.json"
-TOLERANCE = 1e-5  # between logits of the saved and of the exported model, absolute and relative
+LOGIT_TOLERANCE = 1e-5  # between logits of the saved and of the exported model, absolute and relative
 CHECKED = ("a text", "The reviewers weren't sure: 12 of the 40 results (see Table 3) could not be repeated.", "?")
 
 
@@ -161,7 +161,7 @@ def _compare(tuned: Tuned, reading: Reading, folder: Path) -> None:
     expected = tuned.model.classifier(tuned.model.features([chunk]))
     read = read_classifier(folder)
     found = logits_of(read.models[0], read.reading, chunk.input_ids, chunk.attention_mask, precision="float32")
-    if not torch.allclose(found, expected.float(), atol=TOLERANCE, rtol=TOLERANCE):
+    if not torch.allclose(found, expected.float(), atol=LOGIT_TOLERANCE, rtol=LOGIT_TOLERANCE):
         off = float((found - expected).abs().max())
         raise InputError(
             f"exported model: read back, its logits differ by up to {off:.1e} from those of the trained "

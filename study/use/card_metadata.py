@@ -11,7 +11,7 @@ from study.plan.trials import Trial
 from study.report.layout import OBJECTIVES, plain
 from study.space.spec import StudySpec
 from study.store.record import Record
-from study.use.chosen import Choice
+from study.use.chosen import ChosenSeeds
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCardData
@@ -24,7 +24,7 @@ class CardFacts(NamedTuple):
     """What a card is made from."""
 
     spec: StudySpec
-    choice: Choice
+    choice: ChosenSeeds
     seed: int | None  # of the model; None: the folder holds one model per seed
     reading: Reading
     plain: bool  # whether transformers' own classes read it

@@ -22,7 +22,7 @@ from study.store.store import Store
 Seeds = Literal["best", "all"]
 
 
-class Choice(NamedTuple):
+class ChosenSeeds(NamedTuple):
     """The trainings of one cell that are exported, and the others that they are compared with."""
 
     cell: Cell  # statistics of all finished seeds
@@ -37,7 +37,7 @@ class Choice(NamedTuple):
         return {seed: self.records[seed]["key"] for seed in self.seeds}
 
 
-def choose(root: Path, resolved: Resolved, name: str, objective: str | None, seeds: str) -> Choice:
+def choose(root: Path, resolved: Resolved, name: str, objective: str | None, seeds: str) -> ChosenSeeds:
     """The best seed of a cell by validation, or all its finished seeds. Test values are not looked at.
 
     name: as `cell` in tables/results.json. objective: whose selected weights; None: the first of the study. Raises
@@ -69,7 +69,7 @@ def choose(root: Path, resolved: Resolved, name: str, objective: str | None, see
     records = {seed: record for seed, (_, record) in sorted(found.items())}
     best = max(records, key=lambda seed: (records[seed]["validation"][objective], -seed))
     cells = gather(store, resolved.spec, trials).cells
-    return Choice(
+    return ChosenSeeds(
         cell=next(cell for cell in cells if cell.objective == objective and cell.key.name == name),
         records=records,
         trials={seed: trial for seed, (trial, _) in found.items()},
@@ -78,7 +78,7 @@ def choose(root: Path, resolved: Resolved, name: str, objective: str | None, see
     )
 
 
-def check_kept(place: Place, root: Path, resolved: Resolved, choice: Choice) -> None:
+def check_kept(place: Place, root: Path, resolved: Resolved, choice: ChosenSeeds) -> None:
     """Raise InputError, with the command that makes them, where models of the chosen trainings are not kept."""
     kept = open_store(place).models()
     missing = [seed for seed, key in choice.keys.items() if key not in kept]
@@ -104,7 +104,7 @@ def _listed(seeds: Sequence[int]) -> str:
     return f"seed{'s' * (len(seeds) > 1)} {shown}"
 
 
-def _conflicts(root: Path, choice: Choice, missing: Sequence[int]) -> str:
+def _conflicts(root: Path, choice: ChosenSeeds, missing: Sequence[int]) -> str:
     """What to add where a repetition gave other results than the record."""
     other = [seed for seed in missing if any(root.glob(f"conflicts/{choice.records[seed]['key']}.*.json"))]
     if not other:

@@ -16,7 +16,7 @@ from study.store.places import Place, fetched, inside
 from study.store.record import Record
 from study.store.store import MODELS
 from study.use.card_metadata import CardFacts
-from study.use.chosen import Choice, check_kept, choose
+from study.use.chosen import ChosenSeeds, check_kept, choose
 from study.use.model_card import card_text
 
 CARD_FILE = "README.md"
@@ -27,7 +27,7 @@ class Exported(NamedTuple):
     """What an export has written."""
 
     folder: Path
-    choice: Choice
+    choice: ChosenSeeds
     plain: bool  # whether transformers' own classes read it; else l3masking.classifier.TextClassifier does
 
 
@@ -71,7 +71,7 @@ def check_free(out: Path) -> None:
 
 
 def _export_one(
-    place: Place, resolved: Resolved, choice: Choice, seed: int, folder: Path, license: str | None
+    place: Place, resolved: Resolved, choice: ChosenSeeds, seed: int, folder: Path, license: str | None
 ) -> CardFacts:
     """Write the model of one seed, and its card."""
     from l3masking.encoders.export import load_tuned, write_classifier

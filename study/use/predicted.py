@@ -16,12 +16,12 @@ from study.use.unlabelled import texts_of_file
 
 if TYPE_CHECKING:
     from l3masking.data.pairs import Text
-    from l3masking.predicting import Classifier
+    from l3masking.predicting import ExportedClassifier
 
-BLOCK = 4096  # texts that are sorted by length together, and written together
+TEXTS_AT_ONCE = 4096  # texts that are sorted by length together, and written together
 DIGITS = 6  # behind the point of a probability
 Form = Literal["csv", "jsonl"]
-Device = Literal["cpu", "cuda"]
+DEVICES = ("cpu", "cuda")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +34,12 @@ class PredictOptions:
     pair_column: str | None = None  # of the second texts of pairs
     batch: int = 32  # texts in one forward pass, 1 and up
     form: str = "csv"  # of Form
-    device: str | None = None  # of Device; None: a GPU if torch finds one
+    device: str | None = None  # of DEVICES; None: a GPU if torch finds one
 
     def __post_init__(self) -> None:
         check_choice("--format", self.form, Form)
         if self.device is not None:
-            check_choice("--device", self.device, Device)
+            check_choice("--device", self.device, DEVICES)
         if self.batch < 1:
             raise InputError(f"--batch {self.batch}: at least 1")
 
@@ -84,8 +84,8 @@ def predict_file(
     if options.form == "csv":
         stream.write(csv_text(_header(classifier), []))
     cut = blank = 0
-    for start in range(0, len(texts), BLOCK):
-        found = predict_texts(classifier, texts[start : start + BLOCK], batch=options.batch, on_batch=advance)
+    for start in range(0, len(texts), TEXTS_AT_ONCE):
+        found = predict_texts(classifier, texts[start : start + TEXTS_AT_ONCE], batch=options.batch, on_batch=advance)
         cut, blank = cut + found.cut, blank + found.blank
         rows = enumerate(found.probabilities.tolist(), start=start + 1)
         stream.writelines(_lines(classifier.labels, rows, options.form))
@@ -102,7 +102,7 @@ def _device(wanted: str | None) -> str:
     return wanted or ("cuda" if there else "cpu")
 
 
-def _header(classifier: Classifier) -> list[str]:
+def _header(classifier: ExportedClassifier) -> list[str]:
     return ["row", "label", "probability", *(f"p: {label}" for label in classifier.labels)]
 
 

@@ -58,7 +58,7 @@ def test_hostile_names_stay_names(payload: str, facts: CardFacts) -> None:
     assert yaml.safe_load(head).keys() == {
         *("license", "library_name", "pipeline_tag", "tags", "metrics", "model-index")
     }
-    for wrong in ("<script>", "](javascript", "**b**", "\x1b", "\u202e", "\nlicense:", "a|b"):
+    for wrong in ("<script>", "[x](javascript", "**b**", "\x1b", "\u202e", "\nlicense:", "a|b"):
         assert wrong not in body
     assert "## Provenance" in body
 
