@@ -39,7 +39,7 @@ class GridTeller:
         for record in records:
             self.mirror.add(record)
         done = len(records) == len(trial.keys)
-        if done and assignment.resources.save_models and not self.store.models().issuperset(trial.keys.values()):
+        if done and assignment.resources.save_models and not all(map(self.store.has_model, trial.keys.values())):
             done, reason = False, reason or OTHER_RESULTS
         if not done:
             self.failed += 1

@@ -103,6 +103,10 @@ class RemoteStore(Store):
         """As Store.models, here or at the URL."""
         return super().models() | whole_models(self.remote.names(MODELS))
 
+    def has_model(self, key: str) -> bool:
+        """As Store.has_model, here or at the URL."""
+        return super().has_model(key) or key in whole_models(self.remote.names(f"{MODELS}/{check_key(key)}"))
+
     def pull(self) -> None:
         """Fetch records, failures and conflicts that other machines have put at the URL since."""
         there = self.remote.names()

@@ -118,6 +118,11 @@ class Store:
         """The keys of the records whose model is kept, whole, in models/<key>."""
         return whole_models(path.relative_to(self.root).as_posix() for path in self.root.glob("models/*/*"))
 
+    def has_model(self, key: str) -> bool:
+        """Whether the model of the record `key` is kept, whole."""
+        folder = self.root / MODELS / check_key(key)
+        return all((folder / name).is_file() for name in MODEL_FILES)
+
     def discard(self, room: str, key: str) -> None:
         """Remove an artefact that nothing needs any more."""
         shutil.rmtree(self.artefact_dir(room, key), ignore_errors=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from l3masking.data.spec import DataSpec
 from l3masking.errors import InputError
@@ -13,7 +14,6 @@ from l3masking.whole import made_whole
 from study.plan.resolved import Resolved, opened_study, planned
 from study.space.spec import configs
 from study.store.places import Place, fetched, inside
-from study.store.record import Record
 from study.store.store import MODELS
 from study.use.card_metadata import CardFacts
 from study.use.chosen import ChosenSeeds, check_kept, choose
@@ -85,16 +85,16 @@ def _export_one(
         )
     data = resolved.spec.datasets[record["dataset"]]
     pairs = isinstance(data, DataSpec) and data.text_pair is not None
-    reading = reading_of_record(record, pairs=pairs, separator=tuned.model.encoder.separator)
+    reading = reading_under(choice.trials[seed].settings, pairs=pairs, separator=tuned.model.encoder.separator)
     plain = write_classifier(tuned, reading, folder)
     facts = CardFacts(spec=resolved.spec, choice=choice, seed=seed, reading=reading, plain=plain, license=license)
     (folder / CARD_FILE).write_text(card_text(facts), encoding="utf-8")
     return facts
 
 
-def reading_of_record(record: Record, *, pairs: bool, separator: int | None) -> Reading:
-    """How the model of a record reads texts: by the settings of the record."""
-    setting = configs(record["settings"])
+def reading_under(settings: Mapping[str, Any], *, pairs: bool, separator: int | None) -> Reading:
+    """How a model reads texts that was trained under these settings of a trial."""
+    setting = configs(settings)
     return Reading(
         max_length=setting.scoring.max_length,
         whitespace=setting.scoring.whitespace,
