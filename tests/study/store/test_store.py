@@ -38,7 +38,7 @@ def test_a_model_is_kept_once_all_its_files_are_there(tmp_path):
     store = Store(tmp_path)
     assert store.models() == set()
     for number, name in enumerate(MODEL_FILES):
-        for key in (KEY, f".{KEY}.{'0' * 32}.tmp", "notes"):
+        for key in (f".{KEY}.{'0' * 32}.tmp", "notes", KEY):
             path = tmp_path / "models" / key / name
             path.parent.mkdir(parents=True, exist_ok=True)
             assert (store.models(), store.has_model(KEY)) == (set(), False), number
