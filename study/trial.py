@@ -160,6 +160,8 @@ def _keep_model(store: Store, record: NewRecord, encoder: Encoder, outcome: Outc
     """Keep the model of a record, unless an earlier record of its key has other results: it would be another model."""
     key, present = record["key"], store.read(record["key"])
     if present is None or present["checksum"] == checksum(record):
+        if present is None or not store.has_model(key):
+            store.discard(MODELS, key)  # what a run left that ended before its record was written
         save_tuned(encoder, outcome.weights, record["labels"], store.root / MODELS / key)
         store.push(f"{MODELS}/{key}")
 

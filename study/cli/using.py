@@ -78,7 +78,7 @@ def predict(
     if out is not None and (Path(out).is_dir() or Path(out).resolve() == Path(file).resolve()):
         raise InputError(f"--out {out}: that is {'a folder' if Path(out).is_dir() else 'the input'}; give another file")
     texts = texts_for(options)
-    with _progress(len(texts)) as advance:
+    with _progress(len(texts), shown=out is not None or not sys.stdout.isatty()) as advance:
         if out is None:
             counted = predict_file(options, texts, sys.stdout, advance)
         else:
@@ -88,12 +88,14 @@ def predict(
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error, if that is a terminal."""
+def _progress(total: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error, if that is a terminal. shown: False where the predictions go to the same terminal."""
     from rich.console import Console
     from rich.progress import Progress
 
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
+    off = not (shown and console.is_terminal)
+    # without redirection, which would take what is printed to standard output to the bar's own stream
+    with Progress(console=console, transient=True, disable=off, redirect_stdout=False, redirect_stderr=False) as bars:
         bar = bars.add_task("texts", total=total)
         yield lambda count: bars.advance(bar, count)

@@ -24,8 +24,9 @@ BOARD_WATTS = {  # name as torch gives it -> most power of the board in watts, b
 def energy_sentences(run: Run) -> list[str]:
     """Wall time and device of a training, and the most that its GPU can have used. Nothing of it was measured."""
     seconds, device = run["seconds"], run["device"]
+    took = duration(seconds) if seconds >= 10 else f"{seconds:.1f} s"
     said = [
-        f"The training took {duration(seconds)} of wall time on {device} ({run['threads']} CPU threads), for all "
+        f"The training took {took} of wall time on {device} ({run['threads']} CPU threads), for all "
         "objectives of the study together."
     ]
     watts = BOARD_WATTS.get(device)

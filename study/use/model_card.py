@@ -29,7 +29,7 @@ OWN_CODE = """```python
 from l3masking.classifier import register
 from transformers import pipeline
 
-register()  # the class of this model, which transformers does not have
+register()  # the class of this model is in the package l3masking of L3Masking Study
 classify = pipeline("text-classification", "FOLDER")
 classify(["a text"], truncation=True)
 ```"""
@@ -148,9 +148,12 @@ def _results(facts: CardFacts) -> str:
     choice, cell = facts.choice, facts.choice.cell
     objective = OBJECTIVES.get(cell.objective, cell.objective)
     finished = f"{cell.n} of {cell.wanted} seeds finished" + (f", {cell.failed} failed" if cell.failed else "")
-    spread = "" if cell.std is None else f" ± {100 * cell.std:.2f} (sample standard deviation)"
-    mean = "unknown" if cell.mean is None else f"{100 * cell.mean:.2f}{spread}"
-    lines = [f"Test {objective} of the row over its seeds: {mean} percent, n = {cell.n} ({finished})."]
+    spread = "" if cell.std is None else f" ± {100 * cell.std:.2f}"
+    mean = "unknown" if cell.mean is None else f"{100 * cell.mean:.2f}{spread} percent"
+    lines = [
+        f"Test {objective} of the row over its seeds: {mean} (mean ± sample standard deviation), n = {cell.n} "
+        f"({finished})."
+    ]
     if facts.seed is None:
         lines.append("The classifiers together were not measured.")
         return "\n\n".join([*lines, _table([choice.records[seed] for seed in choice.seeds])])

@@ -14,6 +14,7 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 from small_study import NoMirror, Said, command, marks, records, write_study
+from terminals import under_terminal
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from study.store.store import Store
@@ -39,7 +40,8 @@ class Used(NamedTuple):
 @pytest.fixture(scope="module")
 def used(tmp_path_factory: pytest.TempPathFactory) -> Used:
     here = tmp_path_factory.mktemp("used")
-    space, out = write_study(here, methods=["stl"], objectives=["accuracy"]), here / "out"
+    train = {"batch": 8, "accumulate": 1, "max_epochs": 15}  # so long that texts get different classes
+    space, out = write_study(here, methods=["stl"], objectives=["accuracy"], train=train), here / "out"
     with mock.patch("study.run.Mirror", NoMirror):
         assert command("run", space, "--out", out).code == 0
         before = marks(out)
@@ -89,6 +91,7 @@ def test_without_a_model_the_command_that_keeps_it_is_named_and_true(used: Used)
 
 def test_the_best_seed_by_validation_is_exported_and_predicts_what_was_recorded(used: Used, model: Path) -> None:
     assert {"README.md", "config.json", "model.safetensors", "tokenizer.json"} <= {f.name for f in model.iterdir()}
+    assert len(set(used.best["test_predictions"])) > 1, "a model that gives every text the same class shows nothing"
     read = AutoModelForSequenceClassification.from_pretrained(model).eval()
     given = AutoTokenizer.from_pretrained(model)(texts(used), padding=True, truncation=True, return_tensors="pt")
     with torch.inference_mode():
@@ -277,6 +280,22 @@ def test_every_format_gives_the_same(used: Used, model: Path, tmp_path: Path) ->
     assert list(map(str, entries[0]["probabilities"].values())) == expected[0][1][3:]
     assert entries[2] == {"row": 3, "label": None, "probability": None, "probabilities": None}
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.jsonl"]
+
+
+def test_a_bar_on_the_terminal_leaves_the_predictions_alone(used: Used, model: Path, tmp_path: Path) -> None:
+    words = ["l3study", "predict", str(model), str(used.here / "test.jsonl")]
+    code = f"""
+import sys
+sys.argv, sys.stdout = {words!r}, open({str(tmp_path / "out.csv")!r}, "w")
+from study.cli import main
+main()
+"""
+    said, exit_code = under_terminal(code, columns=80)
+    assert exit_code == 0, said
+    assert "100%" in said
+    assert "12 texts predicted into 3 classes" in said
+    assert "probability" not in said
+    assert [line.split(",") for line in (tmp_path / "out.csv").read_text().splitlines()] == predicted(*words[2:])[0]
 
 
 BAD_FILES = {
