@@ -122,6 +122,15 @@ def test_pairs_have_their_token_types(kind: str, tmp_path: Path) -> None:
         predict_texts(classifier, ["a"])
 
 
+def test_the_precision_of_training_is_that_of_predictions(tmp_path: Path) -> None:
+    tuned = random_classifier("roberta", tmp_path)
+    (tmp_path / "model").mkdir()
+    write_classifier(tuned, reading_of(tuned, precision="bf16"), tmp_path / "model")
+    found = predict_texts(read_classifier(tmp_path / "model"), TEXTS).probabilities
+    expected = trained_logits(tuned, TEXTS).double().softmax(dim=-1).numpy()
+    assert 1e-5 < abs(found - expected).max() < 0.05
+
+
 def test_equal_models_give_equal_bytes(tmp_path: Path) -> None:
     tuned = random_classifier("roberta", tmp_path)
     for name in ("one", "two"):

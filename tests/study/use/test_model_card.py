@@ -74,6 +74,15 @@ def test_what_was_overlapping_is_a_warning(facts: CardFacts) -> None:
         assert ("**Overlap:** 5 of 12 test texts also occur in train" in text) == warned
 
 
+def test_further_sets_have_their_rows(facts: CardFacts) -> None:
+    seed = facts.choice.best
+    found = {"ha|ns": {"metrics": {"accuracy": 0.5, "macro_f1": 0.25}}}
+    record = {**facts.choice.records[seed], "evaluations": found}
+    text = card_text(facts._replace(choice=facts.choice._replace(records={seed: record})))  # type: ignore[dict-item]
+    assert f"| {seed} | ha\\|ns | 50.00 | 25.00 |" in text
+    assert "Further sets, read once: ha\\|ns." in text
+
+
 def test_a_hub_encoder_and_dataset_are_linked_and_a_class_of_ours_says_so(facts: CardFacts) -> None:
     spec = dataclasses.replace(
         facts.spec,
