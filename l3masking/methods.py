@@ -14,15 +14,7 @@ from l3masking.encoders.families import family_of
 from l3masking.errors import InputError
 from l3masking.masking.policies.base import ENTROPY, IMPORTANCE, LIKELIHOOD, Policy
 from l3masking.masking.policies.table import POLICIES
-from l3masking.stages import (
-    AS_MANY_RANDOM,
-    IMPORTANT,
-    SELECTIONS,
-    Adapt,
-    Finetune,
-    MaskTune,
-    Stage,
-)
+from l3masking.stages import AS_MANY_RANDOM, IMPORTANT, META_GRADIENTS, SELECTIONS, Adapt, Finetune, MaskTune, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +57,7 @@ class Method:
         return isinstance(self.last, Finetune) and self.masks and self.last.weighting == "meta"
 
     @property
-    def tunes_masks(self) -> bool:
-        """Whether the arm is a form of Mask-tuning."""
+    def tunes_masks(self) -> bool:  # whether it is a form of Mask-tuning
         return isinstance(self.last, MaskTune)
 
     @property
@@ -105,6 +96,11 @@ class Method:
         """Whether a fine-tuned classifier tells first which tokens matter."""
         return IMPORTANCE in self.needs
 
+    @property
+    def rewrites(self) -> bool:
+        """Whether `scoring.normalise` changes the texts that it masks: not where they are those of a classifier too."""
+        return (self.masks or bool(self.adapts)) and not (self.tunes_masks or self.needs_importance)
+
     def check_encoder(self, model_type: str, encoder: str) -> None:
         """Raise InputError where the arm has no meaning for an encoder of transformers' `model_type`."""
         if family_of(model_type).decodes and (self.adapts or self.masks or self.needs_scores or self.needs_importance):
@@ -128,6 +124,7 @@ class Method:
     def unscored(self) -> Method:
         """The last stage with equal mask probabilities: its updates cost the same, and it needs nothing else."""
         last = self.last if self.last.policy is None else dataclasses.replace(self.last, policy="uniform")
+        last = dataclasses.replace(last, update_factor=1) if isinstance(last, Finetune) else last
         return dataclasses.replace(self, stages=(last,))
 
 
@@ -144,12 +141,20 @@ METHODS: dict[str, Method] = {
         controls=(),
         color="#6b6b6b",
     ),
+    "stl_matched": Method(
+        label="STL matched",
+        summary="STL with as many gradients as the arms that learn task weights: three updates for each of theirs",
+        source="a control of this project: what the further computation alone contributes",
+        stages=(Finetune(update_factor=META_GRADIENTS),),
+        controls=("stl", "rtm", "l3masking"),
+        color="#a0a0a0",
+    ),
     "rtm": Method(
         label="RTM",
         summary="Masked language modelling beside the task, with tokens masked at random",
         source=f"random token masking, the second baseline of {KIMURA}; META-TARTAN: Dery et al. 2023",
         stages=(Finetune(policy="uniform", weighting="meta"),),
-        controls=("stl", "mtl_static"),
+        controls=("stl", "rtm_static"),
         color="#0072b2",
     ),
     "l3masking": Method(
@@ -158,7 +163,7 @@ METHODS: dict[str, Method] = {
         "often it is masked",
         source=f"{KIMURA}, section 3; META-TARTAN: Dery et al. 2023",
         stages=(Finetune(policy="l3", weighting="meta"),),
-        controls=("rtm", "stl", "l3_shuffled"),
+        controls=("rtm", "stl", "l3_shuffled", "mtl_static"),
         color="#d55e00",
     ),
     "mtl_static": Method(
@@ -166,8 +171,16 @@ METHODS: dict[str, Method] = {
         summary="L3Masking with equal task weights, which use no validation labels",
         source="a control of this project: what the learned task weights contribute",
         stages=(Finetune(policy="l3", weighting="static"),),
-        controls=("stl",),
+        controls=("rtm_static", "stl"),
         color="#009e73",
+    ),
+    "rtm_static": Method(
+        label="RTM static",
+        summary="RTM with equal task weights, which use no validation labels",
+        source="a control of this project: what the learned task weights contribute without L3Masking",
+        stages=(Finetune(policy="uniform", weighting="static"),),
+        controls=("stl",),
+        color="#332288",
     ),
     "l3_shuffled": Method(
         label="L3 shuffled",

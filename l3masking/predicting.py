@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from l3masking.data.pairs import Text, each_part, is_blank_text, parts_of
 from l3masking.encoders.checks import check_tokenizer
 from l3masking.encoders.hub import reading as reading_files
-from l3masking.encoders.load import token_types
+from l3masking.encoders.load import given_to
 from l3masking.encoders.table import EncoderSpec
 from l3masking.errors import InputError
 from l3masking.precision import Precision, autocast
@@ -96,16 +96,18 @@ def logits_of(
     input_ids_BT: Tensor,
     attention_mask_BT: Tensor,
     *,
+    pad_id: int,
     precision: Precision | None = None,
 ) -> Tensor:
-    """[B, C] logits in float32. precision: of the pass; None: that of training."""
-    more: dict[str, Any] = {}
-    if reading.separator is not None:
-        more["token_type_ids"] = token_types(reading.separator, input_ids_BT, attention_mask_BT)
+    """[B, C] logits in float32. pad_id: the tokenizer's. precision: of the pass; None: that of training."""
+    padded_to = reading.max_length if reading.padded else None
+    given: dict[str, Any] = given_to(
+        input_ids_BT, attention_mask_BT, separator=reading.separator, padded_to=padded_to, pad_id=pad_id
+    )
     if getattr(model.config, "is_encoder_decoder", False):
-        more["use_cache"] = False
+        given["use_cache"] = False
     with autocast(input_ids_BT.device, precision or reading.precision):
-        logits_BC: Tensor = model(input_ids=input_ids_BT, attention_mask=attention_mask_BT, **more).logits
+        logits_BC: Tensor = model(**given).logits
     return logits_BC.float()
 
 
@@ -146,8 +148,10 @@ def _mean_probabilities(
     classifier: ExportedClassifier, input_ids_BT: Tensor, attention_mask_BT: Tensor
 ) -> NDArray[np.float64]:
     """[B, C], the mean over the models."""
+    reading, pad_id = classifier.reading, classifier.tokenizer.pad_token_id
     given = input_ids_BT.to(classifier.device), attention_mask_BT.to(classifier.device)
-    found = [logits_of(model, classifier.reading, *given).cpu().double().softmax(dim=-1) for model in classifier.models]
+    logits = [logits_of(model, reading, *given, pad_id=pad_id).cpu() for model in classifier.models]
+    found = [logits_BC.double().softmax(dim=-1) for logits_BC in logits]
     mean: NDArray[np.float64] = torch.stack(found).mean(dim=0).numpy()
     return mean
 

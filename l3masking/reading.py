@@ -26,6 +26,7 @@ class Reading:
     max_length: int  # token ids of a text, special ones included; longer texts lose their end; 3 and up
     whitespace: Whitespace = "collapse"  # as scoring.whitespace
     pairs: bool = False  # whether a text is two texts
+    padded: bool = False  # whether each text is padded to `max_length`, and the padding attended to
     precision: Precision = "float32"  # of the forward pass
     separator: int | None = None  # the id behind which token types are 1; None: the model has no token types
 

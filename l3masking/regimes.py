@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from l3masking.data.table import EvaluationSet, Split, TextData
 from l3masking.encoders.load import Encoder
 from l3masking.errors import InputError, check_choice
-from l3masking.masking.applied import MaskedText, mask_texts, summarise
+from l3masking.masking.applied import MaskedText, histogram, mask_texts, summarise
 from l3masking.masking.settings import MaskingConfig
 from l3masking.methods import METHODS, Method
 from l3masking.scoring.scoring import TokenScores
@@ -24,6 +24,7 @@ from l3masking.stages import Finetune, MaskTune
 from l3masking.training.evaluation import FurtherSet, Task
 from l3masking.training.loop import Outcome, Trajectory, fine_tune
 from l3masking.training.mask_tune import MaskTuning
+from l3masking.training.optim import Pace
 from l3masking.training.settings import FinetuneConfig, MaskTuningConfig
 from l3masking.training.steps import Auxiliary, Examples
 
@@ -34,6 +35,8 @@ class Inputs:
 
     task: Task
     mlm: Sequence[EncodedText] | None  # what the last stage masks: masked-LM texts, or train's; None: nothing
+    epoch_texts: int | None = None  # masked-LM texts of the dataset, whose passes are epochs; None: those that are read
+    max_length: int = ScoringConfig.max_length  # most ids of a text
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -48,6 +51,8 @@ class Training:
     weighting: str  # of WEIGHTINGS
     masks: dict[str, float] | None  # summary of the mask probabilities; None if nothing is masked
     tuning: MaskTuning | None = None  # None: no Mask-tuning
+    pace: Pace | None = None  # what an epoch is; None: a pass over the texts of the auxiliary task, or of train
+    mask_histogram: list[int] | None = None  # of the mask probabilities, see `histogram`; None if nothing is masked
 
     def run(
         self, objectives: Sequence[str], on_evaluation: Callable[[dict[str, Any]], None] | None = None
@@ -62,12 +67,15 @@ class Training:
             auxiliary=self.auxiliary,
             weighting=self.weighting,
             tuning=self.tuning,
+            pace=self.pace,
             on_evaluation=on_evaluation,
         )
 
     def trajectory(self) -> Trajectory:
         """The same training before its first update."""
-        return Trajectory(self.encoder, self.task, self.config, self.seed, self.auxiliary, self.weighting, self.tuning)
+        return Trajectory(
+            self.encoder, self.task, self.config, self.seed, self.auxiliary, self.weighting, self.tuning, self.pace
+        )
 
 
 def encode_inputs(
@@ -75,12 +83,15 @@ def encode_inputs(
 ) -> Inputs:
     """What `method` reads of `data`, as token ids. Without `with_test` test and evaluation sets are not touched.
 
+    An epoch is a pass over the masked-LM texts of `data` for every method, so that all of them plan as many updates.
     Raises InputError where the arm has no meaning for the encoder, or `scoring.max_length` exceeds its positions.
     """
     method.check_encoder(encoder.model_type, "this encoder")
     task = encode_task(encoder, data, scoring, with_test=with_test)
     texts = data.mlm_texts if method.masks else data.train.texts if method.tunes_masks else None
-    return Inputs(task=task, mlm=None if texts is None else encode_as(scoring, encoder.tokenizer, texts))
+    masked = scoring if method.rewrites else dataclasses.replace(scoring, normalise="none")
+    mlm = None if texts is None else encode_as(masked, encoder.tokenizer, texts)
+    return Inputs(task=task, mlm=mlm, epoch_texts=len(data.mlm_texts), max_length=scoring.max_length)
 
 
 def prepare(
@@ -117,13 +128,15 @@ def prepare(
         )
         rows = list(found)
     plain = Training(
-        encoder=encoder,
+        encoder=encoder.with_padding(inputs.max_length) if config.model.attend_padding else encoder,
         task=inputs.task,
         config=config,
         seed=seed,
         auxiliary=None,
         weighting="static",
         masks=summarise(texts, rows, masking.mean) if rows else None,
+        pace=Pace(inputs.epoch_texts, stage.update_factor),
+        mask_histogram=histogram(texts, rows) if rows else None,
     )
     if isinstance(stage, Finetune):
         auxiliary = Auxiliary.of(rows, masking) if rows else None

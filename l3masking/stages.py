@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from l3masking.errors import check_choice
+from l3masking.errors import InputError, check_choice
 
+META_GRADIENTS = 3  # of a micro-step of META-TARTAN: of the task, the masked LM and a validation batch
 TaskWeighting = Literal["static", "meta"]  # the names of WEIGHTINGS, which needs torch
 
 
@@ -28,8 +29,11 @@ class Finetune:
 
     policy: str | None = None  # of POLICIES: what sets the mask probabilities; None: no auxiliary task
     weighting: TaskWeighting = "static"  # equal task weights, or learned ones (META-TARTAN)
+    update_factor: int = 1  # planned updates and distance of evaluations, as a multiple of those of other arms; >= 1
 
     def __post_init__(self) -> None:
+        if self.update_factor < 1:
+            raise InputError(f"finetune.update_factor of an arm is {self.update_factor}: at least 1")
         check_choice("finetune.weighting of an arm", self.weighting, TaskWeighting)
 
 
@@ -38,6 +42,7 @@ class MaskTune:
     """Mask-tuning: mask, predict, classify the text with the predictions in it. Settings: section `mask_tuning`."""
 
     name: ClassVar[str] = "mask_tune"
+    update_factor: ClassVar[int] = 1  # as in Finetune
 
     policy: str = "uniform"  # of POLICIES: which tokens are masked
     mlm_loss: bool = True  # False: the classification loss alone

@@ -79,6 +79,8 @@ def _train(assignment: Assignment, vanilla: Encoder) -> tuple[dict[str, Tensor],
     """All `adapt` stages, one after the other; what is told is of the last one."""
     trial, setting = assignment.trial, configs(assignment.trial.settings)
     encoder = vanilla
+    if setting.finetune.model.attend_padding:
+        encoder = vanilla.with_padding(setting.scoring.max_length)
     for stage in trial.arm.adapts:
         source = masked_source(stage, assignment, encoder)
         found = adapt(

@@ -11,7 +11,7 @@ from study.artefacts import Artefact
 from study.assignment import Assignment
 from study.importance import ClassifierJob, HeuristicJob, NetworkJob, PredictionJob
 from study.plan.inputs import CorpusSource, DataSource, EncoderSource, corpus_source, sources
-from study.plan.needs import Need, artefacts_of
+from study.plan.needs import Need, artefacts_of, classifier_config
 from study.plan.searches import Search
 from study.plan.trials import Identities, Trial, corpus_of
 from study.score import ScoreJob, TextSources
@@ -46,7 +46,7 @@ class Assigner:
         if need.kind == "scores":
             return ScoreJob(
                 encoder=encoder,
-                data=source,
+                data=source.scored() if isinstance(source, DataSource) else source,
                 scoring=setting.scoring,
                 precision=setting.finetune.precision,
                 entropy=need.settings["entropy"],
@@ -55,7 +55,7 @@ class Assigner:
             encoder=encoder,
             data=data,
             scoring=setting.scoring,
-            finetune=setting.finetune,
+            finetune=classifier_config(setting),
             seed=setting.selective.classifier_seed,
         )
         heuristic = HeuristicJob(classifier=classifier, selective=setting.selective)
@@ -65,7 +65,7 @@ class Assigner:
 
     def sources(self, trial: Trial) -> tuple[EncoderSource, DataSource]:
         """The pinned encoder and dataset of a trial."""
-        return sources(self.spec, self.identities, trial.encoder, trial.dataset)
+        return sources(self.spec, self.identities, trial.encoder, trial.dataset, trial.seed)
 
     def corpus(self, trial: Trial) -> CorpusSource | None:
         """The corpus that a trial reads before fine-tuning, or None."""

@@ -5,6 +5,7 @@ Each is a job that reads the one before. All lie in importance/<key>/ of the stu
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from l3masking.training.settings import FinetuneConfig
 from study.artefacts import Artefact, Piece, Shard, finished_parts
 from study.plan.inputs import DataSource, EncoderSource, held_data, held_encoder
 from study.score import TextSources, count_shards, cut_texts, parquet
+from study.space.relevant import without_later
 from study.space.spec import Resources, plain
 from study.store.whole_files import content_key
 
@@ -85,7 +87,7 @@ class ClassifierJob(OnePiece):
             "revision": self.encoder.revision,
             "data_hash": self.data.data_hash,
             "scoring": {"max_length": self.scoring.max_length, "whitespace": self.scoring.whitespace},
-            "finetune": {name: value for name, value in plain(self.finetune).items() if name != "meta"},
+            "finetune": {name: value for name, value in without_later(plain(self.finetune)).items() if name != "meta"},
             "seed": self.seed,
         }
 
@@ -97,11 +99,12 @@ class ClassifierJob(OnePiece):
         return ()
 
     def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path]) -> Piece:
-        """Train it, and keep the weights with the best validation accuracy."""
+        """Train it, and keep the weights with the best validation accuracy. Its epochs are passes over train."""
+        data = held_data(self.data)
         outcomes, _ = run_method(
             CLASSIFIER,
             held_encoder(self.encoder, resources.device),
-            held_data(self.data),
+            dataclasses.replace(data, mlm_texts=data.train.texts),
             scoring=self.scoring,
             config=self.finetune,
             seed=self.seed,

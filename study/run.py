@@ -15,15 +15,16 @@ from study.estimate.forecast import Forecast
 from study.estimate.sizes import passes
 from study.events import GridTeller, SearchTeller
 from study.executor import make_executor
+from study.plan.declared import earlier_in_words, redeclared
 from study.plan.grid import left, make_plan, narrow
 from study.plan.inputs import identify
 from study.plan.resolved import RESOLVED_FILE, Resolved, changed, pinned, read_resolved, write_resolved
-from study.plan.searches import Search, searches
+from study.plan.searches import Search, said_of, searches
 from study.plan.trials import Trial
 from study.results.aggregate import Cell
 from study.schedule import Stopped
 from study.space.reader import read_space
-from study.space.search_section import FIRST_SEED, SEARCH_FOLDER
+from study.space.search_section import SEARCH_FOLDER
 from study.space.spec import StudySpec, plain
 from study.status.console import Reporter, followed
 from study.status.progress import Progress
@@ -106,9 +107,12 @@ def settle(root: Path, spec: StudySpec, reporter: Reporter) -> Resolved:
     """Pin encoders and datasets, and say what has changed since the last run."""
     reporter.say("finding encoders and datasets")
     before = read_resolved(root)
-    spec = pinned(spec, before)
+    spec = redeclared(pinned(spec, before), before, lambda: len(briefs(Store(root))))
     resolved = Resolved(spec, identify(spec, reporter.say), before.findings if before else {})
     if before is not None:
+        known = earlier_in_words(before.spec.compare)
+        for line in earlier_in_words(spec.compare)[len(known) :]:
+            reporter.say(f"warning: {line}")
         changes = changed(resolved, before)
         if changes.cells:
             keys = ", ".join(changes.keys)
@@ -180,7 +184,8 @@ class _Run:
         wanted = [trial for trial in self.open_trials() if not trial.pending]
         for search in self.open_searches():
             values = search.artefact_values()
-            wanted += [search.trial(self.resolved.identities, value, FIRST_SEED) for value in values]
+            seeds = search.config.seed_list  # each may have splits, and so importance, of its own
+            wanted += [search.trial(self.resolved.identities, value, seed) for value in values for seed in seeds]
         resources = self.resolved.spec.resources_of
         jobs = [
             (job, resources(trial.encoder, trial.dataset))
@@ -204,6 +209,8 @@ class _Run:
             return
         from study.search.stage import SearchStage  # Optuna, which only a search needs
 
+        for line in said_of(wanted):
+            self.reporter.say(line)
         stage = SearchStage(self.place, wanted, self.assigner.of_search)
         teller = SearchTeller(stage, self.reporter, self.mirror)
         try:

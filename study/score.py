@@ -22,6 +22,8 @@ from l3masking.scoring.scoring import TokenScores, score_texts
 from l3masking.scoring.settings import TOKEN_BUDGETS, ScoringConfig
 from study.artefacts import Artefact, Piece, Shard, finished_parts
 from study.plan.inputs import CorpusSource, DataSource, EncoderSource, concrete_encoder, held_data, held_encoder
+from study.plan.united import UnitedSource
+from study.space.relevant import without_later
 from study.space.spec import Resources, plain
 from study.store.places import Place, fetched
 from study.store.record import MadeWith
@@ -30,6 +32,7 @@ from study.store.whole_files import content_key
 SCORE_SCHEMA = 1  # of a score folder; part of its key. Another cut into shards needs another number
 CORPUS_SHARD = 1024  # units of a corpus in a shard
 TextSources = DataSource | CorpusSource  # what has texts to be masked
+ScoredSources = TextSources | UnitedSource  # what has texts to be scored
 SHARD_TEXTS = 64  # distinct texts in a shard: seconds to minutes of work, and the most that a killed worker loses
 SCORE_COLUMNS = ("input_ids", "positions", "words", "log_likelihood")
 
@@ -39,7 +42,7 @@ class ScoreJob:
     """The masked-LM texts of one dataset or a corpus, to be scored by one encoder under one setting."""
 
     encoder: EncoderSource
-    data: TextSources
+    data: ScoredSources
     scoring: ScoringConfig
     precision: Precision
     entropy: bool = False  # whether the entropy of each prediction is kept too
@@ -55,7 +58,7 @@ class ScoreJob:
             "schema": SCORE_SCHEMA,
             "revision": self.encoder.revision,
             "data_hash": self.data.content_hash,
-            "scoring": plain(self.scoring),
+            "scoring": without_later({"scoring": plain(self.scoring)})["scoring"],
             "precision": self.precision,
         }
         return content_key(identity | ({"entropy": True} if self.entropy else {}))
@@ -93,14 +96,14 @@ class ScoreJob:
         return {"scoring": plain(self.scoring), "scoring_pass": scoring_pass, "made_with": made}
 
 
-def count_shards(source: TextSources) -> int:
+def count_shards(source: ScoredSources) -> int:
     """Shards of the texts of a source."""
     if isinstance(source, CorpusSource):
         return -(-source.units // CORPUS_SHARD)
     return -(-len(distinct_texts(source)) // SHARD_TEXTS)
 
 
-def cut_texts(source: TextSources, numbers: Sequence[int]) -> Iterator[Shard]:
+def cut_texts(source: ScoredSources, numbers: Sequence[int]) -> Iterator[Shard]:
     """Some shards of the texts of a source, in order. A corpus is streamed, in its own order."""
     if isinstance(source, CorpusSource):
         wanted = set(numbers)
@@ -120,9 +123,10 @@ def batched(texts: Iterable[Text], size: int) -> Iterator[tuple[Text, ...]]:
         yield part
 
 
-def distinct_texts(source: DataSource) -> list[Text]:
+def distinct_texts(source: DataSource | UnitedSource) -> list[Text]:
     """The distinct masked-LM texts, longest first: the costly ones come first and fill the workers."""
-    return sorted(dict.fromkeys(held_data(source).mlm_texts), key=lambda text: (-num_characters(text), parts_of(text)))
+    texts = source.texts() if isinstance(source, UnitedSource) else held_data(source).mlm_texts
+    return sorted(dict.fromkeys(texts), key=lambda text: (-num_characters(text), parts_of(text)))
 
 
 def part_bytes(texts: Sequence[Text], scores: Sequence[TokenScores]) -> bytes:

@@ -29,6 +29,7 @@ from study.plan.inputs import held_data, held_encoder
 from study.plan.trials import Trial
 from study.score import held_scores
 from study.space.spec import configs
+from study.store.packed import packed
 from study.store.places import open_store
 from study.store.record import (
     SCHEMA,
@@ -144,6 +145,7 @@ def run_trial(
             outcomes[objective],
             data=data,
             masks=training.masks,
+            mask_histogram=training.mask_histogram,
             adaptation=adaptation,
             run=run,
         )
@@ -193,6 +195,7 @@ def record_of(
     *,
     data: TextData,
     masks: dict[str, float] | None,
+    mask_histogram: list[int] | None,
     adaptation: Adaptation | None,
     run: Run,
 ) -> NewRecord:
@@ -212,11 +215,13 @@ def record_of(
         "labels": list(data.labels),
         "overlap": data.overlap,
         "mask_probability": cast(MaskProbabilities | None, masks),
+        "mask_histogram": mask_histogram,
         "validation": outcome.validation,
         "epochs_to_best": outcome.epochs_to_best,
         "epochs_to_first_best": outcome.epochs_to_first_best,
         "epochs_to_stop": outcome.epochs_to_stop,
         "updates": outcome.updates,
+        "planned_updates": outcome.planned_updates,
         "primary_examples": outcome.primary_examples,
         "mlm_passes": outcome.mlm_passes,
         "empty_mlm_batches": outcome.empty_mlm_batches,
@@ -230,6 +235,8 @@ def record_of(
         record["test"] = outcome.test
     if outcome.test_predictions is not None:
         record["test_predictions"] = outcome.test_predictions
+    if outcome.test_probabilities is not None:
+        record["test_probabilities"] = packed(outcome.test_probabilities)
     if outcome.evaluations:
         record["evaluations"] = {
             name: _judged(found, data.evaluations[name]) for name, found in outcome.evaluations.items()
@@ -243,6 +250,7 @@ def _judged(found: Measurement, read: EvaluationSet) -> EvaluationResult:
         labels=list(read.classes),
         absent=list(read.absent),
         predictions=found.predictions,
+        probabilities=packed(found.probabilities),
         data_hash=read.content_hash,
     )
 

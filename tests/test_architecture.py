@@ -29,8 +29,8 @@ INPUTS = {
     *(f"data.{name}" for name in ("eval_sets", "known", "pairs")),
     *("encoders.families", "encoders.table", "encoders.checks", "encoders.hub", "encoders.load", "encoders.bart"),
     *("encoders.weights", "encoders.layers", "encoders.heads", "reading"),
-    *("scoring.settings", "scoring.words", "scoring.copies", "scoring.forward", "scoring.probe"),
-    *("masking.settings", "training.settings", "selective.settings"),
+    *("scoring.settings", "scoring.rewriting", "scoring.words", "scoring.copies", "scoring.forward", "scoring.probe"),
+    *("masking.settings", "training.settings", "training.presets", "selective.settings"),
 }
 PARTS = {
     *(f"masking.policies.{name}" for name in ("base", "uniform", "l3", "entropy", "importance", "whole_word", "span")),

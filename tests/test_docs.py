@@ -29,10 +29,11 @@ from l3masking.methods import METHODS
 from l3masking.precision import Precision
 from l3masking.rng import stream
 from l3masking.testing import check_policy, sample_texts
-from l3masking.training.settings import PRESETS
+from l3masking.training.presets import PRESETS
 from study.cli.app import app
 from study.exit_codes import EXIT_CODES
 from study.space.arms import ArmSpec, PolicyFile
+from study.space.compare_section import CompareConfig
 from study.space.reader import make_space
 from study.space.search_section import SearchConfig
 from study.space.spec import SECTIONS, Pair, Resources, StudySpec
@@ -48,7 +49,7 @@ LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 FILE = re.compile(r"(?<![\w./-])((?:l3masking|study|tests|search_spaces|docs)/[\w./-]*\w)")
 VERB = re.compile(r"(?:\bl3study|-m study) ([a-z][a-z-]*)((?: [^`\n#|]*)?)")
 OPTION = re.compile(r"(?<!\w)--[a-z][a-z-]+")
-SETTINGS = {**SECTIONS, "resources": Resources, "search": SearchConfig}
+SETTINGS = {**SECTIONS, "resources": Resources, "search": SearchConfig, "compare": CompareConfig}
 KEY = re.compile(rf"(?<![\w./])({'|'.join(SETTINGS)})\.(?!(?:jsonl|csv|json|png|yaml|py)\b)(\w+)")
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
-from typing import ClassVar, get_args
+from typing import ClassVar, Literal, get_args
 
 from l3masking.data.content import WRITE_PLAIN
 from l3masking.data.files import FILE_FORMATS, PACKED, format_of
@@ -16,6 +16,7 @@ from l3masking.data.textdata import SPLITS
 from l3masking.errors import InputError
 from l3masking.hub_ids import check_hub_id
 
+PER_SEED = "per_seed"
 NAME_OF_SET = r"(?!\.)[A-Za-z0-9._-]{1,64}"
 
 
@@ -138,7 +139,7 @@ class DataSpec(Tables):
     validation_rows: int | None = None  # the same as a number of rows, 1 or more
     test_share: float | None = None  # cut for test, before validation, as a share of train's rows, in (0, 1)
     test_rows: int | None = None  # the same as a number of rows, 1 or more
-    split_seed: int = 0  # of the cuts, 0 or more
+    split_seed: int | Literal["per_seed"] = 0  # of the cuts, 0 or more; per_seed: the seed of each training
     expected: dict[str, int] = field(default_factory=dict)  # train, validation, test (after cuts), classes; else noted
     evaluation_sets: dict[str, EvaluationSpec] = field(default_factory=dict)  # by name; out-of-distribution texts, say
 
@@ -162,6 +163,20 @@ class DataSpec(Tables):
             _check_columns(f"evaluation_sets.{name}: ", self.columns_of(given))
 
     @property
+    def cut(self) -> tuple[str, ...]:
+        """The evaluation splits that are cut from train."""
+        return tuple(part for part in ("validation", "test") if getattr(self, part) is None)
+
+    @property
+    def per_seed(self) -> bool:
+        """Whether each training seed has cuts of its own."""
+        return self.split_seed == PER_SEED
+
+    def of_seed(self, seed: int) -> DataSpec:
+        """The dataset as trainings with `seed` read it; itself where all seeds share one cut."""
+        return replace(self, split_seed=seed) if self.per_seed else self
+
+    @property
     def columns(self) -> Columns:
         """The columns of its own splits."""
         return Columns(self.text, self.label, self.text_pair)
@@ -182,8 +197,14 @@ class DataSpec(Tables):
                 raise InputError(f"{part}_share is {share}: above 0 and below 1")
             if rows is not None and (isinstance(rows, bool) or rows < 1):
                 raise InputError(f"{part}_rows is {rows}: 1 or more")
-        if isinstance(self.split_seed, bool) or self.split_seed < 0:
-            raise InputError(f"split_seed is {self.split_seed}: a whole number, 0 or more")
+        if self.per_seed:
+            if not self.cut:
+                raise InputError(
+                    f"split_seed is {PER_SEED}, and validation and test are both given, so that nothing is cut: leave "
+                    "split_seed out, or one of the two"
+                )
+        elif not isinstance(self.split_seed, int) or isinstance(self.split_seed, bool) or self.split_seed < 0:
+            raise InputError(f"split_seed is {self.split_seed}: a whole number, 0 or more, or {PER_SEED}")
 
 
 def _check_columns(place: str, columns: Columns) -> None:

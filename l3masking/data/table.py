@@ -165,15 +165,17 @@ def _strip_labels(read: dict[str, Rows]) -> list[str]:
 def _cut_missing(spec: DataSpec, name: str, read: dict[str, Rows]) -> list[str]:
     """Cut what `read` lacks out of its train, test first; both sizes are shares of the file. One note per cut."""
     notes = []
-    in_file = len(read["train"].texts)
+    seed, in_file = spec.split_seed, len(read["train"].texts)
+    if isinstance(seed, str):
+        raise InputError(f"dataset {name}: split_seed is {seed}: read the cut of one seed, `spec.of_seed(seed)`")
     for part in ("test", "validation"):
         if part in read:
             continue
         share = getattr(spec, f"{part}_share") or CUT_SHARE
         wanted = getattr(spec, f"{part}_rows") or max(1, round(share * in_file))
         try:
-            read["train"], read[part] = cut_rows(read["train"], wanted, stream(spec.split_seed, "split", part))
+            read["train"], read[part] = cut_rows(read["train"], wanted, stream(seed, "split", part))
         except InputError as error:
             raise InputError(f"dataset {name}: no {part} file, and {error}; give one, or another {part}_rows") from None
-        notes.append(f"{part}: {wanted} of the {in_file} rows of train, stratified, split_seed {spec.split_seed}")
+        notes.append(f"{part}: {wanted} of the {in_file} rows of train, stratified, split_seed {seed}")
     return notes

@@ -87,8 +87,8 @@ def write_classifier(tuned: Tuned, reading: Reading, folder: Path) -> bool:
     tokenizer = copy.deepcopy(encoder.tokenizer)
     tokenizer.model_max_length = reading.max_length
     tokenizer.truncation_side = "right"
-    given = ["token_type_ids"] if encoder.separator is not None else []
-    tokenizer.model_input_names = ["input_ids", *given, "attention_mask"]
+    given = {"token_type_ids": encoder.separator is not None, "attention_mask": not reading.padded}
+    tokenizer.model_input_names = ["input_ids", *(name for name, used in given.items() if used)]
     tokenizer.split_special_tokens = True  # "[MASK]" in a text is text, as in training
     for name in ("model_input_names", "split_special_tokens"):  # saved are what has an entry here
         tokenizer.init_kwargs[name] = getattr(tokenizer, name)
@@ -151,16 +151,17 @@ def _fill(part: nn.Module, source: nn.Module, but_for: str | None = None) -> Non
 @torch.inference_mode()
 def _compare(tuned: Tuned, reading: Reading, folder: Path) -> None:
     """Read the folder back and compare its logits with those of the model, [B, C] of a few texts."""
-    encoder = tuned.model.encoder
+    encoder = tuned.model.encoder.with_padding(reading.max_length) if reading.padded else tuned.model.encoder
     words = encoder.tokenizer.decode(range(0, len(encoder.tokenizer), max(1, len(encoder.tokenizer) // 64)))
     singles = [*CHECKED, words, words[: len(words) // 2]]
     texts = list(zip(singles, reversed(singles), strict=True)) if reading.pairs else singles
     encoded = encode_texts(encoder.tokenizer, texts, max_length=reading.max_length, whitespace=reading.whitespace)
     ids = [text.input_ids for text in encoded]
-    chunk = chunk_of(ids, range(len(ids)), torch.zeros(len(ids)), encoder.tokenizer.pad_token_id)
-    expected = tuned.model.classifier(tuned.model.features([chunk]))
+    pad_id = encoder.tokenizer.pad_token_id
+    given = chunk_of(ids, range(len(ids)), torch.zeros(len(ids)), pad_id)[:2]  # ids and mask
+    expected = tuned.model.classifier(encoder.text_states(*given))
     read = read_classifier(folder)
-    found = logits_of(read.models[0], read.reading, chunk.input_ids, chunk.attention_mask, precision="float32")
+    found = logits_of(read.models[0], read.reading, *given, pad_id=pad_id, precision="float32")
     if not torch.allclose(found, expected.float(), atol=LOGIT_TOLERANCE, rtol=LOGIT_TOLERANCE):
         off = float((found - expected).abs().max())
         raise InputError(

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from l3masking.encoders import bart
@@ -32,6 +33,7 @@ class Encoder:
     tokenizer: Any
     revision: str  # Hub commit, or "folder-" and a hash of the folder's content
     max_positions: int  # longest sequence the position table holds, special tokens included
+    padded_to: int | None = None  # ids up to which each text is padded, with attention to them; None: padding is masked
 
     @property
     def body(self) -> nn.Module:
@@ -69,11 +71,12 @@ class Encoder:
         before = pair.type_ids.index(1) - 1 if 1 in pair.type_ids else 0
         return int(pair.ids[before]) if before and pair.special_tokens_mask[before] else None
 
-    def _token_types(self, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> dict[str, Tensor]:
-        """The further argument of a model with token types: 1 behind the first separator, as far as the text goes."""
-        if self.separator is None:
-            return {}
-        return {"token_type_ids": token_types(self.separator, input_ids_BT, attention_mask_BT)}
+    def _given(self, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> dict[str, Tensor]:
+        """What the body gets."""
+        pad_id = self.tokenizer.pad_token_id
+        return given_to(
+            input_ids_BT, attention_mask_BT, separator=self.separator, padded_to=self.padded_to, pad_id=pad_id
+        )
 
     @property
     def device(self) -> torch.device:
@@ -86,6 +89,10 @@ class Encoder:
             restore_weights(own.model, weights)
         return own
 
+    def with_padding(self, length: int) -> Encoder:
+        """The same encoder and model, which pads each text to `length` ids and attends to the padding."""
+        return dataclasses.replace(self, padded_to=length)
+
     def mlm_logits(self, hidden_NH: Tensor) -> Tensor:
         """[N, H] last-layer states to [N, V] logits of the encoder's own pre-trained head."""
         return self.family.mlm_head(self.model, hidden_NH)
@@ -97,14 +104,14 @@ class Encoder:
         position alone from there on: a ninth of a six-layer body less.
         """
         decodes, layers = self.family.decodes, self.family.layers
-        more: dict[str, Any] = self._token_types(input_ids_BT, attention_mask_BT)
+        given: dict[str, Any] = self._given(input_ids_BT, attention_mask_BT)
         if decodes:
-            norms, more["use_cache"] = [bart.last_norm(self.body)], False
+            norms, given["use_cache"] = [bart.last_norm(self.body)], False
         else:  # behind a norm in front of its part, the residual would still be as long as the text
             found = layers(self.body) if layers else []
             norms = [layer.attention_norm for layer in found if not layer.norms_first]
         if not norms:
-            return self.body(input_ids=input_ids_BT, attention_mask=attention_mask_BT, **more)[0][rows_N, positions_N]
+            return self.body(**given)[0][rows_N, positions_N]
 
         norm = norms[-1]
         uses = iter(range(sum(one is norm for one in norms))[::-1])  # more than one where layers share weights
@@ -114,7 +121,7 @@ class Encoder:
 
         hook = norm.register_forward_hook(pick)
         try:
-            return self.body(input_ids=input_ids_BT, attention_mask=attention_mask_BT, **more)[0][0]
+            return self.body(**given)[0][0]
         finally:
             hook.remove()
 
@@ -129,10 +136,23 @@ class Encoder:
         check_length(max_length, self.max_positions, "this encoder")
 
 
-def token_types(separator: int, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> Tensor:
-    """[B, T] 1 behind the first separator, as far as the text goes, else 0."""
-    ends_BT = (input_ids_BT == separator).long()
-    return (ends_BT.cumsum(dim=1) > ends_BT).long() * attention_mask_BT
+def given_to(
+    input_ids_BT: Tensor, attention_mask_BT: Tensor, *, separator: int | None, padded_to: int | None, pad_id: int
+) -> dict[str, Tensor]:
+    """The arguments of a body by name.
+
+    separator: as in Encoder; token types are 1 behind the first one, as far as the text goes, else 0. padded_to: as in
+    Encoder; rows are then longer, and the mask hides nothing of them.
+    """
+    given = {"input_ids": input_ids_BT, "attention_mask": attention_mask_BT}
+    if separator is not None:
+        ends_BT = (input_ids_BT == separator).long()
+        given["token_type_ids"] = (ends_BT.cumsum(dim=1) > ends_BT).long() * attention_mask_BT
+    if padded_to is None:
+        return given
+    more, fills = max(0, padded_to - input_ids_BT.shape[1]), {"input_ids": pad_id}
+    given = {name: F.pad(values, (0, more), value=fills.get(name, 0)) for name, values in given.items()}
+    return given | {"attention_mask": torch.ones_like(given["attention_mask"])}
 
 
 def load_encoder(

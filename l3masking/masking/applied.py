@@ -27,6 +27,7 @@ from l3masking.masking.settings import MaskingConfig
 from l3masking.scoring.scoring import TokenScores
 from l3masking.scoring.words import EncodedText, sides_of
 
+HISTOGRAM_BINS = 100  # of equal width over [0, 1]
 FIT_TEXTS = 100_000  # texts that a policy of the corpus looks at, the first ones: more would not fit into memory
 
 
@@ -133,7 +134,7 @@ def _seen(
 
 def summarise(texts: Sequence[EncodedText], masked: Sequence[MaskedText], mean: float) -> dict[str, float]:
     """What a record says about its mask probabilities."""
-    values = [row.probabilities[text.positions] for text, row in zip(texts, masked, strict=True)]
+    values = _eligible(texts, masked)
     every = np.concatenate([np.zeros(0), *values])
     if not len(every):
         return {"mean": 0.0, "largest_deviation": 0.0, "max": 0.0, "share_capped": 0.0}
@@ -143,3 +144,19 @@ def summarise(texts: Sequence[EncodedText], masked: Sequence[MaskedText], mean: 
         "max": float(every.max()),
         "share_capped": float(np.mean(every >= 1)),
     }
+
+
+def histogram(texts: Sequence[EncodedText], masked: Sequence[MaskedText]) -> list[int]:
+    """[HISTOGRAM_BINS] eligible tokens by their mask probability: bin b holds those in [b, b + 1) / HISTOGRAM_BINS.
+
+    The last bin includes 1. A probability that rounding has put just below an edge counts as that edge: under random
+    masking all tokens of all texts lie in one bin.
+    """
+    every = np.concatenate([np.zeros(0), *_eligible(texts, masked)])
+    bins = np.minimum((every * HISTOGRAM_BINS + 1e-9).astype(np.int64), HISTOGRAM_BINS - 1)
+    return [int(count) for count in np.bincount(bins, minlength=HISTOGRAM_BINS)]
+
+
+def _eligible(texts: Sequence[EncodedText], masked: Sequence[MaskedText]) -> list[NDArray[np.float64]]:
+    """The probabilities of the tokens that may be masked, of each text."""
+    return [row.probabilities[text.positions] for text, row in zip(texts, masked, strict=True)]

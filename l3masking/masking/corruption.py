@@ -46,7 +46,8 @@ def corrupt(
     """Select positions by their probabilities and replace 80 % by the mask token, 10 % by a random one, 10 % not.
 
     input_ids_BT: integer ids on the CPU, unchanged. probabilities_BT: in [0, 1], 0 where nothing may be selected. The
-    random token is drawn uniformly from the vocabulary without its special tokens; it may be the original.
+    random token is drawn uniformly from the vocabulary without its special tokens, or with them where
+    `config.random_exclude_special` is false; it may be the original.
     leaders_BT: for each position the one that draws for it (see leaders_of), so that the tokens of a group, which have
     one probability, are selected together. None: each position draws for itself. With `systematic` and groups the
     number of groups is fixed, not that of tokens. What a selected token becomes is drawn for each token by itself.
@@ -68,7 +69,7 @@ def corrupt(
     if leaders_BT is not None:
         selected = selected.gather(1, leaders_BT)
     fate = torch.rand(input_ids_BT.shape, generator=generator, dtype=torch.float64)
-    vocabulary = _ordinary_ids(tokenizer)
+    vocabulary = _ordinary_ids(tokenizer) if config.random_exclude_special else torch.arange(len(tokenizer))
     random_ids = vocabulary[torch.randint(len(vocabulary), input_ids_BT.shape, generator=generator)]
     corrupted = input_ids_BT.clone()
     corrupted[selected & (fate < config.mask_share)] = tokenizer.mask_token_id

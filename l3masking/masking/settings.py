@@ -24,6 +24,7 @@ class MaskingConfig:
     selection: MaskSelection = "bernoulli"  # independent draws, or a fixed count per text
     mask_share: float = 0.8  # of the selected: replaced by the mask token, in [0, 1]
     random_share: float = 0.1  # of the selected: replaced by a random token; the rest stays
+    random_exclude_special: bool = True  # whether that random token is never a special one (released code: it may be)
 
     def __post_init__(self) -> None:
         check_mean(self.mean, self.floor)

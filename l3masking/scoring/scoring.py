@@ -21,8 +21,16 @@ from l3masking.errors import InputError, check_choice
 from l3masking.precision import Precision, autocast
 from l3masking.scoring.copies import CopyRow, cut_within, mask_rows, pack, token_batches
 from l3masking.scoring.forward import pass_of
-from l3masking.scoring.settings import TOKEN_BUDGETS, Metric, ScoringConfig, Whitespace, WordSource
-from l3masking.scoring.words import EncodedText, encode_as
+from l3masking.scoring.settings import (
+    TOKEN_BUDGETS,
+    Context,
+    Metric,
+    Normalise,
+    ScoringConfig,
+    Whitespace,
+    WordSource,
+)
+from l3masking.scoring.words import EncodedText, checked_texts, encode_as, sides_of
 
 HEAD_READS = 512  # read positions that go through the LM head at a time, at most
 
@@ -52,6 +60,8 @@ def score_tokens(
     max_length: int = 128,
     word_source: WordSource = "tokenizer",
     whitespace: Whitespace = "collapse",
+    normalise: Normalise = "none",
+    context: Context = "truncated",
     precision: Precision = "float32",
     token_budget: int | None = None,
     progress: Callable[[int], None] | None = None,
@@ -65,7 +75,14 @@ def score_tokens(
     since the last call. A text without eligible tokens gets an empty score. Raises InputError where max_length exceeds
     the encoder's positions, a setting is not known, or a text is not a string.
     """
-    config = ScoringConfig(metric=metric, max_length=max_length, word_source=word_source, whitespace=whitespace)
+    config = ScoringConfig(
+        metric=metric,
+        max_length=max_length,
+        word_source=word_source,
+        whitespace=whitespace,
+        normalise=normalise,
+        context=context,
+    )
     return score_texts(encoder, texts, config, precision=precision, token_budget=token_budget, progress=progress)
 
 
@@ -79,21 +96,29 @@ def score_texts(
     progress: Callable[[int], None] | None = None,
     entropy: bool = False,
 ) -> list[TokenScores]:
-    """As `score_tokens`, under a ScoringConfig. entropy: also that of the model's prediction at each token, in nats."""
+    """As `score_tokens`, under a ScoringConfig. entropy: also that of the model's prediction at each token, in nats.
+
+    With `context: full` the model sees a text as far as its positions reach, the ids beyond `max_length` included; only
+    tokens within `max_length` are scored.
+    """
     check_choice("precision", precision, Precision)
     if token_budget is not None and token_budget < 1:
         raise InputError(f"token_budget is {token_budget}: at least 1, or None for the default of the device")
     if encoder.model.training:
         raise InputError("the encoder is in training mode, so dropout would change the scores: call model.eval()")
     encoder.check_length(config.max_length)
+    texts = checked_texts(texts)
     encoded = encode_as(config, encoder.tokenizer, texts)
+    full = config.context == "full"
+    seen = encode_as(config, encoder.tokenizer, texts, limit=encoder.max_positions) if full else encoded
     first: dict[tuple[bytes, bytes], int] = {}  # same ids and words: scored once
-    source = [first.setdefault((text.input_ids.tobytes(), text.words.tobytes()), i) for i, text in enumerate(encoded)]
-    distinct = sorted(set(source), key=lambda i: len(encoded[i].input_ids))
-    scores = {i: np.zeros((1 + entropy, len(encoded[i].positions)), dtype=np.float32) for i in distinct}
-    rows = (row for i in distinct for row in mask_rows(encoded[i], i, config.metric))
+    source = [first.setdefault((text.input_ids.tobytes(), text.words.tobytes()), i) for i, text in enumerate(seen)]
+    distinct = sorted(set(source), key=lambda i: len(seen[i].input_ids))
+    kept = {i: kept_places(seen[i], encoded[i]) for i in distinct}
+    scores = {i: np.zeros((1 + entropy, len(seen[i].positions)), dtype=np.float32) for i in distinct}
+    rows = (row for i in distinct for row in _rows_of(seen[i], i, config.metric, kept[i]))
     budget = token_budget or TOKEN_BUDGETS[encoder.device.type]
-    scorer = _Scorer(encoder, encoded, precision, budget, entropy=entropy)
+    scorer = _Scorer(encoder, seen, precision, budget, entropy=entropy)
     with torch.inference_mode():
         for group in scorer.groups(rows):
             values, start = group.values.cpu().numpy(), 0
@@ -107,11 +132,25 @@ def score_texts(
             input_ids=text.input_ids,
             positions=text.positions,
             words=text.words,
-            log_likelihood=scores[i][0].copy(),
-            entropy=scores[i][1].copy() if entropy else None,
+            log_likelihood=scores[i][0][kept[i]],
+            entropy=scores[i][1][kept[i]] if entropy else None,
         )
         for text, i in zip(encoded, source, strict=True)
     ]
+
+
+def kept_places(seen: EncodedText, cut: EncodedText) -> NDArray[np.int64]:
+    """[n] which eligible tokens of a text are there too where it is cut shorter: the first ones of each side."""
+    sides, left = sides_of(seen.positions), sides_of(cut.positions)
+    return np.concatenate([np.flatnonzero(sides == side)[: np.count_nonzero(left == side)] for side in (0, 1)])
+
+
+def _rows_of(seen: EncodedText, index: int, metric: Metric, kept: NDArray[np.int64]) -> Iterator[CopyRow]:
+    """The masked copies from which kept tokens are read."""
+    for row in mask_rows(seen, index, metric):
+        read = row.read[np.isin(row.read, kept)]
+        if len(read):
+            yield row._replace(read=read)
 
 
 class _Group(NamedTuple):

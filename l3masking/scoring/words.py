@@ -21,7 +21,8 @@ from tokenizers import AddedToken, Encoding, Tokenizer
 
 from l3masking.data.pairs import Text, each_part, parts_of
 from l3masking.errors import InputError, check_choice
-from l3masking.scoring.settings import ScoringConfig, Whitespace, WordSource
+from l3masking.scoring.rewriting import cut_after, rewritten
+from l3masking.scoring.settings import Normalise, ScoringConfig, Whitespace, WordSource
 
 log = logging.getLogger(__name__)
 
@@ -44,15 +45,50 @@ def sides_of(positions: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.cumsum(np.diff(positions, prepend=positions[:1]) > 1)
 
 
-def encode_as(config: ScoringConfig, tokenizer: Any, texts: Iterable[Text]) -> list[EncodedText]:
-    """Encode texts under the settings of scoring, so that scores, masks and training see the same ids."""
+def encode_as(
+    config: ScoringConfig, tokenizer: Any, texts: Iterable[Text], *, limit: int | None = None
+) -> list[EncodedText]:
+    """Encode texts under the settings of scoring, so that scores, masks and training see the same ids.
+
+    limit: where the ids are cut; None: at `config.max_length`.
+    """
     return encode_texts(
         tokenizer,
-        texts,
-        max_length=config.max_length,
-        whitespace=config.whitespace,
+        texts_read(config, tokenizer, texts),
+        max_length=config.max_length if limit is None else limit,
+        whitespace="keep",
         word_source=config.word_source,
     )
+
+
+def texts_read(config: ScoringConfig, tokenizer: Any, texts: Iterable[Text]) -> list[Text]:
+    """The texts as `encode_as` gives them to the tokenizer: after `config.whitespace` and `config.normalise`.
+
+    Offsets of tokens are places in these. A text that is rewritten is first cut where its ids are, as the released code
+    does; for that the tokenizer is asked. For the errors see `encode_texts`.
+    """
+    return _read(tokenizer, checked_texts(texts), config.max_length, config.whitespace, config.normalise)
+
+
+def _read(
+    tokenizer: Any, texts: list[Text], max_length: int, whitespace: Whitespace, normalise: Normalise = "none"
+) -> list[Text]:
+    check_choice("whitespace", whitespace, Whitespace)
+    check_choice("normalise", normalise, Normalise)
+    if whitespace == "collapse":
+        texts = [each_part(lambda part: " ".join(part.split()), text) for text in texts]
+    if normalise == "none" or not texts:
+        return texts
+    _check_fast(tokenizer)
+    found: list[Text] = []
+    for text, encoding in zip(texts, _tokenized(tokenizer, texts, max_length), strict=True):
+        ends = [0, 0]
+        for side, (_, end) in zip(encoding.sequence_ids, encoding.offsets, strict=True):
+            if side is not None:
+                ends[side] = max(ends[side], end)
+        parts = [rewritten(cut_after(part, end)) for part, end in zip(parts_of(text), ends, strict=False)]
+        found.append(parts[0] if isinstance(text, str) else (parts[0], parts[1]))
+    return found
 
 
 def encode_texts(
@@ -73,15 +109,13 @@ def encode_texts(
     """
     check_choice("whitespace", whitespace, Whitespace)
     check_choice("word_source", word_source, WordSource)
-    if not getattr(tokenizer, "is_fast", False):
-        raise InputError(f"{type(tokenizer).__name__} is a slow tokenizer without word numbers: load its fast version")
+    _check_fast(tokenizer)
     texts = checked_texts(texts)
     if not texts:
         return []
     if isinstance(texts[0], tuple):
         _check_pairs(tokenizer, max_length)
-    if whitespace == "collapse":
-        texts = [each_part(lambda part: " ".join(part.split()), text) for text in texts]
+    texts = _read(tokenizer, texts, max_length, whitespace)
     encoded = []
     tokenized = _tokenized(tokenizer, texts, max_length)
     for text, encoding in zip(texts, tokenized, strict=True):
@@ -95,6 +129,11 @@ def encode_texts(
         WARNED[word_source].add(tokenizer)
         _warn_of_long_words(sizes[longest], tokenized[longest], word_source)
     return encoded
+
+
+def _check_fast(tokenizer: Any) -> None:
+    if not getattr(tokenizer, "is_fast", False):
+        raise InputError(f"{type(tokenizer).__name__} is a slow tokenizer without word numbers: load its fast version")
 
 
 def _warn_of_long_words(size: int, encoding: Encoding, word_source: WordSource) -> None:

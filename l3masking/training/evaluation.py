@@ -40,10 +40,11 @@ class Task:
 
 
 class Measurement(NamedTuple):
-    """Metrics as fractions with the cross-entropy (nats) as `loss`, and the predicted class of each text in order."""
+    """Metrics as fractions with the cross-entropy (nats) as `loss`, and what is predicted for each text in order."""
 
     metrics: dict[str, float]
-    predictions: list[int]
+    predictions: list[int]  # class of each text
+    probabilities: list[list[float]]  # [E, C] of each class for each text, in [0, 1], float32; a row sums to 1
 
 
 class NonFiniteLoss(RuntimeError):
@@ -59,23 +60,30 @@ def check_finite(place: str, values: Mapping[str, float]) -> None:
 def measure(model: MultiTaskModel, examples: Examples, num_classes: int, precision: Precision) -> Measurement:
     """All metrics over a split, in large batches of like lengths. The model is left in training mode."""
     predicted = torch.zeros(len(examples.labels), dtype=torch.long)
+    likely_EC = torch.zeros(len(examples.labels), num_classes)
     total = 0.0
     for part, logits_BC, labels_B in _classified(model, examples, precision):
         total += float(F.cross_entropy(logits_BC, labels_B, reduction="sum"))
         predicted[part] = logits_BC.argmax(dim=-1).cpu()
-    metrics = _metrics(predicted, examples, num_classes)
-    return Measurement({**metrics, "loss": total / max(1, len(examples.labels))}, predicted.tolist())
+        likely_EC[part] = logits_BC.softmax(dim=-1).cpu()
+    metrics = {**_metrics(predicted, examples, num_classes), "loss": total / max(1, len(examples.labels))}
+    return Measurement(metrics, predicted.tolist(), likely_EC.tolist())
 
 
 def judge(model: MultiTaskModel, further: FurtherSet, precision: Precision) -> Measurement:
     """Metrics on an evaluation set: the predicted class of the task counts as the class that it stands for there.
 
-    No loss: the model gives no probability of a class that several of its own stand for, and most sets have such.
+    The probability of a class of the set is the sum over the task's classes that stand for it. Where several do, the
+    likeliest class of the set may therefore be another one than the predicted class. There is no loss.
     """
     predicted = torch.zeros(len(further.examples.labels), dtype=torch.long)
+    likely_EC = torch.zeros(len(further.examples.labels), further.num_classes)
     for part, logits_BC, _ in _classified(model, further.examples, precision):
         predicted[part] = further.of_class[logits_BC.argmax(dim=-1).cpu()]
-    return Measurement(_metrics(predicted, further.examples, further.num_classes), predicted.tolist())
+        summed_BC = torch.zeros(len(part), further.num_classes)
+        likely_EC[part] = summed_BC.index_add_(1, further.of_class, logits_BC.softmax(dim=-1).cpu())
+    metrics = _metrics(predicted, further.examples, further.num_classes)
+    return Measurement(metrics, predicted.tolist(), likely_EC.tolist())
 
 
 def _metrics(predicted: Tensor, examples: Examples, num_classes: int) -> dict[str, float]:
@@ -92,7 +100,7 @@ def _classified(
     device, pad_id = model.encoder.device, model.encoder.tokenizer.pad_token_id
     order = sorted(range(len(examples.labels)), key=lambda i: len(examples.input_ids[i]))
     while order:
-        size = max(1, EVALUATION_TOKENS // len(examples.input_ids[order[-1]]))
+        size = max(1, EVALUATION_TOKENS // (model.encoder.padded_to or len(examples.input_ids[order[-1]])))
         part, order = order[-size:], order[:-size]
         chunks = examples.chunks(part, 1, pad_id, device)
         with autocast(device, precision):

@@ -26,7 +26,7 @@ from l3masking.training.evaluation import Measurement, Task, check_finite, judge
 from l3masking.training.final import final_stage
 from l3masking.training.mask_tune import MaskTuneStepper, MaskTuning, first_round
 from l3masking.training.model import MultiTaskModel
-from l3masking.training.optim import adamw, clip_norms, decay_groups, linear_factor
+from l3masking.training.optim import MainStage, Pace, adamw, clip_norms, decay_groups, linear_factor
 from l3masking.training.settings import FinetuneConfig
 from l3masking.training.steps import Auxiliary, Examples, Stepper
 from l3masking.training.task_weights import WEIGHTINGS
@@ -43,12 +43,14 @@ class Outcome:
     epochs_to_first_best: float  # to the first of them
     epochs_to_stop: float
     updates: int
+    planned_updates: int  # where nothing stops the main stage early
     primary_examples: int
     mlm_passes: float
     empty_mlm_batches: int
     final_stage: dict[str, Any]
     curve: list[dict[str, Any]]
     test_predictions: list[int] | None
+    test_probabilities: list[list[float]] | None  # [E, C], as in Measurement
     evaluations: dict[str, Measurement]  # on each evaluation set; {} if the task has none
     weights: dict[str, Tensor] = field(repr=False)  # parameters of the MultiTaskModel that was tested, by name
 
@@ -63,24 +65,34 @@ def fine_tune(
     auxiliary: Auxiliary | None = None,
     weighting: str = "static",
     tuning: MaskTuning | None = None,
+    pace: Pace | None = None,
     on_evaluation: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Outcome]:
     """Fine-tune a copy of `encoder` (which stays vanilla) and return one outcome per objective.
 
     weighting: a name of WEIGHTINGS; with no auxiliary task the one weight is 1. tuning: Mask-tuning in the place of
-    plain fine-tuning; of two rounds, both. on_evaluation: called with every point of the curve. Raises NonFiniteLoss
-    where training diverges, InputError for a name that is not known.
+    plain fine-tuning; of two rounds, both. pace: what an epoch is; default: a pass over the texts of the auxiliary
+    task, or of train. on_evaluation: called with every point of the curve. Raises NonFiniteLoss where training
+    diverges, InputError for a name that is not known.
     """
     check_choice("weighting", weighting, WEIGHTINGS)
     for objective in objectives:
         check_choice("objective", objective, METRICS)
     if tuning is not None and tuning.rounds == 2:
-        encoder, train = first_round(encoder, task.train, tuning, config, seed=seed)
+        updates = main_stage_of(task, config, auxiliary, pace).total
+        encoder, train = first_round(encoder, task.train, tuning, config, seed=seed, updates=updates)
         task, tuning = dataclasses.replace(task, train=train), None
-    trajectory = Trajectory(encoder, task, config, seed, auxiliary, weighting, tuning)
+    trajectory = Trajectory(encoder, task, config, seed, auxiliary, weighting, tuning, pace)
     selections = [Selection(objective=name, config=config.stop) for name in objectives]
     trajectory.main_stage(selections, on_evaluation)
     return {selection.objective: trajectory.finish(selection) for selection in selections}
+
+
+def main_stage_of(task: Task, config: FinetuneConfig, auxiliary: Auxiliary | None, pace: Pace | None) -> MainStage:
+    """The main stage of a training in updates."""
+    texts, factor = pace or Pace()
+    own = len(task.train.input_ids if auxiliary is None else auxiliary.input_ids)
+    return MainStage.of(config, own if texts is None else texts, factor)
 
 
 class Trajectory:
@@ -95,6 +107,7 @@ class Trajectory:
         auxiliary: Auxiliary | None,
         weighting: str,
         tuning: MaskTuning | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self.task, self.config, self.seed, self.auxiliary = task, config, seed, auxiliary
         self.model = MultiTaskModel(encoder.copied(), task.num_classes, config.model, rng.stream(seed, "head"))
@@ -118,17 +131,14 @@ class Trajectory:
                 precision=config.precision,
                 seed=seed,
             )
-        driver = task.train.input_ids if auxiliary is None else auxiliary.input_ids
-        self.updates_per_epoch = train.updates_per_epoch(len(driver))
-        self.total = self.updates_per_epoch * train.max_epochs
-        self.warmup = int(config.optim.warmup * self.total)
+        self.total, self.warmup, self.every = main_stage_of(task, config, auxiliary, pace)
         self.curve: list[dict[str, Any]] = []
 
     def main_stage(
         self, selections: Sequence[Selection], on_evaluation: Callable[[dict[str, Any]], None] | None
     ) -> None:
         """Train until every objective has stopped or the epochs are used up."""
-        optim, evaluate = self.config.optim, self.config.evaluate
+        optim = self.config.optim
         groups = decay_groups(self.model.language_model, optim.lr, optim.decay)
         head = {"params": self.stepper.head, "lr": optim.head_lr, "weight_decay": optim.head_decay}
         optimiser = adamw([*groups, head], optim)
@@ -136,7 +146,6 @@ class Trajectory:
             optimiser, lambda update: linear_factor(update, self.total, self.warmup)
         )
         parts = [self.stepper.body + self.stepper.lm_head, self.stepper.head]
-        every = evaluate.every * (self.updates_per_epoch if evaluate.unit == "epochs" else 1)
         losses: list[dict[str, Tensor]] = []
         self.model.train()
         for update in range(1, self.total + 1):
@@ -146,7 +155,7 @@ class Trajectory:
             schedule.step()
             if self.weighting.learns:
                 self.weighting.update()
-            if update % every and update < self.total:
+            if update % self.every and update < self.total:
                 continue
             point = self.evaluate_at(update, losses)
             losses = []
@@ -221,12 +230,14 @@ class Trajectory:
             epochs_to_first_best=self.epochs_at(selection.first_best_update),
             epochs_to_stop=self.epochs_at(stop),
             updates=stop,
+            planned_updates=self.total,
             primary_examples=self.examples_at(stop),
             mlm_passes=micro_steps * min(self.config.train.batch, mlm_size) / mlm_size if mlm_size else 0.0,
             empty_mlm_batches=curve[-1]["empty_mlm_batches"],
             final_stage=stage,
             curve=curve,
             test_predictions=None if test is None else test.predictions,
+            test_probabilities=None if test is None else test.probabilities,
             evaluations={
                 name: judge(self.model, further, self.config.precision) for name, further in self.task.further.items()
             },

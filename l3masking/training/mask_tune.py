@@ -9,6 +9,7 @@ Shapes: B texts, T positions, N masked positions, V vocabulary.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -200,18 +201,19 @@ class MaskTuneStepper:
 
 
 def first_round(
-    encoder: Encoder, train: Examples, tuning: MaskTuning, config: FinetuneConfig, *, seed: int
+    encoder: Encoder, train: Examples, tuning: MaskTuning, config: FinetuneConfig, *, seed: int, updates: int
 ) -> tuple[Encoder, Examples]:
     """The first of two rounds: the encoder after masked-LM training, and the training texts that it has perturbed once.
 
-    The masked LM trains for as many passes as fine-tuning may take, at its learning rate and batch size, with as many
-    masks in each text as Mask-tuning has, drawn anew in each pass.
+    The masked LM trains for `updates` updates, as many as fine-tuning may take, at its learning rate and batch size,
+    with as many masks in each text as Mask-tuning has, drawn anew in each pass.
     """
     shares = [_as_probabilities(row, tuning.config) for row in tuning.weights]
     texts = [MaskedText(ids, row) for ids, row in zip(train.input_ids, shares, strict=True)]
     source = TextSource(count=len(texts), read=lambda: iter(texts))
     stage = AdaptConfig(
-        epochs=config.train.max_epochs,
+        epochs=math.ceil(updates / config.train.updates_per_epoch(len(texts))),
+        updates=updates,
         batch=config.train.batch,
         accumulate=config.train.accumulate,
         lr=config.optim.lr,

@@ -3,11 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from l3masking.training.settings import AdaptConfig, OptimConfig
+from l3masking.training.settings import AdaptConfig, FinetuneConfig, OptimConfig
+
+
+class Pace(NamedTuple):
+    """What the length of a main stage follows beside the settings: the arms of a dataset have it in common."""
+
+    texts: int | None = None  # texts of an epoch, >= 1; None: those of the auxiliary task, or of train without one
+    factor: int = 1  # updates for each update of the other arms, >= 1 (`Finetune.update_factor`)
+
+
+class MainStage(NamedTuple):
+    """A main stage in updates."""
+
+    total: int  # planned, >= 1
+    warmup: int  # in which the learning rate rises, in [0, total]
+    every: int  # distance of two evaluations, >= 1
+
+    @classmethod
+    def of(cls, config: FinetuneConfig, num_texts: int, factor: int = 1) -> MainStage:
+        """num_texts: of an epoch. With a `factor` all three are as many times as long, up to rounding."""
+        train, evaluate = config.train, config.evaluate
+        total = train.planned_updates(num_texts) * factor
+        unit = train.updates_per_epoch(num_texts) if evaluate.unit == "epochs" else 1
+        return cls(total, int(config.optim.warmup * total), evaluate.every * unit * factor)
 
 
 def decay_groups(module: nn.Module, lr: float, decay: float) -> list[dict[str, object]]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from l3masking.errors import InputError, check_choice
 from l3masking.precision import Precision
+from l3masking.training.presets import PRESETS as PRESETS
 
 EvaluationUnit = Literal["updates", "epochs"]
 CosineScope = Literal["encoder", "reference"]
-DevMode = Literal["train", "eval"]
+DevMode = Literal["eval", "train", "once"]
 Fill = Literal["argmax", "sample", "top_k"]
 
 
@@ -22,16 +23,23 @@ class TrainConfig:
 
     batch: int = 64  # texts per micro-step and task, >= 1
     accumulate: int = 2  # micro-steps per update, >= 1
-    max_epochs: int = 150  # passes over the texts that drive the loop (masked-LM texts, or train for STL), >= 1
+    max_epochs: int = 150  # passes over the dataset's masked-LM texts (`mlm`; by default those of train), >= 1
+    max_updates: int | None = None  # updates of the main stage at most, >= 1; none: as many as the epochs hold
     length_buckets: int = 1  # parts of like length into which a batch is cut before padding; moves rounding and dropout
 
     def __post_init__(self) -> None:
-        for name in ("batch", "accumulate", "max_epochs", "length_buckets"):
-            if getattr(self, name) < 1:
-                raise InputError(f"train.{name} is {getattr(self, name)}: at least 1")
+        for name in ("batch", "accumulate", "max_epochs", "max_updates", "length_buckets"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"train.{name} is {value}: at least 1")
 
     def updates_per_epoch(self, num_texts: int) -> int:
         return max(1, num_texts // (self.batch * self.accumulate))
+
+    def planned_updates(self, num_texts: int) -> int:
+        """Updates of the main stage where nothing stops it early; its learning rate falls to 0 at the last one."""
+        whole = self.updates_per_epoch(num_texts) * self.max_epochs
+        return whole if self.max_updates is None else min(whole, self.max_updates)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +132,9 @@ class MetaConfig:
     head_iterations: int = 10  # most steps of that fit, >= 1
     head_tolerance: float = 1e-3  # the fit ends when its loss (nats) changes by less
     cos_scope: CosineScope = "encoder"  # reference: |g_mlm| counts the LM head too
-    dev_mode: DevMode = "train"  # dropout in dev-head fit and dev gradient: active, or not
+    # dropout in dev-head fit and dev gradient: none; active, drawn anew in each step of the fit; or active, with the
+    # features of the fit drawn once for all of its steps (what versions before 2026-12 called `train`)
+    dev_mode: DevMode = "eval"
 
     def __post_init__(self) -> None:
         for name in ("head_sample", "head_iterations"):
@@ -140,11 +150,12 @@ class MetaConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """What is put on top of the encoder."""
+    """What is put on top of the encoder, and what it sees of padding."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     dropout: float = 0.1  # of the classification head, in [0, 1); the encoder keeps its own
+    attend_padding: bool = False  # whether each text is padded to `scoring.max_length` and the padding attended to
 
     def __post_init__(self) -> None:
         if not 0 <= self.dropout < 1:
@@ -247,39 +258,3 @@ class FinetuneConfig:
 
     def __post_init__(self) -> None:
         check_choice("precision", self.precision, Precision)
-
-
-def _of_mask_tuning(*, batch: int, alpha: float) -> dict[str, dict[str, Any]]:
-    """The settings that the Mask-tuning paper names; the rest are the defaults of transformers' fine-tuning scripts."""
-    return {
-        "optim": {"lr": 2e-5, "head_lr": 2e-5, "decay": 0.0, "head_decay": 0.0, "betas": (0.9, 0.999), "eps": 1e-8}
-        | {"warmup": 0.0},
-        "train": {"batch": batch, "accumulate": 1, "max_epochs": 3},
-        "evaluate": {"every": 1, "unit": "epochs"},
-        "final": {"enabled": False},
-        "mask_tuning": {"alpha": alpha},
-    }
-
-
-# `default` is neither the paper's Table 2 nor the released code. Optimiser, batches of 64 x 2, evaluation every 30
-# updates, patience of 20 evaluations and the final stage are those of the released run script. Mask probabilities
-# follow the paper (complement weighting, redistribution). Unlike the code, this project uses attention masks, leaves
-# texts as they are, masks whole training texts (the code masks lines of a file, which are sentences for Ohsumed), and
-# takes the cosines of the task weights over the encoder alone.
-# `paper` is Table 2 read literally: learning rate 1e-4 everywhere, batches of 64 x 1, patience of 3 epochs (counted
-# after warm-up, or a training could end inside it), no final stage. What the table leaves open is as in `default`.
-# `mask_tuning` and `mask_tuning_pairs` are those of the Mask-tuning paper for single texts (SST-2) and for pairs (NLI;
-# its alpha for paraphrases is 0.8): 3 epochs, batches of 16 and 32, a learning rate of its grid 2 to 5e-5.
-PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    "default": {},
-    "paper": {
-        "optim": {"head_lr": 1e-4},
-        "meta": {"head_lr": 1e-4},
-        "train": {"accumulate": 1},
-        "evaluate": {"every": 1, "unit": "epochs"},
-        "stop": {"patience": 3, "count_warmup": False},
-        "final": {"enabled": False},
-    },
-    "mask_tuning": _of_mask_tuning(batch=16, alpha=0.6),
-    "mask_tuning_pairs": _of_mask_tuning(batch=32, alpha=0.7),
-}

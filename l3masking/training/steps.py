@@ -158,25 +158,27 @@ class Stepper:
     def fit_dev_head(self, update: int) -> ClassificationHead:
         """A fresh head on the current body, fitted to one small validation sample.
 
-        The body is frozen meanwhile, so its features are computed once for all iterations.
+        The body is frozen meanwhile, so without dropout its features are computed once for all iterations. With dropout
+        (`dev_mode: train`) each iteration draws them anew, as the released code does, and `once` draws them once.
         """
         size = len(self.validation.labels)
         indices = next(draws(size, self.meta.head_sample, rng.stream(self.seed, "dev-sample", update)))
         chunks = self.chunks(self.validation, indices)
         labels = torch.cat([chunk.labels for chunk in chunks])
-        self.model.train(self.meta.dev_mode == "train")
+        self.model.train(self.meta.dev_mode != "eval")
         num_classes, hidden = self.model.classifier.out.out_features, self.model.encoder.hidden_size
         generator = rng.stream(self.seed, "dev-head", update)
         head = ClassificationHead(hidden, num_classes, self.model_config.dropout, generator).to(self.device)
-        head.train(self.meta.dev_mode == "train")
+        head.train(self.meta.dev_mode != "eval")
         optimiser = torch.optim.AdamW(
             head.parameters(), lr=self.meta.head_lr, betas=(0.9, 0.98), weight_decay=self.meta.head_decay, fused=True
         )
         with rng.dropout(self.device, self.seed, update, "dev-head"):
-            with torch.no_grad(), autocast(self.device, self.precision):
-                features = self.model.features(chunks)
+            features = self._frozen_features(chunks)
             previous = float("inf")
-            for _ in range(self.meta.head_iterations):
+            for iteration in range(self.meta.head_iterations):
+                if iteration and self.meta.dev_mode == "train":
+                    features = self._frozen_features(chunks)
                 with autocast(self.device, self.precision):  # once per step: autocast keeps its copies of the weights
                     loss = F.cross_entropy(head(features).float(), labels)
                 optimiser.zero_grad()
@@ -188,12 +190,18 @@ class Stepper:
         self.model.train()
         return head
 
+    @torch.no_grad()
+    def _frozen_features(self, chunks: Sequence[Chunk]) -> Tensor:
+        """[B, H] of the body as it is, under dropout in training mode."""
+        with autocast(self.device, self.precision):
+            return self.model.features(chunks)
+
     def cosines(
         self, gradients: dict[str, list[Tensor]], dev_head: ClassificationHead, update: int, micro: int
     ) -> Tensor:
         """[K] cosine of each task's gradient with the dev gradient, over the body's parameters, primary first."""
         chunks = self.chunks(self.validation, next(self._dev))
-        self.model.train(self.meta.dev_mode == "train")
+        self.model.train(self.meta.dev_mode != "eval")
         with rng.dropout(self.device, self.seed, update, micro, "dev"), autocast(self.device, self.precision):
             loss = self.model.classification_loss(chunks, dev_head)
         dev = gradients_of(loss, self.body)

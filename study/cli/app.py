@@ -20,7 +20,7 @@ from typing import Annotated, Any
 import typer
 
 from l3masking.errors import EnvironmentFault, InputError
-from study.cli import exporting, listing, machines, mirroring, running, using, watching
+from study.cli import exporting, listing, machines, mirroring, powering, running, using, watching
 from study.exit_codes import DEFECT, ENVIRONMENT_FAULT, EXIT_CODES, INPUT_ERROR, STOPPED
 from study.surroundings import spare_loopback, tolerate_encodings
 from study.version import program_version
@@ -41,6 +41,7 @@ EXAMPLES: dict[Callable[..., None], str] = {  # verb -> an example that runs; to
     watching.explain: "l3study explain studies/quickstart 3f2a",
     exporting.export: "l3study export studies/quickstart --format md,tex",
     exporting.compare: "l3study compare studies/quickstart --baseline rtm",
+    powering.power: "l3study power studies/quickstart --difference 0.02",
     using.export_model: "l3study export-model studies/quickstart toyworld/toyworld/l3masking --out model",
     using.predict: "l3study predict model texts.txt --out labels.csv",
     listing.methods: "l3study methods --json",

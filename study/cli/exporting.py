@@ -12,12 +12,20 @@ from study.cli.options import Folder
 def export(
     folder: Folder,
     formats: Annotated[str, typer.Option("--format", help="Comma separated: md, tex, csv, json.")] = "md,tex,csv,json",
+    effort: Annotated[
+        str | None,
+        typer.Option(
+            "--x",
+            metavar="EFFORT",
+            help="One more figure of effort against result: epochs_to_stop, updates or wall_time.",
+        ),
+    ] = None,
 ) -> None:
     """Write tables, figures and report.html again from the records."""
     from study.plan.resolved import opened_study
     from study.report.publish import write_tables
 
-    _, files = write_tables(opened_study(folder), [name.strip() for name in formats.split(",")])
+    _, files = write_tables(opened_study(folder), [name.strip() for name in formats.split(",")], effort)
     print("\n".join(str(file) for file in files))
 
 
@@ -31,10 +39,14 @@ def compare(
     ] = None,
     form: Annotated[str, typer.Option("--format", metavar="text|json", help="json: one object.")] = "text",
 ) -> None:
-    """Say which row is better, by how much, and whether that may be chance: paired by seed, tested, in plain words."""
+    """Say which row is better, by how much, and whether that may be chance: paired by seed, tested, in plain words.
+
+    Only what the space declares under `compare` can be decisive. A look is written down in looks.json.
+    """
     from l3masking.errors import InputError
     from study.plan.resolved import opened_study
     from study.report.comparisons import comparisons_json, comparisons_text
+    from study.report.effort_tables import effort_text, effort_values
     from study.results.answers import answer
 
     if form not in ("text", "json"):
@@ -42,8 +54,15 @@ def compare(
     found = answer(opened_study(folder), against, baseline)
     if form == "json":
         text = comparisons_json(
-            found.comparisons, study=found.study, against=found.against, notes=found.notes, on_sets=found.on_sets
+            found.comparisons,
+            study=found.study,
+            against=found.against,
+            notes=found.notes,
+            on_sets=found.on_sets,
+            effort=effort_values(found.effort),
         )
         print(text, end="")
     else:
         print(comparisons_text([*found.comparisons, *found.on_sets], found.notes))
+        if found.effort:
+            print(f"\n{effort_text(found.effort)}")

@@ -14,12 +14,14 @@ from rich.console import Console
 
 from l3masking.errors import InputError
 from study.cli.options import Limit, Only, Out, Sets, Space, Uri, find_space
+from study.cli.powering import plan_power
 from study.cli.watching import notice, slots
 from study.exit_codes import DONE, STOPPED, TRIALS_FAILED
 
 if TYPE_CHECKING:
     from study.plan.trials import Identities, Trial
     from study.space.spec import StudySpec
+    from study.store.places import Place
 
 
 def run(
@@ -65,10 +67,10 @@ def plan(
     from study.plan.grid import left, make_plan, narrow
     from study.plan.inputs import identify_at_hand
     from study.plan.resolved import Resolved, changed, pinned, read_resolved
-    from study.plan.searches import searches
+    from study.plan.searches import said_of, searches
     from study.space.reader import read_space
     from study.store.briefs import briefs
-    from study.store.places import find_place, open_store, opened
+    from study.store.places import find_place, opened
     from study.store.store import Store
 
     spec = read_space(find_space(space), sets or ())
@@ -78,30 +80,44 @@ def plan(
     spec = pinned(spec, before)
     resolved = Resolved(spec, identify_at_hand(spec), before.findings if before else {})
     identities = resolved.identities
-    trials = narrow(make_plan(*resolved), only or (), limit)
+    whole = make_plan(*resolved)
+    trials = narrow(whole, only or (), limit)
     if calibrate:
         _calibrate(spec, identities, left(trials, {brief.key for brief in briefs(Store(root))}), root)
+    wanted = searches(spec, identities)
+    finished = briefs(Store(root))
     summary = summarize(
         spec,
         trials,
-        briefs(Store(root)),
+        finished,
         slots=slots(spec.resources),
         sizes=data_sizes(spec, identities),
         calibration=read_calibration(root, spec.resources_of),
-        search_trials=sum(search.config.settings for search in searches(spec, identities)),
+        search_trials=sum(search.config.settings for search in wanted),
     )
+    power = plan_power(spec, whole, finished)
     if as_json:
-        print(json.dumps(summary.as_dict(), indent=1))
+        print(json.dumps(summary.as_dict() | {"power": power.as_dict() if power else None}, indent=1))
         return
-    print(describe(summary, root=root))
-    if spec.resources.save_models:
-        lacking = {brief.key for brief in briefs(Store(root))} - open_store(place).models()
-        if again := sum(not lacking.isdisjoint(trial.keys.values()) for trial in trials):
-            print(f"models: a run repeats {again} finished trainings, because no model of them is kept")
+    again = _without_model(place, trials, {brief.key for brief in finished}) if spec.resources.save_models else []
+    print("\n".join([describe(summary, root=root), *said_of(wanted), *again]))
+    if power:
+        from study.report.power_text import power_lines
+
+        print("\n".join(["", *power_lines(power)]))
     changes = changed(resolved, before) if before else None
     if changes and changes.cells:
         print(f"\nchanged since the last run: {', '.join(changes.keys)}; new trainings for these, old records stay:")
         print("\n".join(f"  {cell}" for cell in changes.cells))
+
+
+def _without_model(place: Place, trials: Sequence[Trial], done: set[str]) -> list[str]:
+    """What to say of finished trainings whose model is not kept; nothing where there are none."""
+    from study.store.places import open_store
+
+    lacking = done - open_store(place).models()
+    again = sum(not lacking.isdisjoint(trial.keys.values()) for trial in trials)
+    return [f"models: a run repeats {again} finished trainings, because no model of them is kept"] if again else []
 
 
 def _calibrate(spec: StudySpec, identities: Identities, trials: Sequence[Trial], root: Path) -> None:

@@ -20,12 +20,14 @@ from study.estimate.sizes import DataSize, training_size
 from study.plan.trials import Trial
 from study.space.spec import Generated, StudySpec
 from study.store.briefs import Brief, all_brief
+from study.store.packed import packed_bytes
 from study.store.record import Record
 from study.toyworld.world import find_world
 
 # of the quickstart's records, 2026-11-20
 RECORD_BYTES = 2200  # bytes: settings, identity, test values, run
 POINT = {False: 212, True: 277}  # bytes of an evaluation: without and with a masking task
+HISTOGRAM_BYTES = 250  # bytes of the mask probabilities, for an arm that masks in its last stage, 2026-12-01
 # of small studies' records with two evaluation sets, 2026-12-01: 164 to 207
 SET_BYTES = 190  # bytes of an evaluation set, apart from the predictions
 # of the quickstart's and two smaller studies' mlflow.db, tables of the empty database included
@@ -98,14 +100,22 @@ def _records(trials: Iterable[Trial], finished: Iterable[Brief], sizes: Mapping[
         size = sizes[trial.dataset]
         if trial.cell not in seen:
             seen[trial.cell] = training_size(trial, size).evaluations_at_most
-        digits = 2 if (size.classes or 100) <= 10 else 3  # of a predicted class, with its comma; sets have no more
-        fixed = RECORD_BYTES + SET_BYTES * len(size.evaluations) + digits * ((size.test or 0) + size.evaluation_texts)
+        fixed = RECORD_BYTES + SET_BYTES * len(size.evaluations) + _predicted(size)
         for key in trial.keys.values():
             looks = points.get(key, seen[trial.cell])
-            vague += looks is None or size.test is None
+            vague += looks is None or size.test is None or size.classes is None
             evaluations += looks or 0
             made += fixed + POINT[trial.arm.masks] * (looks or 0)
+            made += HISTOGRAM_BYTES if trial.arm.last.policy is not None else 0
     return made, evaluations, vague
+
+
+def _predicted(size: DataSize) -> int:
+    """Bytes of the predicted classes and of the probabilities of all classes, on test and on the evaluation sets."""
+    classes = size.classes or 100
+    digits = 2 if classes <= 10 else 3  # of a predicted class, with its comma
+    texts = [size.test or 0, *(count or 0 for count in size.evaluations.values())]
+    return sum(digits * count + packed_bytes(count, classes) for count in texts)  # sets have no more classes
 
 
 def _unknown_sets(trials: Iterable[Trial], sizes: Mapping[str, DataSize]) -> list[str]:

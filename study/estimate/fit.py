@@ -121,7 +121,7 @@ def _key(assignment: Assignment, device: Device) -> str:
         {
             "schema": FITS_SCHEMA,
             "revision": trial.revision,
-            "data_hash": trial.data_hash,
+            "data_hash": trial.whole_hash or trial.data_hash,
             "weight": _weight(assignment),
             "size": _size(trial.settings),
             "device": device.name,

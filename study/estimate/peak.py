@@ -42,7 +42,7 @@ def measure_peak(assignment: Assignment, gpu: Gpu | None = None) -> int:
     looked = max(EVALUATION_TOKENS // length, config.meta.head_sample, config.train.batch)
     task = Task(_labelled(train, classes), _labelled(_texts(encoder, looked, length), classes), None, classes)
     every = np.arange(length)
-    inputs = Inputs(task=task, mlm=[EncodedText(ids, every, every) for ids in train])
+    inputs = Inputs(task=task, mlm=[EncodedText(ids, every, every) for ids in train], max_length=length)
     method = trial.arm.unscored()
     try:
         training = prepare(method, encoder, inputs, masking=setting.masking, config=config, seed=0)

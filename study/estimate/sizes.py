@@ -89,11 +89,13 @@ class TrainingSize:
 def passes(arm: Method, before: float | None = None) -> float:
     """Gradients per micro-step, which is what an arm's training costs: primary, masking, validation (META-TARTAN).
 
+    An arm with several updates for each update of the others has those of all of them.
     `before`: texts of its masked-LM training before that, as a share of those of the main stage (`share_before`); if it
     is not known, each such stage counts as one more. The dev head and the passes' unequal lengths are left out, so
     that it is a rough scale.
     """
-    return 1 + (arm.masks or arm.tunes_masks) + arm.learns_weights + (len(arm.adapts) if before is None else before)
+    own = (1 + (arm.masks or arm.tunes_masks) + arm.learns_weights) * arm.last.update_factor
+    return own + (len(arm.adapts) if before is None else before)
 
 
 def expected_size(spec: DataSpec | Generated) -> DataSize:
@@ -171,8 +173,7 @@ def training_size(trial: Trial, data: DataSize) -> TrainingSize:
     """How long one training may become."""
     settings = trial.settings
     train = TrainConfig(**settings["train"])
-    masks = trial.arm.masks
-    driver = data.mlm if masks else data.train
+    factor, driver = trial.arm.last.update_factor, data.mlm
     if driver is None:
         return TrainingSize(
             updates_per_epoch=None,
@@ -182,11 +183,11 @@ def training_size(trial: Trial, data: DataSize) -> TrainingSize:
             adapt_updates=_adapt_updates(trial, data),
         )
     epoch = train.updates_per_epoch(driver)
-    updates = epoch * train.max_epochs
-    every = settings["evaluate"]["every"] * (epoch if settings["evaluate"]["unit"] == "epochs" else 1)
-    texts = epoch * train.accumulate * min(train.batch, driver) * (2 if masks else 1)
+    updates = train.planned_updates(driver) * factor
+    every = settings["evaluate"]["every"] * (epoch if settings["evaluate"]["unit"] == "epochs" else 1) * factor
+    texts = epoch * factor * train.accumulate * min(train.batch, driver) * (2 if trial.arm.masks else 1)
     return TrainingSize(
-        updates_per_epoch=epoch,
+        updates_per_epoch=epoch * factor,
         updates_at_most=updates,
         evaluations_at_most=math.ceil(updates / every),
         tokens_per_epoch_at_most=texts * settings["scoring"]["max_length"],

@@ -17,6 +17,7 @@ from study.estimate.times import Times, duration, estimate
 from study.estimate.timing_file import Calibration
 from study.plan.grid import left
 from study.plan.needs import artefacts_of
+from study.plan.searches import read_by
 from study.plan.trials import Trial
 from study.space.search_section import BEST
 from study.space.spec import StudySpec
@@ -136,8 +137,9 @@ def summarize(
 
 def _search_trials(spec: StudySpec, trials: Iterable[Trial]) -> int:
     """Of the searches whose findings are among the trials, finished ones included."""
-    searched = {(trial.encoder, trial.dataset, trial.method) for trial in trials if trial.variant == BEST}
-    return len(searched) * spec.search.settings if spec.search else 0
+    searched = {(trial.encoder, trial.dataset, trial.method): trial.arm for trial in trials if trial.variant == BEST}
+    settings = spec.settings()
+    return sum(read_by(arm, spec.search, settings).settings for arm in searched.values()) if spec.search else 0
 
 
 def _named(trial: Trial) -> bool:

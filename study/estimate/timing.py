@@ -86,7 +86,7 @@ def _measure(spec: StudySpec, identities: Identities, trial: Trial) -> Measured:
     resources = spec.resources_of(trial.encoder, trial.dataset)
     torch.set_num_threads(resources.threads)
     device = resources.device
-    source, data_source = sources(spec, identities, trial.encoder, trial.dataset)
+    source, data_source = sources(spec, identities, trial.encoder, trial.dataset, trial.seed)
     encoder, setting = held_encoder(source, device), configs(trial.settings)
     data = sample(held_data(data_source), setting.finetune)
     method = trial.arm
@@ -144,7 +144,8 @@ def time_updates(method: Method, encoder: Encoder, data: TextData, setting: Conf
     config = setting.finetune
     config = dataclasses.replace(
         config,
-        train=dataclasses.replace(config.train, max_epochs=2 * UPDATES),  # an epoch of the sample has an update or more
+        # an epoch of the sample has an update or more
+        train=dataclasses.replace(config.train, max_epochs=2 * UPDATES, max_updates=None),
         evaluate=EvaluateConfig(every=UPDATES, unit="updates"),
     )
     method = method.unscored()

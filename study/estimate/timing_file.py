@@ -45,7 +45,7 @@ class Calibration:
         return content_key(
             {
                 "revision": trial.revision,
-                "data_hash": trial.data_hash,
+                "data_hash": trial.whole_hash or trial.data_hash,
                 "method": trial.method,
                 "settings": trial.settings,
                 "threads": resources.threads,

@@ -19,6 +19,7 @@ from l3masking.encoders.hub import check_length, read_facts, resolve_revision
 from l3masking.encoders.table import EncoderSpec
 from l3masking.errors import EnvironmentFault, InputError, Unavailable
 from study.plan.trials import Identities
+from study.plan.united import DataIdentity, UnitedSource, evaluation_hashes, facts_by_seed, facts_of, seeds_of
 from study.space.spec import Generated, StudySpec
 from study.toyworld.extras import build_extras, find_extras
 from study.toyworld.world import build_world, find_world
@@ -73,6 +74,13 @@ class DataSource:
     spec: DataSpec | Generated
     data_hash: str
     evaluations: Mapping[str, str] = field(default_factory=dict)  # evaluation set -> content hash
+    united: str | None = None  # hash of the texts that are masked under any seed, where splits are cut anew with each
+
+    def scored(self) -> DataSource | UnitedSource:
+        """Whose texts are scored for it: its own, or those of all splits of which it is one."""
+        if self.united is None or isinstance(self.spec, Generated):
+            return self
+        return UnitedSource(name=self.name, spec=self.spec, content_hash=self.united)
 
     @property
     def content_hash(self) -> str:
@@ -89,11 +97,6 @@ class DataSource:
         if data.content_hash != self.data_hash or evaluation_hashes(data) != self.evaluations:
             raise InputError(f"dataset {self.name}: its content has changed since the study was planned; run it again")
         return data
-
-
-def evaluation_hashes(data: TextData) -> dict[str, str]:
-    """The content hash of each evaluation set of a dataset."""
-    return {name: one.content_hash for name, one in data.evaluations.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,15 +141,15 @@ def concrete_encoder(spec: EncoderSpec | Generated) -> EncoderSpec:
     return EncoderSpec(path=str(build_world().encoder_folder)) if isinstance(spec, Generated) else spec
 
 
-def concrete_data(spec: DataSpec | Generated) -> DataSpec:
-    """A generated dataset is made here, once per machine."""
+def concrete_data(spec: DataSpec | Generated, seed: int = 0) -> DataSpec:
+    """A generated dataset is made here, once per machine. Where each seed has its own cuts, those of `seed`."""
     if isinstance(spec, Generated):
         files = build_extras().decoy if spec.generated == "toyworld-decoy" else build_world().data_files
         train, validation, test = (str(files[part]) for part in SPLITS)
         shifted = spec.generated == "toyworld-shifted"
         sets = {"shifted": EvaluationSpec(test=str(build_extras().shifted))} if shifted else {}
         return DataSpec(train=train, validation=validation, test=test, evaluation_sets=sets)
-    return spec
+    return spec.of_seed(seed)
 
 
 def concrete_corpus(spec: CorpusSpec | Generated) -> CorpusSpec:
@@ -179,17 +182,27 @@ def identify(spec: StudySpec, say: Callable[[str], None]) -> Identities:
         check_length(longest, facts.position_limit, f"encoder {name}")
         for method in spec.methods:
             spec.arm(method).check_encoder(facts.model_type, f"encoder {name}")
-    datasets, evaluations = {}, {}
+    found = {}
     for name in dict.fromkeys(pair.dataset for pair in spec.pairs):
-        data = load_data(concrete_data(spec.datasets[name]), name=name)
-        datasets[name], evaluations[name] = data.content_hash, evaluation_hashes(data)
+        data, found[name] = _look_at_data(spec, name)
+        if found[name].splits:
+            say(f"dataset {name}: split_seed per_seed: each seed has its own cuts; these notes are on those of seed 0")
         for note in data.notes:
             say(f"dataset {name}: {note}")
         if data.mlm_texts != data.train.texts:
             for method in spec.methods:
                 spec.arm(method).check_units(f"dataset {name}")
     corpora = {name: look_at(concrete_corpus(spec.corpora[name]), name) for name in read_corpora(spec)}
-    return _identities(encoders, datasets, evaluations, corpora)
+    return _identities(encoders, found, corpora)
+
+
+def _look_at_data(spec: StudySpec, name: str, *, offline: bool = False) -> tuple[TextData, DataIdentity]:
+    """A dataset of a study, and what names it. Of splits that are cut anew with each seed: those of seed 0."""
+    entry = spec.datasets[name]
+    if isinstance(entry, DataSpec) and entry.per_seed:
+        return facts_by_seed(entry, name, seeds_of(spec), offline=offline)
+    data = load_data(concrete_data(entry), name=name, offline=offline)
+    return data, facts_of(data)
 
 
 def read_corpora(spec: StudySpec) -> list[str]:
@@ -204,14 +217,16 @@ def read_corpora(spec: StudySpec) -> list[str]:
 
 def _identities(
     encoders: Mapping[str, str],
-    datasets: Mapping[str, str],
-    evaluations: Mapping[str, Mapping[str, str]],
+    data: Mapping[str, DataIdentity],
     corpora: Mapping[str, CorpusFacts],
 ) -> Identities:
     return Identities(
         encoders=encoders,
-        datasets=datasets,
-        evaluations={name: sets for name, sets in evaluations.items() if sets},
+        datasets={name: one.content_hash for name, one in data.items()},
+        evaluations={name: one.evaluations for name, one in data.items() if one.evaluations},
+        mlm_units={name: one.mlm_units for name, one in data.items() if one.mlm_units is not None},
+        splits={name: one.splits for name, one in data.items() if one.splits},
+        united={name: one.united for name, one in data.items() if one.united is not None},
         corpora={name: facts.content_hash for name, facts in corpora.items()},
         corpus_units={name: facts.units for name, facts in corpora.items()},
     )
@@ -220,23 +235,21 @@ def _identities(
 def identify_at_hand(spec: StudySpec) -> Identities:
     """As `identify`, without a network and without making anything; what is not available is left out."""
     encoders: dict[str, str] = {}
-    datasets: dict[str, str] = {}
-    evaluations: dict[str, dict[str, str]] = {}
+    found: dict[str, DataIdentity] = {}
     for pair in spec.pairs:
         encoder, data = spec.encoders[pair.encoder], spec.datasets[pair.dataset]
         if pair.encoder not in encoders and _is_made(encoder):
             with suppress(EnvironmentFault):
                 encoders[pair.encoder] = resolve_revision(concrete_encoder(encoder), offline=True)
-        if pair.dataset not in datasets and _is_made(data):
+        if pair.dataset not in found and _is_made(data):
             with suppress(EnvironmentFault):
-                found = load_data(concrete_data(data), name=pair.dataset, offline=True)
-                datasets[pair.dataset], evaluations[pair.dataset] = found.content_hash, evaluation_hashes(found)
+                found[pair.dataset] = _look_at_data(spec, pair.dataset, offline=True)[1]
     facts: dict[str, CorpusFacts] = {}
     for name in read_corpora(spec):
         corpus = spec.corpora[name]
         if find_extras() is not None if isinstance(corpus, Generated) else corpus.hub is None:
             facts[name] = look_at(concrete_corpus(corpus), name)
-    return _identities(encoders, datasets, evaluations, facts)
+    return _identities(encoders, found, facts)
 
 
 def _is_made(spec: EncoderSpec | DataSpec | Generated) -> bool:
@@ -246,15 +259,20 @@ def _is_made(spec: EncoderSpec | DataSpec | Generated) -> bool:
     return (find_world() if spec.generated == "toyworld" else find_extras()) is not None
 
 
-def sources(spec: StudySpec, identities: Identities, encoder: str, dataset: str) -> tuple[EncoderSource, DataSource]:
-    """The pinned sources of one pair."""
+def sources(
+    spec: StudySpec, identities: Identities, encoder: str, dataset: str, seed: int = 0
+) -> tuple[EncoderSource, DataSource]:
+    """The pinned sources of one pair. Where each seed has its own cuts, with those of `seed`."""
+    entry, data_hash = spec.datasets[dataset], identities.data_hash(dataset, seed)
+    assert data_hash is not None, "a dataset is read only where it is available"
     return (
         EncoderSource(name=encoder, spec=spec.encoders[encoder], revision=identities.encoders[encoder]),
         DataSource(
             name=dataset,
-            spec=spec.datasets[dataset],
-            data_hash=identities.datasets[dataset],
+            spec=entry.of_seed(seed) if isinstance(entry, DataSpec) else entry,
+            data_hash=data_hash,
             evaluations=identities.evaluations.get(dataset, {}),
+            united=identities.united.get(dataset),
         ),
     )
 

@@ -5,6 +5,7 @@ The one place that says so, for the jobs of a run and for the estimates of a pla
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -13,7 +14,9 @@ from l3masking.data.table import DataSpec
 from l3masking.masking.policies.base import ENTROPY, IMPORTANCE, LIKELIHOOD
 from l3masking.methods import Method
 from l3masking.stages import Stage
+from l3masking.training.settings import FinetuneConfig
 from study.plan.trials import Trial, corpus_of_stage, stage_identity
+from study.space.relevant import without_later
 from study.space.spec import Configs, Generated, configs, plain
 from study.store.whole_files import content_key
 
@@ -90,15 +93,24 @@ def masks_labelled(data: DataSpec | Generated) -> bool:
     return isinstance(data, Generated) or data.mlm == "instance"
 
 
+def classifier_config(setting: Configs) -> FinetuneConfig:
+    """How the classifier behind importance is fine-tuned: with padding masked, as it is asked about parts of texts."""
+    model = dataclasses.replace(setting.finetune.model, attend_padding=False)
+    return dataclasses.replace(setting.finetune, model=model)
+
+
 def of_classifier(setting: Configs) -> dict[str, Any]:
     """The settings of fine-tuning that the classifier behind importance reads."""
-    return {name: value for name, value in plain(setting.finetune).items() if name != "meta"}
+    settings = without_later(plain(classifier_config(setting)))
+    return {name: value for name, value in settings.items() if name != "meta"}
 
 
 def adaptation_of(arm: Method, settings: Mapping[str, Any]) -> dict[str, Any]:
     """All of an arm and its settings that may change the encoder which its `adapt` stages give."""
     stages: tuple[Stage, ...] = arm.adapts
     own = {name: value for name, value in settings.items() if name in OF_ADAPTATION}
+    if settings["model"].get("attend_padding"):
+        own["attend_padding"] = True
     asks = any(IMPORTANCE in arm.needs_of(stage) for stage in stages)  # a classifier
     return {
         "stages": [stage_identity(arm, stage) for stage in stages],

@@ -54,9 +54,21 @@ def read_resolved(root: Path) -> Resolved | None:
     if not isinstance(known, dict):
         raise InputError(f"{path}: identities: expected encoders and datasets; remove the file and run the study again")
     findings = value.pop("findings", None) or known.get("found") or {}  # `found`: as written before 2026-11-27
+    _rename_once(value)
     spec = make_space(value, source=str(path), folder=root, problems=problems)
     names = [item.name for item in dataclasses.fields(Identities)]
     return Resolved(spec, Identities(**{name: known.get(name) or {} for name in names}), findings)
+
+
+def _rename_once(value: dict[str, Any]) -> None:
+    """In a study written before 2026-12, `meta.dev_mode: train` means what `once` means now."""
+    model, meta = value.get("model"), value.get("meta")
+    if not isinstance(model, dict) or not isinstance(meta, dict) or "attend_padding" in model:
+        return
+    variants = value.get("variants") or {}
+    for part, key in [(meta, "dev_mode"), *((overrides, "meta.dev_mode") for overrides in variants.values())]:
+        if part.get(key) == "train":
+            part[key] = "once"
 
 
 def planned(root: Path) -> Resolved:

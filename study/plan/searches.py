@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from l3masking.methods import Method
 from study.plan.trials import Identities, Trial, identity_of, new_trial
-from study.space.relevant import artefact_sections, relevant
+from study.space.relevant import artefact_sections, reads, relevant
 from study.space.search_section import SearchConfig
 from study.space.spec import StudySpec, plain
 from study.store.store import content_key
@@ -29,7 +30,8 @@ class Search:
     dataset: str
     method: str
     arm: Method  # what that name stands for in the study
-    config: SearchConfig
+    config: SearchConfig  # with the parameters that the method reads
+    left_out: tuple[str, ...] = ()  # the other parameters of the study's search
     objective: str  # validation metric to maximise
     settings: Mapping[str, Any]  # of the plain row; the searched parameters are put over them
     key: str  # everything that may change what is tried and found, except how many settings
@@ -44,7 +46,7 @@ class Search:
         settings = copy.deepcopy(dict(self.settings))
         for key, value in values.items():
             section, _, name = key.partition(".")
-            if name in settings.get(section, {}):
+            if reads(self.settings, self.arm, key):
                 settings[section][name] = value
         return relevant(settings, self.arm)
 
@@ -66,13 +68,14 @@ def searches(spec: StudySpec, identities: Identities) -> list[Search]:
     if spec.search is None:
         return []
     made = []
-    how = {name: value for name, value in plain(spec.search).items() if name not in ("trials", "methods")}
     for pair in spec.pairs:
         for method in spec.search_methods:
             arm = spec.arm(method)
+            config = read_by(arm, spec.search, spec.settings())
+            how = {name: value for name, value in plain(config).items() if name not in ("trials", "methods")}
             settings = relevant(spec.settings(), arm)
             given = copy.deepcopy(settings)
-            for key in spec.search.parameters:
+            for key in config.parameters:
                 section, _, name = key.partition(".")
                 given.get(section, {}).pop(name, None)  # its declared value steers nothing
             identity = identity_of(identities, pair.encoder, pair.dataset, method, arm, given)
@@ -83,13 +86,30 @@ def searches(spec: StudySpec, identities: Identities) -> list[Search]:
                     dataset=pair.dataset,
                     method=method,
                     arm=arm,
-                    config=spec.search,
+                    config=config,
+                    left_out=tuple(key for key in spec.search.parameters if key not in config.parameters),
                     objective=spec.search_objective,
                     settings=settings,
                     key=key,
                 )
             )
     return made
+
+
+def read_by(arm: Method, search: SearchConfig, settings: Mapping[str, Any]) -> SearchConfig:
+    """The search of one arm: the parameters that it does not read would only give the same training again."""
+    read = {key: values for key, values in search.parameters.items() if reads(settings, arm, key)}
+    return search if len(read) == len(search.parameters) else dataclasses.replace(search, parameters=read)
+
+
+def said_of(found: Iterable[Search]) -> list[str]:
+    """A line for each method whose search leaves out a parameter."""
+    lines = {
+        search.method: f"search of {search.method}: without {', '.join(search.left_out)}, which it does not read"
+        for search in found
+        if search.left_out
+    }
+    return list(lines.values())
 
 
 def found_setting(search: Search, findings: Findings) -> dict[str, Any] | None:

@@ -27,6 +27,17 @@ class Identities:
     evaluations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # dataset -> set -> content hash
     corpora: Mapping[str, str] = field(default_factory=dict)  # content hash
     corpus_units: Mapping[str, int] = field(default_factory=dict)  # units of text
+    # dataset -> masked-LM texts, where these are not as many as those of train: epochs of all arms are passes over them
+    mlm_units: Mapping[str, int] = field(default_factory=dict)
+    # of datasets whose splits are cut anew with each seed
+    splits: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # dataset -> seed -> content hash
+    united: Mapping[str, str] = field(default_factory=dict)  # dataset -> hash of the texts that all its splits mask
+
+    def data_hash(self, dataset: str, seed: int | None) -> str | None:
+        """The content of a dataset as trainings with `seed` read it; None: under any seed."""
+        if seed is None or dataset not in self.splits:
+            return self.datasets.get(dataset)
+        return self.splits[dataset].get(str(seed))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +57,7 @@ class Trial:
     data_hash: str | None  # the same, of the dataset
     trajectory: str  # key of the training
     keys: Mapping[str, str]  # objective -> key of its record
+    whole_hash: str | None = None  # of the dataset under any seed, where its splits are cut anew with each
 
     @property
     def objectives(self) -> tuple[str, ...]:
@@ -59,33 +71,56 @@ class Trial:
 
 
 def identity_of(
-    identities: Identities, encoder: str, dataset: str, method: str, arm: Method, settings: Mapping[str, Any]
+    identities: Identities,
+    encoder: str,
+    dataset: str,
+    method: str,
+    arm: Method,
+    settings: Mapping[str, Any],
+    seed: int | None = None,
 ) -> dict[str, Any]:
-    """All but the seed that may change what a training gives."""
+    """All but the seed that may change what a training gives; the splits are those of `seed`, or (None) of all."""
     last = arm.last
     identity = {
         "schema": SCHEMA,
         "encoder": encoder,
         "revision": identities.encoders.get(encoder),
         "dataset": dataset,
-        "data_hash": identities.datasets.get(dataset),
+        "data_hash": identities.data_hash(dataset, seed),
         "method": method,
         "policy": last.policy,
         "weighting": last.weighting if isinstance(last, Finetune) else None,
-        "settings": settings,
+        "settings": keyed(settings),
     }
     if len(arm.stages) > 1 or not isinstance(last, Finetune) or arm.own_policies:
         identity["stages"] = [stage_identity(arm, stage) for stage in arm.stages]
+    if last.update_factor != 1:
+        identity["update_factor"] = last.update_factor
+    if not arm.masks and dataset in identities.mlm_units:  # for arms that mask it follows from the data
+        identity["epoch_texts"] = identities.mlm_units[dataset]
     if (corpus := corpus_of(arm, settings)) is not None:
         identity["corpus_hash"] = identities.corpora.get(corpus)
     return identity
+
+
+def keyed(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Settings as a key holds them.
+
+    `meta.dev_mode: once` is what `train` was before 2026-12. It keeps the keys of that time, and `train` has others.
+    """
+    meta = settings.get("meta", {})
+    word = {"once": "train", "train": "train, drawn in each step"}.get(meta.get("dev_mode"))
+    return settings if word is None else {**settings, "meta": {**meta, "dev_mode": word}}
 
 
 def stage_identity(arm: Method, stage: Stage) -> dict[str, Any]:
     """All of a stage that may change what it gives; of a user's own policy its text and its settings."""
     own = arm.own_policies.get(stage.policy or "")
     more = {"policy_file": [own.content_hash, dict(own.settings)]} if isinstance(own, CustomPolicy) else {}
-    return {"stage": stage.name, **dataclasses.asdict(stage), **more}
+    fields = dataclasses.asdict(stage)
+    if fields.get("update_factor") == 1:  # younger than the keys of records
+        del fields["update_factor"]
+    return {"stage": stage.name, **fields, **more}
 
 
 def corpus_of(arm: Method, settings: Mapping[str, Any]) -> str | None:
@@ -127,7 +162,7 @@ def new_trial(
     with_test: False for a training that reads no test split, and no evaluation set either.
     """
     encoder, dataset, method, variant = cell
-    identity = identity_of(identities, encoder, dataset, method, arm, settings) | {"seed": seed}
+    identity = identity_of(identities, encoder, dataset, method, arm, settings, seed) | {"seed": seed}
     if with_test and (sets := identities.evaluations.get(dataset)):
         identity["evaluations"] = dict(sets)
     trajectory = content_key(identity if awaits is None else identity | {"awaits": awaits})
@@ -142,7 +177,8 @@ def new_trial(
         settings=settings,
         pending=awaits is not None,
         revision=identities.encoders.get(encoder),
-        data_hash=identities.datasets.get(dataset),
+        data_hash=identities.data_hash(dataset, seed),
+        whole_hash=identities.datasets.get(dataset) if dataset in identities.splits else None,
         trajectory=trajectory,
         keys={o: content_key({"trajectory": trajectory, "objective": o}) for o in objectives},
     )

@@ -9,7 +9,7 @@ from study.plan.resolved import Resolved
 from study.plan.trials import Identities
 from study.report.layout import OBJECTIVES, row_label
 from study.report.page import About, ShownFailure
-from study.results.compare import Arm
+from study.results.comparison import Arm
 from study.space.spec import StudySpec, plain
 from study.store.record import Failure
 
@@ -33,7 +33,8 @@ def _of_dataset(name: str, identities: Identities) -> list[tuple[str, str]]:
     """The content hash of a dataset, and those of its evaluation sets."""
     sets = identities.evaluations.get(name, {})
     rows = [(f"{name}, evaluation set {one}", content) for one, content in sets.items()]
-    return [(name, identities.datasets.get(name) or "not available"), *rows]
+    label = f"{name}, cut anew with each seed" if name in identities.splits else name
+    return [(label, identities.datasets.get(name) or "not available"), *rows]
 
 
 def settings_in_words(spec: StudySpec) -> list[tuple[str, str]]:
@@ -41,6 +42,7 @@ def settings_in_words(spec: StudySpec) -> list[tuple[str, str]]:
     rows = [
         ("methods", ", ".join(row_label(method, None, []) for method in spec.methods)),
         ("objectives", ", ".join(OBJECTIVES.get(objective, objective) for objective in spec.objectives)),
+        ("confirmatory", _confirmatory(spec)),
         ("seeds", _seeds(spec.seeds)),
         ("preset", spec.preset),
     ]
@@ -49,6 +51,12 @@ def settings_in_words(spec: StudySpec) -> list[tuple[str, str]]:
     if spec.search is not None:
         rows.append(("search", _words(plain(spec.search))))
     return rows
+
+
+def _confirmatory(spec: StudySpec) -> str:
+    asked = ", ".join(f"{first} vs {second}" for first, second in spec.compare.questions or ())
+    goals = ", ".join(OBJECTIVES.get(name, name) for name in spec.compare.objectives or ())
+    return f"{asked} on {goals}" if asked and goals else "nothing"
 
 
 def _seeds(seeds: tuple[int, ...]) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from study.report.escape import csv_text, markdown_table, markdown_text
 from study.report.layout import plain
 from study.report.wording import (
     NO_NUMBER,
-    families,
+    by_question,
     how,
     interval_text,
     p_text,
@@ -23,13 +23,15 @@ from study.report.wording import (
     sides,
     title,
 )
-from study.results.compare import LEVEL, Comparison, Side
+from study.results.comparison import Comparison, Side
 from study.results.set_comparisons import SetComparison
 from study.results.spread import CONFIDENCE
+from study.results.verdicts import LEVEL, verdict
 
 NO_COMPARISON = "Nothing to compare: nothing stands on both sides for the same encoder, dataset and objective."
 BOTH = "Seeds, texts"
 SIDES = ("first", "second")
+FOLLOWING = ("verdict", "decisive", "sentence")  # from the fields of a comparison
 COMPARISON_FIELDS = (
     *("question", "encoder", "dataset", "objective"),
     *(f"{name}_{field.name}" for name in SIDES for field in fields(Side)),
@@ -38,7 +40,7 @@ COMPARISON_FIELDS = (
         for field in fields(Comparison)
         if field.name not in ("question", "encoder", "dataset", "objective", *SIDES)
     ),
-    "sentence",
+    *FOLLOWING,
 )
 SET_COMPARISON_FIELDS = (*COMPARISON_FIELDS[:4], "evaluation", "measure", *COMPARISON_FIELDS[4:])
 
@@ -57,19 +59,22 @@ def comparisons_json(
     against: str | None = None,
     notes: Sequence[str] = (),
     on_sets: Sequence[SetComparison] = (),
+    effort: Sequence[dict[str, Any]] = (),
 ) -> str:
     """One object: study, against (null within a study), confidence, level, notes, and the list `comparisons`.
 
-    With `on_sets` there is a second list, `evaluation_comparisons`. An entry holds the fields of `Comparison`, with
-    `first` and `second` as objects, and its `sentence`.
+    With `on_sets` there is a second list, `evaluation_comparisons`; with `effort` that list, as it is. An entry holds
+    the fields of `Comparison`, with `first` and `second` as objects, its `verdict`, whether that is `decisive`, and its
+    `sentence`.
     Values are fractions; null where something cannot be said.
     """
     entries, further = (
-        [asdict(comparison) | {"sentence": sentence(comparison)} for comparison in group]
+        [asdict(entry) | {name: _said_of(entry, name) for name in FOLLOWING} for entry in group]
         for group in (comparisons, on_sets)
     )
     head = {"study": study, "against": against, "confidence": CONFIDENCE, "level": LEVEL, "notes": list(notes)}
     lists = {"comparisons": entries} | ({"evaluation_comparisons": further} if further else {})
+    lists |= {"effort": list(effort)} if effort else {}
     return json.dumps(head | lists, indent=1, allow_nan=False) + "\n"
 
 
@@ -85,8 +90,8 @@ def set_comparisons_csv(comparisons: Sequence[SetComparison]) -> str:
 
 def _csv(comparisons: Sequence[Comparison], names: Sequence[str]) -> str:
     def value(comparison: Comparison, field: str) -> object:
-        if field == "sentence":
-            return sentence(comparison)
+        if field in FOLLOWING:
+            return _said_of(comparison, field)
         if field == "notes":
             return " ".join(comparison.notes)
         name, _, part = field.partition("_")
@@ -95,12 +100,19 @@ def _csv(comparisons: Sequence[Comparison], names: Sequence[str]) -> str:
     return csv_text(names, ([value(comparison, name) for name in names] for comparison in comparisons))
 
 
-def comparisons_markdown(comparisons: Sequence[Comparison]) -> str:
-    """A table per question and objective, and a sentence for each difference."""
+def _said_of(comparison: Comparison, field: str) -> object:
+    """What follows from a comparison: its verdict, whether that is decisive, or its sentence."""
+    found = verdict(comparison)
+    return {"verdict": found, "decisive": found == "decisive", "sentence": sentence(comparison)}[field]
+
+
+def comparisons_markdown(comparisons: Sequence[Comparison], notes: Sequence[str] = ()) -> str:
+    """A table per question and objective, and a sentence for each difference; first what to know of all of them."""
     parts = ["# Comparisons", f"{how(comparisons)} {legend(comparisons)}" if comparisons else NO_COMPARISON]
-    for family in families(comparisons):
+    parts += ["\n".join(f"- {markdown_text(note)}" for note in notes)] if notes else []
+    for family in by_question(comparisons):
         header, rows = table(family)
-        lines = [f"- {markdown_text(line)}" for line in said(family)]
+        lines = [f"- {markdown_text(line.text)}" for line in said(family)]
         entries = [list(map(markdown_text, line)) for line in rows]
         drawn = markdown_table(list(map(markdown_text, header)), "l" + "r" * (len(header) - 1), entries)
         parts += [f"## {markdown_text(title(family[0]))}", drawn, "\n".join(lines)]
@@ -111,7 +123,7 @@ def comparisons_markdown(comparisons: Sequence[Comparison]) -> str:
 def comparisons_text(comparisons: Sequence[Comparison], notes: Sequence[str] = ()) -> str:
     """For a terminal or a log: plain lines, columns aligned within a question and objective."""
     parts = [f"{how(comparisons)}\n{legend(comparisons)}" if comparisons else NO_COMPARISON]
-    for family in families(comparisons):
+    for family in by_question(comparisons):
         header, rows = table(family)
         lines = [header, *rows]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -120,7 +132,7 @@ def comparisons_text(comparisons: Sequence[Comparison], notes: Sequence[str] = (
             for pairs in (zip(line, widths, strict=True) for line in lines)
         ]
         drawn = [f"  {'  '.join(line).rstrip()}" for line in entries]
-        told = [f"  - {plain(line)}" for line in said(family)]
+        told = [f"  - {plain(line.text)}" for line in said(family)]
         parts.append("\n".join([plain(title(family[0])), *drawn, *told, f"  {' '.join(remarks(family))}"]))
     return "\n\n".join([*parts, *(["\n".join(map(plain, notes))] if notes else [])])
 
@@ -139,8 +151,8 @@ def legend(comparisons: Sequence[Comparison]) -> str:
     """What the columns of the tables are."""
     parts = {
         "Under the names of the rows: mean ± sample standard deviation over the compared seeds, percent.": True,
-        f"{BOTH}: 95 % interval of the difference when both seeds and test texts are resampled.": any(
-            comparison.bootstrap_low is not None for comparison in comparisons
+        f"{BOTH}: 95 % interval over other seeds and other test texts; with one seed over texts alone.": any(
+            comparison.joint_low is not None for comparison in comparisons
         ),
         "d_z: Cohen's effect size of the paired differences.": any(
             comparison.effect_size is not None for comparison in comparisons
@@ -161,7 +173,7 @@ def _row(comparison: Comparison) -> list[str]:
         _mean(comparison.second),
         plus + points(comparison.difference),
         interval_text(comparison.ci_low, comparison.ci_high),
-        interval_text(comparison.bootstrap_low, comparison.bootstrap_high),
+        interval_text(comparison.joint_low, comparison.joint_high),
         NO_NUMBER if comparison.effect_size is None else f"{comparison.effect_size:.2f}",
         NO_NUMBER if comparison.p is None else p_text(comparison.p),
         NO_NUMBER if comparison.p_holm is None else p_text(comparison.p_holm),
@@ -169,13 +181,20 @@ def _row(comparison: Comparison) -> list[str]:
     ]
 
 
-def said(family: Sequence[Comparison]) -> Iterator[str]:
+class Line(NamedTuple):
+    """A line under a table."""
+
+    text: str
+    about: Comparison | None  # None: a note on several
+
+
+def said(family: Sequence[Comparison]) -> Iterator[Line]:
     """A sentence for each comparison, under its encoder and dataset; what is noted of several is said once."""
     for comparison in family:
-        yield f"{comparison.encoder} / {comparison.dataset}: {sentence(comparison)}"
+        yield Line(f"{comparison.encoder} / {comparison.dataset}: {sentence(comparison)}", comparison)
     for note in dict.fromkeys(note for comparison in family for note in comparison.notes):
         places = [f"{entry.encoder} / {entry.dataset}" for entry in family if note in entry.notes]
-        yield f"Note on {', '.join(places)}: {note}"
+        yield Line(f"Note on {', '.join(places)}: {note}", None)
 
 
 def _mean(side: Side) -> str:

@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
-import io
 import itertools
-import os
-import sys
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from l3masking.methods import color_of
-from study.report.layout import OBJECTIVES, grid, plain, shown
+from study.report.drawing import EDGE, GRID, LABEL, SMALL, SOFT, TITLE, as_png, broken, figure_size, load_matplotlib
+from study.report.layout import OBJECTIVES, grid, plain, seeds, shown
 from study.results.aggregate import Cell
-from study.store.whole_files import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+RESULTS_FIGURE = "results"  # name of the figure and of its files
 LEGEND = (
     "Test set, percent. Open dots: seeds, the same height for the same seed.\n"
     "Diamond and bar: mean over the seeds and its 95 % t interval."
 )
-DPI = 150
-MAX_PIXELS = 20_000  # of the longer side; a huge study is drawn coarser. Agg refuses 65,536
 # Inches. Places are computed here: matplotlib's own layout engine takes half a minute for a hundred panels (measured).
 PLOT_WIDTH = 3.2  # of the plotted part of a panel
 LETTER_WIDTH = 0.078  # upper estimate for a letter of a label at 9 points
 ROW_HEIGHT = 0.42  # of one method: a lane of dots above its bar
 TITLE_HEIGHT, AXIS_HEIGHT, LEGEND_HEIGHT, MARGIN = 0.34, 0.34, 0.45, 0.15
+TITLE_LINE, TITLE_LETTERS = 0.165, 36  # of a further line of a title, and letters of a line
 DOT_LANE = (-0.36, -0.06)  # where the seeds lie, first to last, in rows relative to the label; negative is up
 BAR_LANE = 0.17  # where mean and interval lie: apart, so that they hide no seed
-
-
-class FigureWarning(UserWarning):
-    """A figure could not be drawn."""
 
 
 class Series(NamedTuple):
@@ -92,18 +83,20 @@ def draw(shown_panels: Sequence[Panel]) -> Figure:
         lefts[-1] += wide if column in named else 2 * MARGIN
         lefts.append(lefts[-1] + PLOT_WIDTH)
     width = lefts[-1] + MARGIN
-    height = sum(map(_height, lines.values())) + LEGEND_HEIGHT
-    figure = Figure(figsize=(width, height), dpi=min(DPI, MAX_PIXELS / max(width, height)))
+    heights = _heights(shown_panels)
+    height = sum(heights.values()) + LEGEND_HEIGHT
+    figure = Figure(**figure_size(width, height))
     bottom, tops = height, {}
-    for row, count in lines.items():
-        tops[row] = bottom - TITLE_HEIGHT
-        bottom -= _height(count)
+    breaks = _title_lines(shown_panels)
+    for row, tall in heights.items():
+        tops[row] = bottom - TITLE_HEIGHT - breaks[row] * TITLE_LINE
+        bottom -= tall
     for panel in shown_panels:
         tall = ROW_HEIGHT * lines[panel.row]
         x, y = lefts[panel.column], tops[panel.row] - tall
         axis = figure.add_axes((x / width, y / height, PLOT_WIDTH / width, tall / height))
         _draw_panel(axis, panel, lines[panel.row], panel.column in named)
-    figure.text(0.5, MARGIN / 2 / height, LEGEND, fontsize=8, color="#444444", ha="center", va="bottom")
+    figure.text(0.5, MARGIN / 2 / height, LEGEND, fontsize=LABEL, color=SOFT, ha="center", va="bottom")
     return figure
 
 
@@ -112,73 +105,19 @@ def png(shown_panels: Sequence[Panel]) -> bytes:
     return as_png(lambda: draw(shown_panels))
 
 
-def as_png(made: Callable[[], Figure]) -> bytes:
-    """A figure as PNG, drawn and saved with no date, no version and no user's matplotlibrc."""
-    load_matplotlib()
-    from matplotlib import rc_context, rcdefaults
-
-    out = io.BytesIO()
-    with rc_context():
-        rcdefaults()
-        made().savefig(out, format="png", metadata={"Software": None})
-    return out.getvalue()
+def results_caption(cells: Sequence[Cell]) -> str:
+    """What the figure shows."""
+    return (
+        f"Test values in percent of {seeds(cells)}. Open dots: seeds, the same height for the same seed. Diamond and "
+        "bar: mean over the seeds and its 95 % t interval. n=k/N: k of N seeds have finished."
+    )
 
 
-def load_matplotlib() -> None:
-    """Import matplotlib with Agg: it refuses to be imported under an MPLBACKEND that a notebook has left behind."""
-    if "matplotlib" in sys.modules:
-        return
-    given = os.environ.get("MPLBACKEND")
-    os.environ["MPLBACKEND"] = "agg"
-    try:
-        import matplotlib as matplotlib
-    finally:
-        del os.environ["MPLBACKEND"]
-        if given is not None:
-            os.environ["MPLBACKEND"] = given
-
-
-def quiet_axis(axis: Axes) -> None:
-    """A pale grid behind the data, and no frame but the two axes, of a panel with numbers on both."""
-    axis.grid(color="#e8e8e8", linewidth=0.8)
-    axis.set_axisbelow(True)
-    axis.tick_params(labelsize=7.5, color="#999999")
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.spines[["left", "bottom"]].set_color("#999999")
-
-
-def keep_figure(path: Path, make: Callable[[], bytes]) -> bytes | None:
-    """Make a figure and write it to `path`; None and a FigureWarning if it cannot be drawn.
-
-    An older figure is then removed, because it would show other results than the tables beside it.
-    """
-    try:
-        data = make()
-    except Exception as error:  # whatever a drawing library raises, tables and mirror do not depend on it
-        path.unlink(missing_ok=True)
-        said = (str(error).strip() or "no message").splitlines()[0]
-        text = f"{path} is not drawn ({type(error).__name__}: {said}); the tables are complete"
-        warnings.warn(text, FigureWarning, stacklevel=2)
-        return None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, data)
-    return data
-
-
-def strips(shown_panels: Sequence[Panel], image: bytes) -> list[bytes]:
-    """What `png` made, cut between its rows of panels, top to bottom: a printer breaks pages there and nowhere else."""
-    from PIL import Image
-
-    heights = [_height(count) for count in _lines(shown_panels).values()][:-1]
-    total = sum(map(_height, _lines(shown_panels).values())) + LEGEND_HEIGHT
-    whole = Image.open(io.BytesIO(image))
-    cuts = [round(whole.height * below / total) for below in itertools.accumulate(heights, initial=0.0)]
-    out = []
-    for top, bottom in itertools.pairwise([*cuts, whole.height]):
-        part = io.BytesIO()
-        whole.crop((0, top, whole.width, bottom)).save(part, format="png")
-        out.append(part.getvalue())
-    return out
+def result_cuts(shown_panels: Sequence[Panel]) -> tuple[float, ...]:
+    """Where a printed page may end: shares of the height, from the top, between two rows of panels."""
+    heights = _heights(shown_panels)
+    total = sum(heights.values()) + LEGEND_HEIGHT
+    return tuple(below / total for below in itertools.accumulate(list(heights.values())[:-1]))
 
 
 def _lines(shown_panels: Sequence[Panel]) -> dict[int, int]:
@@ -189,9 +128,22 @@ def _lines(shown_panels: Sequence[Panel]) -> dict[int, int]:
     return lines
 
 
-def _height(methods: int) -> float:
-    """Of a row of panels, inches."""
-    return TITLE_HEIGHT + ROW_HEIGHT * methods + AXIS_HEIGHT
+def _heights(shown_panels: Sequence[Panel]) -> dict[int, float]:
+    """Of each row of panels, inches, from the top."""
+    lines, titles = _lines(shown_panels), _title_lines(shown_panels)
+    return {row: TITLE_HEIGHT + titles[row] * TITLE_LINE + ROW_HEIGHT * lines[row] + AXIS_HEIGHT for row in lines}
+
+
+def _title_lines(shown_panels: Sequence[Panel]) -> dict[int, int]:
+    """Line breaks in the titles of each row of panels."""
+    found: dict[int, int] = {}
+    for panel in shown_panels:
+        found[panel.row] = max(found.get(panel.row, 0), _title(panel).count("\n"))
+    return found
+
+
+def _title(panel: Panel) -> str:
+    return broken(panel.title, TITLE_LETTERS)
 
 
 def _series(label: str, cell: Cell) -> Series:
@@ -217,15 +169,15 @@ def _draw_panel(axis: Axes, panel: Panel, lines: int, with_names: bool) -> None:
     axis.set_yticks([])
     beside = axis.get_yaxis_transform()  # plain text: a tick costs ten times as much
     for line, name in enumerate(_names(panel) if with_names else ()):
-        axis.text(-0.015, line, name, transform=beside, ha="right", va="center", fontsize=9, parse_math=False)
+        axis.text(-0.015, line, name, transform=beside, ha="right", va="center", fontsize=TITLE, parse_math=False)
     axis.set_ylim(lines - 0.5, -0.5)
-    axis.set_title(panel.title, fontsize=9.5, fontweight="bold", loc="left", parse_math=False)
-    axis.grid(axis="x", color="#e4e4e4", linewidth=0.8)
+    axis.set_title(_title(panel), fontsize=TITLE, fontweight="bold", loc="left", parse_math=False)
+    axis.grid(axis="x", color=GRID, linewidth=0.8)
     axis.set_axisbelow(True)
-    axis.tick_params(axis="x", labelsize=8, color="#999999")
+    axis.tick_params(axis="x", labelsize=SMALL, color=EDGE)
     axis.locator_params(axis="x", nbins=7, steps=[1, 2, 5, 10])
     axis.spines[["top", "right", "left"]].set_visible(False)
-    axis.spines["bottom"].set_color("#999999")
+    axis.spines["bottom"].set_color(EDGE)
     seeds = sorted({seed for series in panel.series for seed, _ in series.points})
     first, last = DOT_LANE
     lane = {seed: first + (last - first) * (rank + 0.5) / len(seeds) for rank, seed in enumerate(seeds)}

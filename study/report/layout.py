@@ -20,8 +20,8 @@ EPOCHS = (
 )
 MARK = "†"
 MARKED = (
-    f"{MARK}: decisively above {label_of(REFERENCE)}, of the same variant where there is one (adjusted p below 0.05, "
-    "and the 95 % interval of the difference excludes zero)."
+    f"{MARK}: decisively above {label_of(REFERENCE)} in a confirmatory comparison (all planned ones are complete, "
+    "adjusted p below 0.05, and the 95 % intervals over seeds and over seeds and test texts exclude zero)."
 )
 
 
@@ -193,6 +193,13 @@ def notes(cells: Sequence[Cell]) -> list[str]:
         lines.append(
             "Under one seed every method starts from the same head and the same splits; the methods that mask also "
             f"share the order of batches, {labels_of(alone)} {'does' if len(alone) == 1 else 'do'} not."
+        )
+    lines += dict.fromkeys(remark for cell in cells for remark in cell.remarks)
+    for name in (name for name in METHODS if name in methods and METHODS[name].last.update_factor > 1):
+        factor = METHODS[name].last.update_factor
+        lines.append(
+            f"{label_of(name)} plans {factor} updates for each update of the other methods, and is evaluated after "
+            f"{factor} times as many: as many gradients as an update that learns task weights takes."
         )
     fixed = {name for name in methods if not METHODS[name].learns_weights}
     if fixed and methods - fixed:

@@ -1,19 +1,18 @@
 """report.html: a study on one page that needs nothing else, for a reader, a printer or an archive.
 
-Figures are inside as data; nothing is fetched and no script runs, which a content security policy enforces. Equal
-results give equal bytes: no date, no wall time, no path.
+Figures are inside as data, nothing is fetched, and the one script sorts tables: a content security policy sees to it.
+Equal results give equal bytes: no date, no wall time, no path.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from study.report.comparisons import NO_COMPARISON, legend, table
+from study.report.comparisons import NO_COMPARISON, legend, said, table
 from study.report.layout import (
     EPOCHS,
     MARK,
@@ -28,19 +27,20 @@ from study.report.layout import (
     plain,
     shown,
 )
+from study.report.sections import Body, Item, Items, Pairs, Paragraphs, Part, Picture, Section, TableView, flat_table
 from study.report.set_tables import HEADING, SetEntry, set_tables
 from study.report.set_tables import caption as sets_caption
-from study.report.template import STYLE, TEMPLATE
-from study.report.wording import families, how, remarks, sentence, title
+from study.report.template import SCRIPT, STYLE, TEMPLATE
+from study.report.wording import by_question, how, remarks, title
 from study.results.aggregate import Cell, CellKey
-from study.results.compare import Comparison
+from study.results.comparison import Comparison
+from study.results.verdicts import verdict
 
-
-class Figure(NamedTuple):
-    """A picture of the page."""
-
-    name: str
-    parts: Sequence[bytes]  # PNG, from top to bottom; a printed page may end between two of them
+AGAIN = (
+    "`l3study run SPACE` made this study. Its space file is kept as space.yaml; resolved.yaml holds every setting as "
+    "it was used, with revisions and content hashes. The records in records/ are the source of all numbers: "
+    "`l3study export FOLDER` makes this page and the tables again."
+)
 
 
 class ShownFailure(NamedTuple):
@@ -65,69 +65,91 @@ class About:
     failures: Sequence[ShownFailure]
 
 
+@dataclass(frozen=True, kw_only=True)
+class PageResults:
+    """What the tables of a page show."""
+
+    cells: Sequence[Cell]
+    comparisons: Sequence[Comparison] = ()  # those on evaluation sets included
+    marked: Collection[CellKey] = ()  # cells that carry MARK
+    remarks: Sequence[str] = ()  # what to know of all comparisons
+
+
 def page(
     about: About,
-    cells: Sequence[Cell],
-    comparisons: Sequence[Comparison],
-    figures: Sequence[Figure],
-    marked: Collection[CellKey] = (),
+    results: PageResults,
+    figures: Sequence[Picture] = (),
+    *,
+    summary: Sequence[tuple[str, Sequence[Item]]] = (),
+    answers: Sequence[Section] = (),
+    further: Sequence[Section] = (),
 ) -> str:
-    """The whole page."""
+    """The whole page.
+
+    `summary`: headings with a few lines each, which stand on top. `answers` come before the results, `further` after
+    the figures; a section without parts is left out.
+    """
     from jinja2 import Environment, StrictUndefined  # only where a page is made
     from markupsafe import Markup
 
-    style = hashlib.sha256(STYLE.encode()).digest()
-    allowed = f"style-src 'sha256-{base64.b64encode(style).decode()}'; img-src data:"
-    environment = Environment(autoescape=True, trim_blocks=True, undefined=StrictUndefined)
+    sections = [
+        *answers,
+        Section("results", "Results", _results(results)),
+        Section("evaluations", HEADING, _sets(results.cells)),
+        Section("comparisons", "Comparisons", _comparisons(results)),
+        Section("figures", "Figures", figures),
+        Section("epochs", "Epochs", [_grid(results.cells, epochs, EPOCHS)]),
+        *further,
+        Section("failures", "Failures", _failures(about.failures)),
+        Section("made", "How it was made", _made(about)),
+    ]
+    state, *_ = notes(results.cells)
+    allowed = f"style-src '{_digest(STYLE)}'; script-src '{_digest(SCRIPT)}'; img-src data:"
+    # names come from users: what is no Markup loses its control characters where it is drawn, and is escaped there
+    drawn: Callable[[object], object] = lambda value: plain(value) if type(value) is str else value  # noqa: E731
+    environment = Environment(autoescape=True, trim_blocks=True, undefined=StrictUndefined, finalize=drawn)
     return environment.from_string(TEMPLATE).render(
-        **_table(cells, marked),
-        about=_plain(about),
-        policy=f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'",
+        name=about.name,
+        description=about.description,
+        state=state,
+        complete=all(cell.n == cell.wanted for cell in results.cells),
+        summary=[(heading, Items(items=items)) for heading, items in summary if items],
+        sections=[section for section in sections if section.parts],
+        policy=Markup(f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"),
         style=Markup(STYLE),
-        notes=[*notes(cells), *([MARKED] if marked else [])],
-        complete=all(cell.n == cell.wanted for cell in cells),
-        caption=caption(cells),
-        epochs=EPOCHS,
-        figures=[_figure(figure) for figure in figures],
-        families=[_family(family) for family in families(comparisons)],
-        how=f"{how(comparisons)} {legend(comparisons)}" if comparisons else NO_COMPARISON,
-        sets=_sets(cells),
-        heading=HEADING,
-        failures=[_failure(failure) for failure in about.failures],
+        script=Markup(SCRIPT),
     )
 
 
-def figures_of(files: Iterable[Path]) -> list[Figure]:
-    """The PNG files among `files`, whole, in their order."""
-    return [Figure(file.stem, [file.read_bytes()]) for file in files if file.suffix == ".png"]
+def _digest(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-def _table(cells: Sequence[Cell], marked: Collection[CellKey]) -> dict[str, Any]:
-    bold = best(cells)
+def _results(results: PageResults) -> list[Part]:
+    bold = best(results.cells)
+
+    def value(cell: Cell) -> str:
+        return _value(shown(cell), bold=cell.key in bold, mark=MARK if cell.key in results.marked else "")
+
+    remarks_below = [*notes(results.cells)[1:], *([MARKED] if results.marked else [])]
+    items = [Items(items=list(map(Item, remarks_below)), small=True)] if remarks_below else []
+    return [_grid(results.cells, value, caption(results.cells)), *items]
+
+
+def _grid(cells: Sequence[Cell], write: Callable[[Cell], str], note: str) -> TableView:
+    """A block per encoder, a row per method, a column per dataset and objective."""
     layout = grid(cells, ["encoder"], ["dataset", "objective"])
     datasets = [dataset for dataset, _ in layout.columns]
-
-    def result(cell: Cell) -> str:
-        return _value(shown(cell), bold=cell.key in bold, mark=MARK if cell.key in marked else "")
-
-    return {
-        "datasets": [(plain(name), datasets.count(name)) for name in dict.fromkeys(datasets)],
-        "goals": [plain(OBJECTIVES.get(objective, objective)) for _, objective in layout.columns],
-        "blocks": [
-            {
-                "name": plain(heading[0]),
-                "rows": [
-                    {
-                        "label": plain(line.label),
-                        "results": [result(entry) if entry else "" for entry in line.entries],
-                        "epochs": [epochs(entry) if entry else "" for entry in line.entries],
-                    }
-                    for line in rows
-                ],
-            }
+    return TableView(
+        header=["Encoder", "Method", *(OBJECTIVES.get(objective, objective) for _, objective in layout.columns)],
+        over=[(name, datasets.count(name)) for name in dict.fromkeys(datasets)],
+        bodies=[
+            Body(heading[0], [[row.label, *(write(entry) if entry else "" for entry in row.entries)] for row in rows])
             for heading, rows in layout.blocks
         ],
-    }
+        left=2,
+        note=note,
+    )
 
 
 def _value(value: Shown, *, bold: bool, mark: str = "") -> str:
@@ -138,70 +160,56 @@ def _value(value: Shown, *, bold: bool, mark: str = "") -> str:
     return text + (Markup('<span class="gap">{}</span>').format(value.note) if value.note else Markup(""))
 
 
-def _sets(cells: Sequence[Cell]) -> dict[str, Any] | None:
-    """The tables of the evaluation sets; None if no dataset has any."""
-    tables = set_tables(cells)
-    if not tables:
-        return None
+def _sets(cells: Sequence[Cell]) -> list[Part]:
+    """The tables of the evaluation sets; nothing if no dataset has any."""
 
     def values(entries: Iterable[SetEntry]) -> list[str]:
         return [_value(entry.value, bold=entry.best) for entry in entries]
 
-    return {
-        "caption": plain(sets_caption(cells)),
-        "tables": [
-            {
-                "title": plain(table.title),
-                "columns": list(map(plain, table.columns)),
-                "blocks": [
-                    {
-                        "name": plain(encoder),
-                        "rows": [{"label": plain(row.label), "entries": values(row.entries)} for row in rows],
-                    }
-                    for encoder, rows in table.blocks
-                ],
-            }
-            for table in tables
-        ],
-    }
+    tables: list[Part] = [
+        TableView(
+            title=one.title,
+            header=["Encoder", "Method", *one.columns],
+            bodies=[Body(encoder, [[row.label, *values(row.entries)] for row in rows]) for encoder, rows in one.blocks],
+            left=2,
+        )
+        for one in set_tables(cells)
+    ]
+    return [*tables, Paragraphs(lines=[sets_caption(cells)], small=True)] if tables else []
 
 
-def _family(family: Sequence[Comparison]) -> dict[str, Any]:
-    header, rows = table(family)
-    return {
-        "title": plain(title(family[0])),
-        "header": header,
-        "rows": rows,
-        "said": [(plain(_said(comparison)), comparison.decisive) for comparison in family],
-        "remarks": plain(" ".join(remarks(family))),
-    }
+def _comparisons(results: PageResults) -> list[Part]:
+    found = results.comparisons
+    text = f"{how(found)} {legend(found)}" if found else NO_COMPARISON
+    parts: list[Part] = [Paragraphs(lines=[text], small=True)]
+    if results.remarks:
+        parts.append(Items(items=list(map(Item, results.remarks))))
+    for family in by_question(found):
+        header, rows = table(family)
+        parts += [
+            flat_table(header, rows, title=title(family[0])),
+            Items(
+                items=[Item(text, about is not None and verdict(about) == "decisive") for text, about in said(family)]
+            ),
+            Paragraphs(lines=[" ".join(remarks(family))], small=True),
+        ]
+    return parts
 
 
-def _said(comparison: Comparison) -> str:
-    return f"{comparison.encoder} / {comparison.dataset}: {sentence(comparison)}"
+def _failures(failures: Sequence[ShownFailure]) -> list[Part]:
+    if not failures:
+        return []
+    rows = [[one.trial, one.objective, one.reason, str(one.seed), str(one.attempts)] for one in failures]
+    return [
+        Paragraphs(lines=["They are counted and never averaged. The same `l3study run` tries them again."]),
+        flat_table(["Trial", "Objective", "Reason", "Seed", "Attempts"], rows, left=3),
+    ]
 
 
-def _figure(figure: Figure) -> dict[str, Any]:
-    text = "" if figure.name == "results" else plain(figure.name).replace("_", " ")  # that one explains itself
-    parts = [f"data:image/png;base64,{base64.b64encode(part).decode()}" for part in figure.parts]
-    return {"parts": parts, "name": plain(figure.name), "text": text}
-
-
-def _failure(failure: ShownFailure) -> ShownFailure:
-    return failure._replace(
-        trial=plain(failure.trial), objective=plain(failure.objective), reason=plain(failure.reason)
-    )
-
-
-def _plain(about: About) -> About:
-    def pairs(rows: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-        return [(plain(name), plain(value)) for name, value in rows]
-
-    return About(
-        name=plain(about.name),
-        description=plain(about.description),
-        settings=pairs(about.settings),
-        encoders=pairs(about.encoders),
-        datasets=pairs(about.datasets),
-        failures=about.failures,
-    )
+def _made(about: About) -> list[Part]:
+    return [
+        Pairs(rows=about.settings),
+        Pairs(title="Encoders, by revision", rows=about.encoders),
+        Pairs(title="Datasets, by content hash", rows=about.datasets),
+        Paragraphs(lines=[AGAIN]),
+    ]

@@ -11,22 +11,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from l3masking.encoders.table import EncoderSpec
-from l3masking.methods import color_of
-from study.report.figures import DPI, MAX_PIXELS, as_png, keep_figure, load_matplotlib, quiet_axis
+from study.report.drawing import Drawn, forget_drawn, keep_drawn
 from study.report.layout import OBJECTIVES, GridRow, grid, plain
+from study.report.panel_grid import Frame, PanelPlace, cuts_of, line_style, looks_of, marker_style, panel_figure, places
 from study.results.aggregate import Cell
 from study.space.spec import StudySpec
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PRETRAINING_FIGURE = "figures/pretraining.png"
-WIDTH, HEIGHT, NAMES = 3.6, 2.7, 2.2  # inches: of a panel with its labels, and of the names at the right of a row
-MARKERS = "Dosv^<>pPX"  # of the plain row and of variants, which have the colour of their method
-PRETRAINING_LEGEND = (
-    "Test set, percent: mean ± sample standard deviation over the seeds, against the updates of general pre-training\n"
-    "behind the checkpoint (`pretraining_steps`). Updates of stages before fine-tuning are not counted."
+PRETRAINING = "pretraining"  # name of the figure and of its files
+PRETRAINING_CAPTION = (
+    "Test values in percent against the updates of general pre-training behind the checkpoint (`pretraining_steps`): "
+    "mean over the seeds. Bars: one sample standard deviation on either side. Updates of stages before fine-tuning are "
+    "not counted."
 )
 
 
@@ -79,59 +77,52 @@ def _row_of(row: GridRow, steps: Mapping[str, int]) -> CheckpointRow:
     return CheckpointRow(plain(row.label), own[0].method, own[0].variant, tuple(sorted(checkpoints)))
 
 
-def export_pretraining(root: Path, spec: StudySpec, cells: Sequence[Cell]) -> list[Path]:
-    """Write figures/pretraining.png where results of at least two checkpoints are there; an older one is removed."""
+def export_pretraining(root: Path, spec: StudySpec, cells: Sequence[Cell]) -> list[Drawn]:
+    """Draw figures/pretraining where results of at least two checkpoints are there; an older one is removed."""
     declared = {name: place for name, place in spec.encoders.items() if isinstance(place, EncoderSpec)}
     steps = {name: n for name, place in declared.items() if (n := place.pretraining_steps) is not None}
-    found, figure = pretraining_panels(cells, steps), root / PRETRAINING_FIGURE
+    found = pretraining_panels(cells, steps)
     if not found:
-        figure.unlink(missing_ok=True)
+        forget_drawn(root, PRETRAINING)
         return []
-    return [figure] if keep_figure(figure, lambda: as_png(lambda: draw_pretraining(found))) is not None else []
+    frame = pretraining_frame(found)
+    data, cuts = [found, frame], cuts_of(frame)
+    drawn = keep_drawn(root, PRETRAINING, data, PRETRAINING_CAPTION, lambda: draw_pretraining(found, frame), cuts)
+    return [] if drawn is None else [drawn]
 
 
-def draw_pretraining(found: Sequence[PretrainingPanel]) -> Figure:
-    """A row of panels per dataset, a column per objective; a matplotlib Figure without any global state."""
-    load_matplotlib()
-    from matplotlib.figure import Figure
-
-    datasets = list(dict.fromkeys(panel.dataset for panel in found))
-    objectives = list(dict.fromkeys(panel.objective for panel in found))
-    width, height = len(objectives) * WIDTH + NAMES, len(datasets) * HEIGHT + 0.5
-    figure = Figure(figsize=(max(width, 6.8), height), dpi=min(DPI, MAX_PIXELS / max(width, height)))
-    wide = figure.get_figwidth()
-    variants = list(dict.fromkeys(row.variant for panel in found for row in panel.rows))
-    for panel in found:
-        row, column = datasets.index(panel.dataset), objectives.index(panel.objective)
-        left, bottom = (column * WIDTH + 0.62) / wide, 1 - ((row + 1) * HEIGHT - 0.5) / height
-        axis = figure.add_axes((left, bottom, (WIDTH - 0.8) / wide, (HEIGHT - 0.85) / height))
-        _draw(axis, panel, variants, named=column == len(objectives) - 1)
-    figure.text(0.02, 0.1 / height, PRETRAINING_LEGEND, fontsize=7.5, color="#444444", ha="left", va="bottom")
-    return figure
-
-
-def _draw(axis: Axes, panel: PretrainingPanel, variants: Sequence[str | None], *, named: bool) -> None:
-    for row in panel.rows:
-        marker = MARKERS[variants.index(row.variant) % len(MARKERS)]
-        axis.errorbar(
-            [checkpoint.steps for checkpoint in row.checkpoints],
-            [checkpoint.mean for checkpoint in row.checkpoints],
-            yerr=[checkpoint.std or 0.0 for checkpoint in row.checkpoints],
-            color=color_of(row.method),
-            marker=marker,
-            markersize=5,
-            linewidth=1.3,
-            elinewidth=1,
-            capsize=2,
-            label=row.label,
+def pretraining_frame(found: Sequence[PretrainingPanel]) -> Frame:
+    """A row of panels per dataset, a column per objective; one objective fills several columns."""
+    spots = places([(p.dataset, p.objective) for p in found], list(dict.fromkeys(p.objective for p in found)))
+    panels = tuple(
+        PanelPlace(
+            *spot,
+            panel.dataset,
+            "updates of general pre-training",
+            f"test {OBJECTIVES.get(panel.objective, panel.objective)} (%)",
         )
-    axis.set_title(plain(panel.dataset), fontsize=9, fontweight="bold", loc="left", parse_math=False)
-    axis.set_xlabel("updates of general pre-training", fontsize=8)
-    axis.set_ylabel(f"test {plain(OBJECTIVES.get(panel.objective, panel.objective))}", fontsize=8)
-    axis.xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k")
-    axis.set_xlim(left=0)
-    quiet_axis(axis)
-    if named:
-        legend = axis.legend(loc="upper left", bbox_to_anchor=(1.03, 1.02), fontsize=7.5, frameon=False)
-        for text in legend.get_texts():
-            text.set_parse_math(False)
+        for spot, panel in zip(spots, found, strict=True)
+    )
+    return Frame(panels, looks_of((row.label, row.method, row.variant is None) for p in found for row in p.rows))
+
+
+def draw_pretraining(found: Sequence[PretrainingPanel], frame: Frame) -> Figure:
+    """The rows of each panel over the checkpoints, in their frame."""
+    figure, axes = panel_figure(frame)
+    for axis, panel in zip(axes, found, strict=True):
+        for row in panel.rows:
+            look = frame.looks[row.label]
+            axis.errorbar(
+                [checkpoint.steps for checkpoint in row.checkpoints],
+                [checkpoint.mean for checkpoint in row.checkpoints],
+                yerr=[checkpoint.std or 0.0 for checkpoint in row.checkpoints],
+                color=look.color,
+                linestyle=line_style(look),
+                linewidth=1.3,
+                elinewidth=1,
+                capsize=2,
+                **marker_style(look, 5),  # type: ignore[arg-type]
+            )
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k")
+        axis.set_xlim(left=0)
+    return figure

@@ -2,44 +2,119 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from study.plan.declared import earlier_in_words
 from study.plan.grid import make_plan
 from study.plan.resolved import Resolved, planned
+from study.plan.searches import searches
 from study.plan.trials import Trial
 from study.report.about import about_study
+from study.report.aggregate_tables import export_aggregate
+from study.report.class_tables import export_classes
+from study.report.drawing import Drawn, sheets
+from study.report.effort_tables import export_effort
+from study.report.figure_files import export_figures, export_results_figure, on_page, write_captions
+from study.report.overview import answers, summary
+from study.report.page import PageResults, page
 from study.report.pretraining_figure import export_pretraining
 from study.report.search_tables import export_searches
+from study.report.sections import Picture
+from study.report.settings_tables import export_settings
 from study.report.tables import FORMATS, export
-from study.results.gather import Results, gather
-from study.store.store import Store
+from study.results.aggregate import Cell
+from study.results.classified import Classified
+from study.results.compare import questions
+from study.results.effort_pairs import EffortComparison, compare_effort
+from study.results.families import declared
+from study.results.gather import Results, budgets, gather
+from study.results.looks import record_look
+from study.results.optimism import findings_of, in_words
+from study.results.truth import true_labels
+from study.results.verdicts import better_than_random
+from study.store.store import Store, write_atomic
+
+PAGE_FILE = "report.html"
 
 
 def publish(
-    store: Store, resolved: Resolved, trials: Sequence[Trial], formats: Sequence[str] = FORMATS
+    store: Store,
+    resolved: Resolved,
+    trials: Sequence[Trial],
+    formats: Sequence[str] = FORMATS,
+    effort: str | None = None,
 ) -> tuple[Results, list[Path]]:
-    """Tables, figures and the page of a study, from its records alone."""
-    results = gather(store, resolved.spec, trials)
-    about = about_study(resolved, results.failures)
-    others = [
-        *export_pretraining(store.root, resolved.spec, results.cells),
-        *export_searches(store.root, resolved, formats),
+    """Tables, figures and the page of a study, from its records alone.
+
+    effort: one of study.results.effort.EFFORTS, for a further figure of what results cost.
+    """
+    root, spec = store.root, resolved.spec
+    truths = true_labels(resolved, dict.fromkeys(trial.dataset for trial in trials), root=root)
+    judged = Classified(truths, trials)
+    results = gather(store, spec, trials, judged.add, spent=budgets(resolved), truths=lambda _: truths)
+    cells = results.cells
+    remarks = [*earlier_in_words(spec.compare), *search_remarks(resolved, cells)]
+    took = compare_effort(cells, results.efforts, questions(cells, family=declared(spec.compare)))
+    compared = {"comparisons": results.comparisons, "on_sets": results.set_comparisons, "remarks": remarks}
+    files = export(root, cells, results.timing, formats, **compared)
+    searched = export_searches(root, resolved, formats, cells)
+    files += [
+        *searched.tables,
+        *export_effort(root, took, formats),
+        *export_classes(root, judged, cells, formats),
+        *export_aggregate(root, cells, formats),
+        *export_settings(root, spec, formats),
     ]
-    files = export(
-        store.root,
-        results.cells,
-        results.timing,
-        formats,
-        comparisons=results.comparisons,
-        on_sets=results.set_comparisons,
-        about=about,
-        others=others,
+    drawn = [
+        *export_results_figure(root, cells),
+        *export_figures(root, cells, results.courses, formats, effort),
+        *export_pretraining(root, spec, cells),
+        *searched.figures,
+    ]
+    files += [*(file for figure in drawn for file in figure.files), write_captions(root, drawn)]
+    files.append(write_page(root, resolved, results, remarks, took, drawn))
+    record_look(root, results.comparisons)
+    return results, files
+
+
+def write_page(
+    root: Path,
+    resolved: Resolved,
+    results: Results,
+    remarks: Sequence[str],
+    took: Sequence[EffortComparison],
+    drawn: Iterable[Drawn],
+) -> Path:
+    """Write `root`/report.html."""
+    shown = PageResults(
+        cells=results.cells,
+        comparisons=[*results.comparisons, *results.set_comparisons],
+        marked=better_than_random(results.comparisons),
+        remarks=remarks,
     )
-    return results, [*files, *others]
+    pictures = [
+        Picture(name=one.name.replace("_", " "), images=sheets(one.svg, one.cuts), caption=one.caption)
+        for one in filter(on_page, drawn)
+    ]
+    text = page(
+        about_study(resolved, results.failures),
+        shown,
+        pictures,
+        summary=summary(results.cells, results.comparisons),
+        answers=[answers(results.comparisons, took)],
+    )
+    write_atomic(root / PAGE_FILE, text.encode())
+    return root / PAGE_FILE
 
 
-def write_tables(root: Path, formats: Sequence[str] = FORMATS) -> tuple[Results, list[Path]]:
+def search_remarks(resolved: Resolved, cells: Sequence[Cell]) -> list[str]:
+    """What the searches have found, beside what fresh seeds gave."""
+    spec, identities, findings = resolved
+    return in_words(findings_of(searches(spec, identities), findings, cells))
+
+
+def write_tables(root: Path, formats: Sequence[str] = FORMATS, effort: str | None = None) -> tuple[Results, list[Path]]:
     """The same for a study folder."""
     resolved = planned(root)
-    return publish(Store(root), resolved, make_plan(*resolved), formats)
+    return publish(Store(root), resolved, make_plan(*resolved), formats, effort)

@@ -18,7 +18,6 @@ from rich.text import Text
 from l3masking.errors import InputError
 from study.report.comparisons import comparisons_csv, comparisons_json, comparisons_markdown, set_comparisons_csv
 from study.report.escape import csv_text, latex_text, latex_value, markdown_table, markdown_text, markdown_value
-from study.report.figures import keep_figure, panels, png, strips
 from study.report.layout import (
     EPOCHS,
     MARK,
@@ -34,17 +33,16 @@ from study.report.layout import (
     seeds,
     shown,
 )
-from study.report.page import About, Figure, figures_of, page
 from study.report.set_tables import sets_csv, sets_latex, sets_markdown
 from study.results.aggregate import Cell, CellKey, TimingRow
-from study.results.compare import Comparison, better_than_random
+from study.results.comparison import Comparison
 from study.results.set_comparisons import SetComparison
+from study.results.verdicts import better_than_random
 from study.store.store import write_atomic
 
 FORMATS = ("md", "tex", "csv", "json")
-RESULT_FIELDS = (*(field.name for field in fields(Cell) if field.name not in ("values", "evaluations")), "definition")
-PAGE_FILE = "report.html"
-FIGURE = "figures/results.png"
+OPTIONAL = ("evaluations", "remarks", "resampled")  # fields of a cell that are left out of exports where they are empty
+RESULT_FIELDS = (*(field.name for field in fields(Cell) if field.name not in ("values", *OPTIONAL)), "definition")
 SET_FILES = ("tables/evaluations.csv", "tables/evaluation_comparisons.csv")  # only with evaluation sets
 DEFINITION = (
     "test fractions; std sample (n-1); ci 95% t interval over seeds; epochs are primary passes of the main stage"
@@ -59,14 +57,13 @@ def export(
     *,
     comparisons: Sequence[Comparison] | None = None,
     on_sets: Sequence[SetComparison] = (),
-    about: About | None = None,
-    others: Sequence[Path] = (),
+    remarks: Sequence[str] = (),
 ) -> list[Path]:
-    """Write `root`/tables/results.<format>, tables/timing.csv (with csv) and figures/results.png; return their paths.
+    """Write `root`/tables/results.<format>, tables/timing.csv (with csv) and figures/results; return their paths.
 
-    With `comparisons`, tables/comparisons.<format> too, for all formats but tex; with `about`, report.html, which shows
-    the PNG files among `others` as well. With csv, where there are evaluation sets: tables/evaluations.csv, and with
-    `on_sets`, which go with `comparisons`, tables/evaluation_comparisons.csv; those of an earlier export are removed.
+    With `comparisons`, tables/comparisons.<format> too, for all formats but tex. With csv, where there are evaluation
+    sets: tables/evaluations.csv, and with `on_sets`, which go with `comparisons`, tables/evaluation_comparisons.csv;
+    those of an earlier export are removed. `remarks`: what to know of all comparisons.
     `cells` and `timing` come from study.results.aggregate in the order to show. InputError for another format.
     """
     for name in formats:
@@ -87,27 +84,23 @@ def export(
         if any(cell.evaluations for cell in cells):
             files[SET_FILES[0]] = sets_csv(cells).encode()
     if comparisons is not None:
-        files |= _comparison_files(comparisons, on_sets, formats)
+        files |= _comparison_files(comparisons, on_sets, formats, remarks)
     for name, data in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         write_atomic(root / name, data)
-    shown_panels = panels(cells)
-    image = keep_figure(root / FIGURE, lambda: png(shown_panels))  # after the tables, which do not wait for it
-    written = [*files, *([FIGURE] if image else [])]
-    if about is not None:
-        figures = [*([Figure("results", strips(shown_panels, image))] if image else []), *figures_of(others)]
-        everything = [*(comparisons or ()), *on_sets]
-        write_atomic(root / PAGE_FILE, page(about, cells, everything, figures, marked).encode())
-    return [root / name for name in (*written, *([PAGE_FILE] if about else []))]
+    return [root / name for name in files]
 
 
 def _comparison_files(
-    comparisons: Sequence[Comparison], on_sets: Sequence[SetComparison], formats: Collection[str]
+    comparisons: Sequence[Comparison],
+    on_sets: Sequence[SetComparison],
+    formats: Collection[str],
+    remarks: Sequence[str],
 ) -> dict[str, bytes]:
     makers: dict[str, Callable[[], str]] = {
-        "md": lambda: comparisons_markdown([*comparisons, *on_sets]),
+        "md": lambda: comparisons_markdown([*comparisons, *on_sets], remarks),
         "csv": lambda: comparisons_csv(comparisons),
-        "json": lambda: comparisons_json(comparisons, on_sets=on_sets),
+        "json": lambda: comparisons_json(comparisons, notes=remarks, on_sets=on_sets),
     }
     files = {f"tables/comparisons.{name}": make().encode() for name, make in makers.items() if name in formats}
     if on_sets and "csv" in formats:
@@ -121,8 +114,8 @@ def results_json(cells: Sequence[Cell]) -> str:
 
 
 def _entry(cell: Cell) -> dict[str, Any]:
-    """All of a cell under its name; `evaluations` only where its dataset has evaluation sets."""
-    fields_of = {name: value for name, value in asdict(cell).items() if name != "evaluations" or value}
+    """All of a cell under its name; OPTIONAL fields only where they say something."""
+    fields_of = {name: value for name, value in asdict(cell).items() if name not in OPTIONAL or value}
     return {"cell": cell.key.name, **fields_of}
 
 

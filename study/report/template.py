@@ -1,4 +1,4 @@
-"""The template and the style of report.html. Everything that is put in is escaped (jinja2, autoescape)."""
+"""The template, the style and the script of report.html. Everything that is put in is escaped (jinja2, autoescape)."""
 
 STYLE = """
 :root { color-scheme: light; --ink: #1d2329; --soft: #5b6570; --line: #d5dae0; --bad: #a3261b; }
@@ -13,7 +13,9 @@ ul { padding-left: 1.2rem; }
 .lead { font-size: 1.1rem; color: var(--soft); margin: 0 0 1rem; }
 .small, figcaption { font-size: .86rem; color: var(--soft); }
 nav { font-size: .9rem; margin: 1rem 0 0; }
-nav a { margin-right: 1.1rem; }
+nav a { margin-right: 1.1rem; white-space: nowrap; }
+#summary { border: 1px solid var(--line); border-radius: 6px; padding: .2rem 1.2rem .8rem; margin: 1.2rem 0 0; }
+#summary h2 { border: 0; font-size: 1.05rem; margin: .9rem 0 .2rem; padding: 0; }
 a { color: #0b5cad; }
 .scroll { overflow-x: auto; margin: .8rem 0; }
 table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
@@ -21,7 +23,11 @@ th, td { padding: .28rem .5rem; text-align: right; vertical-align: top; white-sp
 th { font-weight: 600; }
 th[scope="row"] { font-weight: 400; }
 th.l, td.l { text-align: left; }
-td.wrap { white-space: normal; overflow-wrap: anywhere; min-width: 14rem; }
+td.wide { white-space: normal; overflow-wrap: anywhere; min-width: 14rem; }
+th button { all: unset; cursor: pointer; }
+th button:focus-visible { outline: 2px solid #0b5cad; }
+th[aria-sort="ascending"] button::after { content: " \\25b2"; font-size: .7em; }
+th[aria-sort="descending"] button::after { content: " \\25bc"; font-size: .7em; }
 thead tr:first-child th { border-top: 2px solid var(--ink); }
 thead tr:last-child th { border-bottom: 1px solid var(--ink); }
 th.over { text-align: center; border-bottom: 1px solid var(--line); }
@@ -29,7 +35,7 @@ tbody { border-bottom: 1px solid var(--line); }
 tbody:last-of-type { border-bottom: 2px solid var(--ink); }
 td .sd { color: var(--soft); }
 td .gap { display: block; color: var(--bad); font-size: .82rem; }
-.decisive { font-weight: 600; }
+.strong { font-weight: 600; }
 .failed { color: var(--bad); }
 figure { margin: 1rem 0; max-width: 60rem; border: 1px solid var(--line); }
 figure img { display: block; width: 100%; height: auto; }
@@ -44,9 +50,47 @@ dd { margin: 0; overflow-wrap: anywhere; }
   body { max-width: none; padding: 0; font-size: 10.5pt; }
   nav { display: none; }
   .scroll { overflow: visible; }
+  table { font-size: 8.5pt; }
   h2, h3 { break-after: avoid; }
   tr, li, figure img { break-inside: avoid; }
   figure { border: 0; }
+}
+"""
+
+SCRIPT = """
+"use strict";
+const number = text => parseFloat(text.replace(/^[+]/, "").replace(/,/g, ""));
+const entry = (row, column) => row.cells[column] ? row.cells[column].textContent.trim() : "";
+const spread = body => {
+  const name = body.rows[0] && body.rows[0].querySelector("th[rowspan]");
+  if (!name) return;
+  name.removeAttribute("rowspan");
+  for (const row of [...body.rows].slice(1)) row.prepend(name.cloneNode(true));
+};
+const compare = (a, b, down) => {
+  const [x, y] = [number(a), number(b)];
+  if (isNaN(x) && isNaN(y)) return down ? b.localeCompare(a) : a.localeCompare(b);
+  if (isNaN(x) || isNaN(y)) return isNaN(x) - isNaN(y);
+  return down ? y - x : x - y;
+};
+for (const table of document.querySelectorAll("table")) {
+  const heads = [...table.tHead.rows[table.tHead.rows.length - 1].cells];
+  heads.forEach((head, column) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = head.textContent;
+    head.replaceChildren(button);
+    button.addEventListener("click", () => {
+      const down = head.getAttribute("aria-sort") === "ascending";
+      for (const other of heads) other.removeAttribute("aria-sort");
+      head.setAttribute("aria-sort", down ? "descending" : "ascending");
+      for (const body of table.tBodies) {
+        spread(body);
+        const rows = [...body.rows].sort((a, b) => compare(entry(a, column), entry(b, column), down));
+        body.append(...rows);
+      }
+    });
+  });
 }
 """
 
@@ -57,192 +101,124 @@ TEMPLATE = """<!DOCTYPE html>
 <meta http-equiv="Content-Security-Policy" content="{{ policy }}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="referrer" content="no-referrer">
-<title>{{ about.name }}: results</title>
+<title>{{ name }}: results</title>
 <style>{{ style }}</style>
 </head>
 <body>
-{% macro item(text, decisive=false) %}
-<li{% if decisive %} class="decisive"{% endif %}>{{ text }}</li>
-{% endmacro %}
-{% macro heads(names, left) %}
-<thead>
-<tr>
-{% for name in names %}
-<th scope="col"{% if name in left %} class="l"{% endif %}>{{ name }}</th>
+{% macro words(part) %}
+{% for line in part.lines %}
+<p{% if part.small %} class="small"{% endif %}>{{ line }}</p>
 {% endfor %}
-</tr>
-</thead>
 {% endmacro %}
-{% macro named(rows) %}
+{% macro items(part) %}
+<ul{% if part.small %} class="small"{% endif %}>
+{% for item in part.items %}
+<li{% if item.strong %} class="strong"{% endif %}>{{ item.text }}</li>
+{% endfor %}
+</ul>
+{% endmacro %}
+{% macro pairs(part) %}
+{% if part.title %}
+<h3>{{ part.title }}</h3>
+{% endif %}
 <dl>
-{% for name, value in rows %}
+{% for name, value in part.rows %}
 <dt>{{ name }}</dt>
 <dd>{{ value }}</dd>
 {% endfor %}
 </dl>
 {% endmacro %}
-{% macro bodies(blocks, which) %}
-{% for block in blocks %}
-<tbody>
-{% for row in block.rows %}
-<tr>
-{% if loop.first %}
-<th class="l" scope="rowgroup" rowspan="{{ block.rows|length }}">{{ block.name }}</th>
+{% macro picture(part) %}
+<figure>
+{% for address in part.addresses %}
+<img src="{{ address }}" alt="{{ part.name }}{% if not loop.first %}, continued{% endif %}">
+{% endfor %}
+{% if part.caption %}
+<figcaption>{{ part.caption }}</figcaption>
 {% endif %}
-<th class="l" scope="row">{{ row.label }}</th>
-{% for entry in row[which] %}
-<td>{{ entry }}</td>
-{% endfor %}
-</tr>
-{% endfor %}
-</tbody>
-{% endfor %}
+</figure>
 {% endmacro %}
-{% macro grid(which, text) %}
+{% macro table(part) %}
+{% if part.title %}
+<h3>{{ part.title }}</h3>
+{% endif %}
 <div class="scroll">
 <table>
 <thead>
+{% if part.over %}
 <tr>
+{% for _ in range(part.left) %}
 <th></th>
-<th></th>
-{% for name, width in datasets %}
-<th class="over" colspan="{{ width }}" scope="colgroup">{{ name }}</th>
+{% endfor %}
+{% for text, width in part.over %}
+<th class="over" colspan="{{ width }}" scope="colgroup">{{ text }}</th>
 {% endfor %}
 </tr>
+{% endif %}
 <tr>
-<th class="l" scope="col">Encoder</th>
-<th class="l" scope="col">Method</th>
-{% for goal in goals %}
-<th scope="col">{{ goal }}</th>
+{% for name in part.header %}
+<th scope="col"{% if loop.index0 < part.left %} class="l"{% endif %}>{{ name }}</th>
 {% endfor %}
 </tr>
 </thead>
-{{ bodies(blocks, which) }}
+{% for body in part.bodies %}
+{% set named = body.name is not none %}
+<tbody>
+{% for row in body.rows %}
+<tr>
+{% if named and loop.first %}
+<th class="l" scope="rowgroup" rowspan="{{ body.rows|length }}">{{ body.name }}</th>
+{% endif %}
+{% for entry in row %}
+{% set place = loop.index0 + named|int %}
+{% if place < part.left and loop.first %}
+<th class="l" scope="row">{{ entry }}</th>
+{% elif place < part.left %}
+<td class="l{% if entry|length > 40 %} wide{% endif %}">{{ entry }}</td>
+{% else %}
+<td>{{ entry }}</td>
+{% endif %}
+{% endfor %}
+</tr>
+{% endfor %}
+</tbody>
+{% endfor %}
 </table>
 </div>
-<p class="small">{{ text }}</p>
+{% if part.note %}
+<p class="small">{{ part.note }}</p>
+{% endif %}
 {% endmacro %}
+{% set draw = {"words": words, "items": items, "pairs": pairs, "picture": picture, "table": table} %}
 <header>
-<h1>{{ about.name }}</h1>
-{% if about.description %}
-<p class="lead">{{ about.description }}</p>
+<h1>{{ name }}</h1>
+{% if description %}
+<p class="lead">{{ description }}</p>
 {% endif %}
-<p{% if not complete %} class="failed"{% endif %}>{{ notes[0] }}</p>
+<p{% if not complete %} class="failed"{% endif %}>{{ state }}</p>
+{% if summary %}
+<section id="summary">
+{% for heading, list in summary %}
+<h2>{{ heading }}</h2>
+{{ items(list) }}
+{% endfor %}
+</section>
+{% endif %}
 <nav>
-<a href="#results">Results</a>
-{% if sets %}
-<a href="#evaluations">{{ heading }}</a>
-{% endif %}
-<a href="#figures">Figures</a>
-<a href="#comparisons">Comparisons</a>
-<a href="#epochs">Epochs</a>
-{% if failures %}
-<a href="#failures">Failures</a>
-{% endif %}
-<a href="#made">How it was made</a>
+{% for section in sections %}
+<a href="#{{ section.anchor }}">{{ section.title }}</a>
+{% endfor %}
 </nav>
 </header>
-<section id="results">
-<h2>Results</h2>
-{{ grid("results", caption) }}
-<ul class="small">
-{% for note in notes[1:] %}
-{{ item(note) }}
-{% endfor %}
-</ul>
-</section>
-{% if sets %}
-<section id="evaluations">
-<h2>{{ heading }}</h2>
-{% for table in sets.tables %}
-<h3>{{ table.title }}</h3>
-<div class="scroll">
-<table>
-{{ heads(["Encoder", "Method"] + table.columns, ["Encoder", "Method"]) }}
-{{ bodies(table.blocks, "entries") }}
-</table>
-</div>
-{% endfor %}
-<p class="small">{{ sets.caption }}</p>
-</section>
-{% endif %}
-<section id="figures">
-<h2>Figures</h2>
-{% for figure in figures %}
-<figure>
-{% for part in figure.parts %}
-<img src="{{ part }}" alt="{{ figure.name }}{% if not loop.first %}, continued{% endif %}">
-{% endfor %}
-{% if figure.text %}
-<figcaption>{{ figure.text }}</figcaption>
-{% endif %}
-</figure>
+{% for section in sections %}
+<section id="{{ section.anchor }}">
+<h2>{{ section.title }}</h2>
+{% for part in section.parts %}
+{{ draw[part.kind](part) }}
 {% endfor %}
 </section>
-<section id="comparisons">
-<h2>Comparisons</h2>
-<p class="small">{{ how }}</p>
-{% for family in families %}
-<h3>{{ family.title }}</h3>
-<div class="scroll">
-<table>
-{{ heads(family.header, family.header[:1]) }}
-<tbody>
-{% for row in family.rows %}
-<tr>
-{% for entry in row %}
-<td{% if loop.first %} class="l"{% endif %}>{{ entry }}</td>
 {% endfor %}
-</tr>
-{% endfor %}
-</tbody>
-</table>
-</div>
-<ul>
-{% for line, decisive in family.said %}
-{{ item(line, decisive) }}
-{% endfor %}
-</ul>
-<p class="small">{{ family.remarks }}</p>
-{% endfor %}
-</section>
-<section id="epochs">
-<h2>Epochs</h2>
-{{ grid("epochs", epochs) }}
-</section>
-{% if failures %}
-<section id="failures">
-<h2>Failures</h2>
-<p>They are counted and never averaged. The same <code>l3study run</code> tries them again.</p>
-<div class="scroll">
-<table>
-{{ heads(["Trial", "Objective", "Seed", "Attempts", "Reason"], ["Trial", "Objective", "Reason"]) }}
-<tbody>
-{% for failure in failures %}
-<tr>
-<td class="l">{{ failure.trial }}</td>
-<td class="l">{{ failure.objective }}</td>
-<td>{{ failure.seed }}</td>
-<td>{{ failure.attempts }}</td>
-<td class="l wrap">{{ failure.reason }}</td>
-</tr>
-{% endfor %}
-</tbody>
-</table>
-</div>
-</section>
-{% endif %}
-<section id="made">
-<h2>How it was made</h2>
-{{ named(about.settings) }}
-<h3>Encoders, by revision</h3>
-{{ named(about.encoders) }}
-<h3>Datasets, by content hash</h3>
-{{ named(about.datasets) }}
-<p><code>l3study run SPACE</code> made this study. Its space file is kept as <code>space.yaml</code>;
-<code>resolved.yaml</code> holds every setting as it was used, with revisions and content hashes. The records in
-<code>records/</code> are the truth: <code>l3study export FOLDER</code> makes this page and the tables again.</p>
-</section>
+<script>{{ script }}</script>
 </body>
 </html>
 """

@@ -1,7 +1,6 @@
 """A comparison in plain words, for readers who take one sentence away. Percent points here.
 
-A difference is called decisive only where the adjusted p is below the level and the interval leaves zero out; every
-other sentence says what stands in the way.
+The verdict is that of study.results.verdicts; a sentence that is not "decisive" says what stands in the way.
 """
 
 from __future__ import annotations
@@ -9,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from study.report.layout import OBJECTIVES, row_label
-from study.results.compare import LEVEL, Comparison, leaves_zero_out
+from study.results.comparison import Comparison
 from study.results.paired import EXACT_PAIRS, FLIPS, TIE
 from study.results.set_comparisons import SetComparison
+from study.results.verdicts import LEVEL, Verdict, leaves_zero_out, verdict
 
 NO_NUMBER = "–"  # where there is no number
 TESTS = {
@@ -25,20 +25,38 @@ PAIRINGS = {
 }
 HOW = (
     "Differences are first minus second, in percent points; paired ones over the seeds that both sides finished. "
-    "Intervals are 95 %. p is two-sided; Holm's adjustment is over the encoder and dataset pairs of one question and "
-    "one objective. "
-    f"Decisive: adjusted p below {LEVEL:g}, and the interval excludes zero."
+    "Intervals are 95 %. p is two-sided. Confirmatory comparisons are those that the space file declares: "
+    "one family. All others are exploratory: one family too. Holm's adjustment is over all comparisons that are "
+    "planned in the family, finished or not. "
+    f"Decisive: confirmatory, the family complete, adjusted p below {LEVEL:g}, and both intervals, over seeds and over "
+    "seeds and test texts, exclude zero."
 )
 HOW_SETS = (
-    "Comparisons on evaluation sets form families of their own: for each question and objective, one of the values "
-    "over all sets, encoders and datasets, and one of the gaps. A gap is the test value minus the value on the set, "
-    "taken for each seed."
+    "Comparisons on evaluation sets are exploratory and one family of their own: all questions, objectives and sets, "
+    "values and gaps. A gap is the test value minus the value on the set, taken for each seed."
 )
+CONFIRMATORY, EXPLORATORY = "confirmatory", "exploratory"
 
 
 def how(comparisons: Iterable[Comparison]) -> str:
-    """How all of these are compared."""
-    return f"{HOW} {HOW_SETS}" if any(isinstance(entry, SetComparison) for entry in comparisons) else HOW
+    """How all of these are compared, and how complete their families are."""
+    found = list(comparisons)
+    sets = any(isinstance(entry, SetComparison) for entry in found)
+    counts: dict[tuple[str, int, int], None] = {}
+    for entry in found:
+        name = kind(entry) + (" on evaluation sets" if isinstance(entry, SetComparison) else "")
+        counts[name, entry.complete, entry.family] = None
+    lines = [f"{name[0].upper()}{name[1:]}: {_progress(done, all_)}." for name, done, all_ in counts]
+    return " ".join([HOW, *([HOW_SETS] if sets else []), *lines])
+
+
+def kind(comparison: Comparison) -> str:
+    """Which family a comparison belongs to."""
+    return CONFIRMATORY if comparison.confirmatory else EXPLORATORY
+
+
+def _progress(complete: int, planned: int) -> str:
+    return f"{complete} of {planned} planned comparison{'s are' if planned != 1 else ' is'} complete"
 
 
 def sentence(comparison: Comparison) -> str:
@@ -50,7 +68,7 @@ def sentence(comparison: Comparison) -> str:
         if comparison.pairing is None:
             return f"{first if comparison.first.n == 0 else second} has no finished seed: nothing to compare."
         return f"{first} and {second} have no finished seed in common: nothing to compare."
-    return f"{_what(comparison, first, second)} {_how_sure(comparison)}{_other_texts(comparison)}"
+    return f"{_what(comparison, first, second)} ({_how_sure(comparison)})."
 
 
 def sides(comparison: Comparison) -> tuple[str, str]:
@@ -60,13 +78,13 @@ def sides(comparison: Comparison) -> tuple[str, str]:
 
 
 def title(comparison: Comparison) -> str:
-    """Of its family: "L3Masking against RTM, macro F1"."""
+    """Of its question: "L3Masking against RTM, macro F1 (exploratory)"."""
     first, second = sides(comparison)
     objective = OBJECTIVES.get(comparison.objective, comparison.objective)
     text = f"{first} against {comparison.second.study or second}, {objective}"
     if isinstance(comparison, SetComparison):
-        return text + (" on evaluation sets" if comparison.measure == "value" else ", generalisation gap")
-    return text
+        text += " on evaluation sets" if comparison.measure == "value" else ", generalisation gap"
+    return f"{text} ({kind(comparison)})"
 
 
 def place(comparison: Comparison) -> str:
@@ -75,27 +93,28 @@ def place(comparison: Comparison) -> str:
     return f"{text} on {comparison.evaluation}" if isinstance(comparison, SetComparison) else text
 
 
-def families(comparisons: Iterable[Comparison]) -> list[list[Comparison]]:
-    """Those of one question and objective together, in the order in which they came; evaluation sets apart."""
+def by_question(comparisons: Iterable[Comparison]) -> list[list[Comparison]]:
+    """Those of one question and objective together; confirmatory ones first, then as they came, sets apart."""
     found: dict[tuple[str, str, str | None], list[Comparison]] = {}
-    for comparison in comparisons:
+    for comparison in sorted(comparisons, key=lambda entry: not entry.confirmatory):
         measure = comparison.measure if isinstance(comparison, SetComparison) else None
         found.setdefault((comparison.question, comparison.objective, measure), []).append(comparison)
     return list(found.values())
 
 
-def remarks(family: Sequence[Comparison]) -> list[str]:
-    """What holds for a whole family: how it is paired and tested, and what it can show at most."""
-    lines = [PAIRINGS[name] for name in ("batches", "head") if any(entry.pairing == name for entry in family)]
-    if any(entry.pairing is None for entry in family):
+def remarks(group: Sequence[Comparison]) -> list[str]:
+    """What holds for all comparisons of a question: how they are paired and tested, and what they can show at most."""
+    lines = [PAIRINGS[name] for name in ("batches", "head") if any(entry.pairing == name for entry in group)]
+    if any(entry.pairing is None for entry in group):
         lines.append("Not paired: means and standard deviations alone are compared.")
-    tests = [name for name in TESTS if any(entry.test == name for entry in family)]
+    tests = [name for name in TESTS if any(entry.test == name for entry in group)]
     if tests:
         lines.append(f"Test: {'; '.join(TESTS[name] for name in tests)}.")
-    floors = sorted({(c.n, c.floor, c.floor_holm) for c in family if c.floor is not None and c.floor_holm is not None})
+    floors = sorted({(c.n, c.floor, c.floor_holm) for c in group if c.floor is not None and c.floor_holm is not None})
     for n, floor, least in floors:
-        line = f"Least p that n={n} can give: {p_text(floor)}"
-        line += f"; after Holm over {family[0].family} tests: {p_text(least)}." if family[0].family > 1 else "."
+        line = f"Least p that the {n} differences can give: {p_text(floor)}"
+        planned = group[0].family
+        line += f"; after Holm over {planned} planned tests: {p_text(least)}." if planned > 1 else "."
         lines.append(line + ("" if least < LEVEL else " No result could be significant."))
     return lines
 
@@ -158,25 +177,45 @@ def _what(comparison: Comparison, first: str, second: str) -> str:
 
 
 def _how_sure(comparison: Comparison) -> str:
+    """What stands in the brackets of a sentence: the numbers that decide, and the verdict."""
+    found = verdict(comparison)
     if comparison.ci_low is None:
-        return "(one seed: no interval and no test)."
+        return f"one seed: no interval over seeds and no test{_texts_alone(comparison)}"
     interval = f"interval {interval_text(comparison.ci_low, comparison.ci_high)}"
-    if comparison.p is None or comparison.p_holm is None:
-        return f"({interval}; neither side varies: no test)."
-    adjusted = f"adjusted p = {p_text(comparison.p_holm)}"
-    if comparison.decisive:
-        return f"({interval} excludes zero, {adjusted}: decisive)."
-    if not leaves_zero_out(comparison):
-        return f"({interval} includes zero: not decisive)."
-    few = comparison.floor_holm is not None and comparison.floor_holm >= LEVEL
-    why = f", and so few seeds cannot give less than {p_text(comparison.floor_holm or 1)}" if few else ""
-    return f"({interval} excludes zero, but {adjusted}{why}: not decisive)."
+    if found == "untested" or comparison.p_holm is None:
+        return f"{interval}; neither side varies: no test"
+    zero_out = leaves_zero_out(comparison.ci_low, comparison.ci_high)
+    interval += " excludes zero" if zero_out else " includes zero"
+    told = f"adjusted p = {p_text(comparison.p_holm)}"
+    if found == "incomplete":
+        return f"{interval}, {told} so far: no verdict yet, {_progress(comparison.complete, comparison.family)}"
+    if found == "undecided":
+        if not zero_out:
+            return f"{interval}: not decisive"
+        few = comparison.floor_holm is not None and comparison.floor_holm >= LEVEL
+        why = f", and these seeds cannot give less than {p_text(comparison.floor_holm or 1)}" if few else ""
+        return f"{interval}, but {told}{why}: not decisive"
+    return f"{interval}, {told}{_texts_too(comparison, found)}: {VERDICTS[found]}"
 
 
-def _other_texts(comparison: Comparison) -> str:
-    """Where other test texts could turn around what the seeds agree on."""
-    low, high = comparison.bootstrap_low, comparison.bootstrap_high
-    if low is None or high is None or low > 0 or high < 0 or not leaves_zero_out(comparison):
-        return ""
+VERDICTS: dict[Verdict, str] = {
+    "decisive": "decisive",
+    "on_this_test_set": "on this test set, not beyond it",
+    "to_confirm": "exploratory, a finding to confirm on fresh seeds",
+    "unequal_search": "no verdict, because the two rows had no equal search budget",
+}
+
+
+def _texts_alone(comparison: Comparison) -> str:
+    low, high = comparison.joint_low, comparison.joint_high
+    return "" if low is None else f"; over test texts alone {interval_text(low, high)}"
+
+
+def _texts_too(comparison: Comparison, found: Verdict) -> str:
+    """What the interval over seeds and texts adds, where the seeds agree."""
+    low, high = comparison.joint_low, comparison.joint_high
     texts = "texts" if isinstance(comparison, SetComparison) else "test texts"
-    return f" Over seeds and {texts} together the interval, {interval_text(low, high)}, includes zero."
+    if low is None or high is None:
+        return f", the labels of the {texts} are not known" if found == "on_this_test_set" else ""
+    interval = f"over seeds and {texts} {interval_text(low, high)}"
+    return f", {interval} excludes zero too" if leaves_zero_out(low, high) else f", but {interval} includes zero"

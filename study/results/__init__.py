@@ -2,5 +2,5 @@
 
 from study.results.aggregate import Cell as Cell
 from study.results.aggregate import cells as cells
-from study.results.compare import Comparison as Comparison
+from study.results.comparison import Comparison as Comparison
 from study.results.gather import Results as Results

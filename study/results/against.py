@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from study.results.aggregate import Cell
-from study.results.compare import Arm, Comparison, Side, adjusted, one_test_set, paired, side
+from study.results.compare import one_test_set, over, paired, side
+from study.results.comparison import Arm, Comparison, Side
+from study.results.families import adjusted
 from study.results.paired import welch
 from study.results.published import PAPER, TRIALS, oddities, table3
 
@@ -25,10 +27,9 @@ def against_paper(cells: Sequence[Cell]) -> list[Comparison]:
     """Each cell that Table 3 of Kimura et al. 2024 prints, minus the printed mean; unpaired (Welch), with its oddities.
 
     Encoders and datasets are matched by name, so a study that gives other things these names compares other things.
-    A variant is held against the cell of its method.
+    A variant is held against the cell of its method. All of them are exploratory, and one family.
     """
-    printed = table3()
-    families: dict[tuple[Arm, str], list[Comparison]] = {}
+    printed, found = table3(), []
     for cell in cells:
         entry = printed.get((cell.encoder, cell.dataset, cell.method, cell.objective))
         if entry is not None:
@@ -41,10 +42,9 @@ def against_paper(cells: Sequence[Cell]) -> list[Comparison]:
                 mean=entry.mean,
                 std=entry.std,
             )
-            arm = Arm(cell.method, cell.variant)
-            made = unpaired(cell, other, f"{arm} vs {PAPER}", notes=oddities(entry))
-            families.setdefault((arm, cell.objective), []).append(made)
-    return [comparison for family in families.values() for comparison in adjusted(family)]
+            question = f"{Arm(cell.method, cell.variant)} vs {PAPER}"
+            found.append(unpaired(cell, other, question, notes=oddities(entry)))
+    return _by_question(adjusted(found))
 
 
 def against_study(
@@ -52,25 +52,23 @@ def against_study(
 ) -> list[Comparison]:
     """Each cell minus the cell of the same encoder, dataset, method, variant and objective of the study `name`.
 
-    Paired by seed where encoder revision and data are the same and two seeds or more are shared, else by Welch.
+    Paired by seed where encoder revision and data are the same and two seeds or more are shared, else by Welch. All of
+    them are exploratory, and one family.
     """
-    known = {_place(cell): cell for cell in others}
-    families: dict[tuple[Arm, str], list[Comparison]] = {}
+    known, found = {_place(cell): cell for cell in others}, []
     for cell in cells:
         other = known.get(_place(cell))
         if other is None:
             continue
-        arm, where = Arm(cell.method, cell.variant), (cell.encoder, cell.dataset)
-        question = f"{arm} vs {name}"
+        where, question = (cell.encoder, cell.dataset), f"{Arm(cell.method, cell.variant)} vs {name}"
         here, there = origins.get(where), other_origins.get(where)
         alike = here is not None and here == there and None not in here
         if alike and len(cell.values.keys() & other.values.keys()) > 1:
             # the order of batches may differ: the two studies may train with other settings
-            made = paired(cell, other, question, "head", other=name)
+            found.append(paired(cell, other, question, "head", other=name))
         else:
-            made = unpaired(cell, side(other, list(other.values), study=name), question)
-        families.setdefault((arm, cell.objective), []).append(made)
-    return [comparison for family in families.values() for comparison in adjusted(family)]
+            found.append(unpaired(cell, side(other, list(other.values), study=name), question))
+    return _by_question(adjusted(found))
 
 
 def unpaired(cell: Cell, other: Side, question: str, *, notes: tuple[str, ...] = ()) -> Comparison:
@@ -89,6 +87,7 @@ def unpaired(cell: Cell, other: Side, question: str, *, notes: tuple[str, ...] =
         second=other,
         n=0,
         wanted=cell.wanted,
+        finished=over(cell),
         pairing=None,
         test=None if test is None else "welch",
         difference=difference,
@@ -96,15 +95,19 @@ def unpaired(cell: Cell, other: Side, question: str, *, notes: tuple[str, ...] =
         ci_high=None if test is None else test.high,
         effect_size=None,
         p=None if test is None else test.p,
-        p_holm=None,
-        family=0,
         floor=None,
-        floor_holm=None,
-        decisive=False,
         test_texts=cell.test_texts,
         standard_error=one_test_set(cell),
         notes=notes,
     )
+
+
+def _by_question(comparisons: Iterable[Comparison]) -> list[Comparison]:
+    """Those of one row and objective together, in the order in which these come first."""
+    found: dict[tuple[str, str], list[Comparison]] = {}
+    for entry in comparisons:
+        found.setdefault((entry.question, entry.objective), []).append(entry)
+    return [entry for group in found.values() for entry in group]
 
 
 def _place(cell: Cell) -> tuple[str, str, str, str | None, str]:

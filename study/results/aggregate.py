@@ -75,6 +75,11 @@ class Cell:
     """Test value by seed, in the order of the seeds, fractions."""
     test_texts: int | None = None
     """Texts in the test set, 1 and up; None if no record says."""
+    remarks: tuple[str, ...] = ()
+    """What a reader must know of the trainings on its dataset, a sentence each; left out of exports where empty."""
+    resampled: float | None = None
+    """Test texts over training texts where the test split is cut anew with each seed: what `resampled_interval` takes;
+    None, and left out of exports, for other datasets."""
     evaluations: Mapping[str, Generalisation] = field(default_factory=dict)
     """Evaluation set -> how the cell does on it; empty, and left out of exports, where the dataset has no such sets."""
 

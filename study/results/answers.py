@@ -7,14 +7,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 from l3masking.errors import InputError
+from study.plan.declared import earlier_in_words
 from study.plan.grid import make_plan
 from study.plan.resolved import Resolved, opened_study, planned
+from study.plan.searches import searches
 from study.results.against import Origin, Origins, against_paper, against_study
-from study.results.compare import Comparison, compare, questions
-from study.results.gather import Results, gather, reordered
+from study.results.compare import questions
+from study.results.comparison import Comparison
+from study.results.effort_pairs import EffortComparison, compare_effort
+from study.results.families import declared
+from study.results.gather import Results, budgets, gather
+from study.results.looks import record_look, warnings_of
+from study.results.optimism import findings_of, in_words
 from study.results.published import PAPER, REMARKS, table3
-from study.results.set_comparisons import SetComparison, compare_sets
-from study.results.texts import resample_sets, resample_texts
+from study.results.set_comparisons import SetComparison
 from study.results.truth import true_labels
 from study.store.store import Store
 
@@ -29,44 +35,44 @@ class Answer(NamedTuple):
     comparisons: list[Comparison]
     notes: list[str]
     on_sets: Sequence[SetComparison] = ()  # the same questions on evaluation sets; within a study alone
+    effort: Sequence[EffortComparison] = ()  # the same questions about what trainings took; within a study alone
 
 
 def answer(root: Path, against: str | None = None, baseline: str | None = None) -> Answer:
     """Compare the study in `root` as the verb's arguments say. InputError where these do not fit."""
     resolved = planned(root)
-    results = _gathered(root, resolved)
     if against is not None and baseline is not None:
         raise InputError("--baseline chooses a row of this study: it does not go with --against")
     if against is None:
-        return _within(resolved, results, baseline)
+        return _within(root, resolved, baseline)
+    cells = _gathered(root, resolved).cells
     if against == THE_PAPER:
-        comparisons = against_paper(results.cells)
+        comparisons = against_paper(cells)
         return Answer(resolved.spec.name, PAPER, comparisons, [*REMARKS] if comparisons else [_printed_names()])
     there = opened_study(against)
     other = planned(there)
     others = _gathered(there, other)
     name = other.spec.name if other.spec.name != resolved.spec.name else against
-    comparisons = against_study(results.cells, others.cells, name, _origins(resolved), _origins(other))
+    comparisons = against_study(cells, others.cells, name, _origins(resolved), _origins(other))
     return Answer(resolved.spec.name, name, comparisons, [])
 
 
-def _within(resolved: Resolved, results: Results, baseline: str | None) -> Answer:
-    asked = questions(results.cells, baseline)
-    moved = reordered(resolved.spec)
-    comparisons = compare(results.cells, asked, reordered=moved)
-    used = dict.fromkeys(entry.dataset for entry in comparisons if entry.n)
-    truths = true_labels(resolved, used)
-    resampled = resample_texts(comparisons, results.cells, results.predictions, truths.test)
-    on_sets, further = resample_sets(
-        compare_sets(results.cells, asked, reordered=moved),
-        results.cells,
-        (results.predictions, truths.test),
-        results.set_predictions,
-        truths.sets,
+def _within(root: Path, resolved: Resolved, baseline: str | None) -> Answer:
+    results = gather(
+        Store(root),
+        resolved.spec,
+        make_plan(*resolved),
+        spent=budgets(resolved),
+        truths=lambda names: true_labels(resolved, names, root=root),
+        baseline=baseline,
     )
-    notes = [f"{name}: no interval over test texts: {reason}" for name, reason in truths.missing.items()]
-    notes += dict.fromkeys([*resampled.notes, *further])
-    return Answer(resolved.spec.name, None, resampled.comparisons, notes, on_sets)
+    found = findings_of(searches(resolved.spec, resolved.identities), resolved.findings, results.cells)
+    notes = [*earlier_in_words(resolved.spec.compare), *in_words(found), *results.notes]
+    looks = record_look(root, results.comparisons)
+    notes += warnings_of(looks, results.comparisons)
+    asked = questions(results.cells, baseline, family=declared(resolved.spec.compare))
+    effort = compare_effort(results.cells, results.efforts, asked)
+    return Answer(resolved.spec.name, None, results.comparisons, notes, results.set_comparisons, effort)
 
 
 def _printed_names() -> str:

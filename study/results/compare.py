@@ -1,7 +1,7 @@
 """Which row of a study is better, and may that be chance: cells into paired comparisons.
 
-Two rows are compared on each encoder, dataset and objective that both have, over the seeds that finished in both. The
-rows of one question (first against second) and one objective are one family, whose p values Holm's method adjusts.
+Two rows are compared on each encoder, dataset and objective that both have, over the seeds that finished in both. What
+the space declares under `compare` is one confirmatory family; all else is exploratory, and one family too.
 Values are fractions; only reports speak of percent.
 """
 
@@ -9,141 +9,115 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeVar
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from l3masking.errors import InputError
-from l3masking.methods import METHODS, QUESTIONS, REFERENCE, controls_of
-from study.results.aggregate import Cell, CellKey
-from study.results.paired import effect_size, holm, least_p, sign_flip, standard_error
+from l3masking.methods import METHODS, controls_of
+from study.results.aggregate import Cell
+from study.results.comparison import Arm, Budget, Comparison, Pairing, Question, Side
+from study.results.families import Compared, DeclaredFamily, adjusted, default_family
+from study.results.paired import effect_size, least_p, sign_flip, standard_error
 from study.results.spread import t_interval
+from study.results.verdicts import equally_searched
 
-LEVEL = 0.05  # of a decisive difference, after Holm's adjustment
-
-
-class Arm(NamedTuple):
-    """A row of the result table: what stays the same over encoders and datasets."""
-
-    method: str
-    variant: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.method} @ {self.variant}" if self.variant else self.method
+Budgets = Mapping[tuple[str, str, str, str | None], Budget]  # (encoder, dataset, method, variant) -> of its search
+NOT_SEARCHED = "no search"
 
 
-class Question(NamedTuple):
-    """Is the first row better than the second?"""
-
-    first: Arm
-    second: Arm
-
-    def __str__(self) -> str:
-        return f"{self.first} vs {self.second}"
+def family_of(cells: Iterable[Cell]) -> DeclaredFamily:
+    """The family that a study has where it declares none."""
+    found = list(cells)
+    return default_family((Arm(cell.method, cell.variant) for cell in found), [cell.objective for cell in found])
 
 
-@dataclass(frozen=True, kw_only=True)
-class Side:
-    """One of the two that are compared, over the seeds that the comparison uses."""
-
-    study: str | None = None  # whose numbers these are; None: this study's
-    method: str
-    variant: str | None
-    mask_mean: float | None  # average mask probability; None for stl, or where it is not known
-    n: int  # seeds
-    mean: float | None  # of their test values, fraction; None if n = 0
-    std: float | None  # sample standard deviation, fraction; None if n < 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """One difference, first minus second, and how sure it is. What cannot be said is None."""
-
-    question: str  # names its family, together with the objective
-    encoder: str
-    dataset: str
-    objective: str
-    first: Side
-    second: Side
-    n: int  # pairs of seeds; 0 where nothing is paired
-    wanted: int  # seeds that the study asks for on both sides
-    pairing: Literal["batches", "head"] | None  # what a seed fixes for both: head, splits and (batches) their order too
-    test: Literal["sign_flip", "sign_flip_sampled", "welch"] | None
-    difference: float | None  # of the means, fraction
-    ci_low: float | None  # 95 % interval: t of the paired differences, or Welch's
-    ci_high: float | None
-    effect_size: float | None  # Cohen's d_z; None if unpaired
-    p: float | None  # two-sided
-    p_holm: float | None  # adjusted within its family
-    family: int  # tests in it
-    floor: float | None  # the least p that so many pairs can give
-    floor_holm: float | None  # the same after adjustment, if every test of the family were at its floor
-    decisive: bool  # p_holm < LEVEL, and the interval leaves zero out
-    test_texts: int | None  # in the test set
-    standard_error: float | None  # binomial, of one accuracy on that test set, fraction; None for other metrics
-    bootstrap_low: float | None = None  # 95 % interval over seeds and test texts together
-    bootstrap_high: float | None = None
-    notes: tuple[str, ...] = ()
-
-
-Compared = TypeVar("Compared", bound=Comparison)
-
-
-def questions(cells: Iterable[Cell], baseline: str | None = None) -> list[Question]:
-    """What to ask of a study: the three questions of the paper, then every further row against its controls.
+def questions(
+    cells: Iterable[Cell], baseline: str | None = None, *, family: DeclaredFamily | None = None
+) -> list[Question]:
+    """What to ask of a study: the confirmatory questions, then every further row against its controls.
 
     A variant is held against its plain row, and against each control under the same variant, or plain where that has
     no such row. `baseline`: a row, such as "rtm" or "l3masking @ best", against which all others are compared instead;
     InputError where there is none of that name.
     """
-    arms = list(dict.fromkeys(Arm(cell.method, cell.variant) for cell in cells))
+    found = list(cells)
+    arms = list(dict.fromkeys(Arm(cell.method, cell.variant) for cell in found))
     if baseline is not None:
-        wanted = " @ ".join(part.strip() for part in baseline.split("@"))
-        against = next((arm for arm in arms if str(arm) == wanted), None)
+        against = next((arm for arm in arms if arm == Arm.named(baseline)), None)
         if against is None:
             raise InputError(f"--baseline {baseline!r}: no row of this name; there are {', '.join(map(str, arms))}")
         return [Question(arm, against) for arm in arms if arm != against]
-    asked = [Question(Arm(first), Arm(second)) for first, second in QUESTIONS]
+    known = family_of(found)
+    first = dict.fromkeys([*(known if family is None else family).questions, *known.questions])
+    asked: list[Question] = [*first]
     for arm in arms:
         if arm.variant is not None:
             asked.append(Question(arm, Arm(arm.method)))
         for control in controls_of(arm.method):
             like = Arm(control, arm.variant)
             asked.append(Question(arm, like if like in arms else Arm(control)))
-    return [question for question in dict.fromkeys(asked) if question.first in arms and question.second in arms]
+    once: dict[Question, None] = {}
+    for question in asked:
+        if {*question} <= {*arms} and question.turned not in once:
+            once[question] = None
+    return list(once)
 
 
 def compare(
-    cells: Sequence[Cell], asked: Iterable[Question] | None = None, *, reordered: Collection[str] = ()
+    cells: Sequence[Cell],
+    asked: Iterable[Question] | None = None,
+    *,
+    family: DeclaredFamily | None = None,
+    reordered: Collection[str] = (),
+    budgets: Budgets | None = None,
 ) -> list[Comparison]:
     """The comparisons of a study, question by question; within one objective by objective, in the order of `cells`.
 
-    `asked`: default `questions(cells)`. `reordered`: the variants that change how batches are made, so that a seed
-    no longer fixes their order across them.
+    `asked`: default `questions(cells)`. Whatever is asked, the adjustment counts all default questions too, and every
+    planned cell, which stands in `cells` with n = 0 as long as it has no record. `family`: what is confirmatory;
+    default `family_of(cells)`. `reordered`: the variants that change how batches are made, so that a seed no longer
+    fixes their order across them. `budgets`: of the rows that a search has found.
     """
-    found: list[Comparison] = []
-    for question in questions(cells) if asked is None else asked:
-        for rows in rivals(cells, question):
-            pairs = pairing(question, reordered)
-            found += adjusted([paired(first, second, str(question), pairs) for first, second in rows])
-    return found
+    family = family_of(cells) if family is None else family
+    known = questions(cells, family=family)
+    wanted = known if asked is None else list(asked)
+    main: list[Comparison] = []
+    others: list[Comparison] = []
+    for question in all_of(known, wanted):
+        pairs = pairing(question, reordered)
+        for objective, rows in rivals(cells, question).items():
+            made = [paired(first, second, str(question), pairs) for first, second in rows]
+            (main if family.has(question, objective) else others).extend(searched(made, budgets or {}))
+    order = list(dict.fromkeys(cell.objective for cell in cells))
+    found = sorted([*adjusted(main, confirmatory=True), *adjusted(others)], key=lambda e: order.index(e.objective))
+    return [entry for question in wanted for entry in answers_to(question, found)]
 
 
-def rivals(cells: Sequence[Cell], question: Question) -> list[list[tuple[Cell, Cell]]]:
+def all_of(known: Sequence[Question], asked: Iterable[Question]) -> list[Question]:
+    """The questions that a study is asked, and after them those that are asked beside; none of them both ways round."""
+    return list(dict.fromkeys([*known, *(question for question in asked if question.turned not in known)]))
+
+
+def answers_to(question: Question, found: Iterable[Compared]) -> list[Compared]:
+    """The comparisons of a question among `found`, which may hold it the other way round."""
+    entries = list(found)
+    ours = [entry for entry in entries if entry.question == str(question)]
+    return ours or [turned(entry) for entry in entries if entry.question == str(question.turned)]
+
+
+def rivals(cells: Sequence[Cell], question: Question) -> dict[str, list[tuple[Cell, Cell]]]:
     """The cells that a question compares: for each objective, those of the encoders and datasets of both rows."""
     by_arm: dict[Arm, dict[tuple[str, str, str], Cell]] = {}
     for cell in cells:
         by_arm.setdefault(Arm(cell.method, cell.variant), {})[cell.objective, cell.encoder, cell.dataset] = cell
-    first, second = by_arm[question.first], by_arm[question.second]
-    return [
-        [(first[place], second[place]) for place in first if place[0] == objective and place in second]
+    first, second = by_arm.get(question.first, {}), by_arm.get(question.second, {})
+    return {
+        objective: [(first[place], second[place]) for place in first if place[0] == objective and place in second]
         for objective in dict.fromkeys(cell.objective for cell in cells)
-    ]
+    }
 
 
-def paired(
-    first: Cell, second: Cell, question: str, pairs: Literal["batches", "head"], *, other: str | None = None
-) -> Comparison:
+def paired(first: Cell, second: Cell, question: str, pairs: Pairing, *, other: str | None = None) -> Comparison:
     """Two cells over the seeds that both have. `other`: the study of the second. Holm's part is left to `adjusted`."""
     seeds = [seed for seed in first.values if seed in second.values]
     differences = [first.values[seed] - second.values[seed] for seed in seeds]
@@ -161,6 +135,7 @@ def paired(
         second=side(second, seeds, study=other),
         n=n,
         wanted=min(first.wanted, second.wanted),
+        finished=over(first) and over(second),
         pairing=pairs,
         test=None if test is None else "sign_flip" if test.exact else "sign_flip_sampled",
         difference=mean,
@@ -168,56 +143,64 @@ def paired(
         ci_high=high,
         effect_size=effect_size(differences) if seeds else None,
         p=None if test is None else test.p,
-        p_holm=None,
-        family=0,
-        floor=least_p(n) if n > 1 else None,
-        floor_holm=None,
-        decisive=False,
+        floor=least_p(differences) if n > 1 else None,
         test_texts=first.test_texts,
         standard_error=one_test_set(first),
     )
 
 
-def adjusted(family: Sequence[Compared]) -> list[Compared]:
-    """One family with Holm's adjustment, and what follows from it. What could not be tested is not counted."""
-    tested = [index for index, comparison in enumerate(family) if comparison.p is not None]
-    p_values = dict(zip(tested, holm([family[index].p or 0.0 for index in tested]), strict=True))
-    floors = dict(zip(tested, holm([family[index].floor or 0.0 for index in tested]), strict=True))
-    return [
-        dataclasses.replace(
-            comparison,
-            family=len(tested),
-            p_holm=p_values.get(index),
-            floor_holm=floors.get(index) if comparison.floor is not None else None,
-            decisive=index in p_values and p_values[index] < LEVEL and leaves_zero_out(comparison),
-        )
-        for index, comparison in enumerate(family)
-    ]
+def searched(comparisons: Iterable[Compared], budgets: Budgets) -> list[Compared]:
+    """The comparisons with what searches have spent on their rows, and a note where that is not alike."""
+    out = []
+    for entry in comparisons:
+        sides: dict[str, Any] = {}
+        for name in ("first", "second"):
+            row: Side = getattr(entry, name)
+            spent = budgets.get((entry.encoder, entry.dataset, row.method, row.variant))
+            if spent is not None:
+                row = dataclasses.replace(row, settings_tried=spent.settings, search_seeds=spent.seeds)
+            sides[name] = row
+        made = dataclasses.replace(entry, **sides)
+        if not equally_searched(made):
+            told = "; ".join(f"{Arm(row.method, row.variant)}: {_spent(row)}" for row in (made.first, made.second))
+            made = dataclasses.replace(made, notes=(*made.notes, f"Search budgets are not equal. {told}."))
+        out.append(made)
+    return out
 
 
-def better_than_random(comparisons: Iterable[Comparison]) -> frozenset[CellKey]:
-    """The cells that are decisively above REFERENCE, random masking, which is what the tables mark."""
-    return frozenset(
-        CellKey(
-            entry.encoder,
-            entry.dataset,
-            entry.first.method,
-            entry.first.variant,
-            entry.first.mask_mean,
-            entry.objective,
-        )
-        for entry in comparisons
-        if entry.decisive and entry.second.method == REFERENCE != entry.first.method and (entry.difference or 0) > 0
+def _spent(row: Side) -> str:
+    if row.settings_tried is None or row.search_seeds is None:
+        return NOT_SEARCHED
+    return f"{row.settings_tried} settings, {row.search_seeds} seed{'s' * (row.search_seeds != 1)} each"
+
+
+def turned(entry: Compared) -> Compared:
+    """The same comparison with its rows in the other order."""
+
+    def minus(value: float | None) -> float | None:
+        return None if value is None else -value
+
+    first, _, second = entry.question.partition(" vs ")
+    return dataclasses.replace(
+        entry,
+        question=f"{second} vs {first}",
+        first=entry.second,
+        second=entry.first,
+        difference=minus(entry.difference),
+        ci_low=minus(entry.ci_high),
+        ci_high=minus(entry.ci_low),
+        joint_low=minus(entry.joint_high),
+        joint_high=minus(entry.joint_low),
+        effect_size=minus(entry.effect_size),
     )
 
 
-def leaves_zero_out(comparison: Comparison) -> bool:
-    """Whether the interval of the difference lies on one side of zero."""
-    low, high = comparison.ci_low, comparison.ci_high
-    return low is not None and high is not None and (low > 0 or high < 0)
+def over(cell: Cell) -> bool:
+    """Whether every wanted seed of a cell has finished or failed."""
+    return cell.n + cell.failed >= cell.wanted
 
 
-def pairing(question: Question, reordered: Collection[str]) -> Literal["batches", "head"]:
+def pairing(question: Question, reordered: Collection[str]) -> Pairing:
     """What a seed fixes for both rows. An arm that masks nothing draws its batches in its own order (design.md 7)."""
     same = question.first.variant == question.second.variant
     moved = not same and {question.first.variant, question.second.variant} & set(reordered)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -11,16 +13,24 @@ from numpy.typing import NDArray
 
 from l3masking.data.spec import DataSpec
 from study.plan.grid import of_plan
+from study.plan.resolved import Resolved
+from study.plan.searches import searches
 from study.plan.trials import Trial
 from study.results.aggregate import Cell, CellKey, Order, TimingRow, cell_key, cells, timing_rows
-from study.results.compare import Comparison, compare
+from study.results.compare import Budgets, compare, questions
+from study.results.comparison import Budget, Comparison
 from study.results.convergence import converged
+from study.results.courses import Course, course_of
+from study.results.effort_pairs import Efforts, efforts_of
+from study.results.families import declared
 from study.results.generalisation import Judged
+from study.results.remarks import remarks_of
 from study.results.set_comparisons import SetComparison, compare_sets
-from study.results.texts import Predictions
+from study.results.texts import Predictions, over_set_texts, over_texts
+from study.results.truth import Truths
 from study.space.search_section import BEST
 from study.space.spec import StudySpec
-from study.store.record import Failure, Kept, part
+from study.store.record import Failure, Kept, Record, part
 from study.store.store import Store
 
 
@@ -30,21 +40,42 @@ class Results(NamedTuple):
     cells: list[Cell]
     timing: list[TimingRow]
     comparisons: list[Comparison]
-    """The default questions, without the resampling of test texts."""
+    """The questions of the study; with intervals over seeds and test texts where the labels are known."""
     failures: list[Failure]
     """Trials and objectives that failed and have no record."""
     predictions: Predictions
     """Of every record, on its test set."""
     set_comparisons: list[SetComparison]
-    """The same questions on the evaluation sets, without the resampling of texts; empty without such sets."""
+    """The same questions on the evaluation sets; empty without such sets."""
     set_predictions: Mapping[str, Predictions]
     """Evaluation set -> predictions on it, of every record that read it."""
+    courses: Sequence[Course] = ()
+    """What figures need, of every record."""
+    efforts: Efforts = MappingProxyType({})
+    """What each training took."""
+    notes: Sequence[str] = ()
+    """Why there is no interval over seeds and test texts; may name files of this machine."""
 
 
-def gather(store: Store, spec: StudySpec, trials: Sequence[Trial]) -> Results:
-    """Aggregate and compare the records of `trials`, in the order of the space."""
+def gather(
+    store: Store,
+    spec: StudySpec,
+    trials: Sequence[Trial],
+    look: Callable[[Record], None] = lambda record: None,
+    *,
+    spent: Budgets | None = None,
+    truths: Callable[[Iterable[str]], Truths] | None = None,
+    baseline: str | None = None,
+) -> Results:
+    """Aggregate and compare the records of `trials`, in the order of the space.
+
+    `look` sees each of these records whole, before what is bulky is dropped. `spent`: by its searches. `truths`: gives
+    the labels of datasets by their names, which the intervals over seeds and test texts need; None leaves them out.
+    `baseline`: as in `compare.questions`.
+    """
     keys = {key for trial in trials for key in trial.keys.values()}
-    records = of_plan(_read(store, keys), trials)
+    read, courses = _read(store, keys, look)
+    records = of_plan(read, trials)
     failures = of_plan(store.failures(), trials)
     wanted = Counter(
         CellKey(trial.encoder, trial.dataset, trial.method, trial.variant, trial.mask_mean, objective)
@@ -68,16 +99,70 @@ def gather(store: Store, spec: StudySpec, trials: Sequence[Trial]) -> Results:
             record["evaluations"] = dict(sorted(record["evaluations"].items(), key=_place(spec, record["dataset"])))
         for name, result in record.get("evaluations", {}).items():
             on_sets.setdefault(name, {}).setdefault(key, {})[seed] = result["predictions"]
-    found = cells(records, failures, wanted, keys=keys, order=order)
-    return Results(
+    found = with_remarks(cells(records, failures, wanted, keys=keys, order=order), spec, records)
+    family = declared(spec.compare)
+    how: dict[str, Any] = {"family": family, "reordered": reordered(spec), "budgets": spent or {}}
+    asked = None if baseline is None else questions(found, baseline, family=family)
+    results = Results(
         cells=found,
         timing=timing_rows(records, keys=keys, order=order),
-        comparisons=compare(found, reordered=reordered(spec)),
+        comparisons=compare(found, asked, **how),
         failures=failures,
         predictions=predictions,
-        set_comparisons=compare_sets(found, reordered=reordered(spec)),
+        set_comparisons=compare_sets(found, asked, **how),
         set_predictions=on_sets,
+        courses=[dataclasses.replace(courses[record["key"]], key=cell_key(record)) for record in records],
+        efforts=efforts_of(records),
     )
+    return results if truths is None else _over_texts(results, truths)
+
+
+def _over_texts(results: Results, truths: Callable[[Iterable[str]], Truths]) -> Results:
+    """The results with intervals over seeds and texts, where the labels are known."""
+    known = truths(dict.fromkeys(entry.dataset for entry in results.comparisons if entry.n))
+    on_test = over_texts(results.comparisons, results.cells, results.predictions, known.test)
+    on_sets, further = over_set_texts(
+        results.set_comparisons,
+        results.cells,
+        (results.predictions, known.test),
+        results.set_predictions,
+        known.sets,
+    )
+    notes = [f"{name}: no interval over test texts: {reason}" for name, reason in known.missing.items()]
+    notes += dict.fromkeys([*on_test.notes, *further])
+    return results._replace(comparisons=on_test.comparisons, set_comparisons=on_sets, notes=notes)
+
+
+def budgets(resolved: Resolved) -> Budgets:
+    """What each search of a study has spent, or is to spend; for the rows that it finds."""
+    spec, identities, findings = resolved
+    return {
+        (search.encoder, search.dataset, search.method, BEST): Budget(
+            findings.get(search.key, {}).get("trials", search.config.settings), search.config.seeds
+        )
+        for search in searches(spec, identities)
+    }
+
+
+def with_remarks(found: Sequence[Cell], spec: StudySpec, records: Sequence[Judged]) -> list[Cell]:
+    """The cells, each with what is to be said of the trainings on its dataset."""
+    said = {name: remarks_of(name, data) for name, data in spec.datasets.items()}
+    cut = {
+        n for n, data in spec.datasets.items() if isinstance(data, DataSpec) and data.per_seed and "test" in data.cut
+    }
+    sizes: dict[CellKey, list[tuple[int, int]]] = {}
+    for record in records:
+        if record["dataset"] in cut and "train_texts" in record and "test_predictions" in record:
+            sizes.setdefault(cell_key(record), []).append((len(record["test_predictions"]), record["train_texts"]))
+    return [
+        dataclasses.replace(cell, remarks=said.get(cell.dataset, ()), resampled=_ratio(sizes.get(cell.key, [])))
+        for cell in found
+    ]
+
+
+def _ratio(sizes: Sequence[tuple[int, int]]) -> float | None:
+    """Test texts over training texts, of all splits together; None without any."""
+    return sum(test for test, _ in sizes) / sum(train for _, train in sizes) if sizes else None
 
 
 def _place(spec: StudySpec, dataset: str) -> Callable[[tuple[str, Any]], int]:
@@ -95,24 +180,31 @@ def reordered(spec: StudySpec) -> frozenset[str]:
     return frozenset(name for name, keys in changed.items() if any(key.startswith("train.") for key in keys))
 
 
-def _read(store: Store, keys: Collection[str]) -> list[Judged]:
-    """What is needed of the records that are there, one file in memory at a time."""
-    found = []
+def _read(
+    store: Store, keys: Collection[str], look: Callable[[Record], None]
+) -> tuple[list[Judged], dict[str, Course]]:
+    """What is needed of the records that are there, one file in memory at a time; the courses by their keys."""
+    found, courses = [], {}
     for key in sorted(keys):
         record = store.read(key)
         if record is not None:
+            look(record)
             kept = cast(Judged, part(record, Kept))
             verdict = converged(record)
             if verdict is not None:
                 kept["converged"] = verdict
+            if "train_rows" in (counts := record["overlap"]):
+                kept["train_texts"] = counts["train_rows"] - counts.get("dropped_train", 0)
             if "test_predictions" in kept:
                 kept["test_predictions"] = _small(kept["test_predictions"])
             if "evaluations" in kept:
                 kept["classes"] = len(record["labels"])
                 for result in kept["evaluations"].values():
                     result["predictions"] = _small(result["predictions"])
+                    result.pop("probabilities", None)  # study.results.classified reads them, one record at a time
             found.append(kept)
-    return found
+            courses[key] = course_of(record)
+    return found, courses
 
 
 def _small(predictions: list[int] | NDArray[np.integer]) -> NDArray[np.integer]:

@@ -21,6 +21,7 @@ class Judged(Kept):
 
     converged: NotRequired[bool]  # verdict on the curve; absent where it is too short to tell
     classes: NotRequired[int]  # of the dataset, 2 and up
+    train_texts: NotRequired[int]  # texts of train, 1 and up
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -66,9 +66,13 @@ def sign_flip(differences: Sequence[float], *, flips: int = FLIPS) -> SignFlip:
     return SignFlip(float((1 + np.count_nonzero(np.abs(total) >= least)) / (1 + flips)), False, flips)
 
 
-def least_p(pairs: int, *, flips: int = FLIPS) -> float:
-    """The smallest p that `sign_flip` can give for that many pairs, 1 or more: both ways in which all signs agree."""
-    return 2 / 2**pairs if pairs <= EXACT_PAIRS else 1 / (1 + flips)
+def least_p(differences: Sequence[float], *, flips: int = FLIPS) -> float:
+    """The smallest p that `sign_flip` can give for differences of these sizes, whatever their signs; n >= 1.
+
+    All signs agree in two of the 2^k flips of the k that are not zero; flipping a zero changes nothing.
+    """
+    moving = sum(abs(difference) > TIE for difference in differences)
+    return max(2 / 2**moving if moving else 1.0, 0.0 if len(differences) <= EXACT_PAIRS else 1 / (1 + flips))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

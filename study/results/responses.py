@@ -13,6 +13,8 @@ from typing import Any
 
 from study.plan.searches import Findings, Search
 from study.plan.trials import Identities
+from study.results.aggregate import Cell
+from study.results.optimism import findings_of
 from study.store.record import Record
 
 
@@ -28,6 +30,8 @@ class Response:
     wanted: int  # trainings of a setting; fewer: it was given up as weak, failed, or was cut off
     by_seed: Mapping[int, float]
     best: bool  # the finding of its search
+    fresh_n: int | None = None  # of the finding: seeds of the grid that have trained it
+    fresh_validation_mean: float | None = None  # and their mean validation value; `mean` is the best of many, too high
 
     @property
     def n(self) -> int:
@@ -45,14 +49,23 @@ class Response:
 
 
 def responses(
-    searches: Iterable[Search], records: Iterable[Record], identities: Identities, findings: Findings
+    searches: Iterable[Search],
+    records: Iterable[Record],
+    identities: Identities,
+    findings: Findings,
+    cells: Iterable[Cell] = (),
 ) -> list[Response]:
-    """The settings of each search that have a record, sorted by their values. `records`: those of the search folder."""
+    """The settings of each search that have a record, sorted by their values. `records`: those of the search folder.
+
+    `cells`: of the study, for the validation mean that fresh seeds gave to a finding.
+    """
+    declared = list(searches)
+    rows = {(one.encoder, one.dataset, one.method): one for one in findings_of(declared, findings, cells)}
     by_place: dict[tuple[str, ...], list[Record]] = defaultdict(list)
     for record in records:
         by_place[record["encoder"], record["dataset"], record["method"], record["objective"]].append(record)
     found = []
-    for search in searches:
+    for search in declared:
         settings: dict[str, tuple[dict[str, Any], dict[int, float]]] = {}
         for record in by_place[search.encoder, search.dataset, search.method, search.objective]:
             values = {key: _value(record["settings"], key) for key in search.config.parameters}
@@ -61,6 +74,7 @@ def responses(
                 name = json.dumps(values, sort_keys=True)
                 settings.setdefault(name, (values, {}))[1][record["seed"]] = record["validation"][search.objective]
         finding = findings.get(search.key, {}).get("values")
+        row = rows.get((search.encoder, search.dataset, search.method))
         found += [
             Response(
                 encoder=search.encoder,
@@ -71,6 +85,8 @@ def responses(
                 wanted=search.config.seeds,
                 by_seed=dict(sorted(by_seed.items())),
                 best=values == finding,
+                fresh_n=row.fresh_seeds if row and values == finding else None,
+                fresh_validation_mean=row.fresh if row and values == finding else None,
             )
             for values, by_seed in sorted(settings.values(), key=lambda setting: _order(setting[0]))
         ]
@@ -84,18 +100,21 @@ def responses_json(found: Sequence[Response]) -> str:
 
 
 def responses_csv(found: Sequence[Response]) -> str:
-    """One line per setting: a column for each parameter, then validation mean, sample standard deviation and n."""
+    """One line per setting: a column for each parameter, then validation mean, sample standard deviation and n.
+
+    Behind a finding stands the validation mean of fresh seeds, which is not the best of many.
+    """
     parameters = list(dict.fromkeys(key for row in found for key in row.values))
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(
-        ["encoder", "dataset", "method", "objective", *parameters, "n", "wanted", "validation_mean", "std", "best"]
-    )
+    numbers = ["n", "wanted", "validation_mean", "std", "best", "fresh_n", "fresh_validation_mean"]
+    writer.writerow(["encoder", "dataset", "method", "objective", *parameters, *numbers])
     for row in found:
         values = ["" if row.values.get(key) is None else row.values[key] for key in parameters]
         spread = "" if row.std is None else row.std
         names = [row.encoder, row.dataset, row.method, row.objective]
-        writer.writerow([*names, *values, row.n, row.wanted, row.mean, spread, str(row.best).lower()])
+        fresh = ["" if number is None else number for number in (row.fresh_n, row.fresh_validation_mean)]
+        writer.writerow([*names, *values, row.n, row.wanted, row.mean, spread, str(row.best).lower(), *fresh])
     return out.getvalue()
 
 

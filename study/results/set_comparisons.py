@@ -1,8 +1,7 @@
-"""The rows of a study against each other on its evaluation sets: by the value on a set, and by the gap to it.
+"""Rows of a study against each other on evaluation sets: by the values on a set, and by the generalisation gaps.
 
-The machinery is that of `compare`. The families are apart from those of the test split, whose numbers therefore stay as
-they are: for each question and objective one of the values over all evaluation sets, encoders and datasets, and one of
-the gaps.
+The questions are those of the test split. All comparisons on sets are exploratory and one family of their own over the
+whole study: every question, objective and set, values and gaps. So a further set changes no number on the test split.
 """
 
 from __future__ import annotations
@@ -13,7 +12,19 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from study.results.aggregate import Cell
-from study.results.compare import Comparison, Question, adjusted, paired, pairing, questions, rivals
+from study.results.compare import (
+    Budgets,
+    all_of,
+    answers_to,
+    over,
+    paired,
+    pairing,
+    questions,
+    rivals,
+    searched,
+)
+from study.results.comparison import Comparison, Pairing, Question
+from study.results.families import DeclaredFamily, adjusted
 from study.results.spread import spread
 
 Measure = Literal["value", "gap"]
@@ -29,20 +40,27 @@ class SetComparison(Comparison):
 
 
 def compare_sets(
-    cells: Sequence[Cell], asked: Iterable[Question] | None = None, *, reordered: Collection[str] = ()
+    cells: Sequence[Cell],
+    asked: Iterable[Question] | None = None,
+    *,
+    family: DeclaredFamily | None = None,
+    reordered: Collection[str] = (),
+    budgets: Budgets | None = None,
 ) -> list[SetComparison]:
     """The comparisons on evaluation sets, with the arguments of `compare`; empty where no dataset has such sets.
 
     A pair of seeds counts where both records have the set.
     """
-    found: list[SetComparison] = []
-    for question in questions(cells) if asked is None else asked:
+    known, found = questions(cells, family=family), []
+    wanted = known if asked is None else list(asked)
+    for question in all_of(known, wanted):
         pairs = pairing(question, reordered)
-        for rows in rivals(cells, question):
+        for rows in rivals(cells, question).values():
             shared = [(*row, name) for row in rows for name in row[0].evaluations if name in row[1].evaluations]
             for measure in MEASURES:
-                found += adjusted([_on_set(*entry, measure, str(question), pairs) for entry in shared])
-    return found
+                found += [_on_set(*entry, measure, str(question), pairs) for entry in shared]
+    made = adjusted(searched(found, budgets or {}))
+    return [entry for question in wanted for entry in answers_to(question, made)]
 
 
 def measured(cell: Cell, name: str, measure: Measure) -> Cell:
@@ -63,9 +81,8 @@ def measured(cell: Cell, name: str, measure: Measure) -> Cell:
     )
 
 
-def _on_set(
-    first: Cell, second: Cell, name: str, measure: Measure, question: str, pairs: Literal["batches", "head"]
-) -> SetComparison:
+def _on_set(first: Cell, second: Cell, name: str, measure: Measure, question: str, pairs: Pairing) -> SetComparison:
     made = paired(measured(first, name, measure), measured(second, name, measure), question, pairs)
     fields: dict[str, Any] = {field.name: getattr(made, field.name) for field in dataclasses.fields(made)}
+    fields["finished"] = over(first) and over(second)  # a seed that has run and lacks the set will not get it
     return SetComparison(**fields, evaluation=name, measure=measure)

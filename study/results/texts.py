@@ -9,17 +9,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from l3masking.metrics import METRICS
 from study.results.aggregate import Cell, CellKey
-from study.results.bootstrap import DRAWS, joint_interval, resampled_metrics
-from study.results.compare import Compared, Comparison, Side
-from study.results.paired import named_generator
+from study.results.comparison import Comparison, Side
+from study.results.components import joint_interval, text_values
+from study.results.families import Compared
 from study.results.set_comparisons import MEASURES, SetComparison, measured
 
 Predictions = Mapping[CellKey, Mapping[int, NDArray[np.integer]]]  # cell -> seed -> predicted class of each test text
-Model = tuple[CellKey, int]  # a trained model: its cell and seed
 METRIC_TOLERANCE = 1e-9  # between a record's test value and the same metric computed again
-TEST = "test texts"  # name of the random stream
+ByText = dict[int, NDArray[np.float64]]  # seed -> value on each text [E], as study.results.components has it
 
 
 class Truth(NamedTuple):
@@ -32,148 +30,118 @@ class Truth(NamedTuple):
 class Sample(NamedTuple):
     """The texts of one kind, and what all models say of them."""
 
-    name: str  # of the random stream
     what: str  # its values in words
     cells: Mapping[CellKey, Cell]  # with the values that were recorded on these texts
     predictions: Predictions
     truths: Mapping[str, Truth]  # dataset -> the truth
 
 
-Resamples = dict[tuple[object, ...], NDArray[np.float64] | None]  # what was drawn already
-
-
-class Resampled(NamedTuple):
-    """Comparisons, with their bootstrap intervals where that was possible, and a line for each place where not."""
+class OverTexts(NamedTuple):
+    """Comparisons with their intervals over seeds and texts where that is possible; a line for each place where not."""
 
     comparisons: list[Comparison]
     notes: list[str]
 
 
-def resample_texts(
+def over_texts(
     comparisons: Sequence[Comparison],
     cells: Sequence[Cell],
     predictions: Predictions,
     truths: Mapping[str, Truth],
-    *,
-    draws: int = DRAWS,
-) -> Resampled:
-    """Add to paired comparisons within a study the 95 % interval over seeds and test texts together.
-
-    All models of an encoder and dataset see the same resampled test sets. Random streams are named by what they serve,
-    so that the same call gives the same intervals.
-    """
-    test = Sample(TEST, "test values", {cell.key: cell for cell in cells}, predictions, truths)
-    return Resampled(*_resample(comparisons, [test], (), {}, draws))
+) -> OverTexts:
+    """Add to paired comparisons within a study the 95 % interval over seeds and test texts together."""
+    known = {cell.key: cell for cell in cells}
+    test = Sample("test values", known, predictions, truths)
+    return OverTexts(*_over(comparisons, [test], known))
 
 
-def resample_sets(
+def over_set_texts(
     comparisons: Sequence[SetComparison],
     cells: Sequence[Cell],
     test: tuple[Predictions, Mapping[str, Truth]],
     on_sets: Mapping[str, Predictions],
     truths: Mapping[str, Mapping[str, Truth]],
-    *,
-    draws: int = DRAWS,
 ) -> tuple[list[SetComparison], list[str]]:
-    """The same for comparisons on evaluation sets; for a gap, the test split and the set are resampled each by itself.
+    """The same for comparisons on evaluation sets; for a gap, the test split and the set are samples each by itself.
 
     `test`: predictions and truths of the test split; `on_sets` and `truths`: those of each evaluation set, by name.
     """
     known = {cell.key: cell for cell in cells}
-    split = Sample(TEST, "test values", known, *test)
-    samples = {
-        name: Sample(
-            f"texts of {name}",
-            f"values on {name}",
-            {key: measured(cell, name, "value") for key, cell in known.items() if name in cell.evaluations},
-            on_sets.get(name, {}),
-            truths.get(name, {}),
-        )
-        for name in dict.fromkeys(entry.evaluation for entry in comparisons)
-    }
+    split = Sample("test values", known, *test)
     found, notes = list(comparisons), []
-    for place in dict.fromkeys((entry.encoder, entry.dataset) for entry in comparisons):
-        made: Resamples = {}  # of one place at a time: a table of models and draws takes some MB
-        for name, own in samples.items():
-            for measure in MEASURES:
-                wanted = (*place, name, measure)
-                here = [i for i, e in enumerate(found) if (e.encoder, e.dataset, e.evaluation, e.measure) == wanted]
-                parts = [own] if measure == "value" else [split, own]
-                done, said = _resample([found[index] for index in here], parts, (name, measure), made, draws)
-                for index, entry in zip(here, done, strict=True):
-                    found[index] = entry
-                notes += said
+    for name in dict.fromkeys(entry.evaluation for entry in comparisons):
+        there = {key: cell for key, cell in known.items() if name in cell.evaluations}
+        values, gaps = ({key: measured(cell, name, measure) for key, cell in there.items()} for measure in MEASURES)
+        own = Sample(f"values on {name}", values, on_sets.get(name, {}), truths.get(name, {}))
+        for measure, parts, compared in (("value", [own], values), ("gap", [split, own], gaps)):
+            here = [i for i, entry in enumerate(found) if (entry.evaluation, entry.measure) == (name, measure)]
+            done, said = _over([found[index] for index in here], parts, compared)
+            for index, entry in zip(here, done, strict=True):
+                found[index] = entry
+            notes += said
     return found, list(dict.fromkeys(notes))
 
 
-def _resample(
-    comparisons: Sequence[Compared], samples: Sequence[Sample], named: Sequence[str], made: Resamples, draws: int
+def _over(
+    comparisons: Sequence[Compared], samples: Sequence[Sample], compared: Mapping[CellKey, Cell]
 ) -> tuple[list[Compared], list[str]]:
-    """Comparisons of a value on the first sample, minus the value on the second where there is one."""
+    """Comparisons of the values of the cells `compared`, which are those on the first sample minus those on the second.
+
+    One encoder, dataset and objective at a time: the values of all models on all texts take some MB.
+    """
     out, notes = list(comparisons), []
-    known = samples[-1].cells
-    for place in dict.fromkeys((entry.encoder, entry.dataset) for entry in comparisons):
-        here = [index for index, entry in enumerate(out) if (entry.encoder, entry.dataset) == place and entry.n]
-        if not here or any(place[1] not in sample.truths for sample in samples):
+    for place in dict.fromkeys((entry.encoder, entry.dataset, entry.objective) for entry in comparisons if entry.n):
+        if any(place[1] not in sample.truths for sample in samples):
             continue
-        used = _models([out[index] for index in here], known)
-        parts = [_drawn(sample, place, used, made, draws) for sample in samples]
-        for sample, part in zip(samples, parts, strict=True):
-            if part is None:
-                where = " / ".join(place)
-                notes.append(f"{where}: no interval over test texts: the labels do not give the recorded {sample.what}")
-        drawn = [part for part in parts if part is not None]
-        if len(drawn) < len(parts):
-            continue
-        values = drawn[0] if len(drawn) == 1 else drawn[0] - drawn[1]
-        rows = {model: row for row, model in enumerate(used)}
-        for index in here:
-            entry = out[index]
-            first, second = (values[[rows[model] for model in _models([entry], known, side)]] for side in (0, 1))
-            generator = named_generator("seeds", entry.question, *place, entry.objective, *named)
-            low, high = joint_interval(first, second, generator)
-            out[index] = dataclasses.replace(entry, bootstrap_low=low, bootstrap_high=high)
-    return out, notes
+        made: list[dict[CellKey, ByText | None]] = [{} for _ in samples]
+        for index, entry in enumerate(out):
+            if (entry.encoder, entry.dataset, entry.objective) != place or not entry.n:
+                continue
+            keys = [_key(entry, side) for side in (entry.first, entry.second)]
+            here, there = (compared[key].values for key in keys)
+            seeds = [seed for seed in here if seed in there]
+            tables = [_table(sample, known, keys, seeds) for sample, known in zip(samples, made, strict=True)]
+            where = " / ".join(place[:2])
+            notes += [
+                f"{where}: no interval over test texts: the labels do not give the recorded {sample.what}"
+                for sample, table in zip(samples, tables, strict=True)
+                if table is None
+            ]
+            whole = [table for table in tables if table is not None]
+            if len(whole) == len(samples):
+                low, high = joint_interval([here[seed] - there[seed] for seed in seeds], whole)
+                out[index] = dataclasses.replace(entry, joint_low=low, joint_high=high)
+    return out, list(dict.fromkeys(notes))
 
 
-def _drawn(
-    sample: Sample, place: tuple[str, str], used: Sequence[Model], made: Resamples, draws: int
+def _table(
+    sample: Sample, known: dict[CellKey, ByText | None], keys: Sequence[CellKey], seeds: Sequence[int]
 ) -> NDArray[np.float64] | None:
-    """The metric of each model on the resampled texts [M, draws]; None if the labels do not give recorded values."""
-    name = (sample.name, *used)
-    if name not in made:
-        truth, predictions = sample.truths[place[1]], sample.predictions
-        right = all(_agrees(predictions, truth, key, seed, sample.cells[key].values[seed]) for key, seed in used)
-        made[name] = None
-        if right:
-            made[name] = resampled_metrics(
-                truth.labels,
-                np.array([predictions[key][seed] for key, seed in used]),
-                [key.objective for key, _ in used],
-                truth.num_classes,
-                named_generator(sample.name, *place),
-                draws=draws,
-            )
-    return made[name]
+    """First minus second on each text [n, E]; None if the labels do not give what was recorded. `known` is filled."""
+    for key in keys:
+        if key not in known:
+            known[key] = _by_text(sample, key)
+    first, second = (known[key] for key in keys)
+    if first is None or second is None or not {*seeds} <= first.keys() & second.keys():
+        return None
+    return np.array([first[seed] - second[seed] for seed in seeds])
 
 
-def _models(comparisons: Sequence[Comparison], cells: Mapping[CellKey, Cell], only: int | None = None) -> list[Model]:
-    """(cell, seed) of the trained models that these comparisons use, each once; of one side alone with `only`."""
-    models: dict[Model, None] = {}
-    for entry in comparisons:
-        first, second = (cells[_key(entry, side)] for side in (entry.first, entry.second))
-        seeds = [seed for seed in first.values if seed in second.values]
-        for cell in (first, second) if only is None else ((first, second)[only],):
-            models |= dict.fromkeys((cell.key, seed) for seed in seeds)
-    return list(models)
+def _by_text(sample: Sample, key: CellKey) -> ByText | None:
+    """The values by text of every seed of a cell that has predictions; None if these do not give what was recorded."""
+    truth, recorded = sample.truths[key.dataset], sample.cells[key].values
+    predictions = sample.predictions.get(key, {})
+    seeds = [seed for seed in recorded if seed in predictions]
+    if not seeds or any(len(predictions[seed]) != len(truth.labels) for seed in seeds):
+        return None
+    table = np.array([predictions[seed] for seed in seeds])
+    if table.max() >= truth.num_classes:
+        return None
+    found = text_values(truth.labels, table, key.objective, truth.num_classes)
+    if np.abs(found.metric - [recorded[seed] for seed in seeds]).max() > METRIC_TOLERANCE:
+        return None
+    return dict(zip(seeds, found.by_text, strict=True))
 
 
 def _key(entry: Comparison, side: Side) -> CellKey:
     return CellKey(entry.encoder, entry.dataset, side.method, side.variant, side.mask_mean, entry.objective)
-
-
-def _agrees(predictions: Predictions, truth: Truth, key: CellKey, seed: int, value: float) -> bool:
-    predicted = predictions.get(key, {}).get(seed)
-    if predicted is None or len(predicted) != len(truth.labels):
-        return False
-    return abs(METRICS[key.objective](predicted, truth.labels, truth.num_classes) - value) <= METRIC_TOLERANCE

@@ -6,11 +6,12 @@ Nothing is fetched or made: a dataset that is not available, or is another one b
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from l3masking.data.table import load_data
+from l3masking.data.table import DataSpec, load_data
 from l3masking.errors import EnvironmentFault, InputError
 from study.plan.inputs import concrete_data
 from study.plan.resolved import Resolved
@@ -27,23 +28,27 @@ class Truths(NamedTuple):
     missing: dict[str, str]  # dataset, or dataset and set -> why there are no labels of it
 
 
-def true_labels(resolved: Resolved, datasets: Iterable[str]) -> Truths:
-    """The labels of each dataset and its evaluation sets, or why there are none."""
+def true_labels(resolved: Resolved, datasets: Iterable[str], root: Path | None = None) -> Truths:
+    """The labels of each dataset and its evaluation sets, or why there are none. `root`: where the study lies."""
     found = Truths({}, {}, {})
     for name in datasets:
-        spec, wanted = resolved.spec.datasets[name], resolved.identities.datasets.get(name)
+        spec, seed = resolved.spec.datasets[name], resolved.spec.seeds[0]
+        wanted = resolved.identities.data_hash(name, seed)
         if isinstance(spec, Generated) and find_world() is None:
             found.missing[name] = "its generated texts are not on this machine"
             continue
         try:
-            data = load_data(concrete_data(spec), name=name, offline=True)
+            data = load_data(concrete_data(spec, seed), name=name, offline=True)
         except (InputError, EnvironmentFault) as fault:
             found.missing[name] = str(fault).splitlines()[0]
             continue
         if data.content_hash != wanted:
             found.missing[name] = "its content has changed since the study ran"
             continue
-        found.test[name] = Truth(np.asarray(data.test.labels, dtype=np.int32), len(data.labels))
+        if isinstance(spec, DataSpec) and spec.per_seed and "test" in spec.cut:
+            found.missing[name] = "each seed has its own test texts, so the interval over seeds holds them already"
+        else:
+            found.test[name] = Truth(np.asarray(data.test.labels, dtype=np.int32), len(data.labels))
         known = resolved.identities.evaluations.get(name, {})
         for further, one in data.evaluations.items():
             if one.content_hash == known.get(further):

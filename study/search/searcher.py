@@ -151,6 +151,11 @@ def tried(study: optuna.Study) -> int:
     return len(study.get_trials(deepcopy=False, states=TRIED))
 
 
+def trainings_of(study: optuna.Study) -> int:
+    """The trainings of these settings: fewer than settings times seeds where some were given up."""
+    return sum(len(trial.intermediate_values) for trial in study.get_trials(deepcopy=False, states=TRIED))
+
+
 def weak(config: SearchConfig, trials: Sequence[FrozenTrial], number: int, reached: int) -> bool:
     """Whether trial `number`, after `reached` trainings, is below the median of the others after as many.
 

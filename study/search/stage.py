@@ -45,6 +45,8 @@ class Finding:
     values: Mapping[str, Any]  # dotted key -> value
     validation: float  # mean of the objective over the search's seeds, a fraction
     trials: int  # settings tried, including those given up early
+    seeds: int  # trainings of a setting that is not given up
+    trainings: int  # in all: the budget of the search
     sampler: str  # and the version of Optuna
     optuna: str
 
@@ -108,7 +110,7 @@ class SearchStage:
         import optuna
         from optuna.trial import TrialState
 
-        from study.search.searcher import sampler_of, tried
+        from study.search.searcher import sampler_of, trainings_of, tried
 
         found = {}
         for search, study in zip(self.searches, self.explorer.studies, strict=True):
@@ -122,6 +124,8 @@ class SearchStage:
                     values=search.config.clean(best.params),
                     validation=best.value or 0.0,
                     trials=tried(study),
+                    seeds=search.config.seeds,
+                    trainings=trainings_of(study),
                     sampler=type(sampler_of(search, 0)).__name__,
                     optuna=optuna.__version__,
                 )

@@ -85,3 +85,11 @@ def _set(container: Any, parts: list[str], value: Any, path: str, problems: list
             problems.append(Problem(path, f"{part!r} cannot be set: what it would go into has {where}"))
             break
     return made
+
+
+def dotted(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """{masking: {mean: 0.3}} and {masking.mean: 0.3} mean the same."""
+    flat: dict[str, Any] = {}
+    for key, value in overrides.items():
+        flat |= {f"{key}.{name}": inner for name, inner in value.items()} if isinstance(value, dict) else {key: value}
+    return flat

@@ -20,9 +20,10 @@ from l3masking.errors import InputError
 from l3masking.methods import DEFAULT, METHODS
 from l3masking.metrics import METRICS
 from l3masking.precision import Precision
-from l3masking.training.settings import PRESETS
+from l3masking.training.presets import PRESETS
 from study.space.arms import ArmSpec, PolicyFile, check_corpora, check_policies, make_arms, policy_at
-from study.space.overrides import apply_sets
+from study.space.compare_checks import read_compare
+from study.space.overrides import apply_sets, dotted
 from study.space.paths import corpus_at, dataset_at, encoder_at
 from study.space.search_checks import read_search
 from study.space.spec import SECTIONS, SEED_LIMIT, Generated, Pair, Resources, StudySpec, overridden, plain
@@ -115,14 +116,15 @@ class _Reader:
         parts = {key: part for key, part in parts.items() if part is not None}
         settings = {key: plain(parts.get(key, {})) for key in SECTIONS} | {"precision": parts["precision"]}
         variants = self._variants(settings)
-        search = read_search(
-            self.raw.get("search"),
-            arms={name: known[name] for name in parts.get("methods", StudySpec.methods) if name in known},
-            objectives=parts.get("objectives", StudySpec.objectives),
-            variants=variants,
-            settings=settings,
-            problems=self.problems,
-        )
+        of_study: dict[str, Any] = {
+            "arms": {name: known[name] for name in parts.get("methods", StudySpec.methods) if name in known},
+            "objectives": parts.get("objectives", StudySpec.objectives),
+            "variants": variants,
+            "settings": settings,
+            "problems": self.problems,
+        }
+        search = read_search(self.raw.get("search"), **of_study)
+        compare = read_compare(self.raw.get("compare"), search=search, **of_study)
         wanted = [known[name] for name in parts.get("methods", DEFAULT) if name in known]
         check_corpora(settings["adapt"].get("corpus"), variants, corpora, wanted, self._say)
         if self.problems:
@@ -139,6 +141,7 @@ class _Reader:
             preset=preset,
             variants=variants,
             search=search,
+            compare=compare,
             **parts,
         )
 
@@ -285,14 +288,6 @@ class _Reader:
                 wanted = "dotted keys and values, such as masking.weighting: surprisal"
                 self._say(path, f"{shown(overrides)} is not allowed; expected {wanted}")
                 continue
-            made[name] = _dotted(overrides)
+            made[name] = dotted(overrides)
             overridden(settings, made[name], path, self.problems)
         return made
-
-
-def _dotted(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """{masking: {mean: 0.3}} and {masking.mean: 0.3} mean the same."""
-    flat: dict[str, Any] = {}
-    for key, value in overrides.items():
-        flat |= {f"{key}.{name}": inner for name, inner in value.items()} if isinstance(value, dict) else {key: value}
-    return flat

@@ -10,6 +10,15 @@ from l3masking.methods import Method
 from l3masking.stages import MaskTune
 
 EQUAL = "uniform"  # the policy that reads neither words nor the shape of probabilities
+# Settings that came after the first records, each at the value at which all is as it was before. There they are no part
+# of a key or a record, so that earlier records keep their keys.
+LATER: Mapping[str, Any] = {
+    "scoring.normalise": "none",
+    "scoring.context": "truncated",
+    "masking.random_exclude_special": True,
+    "model.attend_padding": False,
+    "train.max_updates": None,
+}
 # sections that a classifier reads, which tells which tokens matter
 OF_CLASSIFIER = ("optim", "train", "evaluate", "stop", "final", "model")
 
@@ -33,7 +42,28 @@ def relevant(settings: Mapping[str, Any], method: Method) -> dict[str, Any]:
     }
     if not kept["final"]["enabled"]:
         kept["final"] = {"enabled": False}
-    return kept
+    return without_later(kept)
+
+
+def without_later(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings without those of LATER that are at the value given there."""
+    return {
+        section: {
+            name: value
+            for name, value in values.items()
+            if f"{section}.{name}" not in LATER or value != LATER[f"{section}.{name}"]
+        }
+        if isinstance(values, Mapping)
+        else values
+        for section, values in settings.items()
+    }
+
+
+def reads(settings: Mapping[str, Any], method: Method, key: str) -> bool:
+    """Whether `method` reads the setting of a dotted key. settings: nested, a study's or those that `relevant` gave."""
+    section, _, name = key.partition(".")
+    part = relevant(settings, method).get(section)
+    return isinstance(part, Mapping) and (name in part or (key in LATER and key not in unread_settings(method)))
 
 
 def unread_settings(method: Method) -> set[str]:
@@ -41,7 +71,9 @@ def unread_settings(method: Method) -> set[str]:
     shaped = {*method.policies} - {EQUAL}
     unread: set[str] = set()
     if not method.needs_scores:
-        unread.add("scoring.metric")
+        unread |= {"scoring.metric", "scoring.context"}
+    if not method.rewrites:
+        unread.add("scoring.normalise")
     if not shaped and not method.selects:
         unread.add("scoring.word_source")
     if LIKELIHOOD not in method.needs and not method.own_policies:
@@ -59,7 +91,8 @@ def unread_settings(method: Method) -> set[str]:
         if not (last.mlm_loss and last.rounds == 1):
             unread.add("mask_tuning.alpha")
         if not method.adapts:  # it masks at its own rate, in its own way
-            unread |= {f"masking.{name}" for name in ("mean", "floor", "selection", "mask_share", "random_share")}
+            of_draws = ("mean", "floor", "selection", "mask_share", "random_share", "random_exclude_special")
+            unread |= {f"masking.{name}" for name in of_draws}
     return unread
 
 

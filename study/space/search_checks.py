@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from l3masking.methods import Method
-from study.space.relevant import artefact_sections, relevant
+from study.space.relevant import artefact_sections, reads
 from study.space.search_section import BEST, Distribution, SearchConfig
 from study.space.spec import overridden
 from study.space.validation import build, nearest, shown
@@ -49,10 +49,15 @@ def read_search(
         place = f"search.methods[{index}]"
         if name not in arms:
             problems.append(Problem(place, f"{shown(name)} is no method of this study; {nearest(name, arms)}"))
-        elif not any(_reads(arms[name], key, settings) for key in found):
+        elif not any(reads(settings, arms[name], key) for key in found):
             problems.append(Problem(place, f"{name} reads none of {', '.join(found)}; leave it out"))
-    if search.methods is None and not any(arm.masks for arm in arms.values()):
+    masking = [name for name, arm in arms.items() if arm.masks]
+    if search.methods is None and not masking:
         problems.append(Problem("search", "no method of this study masks; name the `methods` to search"))
+    idle = [name for name in masking if not any(reads(settings, arms[name], key) for key in found)]
+    if search.methods is None and idle:
+        who = f"{', '.join(idle)} {'reads' if len(idle) == 1 else 'read'}"
+        problems.append(Problem("search", f"{who} none of {', '.join(found)}; name the `methods` to search"))
     return search
 
 
@@ -83,9 +88,3 @@ def _parameters(
             problems.append(Problem(place, "scores and importance are computed before the search, so give a `choice`"))
         found[key] = distribution
     return found if len(problems) == before else None
-
-
-def _reads(arm: Method, key: str, settings: Mapping[str, Any]) -> bool:
-    section, _, name = key.partition(".")
-    part = relevant(settings, arm).get(section, {})
-    return isinstance(part, Mapping) and name in part

@@ -29,6 +29,7 @@ from l3masking.training.settings import (
     TrainConfig,
 )
 from study.space.arms import ArmSpec, PolicyFile
+from study.space.compare_section import CompareConfig
 from study.space.search_section import FIRST_SEED, SearchConfig
 from study.space.validation import build, nearest
 from study.space.yaml import Problem
@@ -134,6 +135,7 @@ class StudySpec:
     precision: Precision = "float32"  # of scoring and training
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # name -> {dotted key: value}
     search: SearchConfig | None = None  # a stage before the grid
+    compare: CompareConfig = field(default_factory=CompareConfig)  # the confirmatory family; no part of any key
     resources: Resources = field(default_factory=Resources)
 
     def arm(self, name: str) -> Method:

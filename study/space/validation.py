@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 HUB_TOKEN = re.compile(r"\bhf_\w{10,}")
 TEXTS = "tuple[str, ...]"  # what pydantic calls the second type of a value that is `str | tuple[str, ...]`
+SEED_WORD = "literal['per_seed']"  # what it calls the second type of a seed of cuts
 WANTED = {  # pydantic's error types, in the words of a settings file
     "float_type": "a number",
     "float_parsing": "a number",
@@ -33,6 +34,7 @@ WANTED = {  # pydantic's error types, in the words of a settings file
     "string_type": "text (in quotes where it looks like a number, true or false)",
     "tuple_type": "a list",
     "texts_type": "text or a list of texts",  # our own, for the union of TEXTS
+    "seed_type": "a whole number, or per_seed",  # our own
     "list_type": "a list",
     "dict_type": "keys and values",
     "dataclass_type": "keys and values",
@@ -77,6 +79,7 @@ def _adapter(cls: Any) -> TypeAdapter:
 
 def _one_per_value(refusals: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """pydantic refuses a value of `str | tuple[str, ...]` once as text and once as a list; here it is refused once."""
+    refusals = _one_per_seed(refusals)
     as_text = {(*loc[: loc.index(TEXTS)], "str") for refusal in refusals if TEXTS in (loc := refusal["loc"])}
     made = []
     for refusal in refusals:
@@ -86,6 +89,16 @@ def _one_per_value(refusals: list[dict[str, Any]]) -> list[dict[str, Any]]:
         elif refusal["loc"] not in as_text:
             made.append(refusal)
     return made
+
+
+def _one_per_seed(refusals: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same for a value that is a whole number or `per_seed`."""
+    places = {refusal["loc"][:-1] for refusal in refusals if refusal["loc"][-1:] == (SEED_WORD,)}
+    return [
+        refusal | {"loc": refusal["loc"][:-1], "type": "seed_type"} if refusal["loc"][:-1] in places else refusal
+        for refusal in refusals
+        if refusal["loc"][-1:] != (SEED_WORD,)
+    ]
 
 
 def _component(cls: Any, loc: Sequence[str | int]) -> Any:

@@ -13,6 +13,7 @@ from study.plan.grid import make_plan, narrow
 from study.plan.resolved import Resolved, pinned
 from study.plan.trials import Trial
 from study.space.reader import read_space
+from study.space.relevant import LATER
 from study.space.spec import SECTIONS, StudySpec, plain
 from study.space.yaml import parse_yaml
 from study.store.places import Place
@@ -85,6 +86,10 @@ def _own(spec: StudySpec, who: Mapping[str, Any], settings: Mapping[str, Any]) -
         for name, value in values.items():
             if value != now.get(section, {}).get(name):
                 texts.append(f"{section}.{name}={written(value)}")
+    for key, value in LATER.items():  # not named in `settings` where it has this value
+        section, _, name = key.partition(".")
+        if name not in settings.get(section, {name: value}) and now[section][name] != value:
+            texts.append(f"{key}={written(value)}")
     return texts
 
 

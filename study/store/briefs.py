@@ -22,6 +22,7 @@ class Brief(NamedTuple):
     max_epochs: int  # of them
     seconds: float | None  # of the training, which serves all objectives
     points: int  # evaluations in its curve
+    test: float | None = None  # value of the record's objective on the test split, fraction; None for a search
 
 
 def brief(record: Record | Brief) -> Brief:
@@ -39,6 +40,7 @@ def brief(record: Record | Brief) -> Brief:
         max_epochs=settings.get("train", {}).get("max_epochs", 1),
         seconds=float(seconds) if isinstance(seconds, int | float) else None,
         points=len(record.get("curve", ())),
+        test=record.get("test", {}).get(record.get("objective", "")),
     )
 
 

@@ -47,6 +47,13 @@ class Failure(Identity):
     attempts: int  # attempts that failed so far, 1 and up
 
 
+class Probabilities(TypedDict):
+    """Probabilities of classes, packed: study.store.packed reads and writes them."""
+
+    shape: list[int]  # texts and classes
+    float16: str  # base64 of the numbers, row by row, IEEE 754 half precision, little-endian
+
+
 class EvaluationResult(TypedDict):
     """How the selected model does on a further set, which is read once."""
 
@@ -54,6 +61,7 @@ class EvaluationResult(TypedDict):
     labels: list[str]  # names of the set's classes, sorted
     absent: list[str]  # those of which the set has no text
     predictions: "list[int] | NDArray[np.integer]"  # predicted class of each text, index into these labels
+    probabilities: NotRequired[Probabilities]  # of each class for each text; absent before 2026-12-01
     data_hash: str  # of the set: its texts, labels and label map
 
 
@@ -88,6 +96,7 @@ class Run(TypedDict):
 class Kept(Evaluated):
     """What tables, comparisons and timing need of a record. Curves are many times larger, and are left out."""
 
+    updates: int  # optimizer updates of the main stage until its stop, 1 and up
     trajectory: str  # 32 hexadecimal digits: key of the training, which the records of its objectives share
     run: Run  # where and when; not under the checksum
 
@@ -140,9 +149,14 @@ class NewRecord(Kept):
     data_hash: str  # hash of the dataset's content
     settings: Mapping[str, Any]  # section -> setting -> value: those alone that may change the result
     labels: list[str]  # names of the classes, sorted; predictions are indices into them
+    # of each class for each test text; absent in a search, and before 2026-12-01. No part of a `Kept`: it is large
+    test_probabilities: NotRequired[Probabilities]
     overlap: dict[str, int]  # rows, repeats and texts shared between splits; dropped_<split>: rows left out; 0 and up
     mask_probability: MaskProbabilities | None  # None for an arm that masks nothing
-    updates: int  # optimizer updates of the main stage until its stop, 1 and up
+    # eligible tokens of the masked-LM texts by their mask probability, in 100 equal bins over [0, 1]; None for an arm
+    # that masks nothing; absent before 2026-12-01
+    mask_histogram: NotRequired[list[int] | None]
+    planned_updates: NotRequired[int]  # of the main stage where nothing stops it early; absent before 2026-12-01
     primary_examples: int  # primary training examples seen until then, 1 and up
     mlm_passes: float  # passes over the masked-LM texts until then, 0 and up
     empty_mlm_batches: int  # masked-LM batches until then in which no token was masked, 0 and up

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from l3masking.errors import InputError
 from study.results.aggregate import Cell, CellKey, Order, cell_key, cells
-from study.store.record import Evaluated, Failure, Identity, Record, Row, part
+from study.store.record import Evaluated, EvaluationResult, Failure, Identity, Record, Row, part
 from study.tracking.runs import (
     CURRENT,
     IDENTITY,
@@ -119,7 +119,7 @@ class Tally:
             kept.pop("test_predictions", None)  # the largest part, and no number of a cell run
             if "evaluations" in kept:
                 sets = kept["evaluations"].items()
-                kept["evaluations"] = {name: {**result, "predictions": []} for name, result in sets}
+                kept["evaluations"] = {name: _without_texts(result) for name, result in sets}
         self.changed = self._live
 
     def page(self) -> Page:
@@ -154,6 +154,13 @@ class Tally:
         return (
             cast(KeptPart, {**entry, **home._asdict()}) for key, entry in entries.items() for home in homes.get(key, ())
         )
+
+
+def _without_texts(result: EvaluationResult) -> EvaluationResult:
+    """The result without its largest parts, which are no numbers of a cell run."""
+    bare: EvaluationResult = {**result, "predictions": []}
+    bare.pop("probabilities", None)
+    return bare
 
 
 def _cell_view(name: str, group: Sequence[Cell]) -> RunView:

@@ -23,6 +23,8 @@ MAX_PARAM = 6000
 """Characters MLflow keeps of a param value; what is longer is cut here, so that a server's setting does not decide."""
 MAX_REASON = 1000
 """Characters of a failure's reason that go into its tag (MLflow takes 8000)."""
+OPTIMISTIC = "the best of many noisy means, so too high; tables/search.csv holds the mean over fresh seeds"
+"""Tag of a search's run beside its metric `validation_best`."""
 NONE = "none"
 """Tag value of a null: MLflow groups by tags that exist, and an absent tag would hide the plain rows."""
 CURRENT = "current"
@@ -134,7 +136,8 @@ def finding_view(finding: Mapping[str, Any]) -> RunView:
     best = {f"best_{_legal(name)}": v for name, v in finding["values"].items() if isinstance(v, int | float)}
     values = {"validation_best": finding["validation"], "settings_tried": finding["trials"], **best}
     found = ", ".join(f"{name}={_text(value)}" for name, value in finding["values"].items())
-    return replace(view, tags={**view.tags, "found": found[:MAX_PARAM]}, metrics=finite(values), status="FINISHED")
+    tags = {**view.tags, "found": found[:MAX_PARAM], "validation_best": OPTIMISTIC}
+    return replace(view, tags=tags, metrics=finite(values), status="FINISHED")
 
 
 def cell_name(identity: Row) -> str:

@@ -23,7 +23,7 @@ AUTO_CODE = """```python
 from transformers import pipeline
 
 classify = pipeline("text-classification", "FOLDER")
-classify(["a text"], truncation=True)
+classify(["a text"], ARGUMENTS)
 ```"""
 OWN_CODE = """```python
 from l3masking.classifier import register
@@ -31,7 +31,7 @@ from transformers import pipeline
 
 register()  # the class of this model is in the package l3masking of L3Masking Study
 classify = pipeline("text-classification", "FOLDER")
-classify(["a text"], truncation=True)
+classify(["a text"], ARGUMENTS)
 ```"""
 
 
@@ -68,19 +68,21 @@ def _title(facts: CardFacts) -> str:
 
 def _use(facts: CardFacts) -> str:
     reading = facts.reading
+    arguments = 'padding="max_length", truncation=True' if reading.padded else "truncation=True"
     if facts.seed is None:
-        code = (
-            "Each folder `seed-<number>` holds one model. `l3study predict FOLDER FILE` averages their probabilities."
-        )
+        code = "Each folder `seed-<number>` holds a model. `l3study predict FOLDER FILE` averages their probabilities."
     else:
-        code = f"{AUTO_CODE if facts.plain else OWN_CODE}\n\nOr `l3study predict FOLDER FILE`."
-    white = "Runs of white space count as one blank" if reading.whitespace == "collapse" else "White space is kept"
-    more = " `l3study predict` does this, a pipeline leaves it to you." if reading.whitespace == "collapse" else ""
-    kind = "pairs of texts" if reading.pairs else "single texts"
-    return (
-        f"{code}\n\nThe model reads {kind}. {white}.{more} Texts are cut after {reading.max_length} tokens (special "
-        "ones included), for which a pipeline needs `truncation=True`."
-    )
+        code = (AUTO_CODE if facts.plain else OWN_CODE).replace("ARGUMENTS", arguments)
+        code += "\n\nOr `l3study predict FOLDER FILE`."
+    said = [f"The model reads {'pairs of texts' if reading.pairs else 'single texts'}."]
+    if reading.whitespace == "collapse":
+        said.append("Runs of white space count as one blank. `l3study predict` does this, a pipeline leaves it to you.")
+    else:
+        said.append("White space is kept.")
+    said.append(f"Texts are cut after {reading.max_length} tokens, special ones included.")
+    if reading.padded:
+        said.append("Shorter texts are padded to this length, and the model attends to the padding, as in training.")
+    return f"{code}\n\n{' '.join(said)} A pipeline does so with `{arguments}`."
 
 
 def _limits(facts: CardFacts) -> str:

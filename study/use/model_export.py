@@ -99,6 +99,7 @@ def reading_under(settings: Mapping[str, Any], *, pairs: bool, separator: int | 
         max_length=setting.scoring.max_length,
         whitespace=setting.scoring.whitespace,
         pairs=pairs,
+        padded=setting.finetune.model.attend_padding,
         precision=setting.finetune.precision,
         separator=separator,
     )

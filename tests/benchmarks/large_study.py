@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -26,6 +27,8 @@ from study.plan.trials import Identities, Trial
 from study.report.publish import write_tables
 from study.space.reader import make_space
 from study.space.spec import StudySpec
+from study.store.packed import packed
+from study.store.record import Probabilities
 from study.store.store import SCHEMA, Store
 
 TEST_TEXTS = {"acl-arc": 139, "ohsumed": 4043, "imdb": 22500}
@@ -78,6 +81,7 @@ def record(trial: Trial, objective: str, draws: random.Random) -> dict[str, Any]
         "test": values,
         "validation": values,
         "test_predictions": draws.choices(range(classes), k=texts),
+        "test_probabilities": probabilities(trial.dataset),
         "epochs_to_best": 10.5,
         "epochs_to_first_best": 9.5,
         "epochs_to_stop": 20.5,
@@ -85,6 +89,12 @@ def record(trial: Trial, objective: str, draws: random.Random) -> dict[str, Any]
         "updates": 30 * EVALUATIONS,
         "run": {"seconds": 100.0, "host": "here", "device": "cpu", "threads": 1, "attempts": 1},
     }
+
+
+@lru_cache
+def probabilities(dataset: str) -> Probabilities:
+    """Of every record of that dataset the same, since only their length matters here."""
+    return packed([[1 / CLASSES[dataset]] * CLASSES[dataset]] * TEST_TEXTS[dataset])
 
 
 def write_study(root: Path, spec: StudySpec) -> int:

@@ -12,7 +12,7 @@ import pytest
 from l3masking.errors import InputError
 from l3masking.reading import Reading, described, member_folders
 
-READING = Reading(max_length=16, whitespace="keep", pairs=True, precision="bf16", separator=3)
+READING = Reading(max_length=16, whitespace="keep", pairs=True, padded=True, precision="bf16", separator=3)
 CONFIG: dict[str, Any] = {"model_type": "bert", "id2label": {"1": "b", "0": "=a"}, "l3masking": READING.as_config()}
 
 

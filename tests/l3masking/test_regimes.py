@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 import dataclasses
+from unittest import mock
 
 import numpy as np
 import pytest
-from small_task import SCORING, data, encoder, one_thread, scores, settings
+from small_task import SCORING, data, encoder, one_thread, run, scores, settings
 
 from l3masking import regimes
+from l3masking.data.table import TextData
 from l3masking.errors import InputError
-from l3masking.masking.applied import placed, summarise
+from l3masking.masking.applied import HISTOGRAM_BINS, histogram, placed, summarise
 from l3masking.masking.policies.table import POLICIES
 from l3masking.masking.probabilities import mask_probabilities
 from l3masking.masking.settings import MaskingConfig
 from l3masking.methods import METHODS
-from l3masking.regimes import Inputs, Training, encode_task, prepare, run_method
+from l3masking.regimes import Inputs, Training, encode_inputs, encode_task, prepare, run_method
 from l3masking.scoring.settings import ScoringConfig
 from l3masking.scoring.words import encode_as
 from l3masking.stages import SELECTIONS, Finetune
+from l3masking.training import steps
+from l3masking.training.loop import Trajectory
+from l3masking.training.optim import MainStage
 from l3masking.training.settings import MetaConfig
+from l3masking.training.steps import gradients_of
 from l3masking.training.task_weights import WEIGHTINGS
 
 # name -> policy of each stage, weighting of the last (None: Mask-tuning), what masking needs: one line per entry
 ARMS = {
     "stl": ((None,), "static", ""),
+    "stl_matched": ((None,), "static", ""),
     "rtm": (("uniform",), "meta", ""),
     "l3masking": (("l3",), "meta", "likelihood"),
     "mtl_static": (("l3",), "static", "likelihood"),
+    "rtm_static": (("uniform",), "static", ""),
     "l3_shuffled": (("l3_shuffled",), "meta", "likelihood"),
     "tapt": (("uniform", None), "static", ""),
     "tapt_l3": (("l3", None), "static", "likelihood"),
@@ -88,6 +96,48 @@ def test_a_method_names_what_exists(name: str) -> None:
         assert method.tunes_masks
         assert not method.masks
     assert set(method.controls) <= METHODS.keys() - {name}
+
+
+TIED = ["stl", "rtm", "l3masking", "tapt", "mask_tuning", "mask_tuning_two_rounds"]
+
+
+def trajectory(name: str, source: TextData, **changes) -> Trajectory:
+    method, made = METHODS[name], encoder()
+    inputs = encode_inputs(method, made, source, SCORING)
+    given = scores(source.mlm_texts) if method.needs_scores and method.masks else None
+    config = settings(unit="epochs", every=1, **changes)
+    return prepare(method, made, inputs, masking=MaskingConfig(), config=config, seed=0, scores=given).trajectory()
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_all_arms_of_a_dataset_plan_the_same_updates_and_evaluations(times: int) -> None:
+    source = dataclasses.replace(data(), mlm_texts=data().train.texts * times)
+    spans = {
+        name: MainStage(made.total, made.warmup, made.every) for name in TIED if (made := trajectory(name, source))
+    }
+    assert set(spans.values()) == {MainStage(12 * 3 * times, int(0.06 * 12 * 3 * times), 3 * times)}
+
+
+def test_stl_matched_has_as_many_gradients_as_the_arms_that_learn_task_weights() -> None:
+    """Counted: calls of gradients_of in one update of each."""
+    counts = {}
+    for name in ("stl_matched", "rtm", "l3masking"):
+        made = trajectory(name, data())
+        with mock.patch.object(steps, "gradients_of", wraps=gradients_of) as counted:
+            made.stepper.window(1)
+        counts[name] = counted.call_count * made.total
+        assert made.every == 3 * METHODS[name].last.update_factor
+    assert len(set(counts.values())) == 1
+    assert METHODS["stl_matched"].unscored() == METHODS["stl_matched"].alone(), "an update is measured as it is"
+
+
+def test_stl_matched_is_evaluated_as_often_as_stl() -> None:
+    plain, matched = (
+        run(name, settings(max_epochs=2, every=2), objectives=["accuracy"]) for name in ("stl", "stl_matched")
+    )
+    plain, matched = plain["accuracy"], matched["accuracy"]
+    assert (matched.updates, matched.planned_updates) == (3 * plain.updates, 3 * plain.planned_updates) == (18, 18)
+    assert [point["update"] for point in matched.curve] == [3 * point["update"] for point in plain.curve]
 
 
 def test_labels_tell_methods_apart() -> None:
@@ -181,6 +231,10 @@ def test_a_summary_by_hand() -> None:
     assert summary == pytest.approx({"mean": 0.5, "largest_deviation": 0.2, "max": 1.0, "share_capped": 1 / 3})
     nothing = {"mean": 0.0, "largest_deviation": 0.0, "max": 0.0, "share_capped": 0.0}
     assert summarise(texts[1:2], rows[1:2], 0.5) == nothing
+    counts = histogram(texts, rows)
+    assert len(counts) == HISTOGRAM_BINS == 100
+    assert {b: count for b, count in enumerate(counts) if count} == {20: 1, 30: 1, 99: 1}, "a bin holds its lower end"
+    assert histogram(texts[1:2], rows[1:2]) == [0] * HISTOGRAM_BINS
 
 
 def test_plain_fine_tuning_has_no_masks() -> None:

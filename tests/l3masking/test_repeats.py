@@ -99,6 +99,7 @@ def test_nothing_but_the_test_values_depends_on_the_test_split(short) -> None:
     for objective, outcome in run("l3masking", SHORT, source=other).items():
         mine, theirs = summary(outcome), summary(short[objective])
         assert mine.pop("test_predictions") != theirs.pop("test_predictions")
+        assert mine.pop("test_probabilities") != theirs.pop("test_probabilities")
         assert mine.pop("test").keys() == theirs.pop("test").keys()
         assert mine == theirs
         assert same(outcome.weights, short[objective].weights)

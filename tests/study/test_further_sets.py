@@ -16,6 +16,7 @@ import study.run
 from l3masking.metrics import METRICS
 from study.plan.inputs import held_data
 from study.plan.resolved import planned
+from study.store.packed import unpacked
 
 MAP = {"first": "one", "second": "other", "third": "other"}
 SPACE: dict[str, Any] = {
@@ -85,6 +86,8 @@ def test_every_record_holds_each_set_with_its_own_classes(ran: tuple[Path, Said]
             assert merged["metrics"][name] == metric(merged["predictions"], numbers, 2)
         assert same["predictions"] == record["test_predictions"], "the set is the test split itself"
         assert same["metrics"] == record["test"]
+        assert same["probabilities"] == record["test_probabilities"]
+        assert unpacked(merged["probabilities"]).sum(axis=1) == pytest.approx(1, abs=0.002)
         assert same["labels"] == record["labels"]
         assert record["evaluations"]["few"]["labels"] == record["labels"]
         assert record["evaluations"]["few"]["absent"] == ["third"]

@@ -142,7 +142,7 @@ def test_the_plot_backend_of_a_notebook_does_not_matter(finished_study: Path, tm
 
 def test_the_plot_backend_is_left_as_it_was() -> None:
     code = (
-        "import os; from study.report.figures import load_matplotlib; load_matplotlib()\n"
+        "import os; from study.report.drawing import load_matplotlib; load_matplotlib()\n"
         "import matplotlib; print(os.environ['MPLBACKEND'], matplotlib.get_backend())"
     )
     environment = os.environ | {"MPLBACKEND": ODD_BACKEND}
@@ -153,7 +153,7 @@ def test_the_plot_backend_is_left_as_it_was() -> None:
 def test_a_figure_that_cannot_be_drawn_costs_one_warning(finished_study: Path, tmp_path: Path, monkeypatch) -> None:
     import shutil
 
-    from study.report.figures import FigureWarning
+    from study.report.drawing import FigureWarning
     from study.report.publish import write_tables
 
     def broken(*_: object) -> bytes:
@@ -163,7 +163,8 @@ def test_a_figure_that_cannot_be_drawn_costs_one_warning(finished_study: Path, t
     shutil.copytree(finished_study / "out", root)
     tables = {file: file.read_bytes() for file in (root / "tables").iterdir()}
     shutil.rmtree(root / "tables")
-    monkeypatch.setattr("study.report.tables.png", broken)
+    (root / "figures" / "results.svg").write_bytes(b"damaged")
+    monkeypatch.setattr("study.report.tables.draw", broken)
     with pytest.warns(FigureWarning) as warned:
         _, files = write_tables(root)
     (warning,) = warned

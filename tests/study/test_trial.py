@@ -47,13 +47,16 @@ CONTRACT = {  # field of a record -> type
     "epochs_to_first_best": float,
     "epochs_to_stop": float,
     "updates": int,
+    "planned_updates": int,
     "primary_examples": int,
     "mlm_passes": float,
     "empty_mlm_batches": int,
     "final_stage": dict,
     "curve": list,
     "mask_probability": (dict, type(None)),
+    "mask_histogram": (list, type(None)),
     "test_predictions": list,
+    "test_probabilities": dict,
     "run": dict,
 }
 RUN = {"seconds", "host", "device", "threads", "versions", "commit", "attempts", "started"}
@@ -118,7 +121,7 @@ def test_what_a_record_counts_agrees_with_the_data(recorded) -> None:
 
 def test_methods_differ_in_what_they_mask(recorded) -> None:
     stl, rtm, l3 = (recorded[method][0] for method in ("stl", "rtm", "l3masking"))
-    assert stl["mask_mean"] is stl["mask_probability"] is None
+    assert stl["mask_mean"] is stl["mask_probability"] is stl["mask_histogram"] is None
     assert all(set(point["train_loss"]) == set(point["task_weights"]) == {"primary"} for point in stl["curve"])
     for record in (rtm, l3):
         assert record["mask_mean"] == 0.15
@@ -129,6 +132,8 @@ def test_methods_differ_in_what_they_mask(recorded) -> None:
             assert point["validation"].keys() == {"accuracy", "macro_f1", "loss"}
     assert rtm["mask_probability"]["max"] == pytest.approx(0.15)
     assert l3["mask_probability"]["max"] > 0.15
+    assert sum(rtm["mask_histogram"]) == sum(l3["mask_histogram"]) == rtm["mask_histogram"][15] > 0
+    assert max(b for b, count in enumerate(l3["mask_histogram"]) if count) == int(100 * l3["mask_probability"]["max"])
     assert rtm["curve"] != l3["curve"]
 
 

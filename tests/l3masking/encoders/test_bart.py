@@ -30,7 +30,7 @@ from l3masking.training.batches import epochs
 from l3masking.training.mask_tune import choose
 from l3masking.training.settings import MaskTuningConfig
 
-ALLOWED = ("stl", "mask_tuning", "mask_tuning_no_mlm", "mask_tuning_two_rounds")
+ALLOWED = ("stl", "stl_matched", "mask_tuning", "mask_tuning_no_mlm", "mask_tuning_two_rounds")
 
 
 @pytest.fixture(autouse=True)

@@ -42,7 +42,8 @@ def type_of(folder: Path) -> str:
 def trained_logits(tuned: Tuned, texts: list, reading: Reading = READING) -> torch.Tensor:
     """[n, C], each text by itself."""
     rows = encode_texts(tuned.model.encoder.tokenizer, texts, max_length=reading.max_length)
-    chunks = [chunk_of([row.input_ids], [0], torch.zeros(1), 0) for row in rows]
+    pad_id = tuned.model.encoder.tokenizer.pad_token_id
+    chunks = [chunk_of([row.input_ids], [0], torch.zeros(1), pad_id) for row in rows]
     return torch.cat([tuned.model.classifier(tuned.model.features([chunk])) for chunk in chunks])
 
 
@@ -120,6 +121,24 @@ def test_pairs_have_their_token_types(kind: str, tmp_path: Path) -> None:
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
     with pytest.raises(InputError, match=r"texts\[0\] is 'a': this model was trained on pairs of texts"):
         predict_texts(classifier, ["a"])
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta", "distilbert", "bart"])
+def test_padding_that_was_attended_to_still_is(kind: str, tmp_path: Path) -> None:
+    tuned = random_classifier(kind, tmp_path)
+    (tmp_path / "model").mkdir()
+    write_classifier(tuned, reading_of(tuned, padded=True), tmp_path / "model")
+    plain = trained_logits(tuned, TEXTS)
+    tuned.model.encoder = tuned.model.encoder.with_padding(16)
+    expected = trained_logits(tuned, TEXTS)
+    assert abs(plain - expected).max() > 1e-4
+    classifier = read_classifier(tmp_path / "model")
+    found = predict_texts(classifier, TEXTS, batch=3).probabilities
+    assert found == pytest.approx(expected.double().softmax(dim=-1).numpy(), abs=1e-5)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+    with torch.inference_mode():
+        given = tokenizer(TEXTS, padding="max_length", truncation=True, return_tensors="pt")
+        torch.testing.assert_close(classifier.models[0](**given).logits, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_the_precision_of_training_is_that_of_predictions(tmp_path: Path) -> None:

@@ -52,6 +52,20 @@ def test_draws_without_groups_are_those_of_before(selection: str) -> None:
     assert torch.equal(same.labels, found.labels)
 
 
+def test_random_tokens_are_special_only_where_that_is_allowed() -> None:
+    """60 ids, five of them special: 1/12 of the drawn ones where all may be drawn."""
+    ids = torch.full((200, 100), 7)
+    always = torch.ones(ids.shape, dtype=torch.float64)
+    drawn = {}
+    for exclude in (True, False):
+        config = MaskingConfig(mask_share=0.0, random_share=1.0, random_exclude_special=exclude)
+        drawn[exclude] = corrupt(ids, always, SixtyIds(), stream(5, "mask"), config).input_ids
+    assert drawn[True].min() >= 5
+    special = int((drawn[False] < 5).sum())
+    assert abs(special - 20_000 / 12) < SIGMAS * math.sqrt(20_000 / 12 * 11 / 12)
+    assert set(drawn[False].unique().tolist()) == set(range(60))
+
+
 GROUPS = [0, 0, 3, 1, 1, 1, 7, 0, 2]  # of the nine tokens at positions 1 to 9; group 0 comes twice
 CHANCES = {0: 0.2, 3: 0.9, 1: 0.5, 7: 1.0, 2: 0.0}
 

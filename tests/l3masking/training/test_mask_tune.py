@@ -193,6 +193,10 @@ def test_groups_of_tokens_are_refused() -> None:
         prepare(method, encoder(), inputs, masking=MaskingConfig(), config=settings(), seed=0)
 
 
+def planned(made: Training) -> int:
+    return made.config.train.planned_updates(len(made.task.train.labels))
+
+
 def test_the_first_of_two_rounds_masks_as_many_tokens_as_mask_tuning(monkeypatch: pytest.MonkeyPatch) -> None:
     made, counts = training("mask_tuning_two_rounds", max_epochs=1), []
 
@@ -203,7 +207,7 @@ def test_the_first_of_two_rounds_masks_as_many_tokens_as_mask_tuning(monkeypatch
         return drawn
 
     monkeypatch.setattr(steps, "corrupt", counted)
-    first_round(made.encoder, made.task.train, made.tuning, made.config, seed=0)
+    first_round(made.encoder, made.task.train, made.tuning, made.config, seed=0, updates=planned(made))
     assert len(counts) == 48
     assert all(masked == wanted for masked, wanted in counts)
 
@@ -232,7 +236,7 @@ def test_head_and_order_are_those_of_plain_fine_tuning() -> None:
 
 def test_two_rounds_perturb_once_and_then_fine_tune() -> None:
     made = training("mask_tuning_two_rounds", lr=3e-3)
-    trained, texts = first_round(made.encoder, made.task.train, made.tuning, made.config, seed=0)
+    trained, texts = first_round(made.encoder, made.task.train, made.tuning, made.config, seed=0, updates=planned(made))
     before = dict(made.encoder.model.named_parameters())
     assert any(not torch.equal(value, before[name]) for name, value in trained.model.named_parameters())
     for old, new in zip(made.task.train.input_ids, texts.input_ids, strict=True):

@@ -12,8 +12,8 @@ from torch import nn
 
 from l3masking.encoders.load import load_encoder
 from l3masking.errors import InputError
-from l3masking.training.optim import adamw, clip_norms, decay_groups, linear_factor
-from l3masking.training.settings import OptimConfig
+from l3masking.training.optim import MainStage, adamw, clip_norms, decay_groups, linear_factor
+from l3masking.training.settings import EvaluateConfig, FinetuneConfig, OptimConfig, TrainConfig
 
 
 @pytest.mark.parametrize("kind", TYPES)
@@ -131,3 +131,29 @@ def test_one_adamw_step_by_hand() -> None:
 def test_values_outside_their_range_are_refused_by_name(wrong: dict) -> None:
     with pytest.raises(InputError, match=f"optim.{next(iter(wrong))}"):
         OptimConfig(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("texts", "most", "unit", "factor", "expected"),
+    [
+        (100, None, "updates", 1, (60, 6, 4)),  # 6 updates of 16 texts in an epoch
+        (100, None, "epochs", 1, (60, 6, 24)),
+        (100, 25, "epochs", 1, (25, 2, 24)),  # the cap moves neither epochs nor evaluations
+        (100, 61, "updates", 1, (60, 6, 4)),  # no more than the epochs hold
+        (100, None, "updates", 3, (180, 18, 12)),
+        (100, 25, "epochs", 3, (75, 7, 72)),
+        (15, None, "epochs", 1, (10, 1, 4)),  # fewer texts than a batch: one update
+    ],
+)
+def test_the_main_stage_in_updates(texts: int, most: int, unit: str, factor: int, expected: tuple) -> None:
+    config = FinetuneConfig(
+        optim=OptimConfig(warmup=0.1),
+        train=TrainConfig(batch=8, accumulate=2, max_epochs=10, max_updates=most),
+        evaluate=EvaluateConfig(every=4, unit=unit),
+    )
+    assert MainStage.of(config, texts, factor) == expected
+
+
+def test_a_cap_of_no_update_is_refused() -> None:
+    with pytest.raises(InputError, match=r"^train.max_updates is 0: at least 1$"):
+        TrainConfig(max_updates=0)

@@ -7,6 +7,8 @@ import dataclasses
 import pytest
 
 from l3masking.errors import InputError
+from l3masking.masking.settings import MaskingConfig
+from l3masking.scoring.settings import ScoringConfig
 from l3masking.training.settings import PRESETS, FinalConfig, FinetuneConfig, MaskTuningConfig, TrainConfig
 
 
@@ -15,10 +17,12 @@ def test_presets_make_valid_settings_and_paper_has_no_final_stage() -> None:
     for name, sections in PRESETS.items():
         default = FinetuneConfig()
         MaskTuningConfig(**sections.get("mask_tuning", {}))
+        MaskingConfig(**sections.get("masking", {}))
+        ScoringConfig(**sections.get("scoring", {}))
         changed = {
             section: dataclasses.replace(getattr(default, section), **values)
             for section, values in sections.items()
-            if section != "mask_tuning"
+            if section not in ("mask_tuning", "masking", "scoring")
         }
         made[name] = dataclasses.replace(default, **changed)
     assert made["default"] == FinetuneConfig()
@@ -29,6 +33,24 @@ def test_presets_make_valid_settings_and_paper_has_no_final_stage() -> None:
     assert (paper.stop.patience, paper.stop.count_warmup, paper.evaluate.unit) == (3, False, "epochs")
     assert [made[name].train.batch for name in ("mask_tuning", "mask_tuning_pairs")] == [16, 32]
     assert made["mask_tuning"].train.max_epochs == 3
+
+
+def test_the_reference_preset_is_the_released_code() -> None:
+    """Kimura et al.'s released code; every other setting is that of `default`."""
+    sections = PRESETS["reference"]
+    assert sections["scoring"] == {"normalise": "reference", "whitespace": "keep", "context": "full"}
+    assert sections["masking"] == {
+        "weighting": "surprisal",
+        "redistribute": "none",
+        "random_exclude_special": False,
+    }
+    assert sections["meta"] == {"cos_scope": "reference", "dev_mode": "train"}
+    assert sections["model"] == {"attend_padding": True}
+    default = FinetuneConfig()
+    for section in ("train", "evaluate", "stop", "final"):
+        assert dataclasses.replace(getattr(default, section), **sections[section]) == getattr(default, section)
+    assert (sections["train"], sections["stop"]["patience"]) == ({"batch": 64, "accumulate": 2}, 20)
+    assert (sections["evaluate"], sections["final"]) == ({"every": 30, "unit": "updates"}, {"enabled": True})
 
 
 def test_plan_of_updates_on_the_paper_s_data() -> None:

@@ -266,7 +266,7 @@ def heads(dev_mode: str, dropout: float, precision: str = "float32", **meta: obj
     head = made.stepper.fit_dev_head(1)
     assert made.model.training
     assert all(torch.equal(before[name], value) for name, value in made.model.state_dict().items())
-    assert head.training == (dev_mode == "train")
+    assert head.training == (dev_mode != "eval")
     return [p.detach() for p in head.parameters()]
 
 
@@ -274,6 +274,40 @@ def test_dev_mode_says_whether_dropout_is_active() -> None:
     still, with_dropout = heads("train", 0.0), heads("train", 0.5)
     assert all(torch.equal(a, b) for a, b in zip(still, heads("eval", 0.5), strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(still, with_dropout, strict=True))
+
+
+def seen_features(dev_mode: str, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Tensor], Tensor]:
+    """What the dev head reads in each of its four steps, and its weights after them."""
+    seen: list[Tensor] = []
+    forward = ClassificationHead.forward
+
+    def watched(head: ClassificationHead, features: Tensor) -> Tensor:
+        seen.append(features.clone())
+        return forward(head, features)
+
+    monkeypatch.setattr(ClassificationHead, "forward", watched)
+    meta = MetaConfig(dev_mode=dev_mode, head_sample=8, head_iterations=4, head_tolerance=0.0)
+    made = trajectory(config(meta=meta), "meta", masks(), 0.3)
+    before = torch.default_generator.get_state()
+    head = made.stepper.fit_dev_head(1)
+    assert torch.equal(before, torch.default_generator.get_state())
+    monkeypatch.setattr(ClassificationHead, "forward", forward)
+    return seen, head.out.weight.detach()
+
+
+def test_train_draws_the_features_of_the_dev_head_anew_in_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    anew, weights = seen_features("train", monkeypatch)
+    once, _ = seen_features("once", monkeypatch)
+    without, _ = seen_features("eval", monkeypatch)
+    assert [len(one) for one in (anew, once, without)] == [4, 4, 4]
+    assert all(not torch.equal(anew[i], anew[j]) for i in range(4) for j in range(i))
+    assert all(torch.equal(one, once[0]) for one in once)
+    assert all(torch.equal(one, without[0]) for one in without)
+    assert torch.equal(anew[0], once[0]), "the first draw is the same"
+    assert not torch.equal(once[0], without[0])
+    again, same = seen_features("train", monkeypatch)
+    assert all(torch.equal(a, b) for a, b in zip(anew, again, strict=True))
+    assert torch.equal(weights, same)
 
 
 def test_the_dev_head_fit_ends_when_its_loss_settles() -> None:

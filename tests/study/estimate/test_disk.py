@@ -18,6 +18,7 @@ from study.plan.inputs import identify_at_hand
 from study.plan.trials import Identities
 from study.space.reader import read_space
 from study.space.spec import Generated
+from study.store.packed import packed_bytes
 from study.store.store import Store
 
 SPACES = Path(__file__).parents[3] / "search_spaces"
@@ -102,7 +103,7 @@ def test_predictions_on_evaluation_sets_are_counted_where_their_length_is_known(
     trials, sizes = make_plan(spec, KNOWN), data_sizes(spec)
     bare = {"mnli": replace(sizes["mnli"], evaluations={})}
     more = disk_space(spec, trials, [], sizes).records - disk_space(spec, trials, [], bare).records
-    assert more == 3 * (30_000 * 2 + 5 * SET_BYTES)
+    assert more == 3 * (30_000 * 2 + 5 * SET_BYTES + packed_bytes(30_000, 3) + 4 * packed_bytes(0, 3))
     assert "without the predictions on mnli-mismatched, anli-r1, anli-r2, anli-r3: of unknown" in (
         disk_space(spec, trials, [], sizes).basis
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -94,7 +95,14 @@ def test_updates_and_evaluations() -> None:
     assert (nothing.updates_per_epoch, nothing.evaluations_at_most) == (None, None)
     units = DataSize(train=1000, validation=1, test=1, mlm=12_800)
     assert training_size(rtm, units).updates_per_epoch == 100, "the masked texts drive the loop"
-    assert training_size(stl, units).updates_per_epoch == 7
+    assert training_size(stl, units) == dataclasses.replace(
+        training_size(rtm, units), tokens_per_epoch_at_most=100 * 128 * 128
+    ), "and STL follows them"
+    (matched,) = make_plan(space(seeds=1, methods=["stl_matched"]), KNOWN)
+    assert training_size(matched, size).updates_at_most == 3 * 1950
+    assert training_size(matched, size).evaluations_at_most == 65
+    (capped,) = make_plan(space(seeds=1, methods=["stl"], train={"max_updates": 100}), KNOWN)
+    assert (training_size(capped, size).updates_at_most, training_size(capped, size).evaluations_at_most) == (100, 4)
 
 
 def corpora(**changes):
@@ -178,9 +186,11 @@ def test_the_sizes_of_evaluation_sets_are_expected_or_counted(tmp_path: Path) ->
 def test_passes() -> None:
     assert {name: passes(arm) for name, arm in METHODS.items()} == {
         "stl": 1,
+        "stl_matched": 3,
         "rtm": 3,
         "l3masking": 3,
         "mtl_static": 2,
+        "rtm_static": 2,
         "l3_shuffled": 3,
         "tapt": 2,
         "tapt_l3": 2,

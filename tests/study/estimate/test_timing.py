@@ -59,8 +59,8 @@ def test_each_kind_of_training_is_measured_once_by_the_real_trainer(small: Path,
     steps: list[str] = []
     window = Trajectory.__init__
 
-    def noted(self, encoder, task, config, seed, auxiliary, weighting, tuning):
-        window(self, encoder, task, config, seed, auxiliary, weighting, tuning)
+    def noted(self, encoder, task, config, seed, auxiliary, weighting, tuning, pace):
+        window(self, encoder, task, config, seed, auxiliary, weighting, tuning, pace)
         inner = self.stepper.window
         kind = "stl" if auxiliary is None else weighting
 

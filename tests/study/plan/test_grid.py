@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 import time
 from pathlib import Path
 
+import old_keys
 import pytest
 from registered import KNOWN
 
@@ -16,7 +18,10 @@ from l3masking.metrics import METRICS
 from study.plan.grid import left, make_plan, narrow, of_plan
 from study.plan.trials import Identities, Trial
 from study.space.reader import StudySpec, make_space
+from study.space.relevant import LATER, without_later
 from study.space.spec import SECTIONS
+
+EARLIER = json.loads(old_keys.FILE.read_text())
 
 
 def space(**given) -> StudySpec:
@@ -49,11 +54,35 @@ def test_a_trial_holds_only_the_settings_that_count_for_it():
     assert stl.settings["scoring"] == {"max_length": 128, "whitespace": "collapse"}
     assert rtm.settings["masking"] == {"mean": 0.4, "selection": "bernoulli", "mask_share": 0.8, "random_share": 0.1}
     assert rtm.settings["scoring"] == stl.settings["scoring"]
-    every = space(masking={"mean": 0.4}).settings()
+    every = without_later(space(masking={"mean": 0.4}).settings())
     assert l3.settings == {name: value for name, value in every.items() if name not in others}
     assert (stl.revision, stl.data_hash) == ("bert-base-commit", "acl-arc-hash")
     assert pickle.loads(pickle.dumps(l3)) == l3
     json.dumps(l3.settings)
+
+
+def test_settings_that_came_later_count_where_they_say_something():
+    key = make_plan(space(methods=["stl"]), KNOWN)[0].trajectory
+    assert LATER.keys() <= {f"{section}.{name}" for section in SECTIONS for name in space().settings()[section]}
+    (same,) = make_plan(space(methods=["stl"], train={"max_updates": None}), KNOWN)
+    (capped,) = make_plan(space(methods=["stl"], train={"max_updates": 9}), KNOWN)
+    assert (same.trajectory, capped.trajectory != key) == (key, True)
+    assert "max_updates" not in same.settings["train"]
+    assert capped.settings["train"]["max_updates"] == 9
+
+
+def test_arms_without_masked_lm_follow_the_number_of_masked_lm_texts_where_it_is_another():
+    methods = ["stl", "rtm", "tapt", "mask_tuning", "stl_matched"]
+    before = make_plan(space(methods=methods), KNOWN)
+    after = make_plan(space(methods=methods), dataclasses.replace(KNOWN, mlm_units={"acl-arc": 5000, "imdb": 7}))
+    moved = [old.method for old, new in zip(before, after, strict=True) if old.trajectory != new.trajectory]
+    assert moved == ["stl", "tapt", "mask_tuning", "stl_matched"]
+
+
+@pytest.mark.parametrize("name", old_keys.NAMES)
+def test_the_shipped_spaces_keep_the_keys_of_earlier_versions(name):
+    now = old_keys.old_keys(name)
+    assert {method: now.get(method) for method in EARLIER[name]} == EARLIER[name]
 
 
 def test_variants_are_further_rows_where_they_change_something():

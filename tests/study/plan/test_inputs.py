@@ -205,3 +205,12 @@ def test_mask_tuning_by_scores_is_refused_where_other_texts_are_scored(tmp_path:
         identify(read_space(space, [other, "methods=[stl, mask_tuning_l3]"]), print)
     assert identify(read_space(space, [other, "methods=[l3masking, mask_tuning]"]), print)
     assert identify(read_space(space, ["methods=[mask_tuning_l3]"]), print)
+
+
+def test_the_number_of_masked_lm_texts_is_known_where_it_is_another(space: Path) -> None:
+    assert identify(read_space(space), print).mlm_units == {}
+    (space.parent / "units.txt").write_text("red house\nblue house\n")
+    other = read_space(space, ["datasets.words.mlm=units.txt"])
+    assert identify(other, print).mlm_units == identify_at_hand(other).mlm_units == {"words": 2}
+    (space.parent / "units.txt").write_text("red house\n" * 24)
+    assert identify(other, print).mlm_units == {}, "as many as the texts of train: nothing changes"

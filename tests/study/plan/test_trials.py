@@ -16,7 +16,7 @@ from l3masking.data.corpus import CorpusSpec
 from l3masking.data.table import DATASETS
 from l3masking.encoders.table import ENCODERS
 from l3masking.methods import METHODS
-from l3masking.training.settings import PRESETS
+from l3masking.training.presets import PRESETS
 from study.plan.grid import make_plan
 from study.plan.trials import Identities
 from study.space.arms import ArmSpec, PolicyFile
@@ -46,6 +46,7 @@ SPECIAL = {
     "scoring.max_length": 64,
     "adapt.corpus": "other",
     "adapt.updates": 7,
+    "train.max_updates": 7,
 }
 MUTABLE = [f"{name}.{field.name}" for name, cls in SECTIONS.items() for field in dataclasses.fields(cls)]
 
@@ -55,22 +56,27 @@ def section(name: str) -> set[str]:
 
 
 SCORES_ONLY = {"scoring.metric", "scoring.word_source", "masking.weighting", "masking.redistribute", "masking.floor"}
+SCORES_ONLY |= {"scoring.context"}
+REWRITING = {"scoring.normalise"}
 META, MASKING = section("meta"), section("masking")
 FURTHER = section("adapt") | section("selective") | section("mask_tuning")  # sections that other arms read
 ADAPTED = META | section("selective") | section("mask_tuning")
 SELECTIVE = (
     META
     | section("mask_tuning")
-    | {"scoring.metric", "masking.mean", "masking.selection"}
+    | {"scoring.metric", "scoring.context", "masking.mean", "masking.selection"}
+    | REWRITING
     | {f"masking.{name}" for name in ("weighting", "redistribute", "floor")}
 )
-TUNED = SCORES_ONLY | MASKING | META | section("adapt") | section("selective")
+TUNED = SCORES_ONLY | REWRITING | MASKING | META | section("adapt") | section("selective")
 CANNOT_MOVE = {  # the settings that a method does not read
     "l3masking": FURTHER,
     "l3_shuffled": FURTHER,
     "mtl_static": META | FURTHER,
     "rtm": SCORES_ONLY | FURTHER,
-    "stl": SCORES_ONLY | MASKING | META | FURTHER,
+    "rtm_static": SCORES_ONLY | META | FURTHER,
+    "stl": SCORES_ONLY | REWRITING | MASKING | META | FURTHER,
+    "stl_matched": SCORES_ONLY | REWRITING | MASKING | META | FURTHER,
     "tapt": SCORES_ONLY | ADAPTED | {"adapt.corpus"},
     "tapt_l3": ADAPTED | {"adapt.corpus"},
     "dapt": SCORES_ONLY | ADAPTED,
@@ -78,7 +84,8 @@ CANNOT_MOVE = {  # the settings that a method does not read
     "selective_random": SELECTIVE,
     "mtl_selective": section("adapt")
     | section("mask_tuning")
-    | {"scoring.metric", "masking.weighting", "selective.max_rate"},
+    | {"scoring.metric", "scoring.context", "masking.weighting", "selective.max_rate"}
+    | REWRITING,
     "mask_tuning": TUNED,
     "mask_tuning_l3": (TUNED - SCORES_ONLY) | {"masking.floor"},
     "mask_tuning_no_mlm": TUNED | {"mask_tuning.alpha"},

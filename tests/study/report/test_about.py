@@ -19,7 +19,9 @@ def test_every_setting_that_may_change_a_result_is_there_and_no_other(tmp_path: 
     search = {"parameters": {"masking.mean": {"uniform": [0.05, 0.6]}}, "trials": 4}
     spec = read_space(write_study(tmp_path, variants=variants, search=search, seeds=[0, 1, 2, 5]))
     rows = dict(settings_in_words(spec))
-    assert list(rows) == ["methods", "objectives", "seeds", "preset", *SECTIONS, "precision", "variant w", "search"]
+    head = ["methods", "objectives", "confirmatory", "seeds", "preset"]
+    assert list(rows) == [*head, *SECTIONS, "precision", "variant w", "search"]
+    assert rows["confirmatory"] == "l3masking vs rtm, l3masking vs stl, rtm vs stl on accuracy"
     assert (rows["methods"], rows["seeds"]) == ("STL, RTM, L3Masking", "0, 1, 2, 5")
     assert rows["masking"].startswith("mean 0.15, weighting complement")
     assert "enabled yes" in rows["final"]

@@ -22,11 +22,12 @@ from study.report.comparisons import (
 )
 from study.report.wording import sentence
 from study.results.against import against_paper
-from study.results.compare import Comparison, Side, compare
+from study.results.compare import compare
+from study.results.comparison import Comparison, Side
 
 TEN = [0.70, 0.72, 0.71, 0.69, 0.73, 0.70, 0.74, 0.72, 0.71, 0.70]
 UP = [0.021, 0.019, 0.024, 0.017, 0.022, 0.018, 0.023, 0.02, 0.025, 0.016]
-CELLS = [*better(UP, TEN), *better(UP[:3], TEN[:3], dataset="imdb"), *better(UP, TEN, objective="macro_f1")]
+CELLS = [*better(UP, TEN), *better(UP[:3], TEN[:3], dataset="imdb", wanted=3), *better(UP, TEN, objective="macro_f1")]
 
 
 def test_json_is_one_object_with_a_list():
@@ -34,9 +35,14 @@ def test_json_is_one_object_with_a_list():
     assert (found["study"], found["against"], found["notes"]) == ("s", None, ["a note"])
     assert (found["confidence"], found["level"]) == (0.95, 0.05)
     first = found["comparisons"][0]
-    assert set(first) == {field.name for field in dataclasses.fields(Comparison)} | {"sentence"}
+    fields = {field.name for field in dataclasses.fields(Comparison)}
+    assert set(first) == fields | {"verdict", "decisive", "sentence"}
     assert set(first["first"]) == {field.name for field in dataclasses.fields(Side)}
-    assert (first["question"], first["n"], first["decisive"]) == ("l3masking vs rtm", 10, True)
+    assert (first["question"], first["n"], first["decisive"]) == ("l3masking vs rtm", 10, False)
+    assert [entry["verdict"] for entry in found["comparisons"]] == ["on_this_test_set", "undecided", "to_confirm"]
+    assert [entry["confirmatory"] for entry in found["comparisons"]] == [True, True, False]
+    sure = [dataclasses.replace(entry, joint_low=0.01, joint_high=0.03) for entry in compare(CELLS)]
+    assert json.loads(comparisons_json(sure))["comparisons"][0]["decisive"] is True
     assert first["sentence"] == sentence(compare(CELLS)[0])
     assert json.loads(comparisons_json([]))["comparisons"] == []
 
@@ -46,7 +52,10 @@ def test_csv_has_one_line_per_comparison():
     assert [row["dataset"] for row in rows] == ["arc", "imdb", "arc"]
     assert (rows[0]["first_method"], rows[0]["second_method"], rows[0]["second_study"]) == ("l3masking", "rtm", "")
     assert float(rows[0]["difference"]) == pytest.approx(sum(UP) / 10)
-    assert rows[0]["bootstrap_low"] == ""
+    assert rows[0]["joint_low"] == ""
+    assert [(row["confirmatory"].lower(), row["verdict"], row["decisive"].lower()) for row in rows] == [
+        *(("true", "on_this_test_set", "false"), ("true", "undecided", "false"), ("false", "to_confirm", "false"))
+    ]
     assert rows[1]["sentence"].endswith("not decisive).")
     [noted] = csv.DictReader(io.StringIO(comparisons_csv(against_paper([seeded("stl", TEN, **PAPERS)]))))
     assert "look exchanged" in noted["notes"]
@@ -56,9 +65,12 @@ PAPERS = {"encoder": "bert-base", "dataset": "acl-arc"}
 
 
 def test_markdown_has_a_table_and_sentences_for_each_family():
-    text = comparisons_markdown(compare(CELLS))
+    text = comparisons_markdown(compare(CELLS), ["what *holds* for all"])
+    assert "\n- what \\*holds\\* for all\n" in text
+    assert "Confirmatory: 2 of 2 planned comparisons are complete." in text
+    assert "Exploratory: 1 of 1 planned comparison is complete." in text
     assert re.findall("^## (.*)$", text, re.MULTILINE) == [
-        *("L3Masking against RTM, accuracy", "L3Masking against RTM, macro F1")
+        *("L3Masking against RTM, accuracy (confirmatory)", "L3Masking against RTM, macro F1 (exploratory)")
     ]
     accuracy, macro = text.split("## ")[1:]
     assert (
@@ -68,10 +80,10 @@ def test_markdown_has_a_table_and_sentences_for_each_family():
         "| bert / arc | n=10 | 73.25 ± 1.73 | 71.20 ± 1.55 | +2.05 | 1.83 to 2.27 | 6.77 | .00195 | .00391 | 3.75 |"
         in accuracy
     )
-    assert "| bert / imdb | n=3/10 |" in accuracy
+    assert "| bert / imdb | n=3 |" in accuracy
     assert "- bert / imdb: L3Masking is 2.13 points above RTM (" in accuracy
     assert " SE |" not in macro  # no accuracy, no such column
-    assert "Least p that n=3 can give: .25; after Holm over 2 tests: .25." in accuracy
+    assert "Least p that the 3 differences can give: .25; after Holm over 2 planned tests: .25." in accuracy
     assert comparisons_markdown([]) == f"# Comparisons\n\n{NO_COMPARISON}\n"
 
 
@@ -80,14 +92,14 @@ def test_columns_without_an_entry_are_left_out():
     assert header == ["Encoder, data", "Seeds", "L3Masking", "RTM", "Difference", "SE"]
     assert rows == [["bert / arc", "n=1/10", "72.00", "70.00", "+2.00", "3.81"]]
     [entry] = compare(better(UP, TEN))
-    header, rows = table([dataclasses.replace(entry, bootstrap_low=-0.01, bootstrap_high=0.03)])
+    header, rows = table([dataclasses.replace(entry, joint_low=-0.01, joint_high=0.03)])
     assert rows[0][header.index("Seeds, texts")] == "-1.00 to 3.00"
 
 
 def test_text_is_aligned_and_ends_with_the_notes():
     text = comparisons_text(compare(CELLS), ["arc: a note"])
     lines = text.splitlines()
-    start = lines.index("L3Masking against RTM, accuracy")
+    start = lines.index("L3Masking against RTM, accuracy (confirmatory)")
     header, first, second = lines[start + 1 : start + 4]
     assert header.index("Difference") + len("Difference") == first.index("+2.05") + 5 == second.index("+2.13") + 5
     assert lines[-1] == "arc: a note"

@@ -7,7 +7,8 @@ import struct
 import pytest
 from result_cells import cell
 
-from study.report.figures import MAX_PIXELS, Panel, Series, draw, panels, png
+from study.report.drawing import MAX_PIXELS
+from study.report.figures import Panel, Series, draw, panels, png
 
 
 def test_panels_hold_percent_per_encoder_dataset_and_objective():
@@ -51,6 +52,16 @@ def test_the_figure_draws_every_seed_and_no_number_for_a_failure():
 def test_a_huge_figure_stays_within_what_agg_can_draw():
     figure = draw([Panel(row, 0, "t", (Series("a", "a", (), None, None, None, "n"),) * 90) for row in range(12)])
     assert max(figure.get_size_inches()) * figure.dpi == pytest.approx(MAX_PIXELS)
+
+
+def test_a_long_title_stands_in_lines_over_its_own_panel():
+    both = [cell("stl", 0.7, objective=goal, encoder="a-name-of_an-encoder/" * 4) for goal in ("accuracy", "macro_f1")]
+    figure = draw(panels(both))
+    figure.canvas.draw()
+    assert "\n" in figure.axes[0].get_title(loc="left")
+    left, right = (axis._left_title.get_window_extent() for axis in figure.axes)
+    assert left.x1 < right.x0
+    assert max(left.y1, right.y1) <= figure.bbox.y1
 
 
 def test_the_png_names_no_date_and_no_version():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from result_cells import cell
 
+from l3masking.data.spec import DataSpec
 from study.report.layout import best, caption, convergence, grid, notes, row_label, shown
+from study.results.remarks import remarks_of
 
 
 def test_a_cell_in_words():
@@ -102,3 +104,21 @@ def test_arms_that_had_not_converged_are_named_and_the_rest_is_not():
     assert "(1 of 3 seeds had). Raise train.max_epochs" in line
     assert line in notes([done, short])
     assert convergence([cell("stl")]) == [], "old records hold no curve that was judged"
+
+
+def test_what_makes_the_trainings_of_a_dataset_others_is_said_once() -> None:
+    told = remarks_of("ohs", DataSpec(train="a.csv", test="b.csv", mlm="units.txt", split_seed="per_seed"))
+    assert told == (
+        "ohs: an epoch of the settings is a pass over its masked-LM texts, not those of train, for every "
+        "method: all plan the same number of updates and are evaluated after the same updates.",
+        "ohs: validation is cut anew with each seed. Test is given.",
+    )
+    assert remarks_of("plain", DataSpec(train="a.csv", test="b.csv")) == ()
+    lines = notes([cell("stl", remarks=told), cell("rtm", remarks=told)])
+    assert [lines.count(line) for line in told] == [1, 1]
+
+
+def test_a_matched_arm_is_explained() -> None:
+    assert not [line for line in notes([cell("stl"), cell("rtm")]) if "plans" in line]
+    (line,) = [line for line in notes([cell("stl_matched"), cell("rtm")]) if "plans" in line]
+    assert line.startswith("STL matched plans 3 updates for each update of the other methods")

@@ -8,11 +8,11 @@ import pytest
 from result_cells import cell
 
 from study.report.pretraining_figure import (
-    PRETRAINING_FIGURE,
     Checkpoint,
     CheckpointRow,
     draw_pretraining,
     export_pretraining,
+    pretraining_frame,
     pretraining_panels,
 )
 from study.space.reader import read_space
@@ -45,7 +45,8 @@ def test_results_of_fewer_than_two_numbers_of_steps_give_no_panel(steps: dict[st
 
 
 def test_what_is_drawn_is_what_the_panels_hold() -> None:
-    figure = draw_pretraining(pretraining_panels(CELLS, STEPS))
+    panels = pretraining_panels(CELLS, STEPS)
+    figure = draw_pretraining(panels, pretraining_frame(panels))
     axis, _ = figure.axes
     stl, selective = (container.lines[0] for container in axis.containers)
     assert stl.get_xydata().tolist() == [[100_000, 70], [300_000, 80]]
@@ -60,8 +61,9 @@ def test_the_file_is_written_and_removed_with_its_results(tmp_path: Path) -> Non
         "300000}\n  other: {hub: a/d}\ndatasets: {arc: {train: t.jsonl}}\nmethods: [stl]\nseeds: 1\n"
     )
     spec = read_space(tmp_path / "space.yaml")
-    [file] = export_pretraining(tmp_path, spec, CELLS)
-    assert file == tmp_path / PRETRAINING_FIGURE
-    assert file.read_bytes().startswith(b"\x89PNG")
+    [drawn] = export_pretraining(tmp_path, spec, CELLS)
+    assert drawn.files == (tmp_path / "figures/pretraining.png", tmp_path / "figures/pretraining.svg")
+    assert [file.read_bytes() for file in drawn.files] == [drawn.png, drawn.svg]
+    assert drawn.png.startswith(b"\x89PNG")
     assert export_pretraining(tmp_path, spec, CELLS[:1]) == []
-    assert not file.exists()
+    assert not any(file.exists() for file in drawn.files)

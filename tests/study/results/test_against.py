@@ -27,6 +27,7 @@ def test_a_cell_meets_the_printed_one():
     )
     low, high = entry.ci_low or 0, entry.ci_high or 0
     assert low < entry.difference < high
+    assert not entry.confirmatory
     assert (entry.second.mean, entry.second.std, entry.second.n) == (0.7894, 0.0176, 10)
     assert (entry.n, entry.pairing, entry.floor, entry.effect_size) == (0, None, None, None)
 

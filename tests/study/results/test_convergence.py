@@ -47,6 +47,15 @@ def test_the_epochs_allowed_are_those_of_the_texts_that_drive_the_loop() -> None
     assert converged(record(losses, 9.0, mask_mean=0.15, passes=20.0)) is False
 
 
+def test_the_updates_that_were_planned_count_where_the_record_has_them() -> None:
+    """An epoch of 3 updates that leave out a part of the texts: 20 epochs are 60 updates and 16 passes."""
+    losses = [1.0, 0.5, *[0.1] * 14]
+    made = record(losses, 14.3) | {"updates": 60, "planned_updates": 60}
+    assert converged(made) is True
+    assert converged(made | {"epochs_to_first_best": 14.4}) is False
+    assert converged(made | {"epochs_to_first_best": 14.4, "planned_updates": 180}) is True, "stopped early"
+
+
 @pytest.mark.parametrize("losses", [[], [0.1]])
 def test_a_curve_of_less_than_two_points_tells_nothing(losses: list[float]) -> None:
     assert converged(record(losses, 1.0)) is None

@@ -63,10 +63,10 @@ def test_compare_asks_on_the_set_too(made: tuple[Path, Said]):
     found = answer(folder / "out")
     assert found.notes == []
     assert [(c.objective, c.measure, c.n, c.family) for c in found.on_sets] == [
-        (objective, measure, 2, 1) for objective in ("accuracy", "macro_f1") for measure in ("value", "gap")
+        (objective, measure, 2, 4) for objective in ("accuracy", "macro_f1") for measure in ("value", "gap")
     ]
     for entry in found.on_sets:
-        low, high = entry.bootstrap_low, entry.bootstrap_high
+        low, high = entry.joint_low, entry.joint_high
         assert low is not None
         assert high is not None
         assert low <= (entry.difference or 0) <= high
@@ -88,7 +88,7 @@ def test_a_set_that_has_changed_is_not_resampled(made: tuple[Path, Said], tmp_pa
     found = answer(root)
     assert found.notes == ["words, other: no interval over test texts: its content has changed since the study ran"]
     assert found.comparisons == before.comparisons
-    assert {entry.bootstrap_low for entry in found.on_sets} == {None}
+    assert {entry.joint_low for entry in found.on_sets} == {None}
     assert [entry.p for entry in found.on_sets] == [entry.p for entry in before.on_sets]
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from small_study import command, marks, records, write_rows, write_study
+import yaml
+from small_study import NoMirror, command, marks, records, write_rows, write_study
 from typer.testing import CliRunner
 
 from l3masking.data.spec import EvaluationSpec
@@ -30,7 +32,19 @@ from study.store.store import Store
 FILES = [
     *(f"tables/results.{name}" for name in ("md", "tex", "csv", "json")),
     *("tables/timing.csv", "tables/comparisons.md", "tables/comparisons.csv", "tables/comparisons.json"),
-    *("figures/results.png", "report.html"),
+    *("tables/effort.md", "tables/effort.csv"),
+    *(f"tables/{name}" for name in ("classes.csv", "confusion.csv", "calibration.csv", "classes.md")),
+    *(f"tables/settings.{name}" for name in ("md", "csv", "tex")),
+    *("figures/results.png", "figures/results.svg"),
+    *(
+        f"figures/{name}.{ending}"
+        for name in ("effort", "curves", "task_weights", "mask_probabilities")
+        for ending in ("png", "svg", "csv")
+    ),
+    *("figures/captions.md", "report.html"),
+]
+OF_RECORDS = [
+    name for name in FILES if re.search("figures/(effort|curves|task|mask)|class|confusion|calibration", name)
 ]
 
 
@@ -39,6 +53,12 @@ def here(finished_study: Path, tmp_path: Path) -> Path:
     """A copy of the finished study's folder: three methods, two objectives, two seeds."""
     shutil.copytree(finished_study / "out", tmp_path / "out")
     return tmp_path / "out"
+
+
+def change(root: Path, **keys: object) -> None:
+    """Other values of top-level keys in resolved.yaml, as another run would write them."""
+    value = yaml.safe_load((root / "resolved.yaml").read_text())
+    (root / "resolved.yaml").write_text(yaml.safe_dump(value | keys))
 
 
 def lose(root: Path, **which: object) -> dict:
@@ -88,15 +108,18 @@ def test_a_study_without_any_record_has_all_its_files(here: Path):
     shutil.rmtree(here / "records")
     results, files = write_tables(here)
     assert all(cell.mean is None for cell in results.cells)
-    assert [file.is_file() for file in files] == [True] * len(FILES)
+    assert [str(file.relative_to(here)) for file in files] == [name for name in FILES if name not in OF_RECORDS]
+    assert all(file.is_file() for file in files)
+    assert not any((here / name).exists() for name in OF_RECORDS if name.startswith("figures/")), (
+        "of results that are gone"
+    )
     assert "Records: 0 of 12; 0 failed, 12 not run." in (here / "report.html").read_text()
     text = (here / "tables/comparisons.md").read_text()
     assert "L3Masking and RTM have no finished seed in common: nothing to compare." in text
 
 
 def test_one_row_alone_has_nothing_to_compare(here: Path, tmp_path: Path):
-    text = (here / "resolved.yaml").read_text()
-    (here / "resolved.yaml").write_text(text.replace("methods: [stl, rtm, l3masking]", "methods: [rtm]"))
+    change(here, methods=["rtm"], compare=None)
     write_tables(here)
     assert "Nothing to compare" in (here / "report.html").read_text()
     assert json.loads((here / "tables/comparisons.json").read_text())["comparisons"] == []
@@ -193,16 +216,84 @@ def test_records_of_an_earlier_version_show_no_mean_on_a_set(here: Path):
 def test_compare_pairs_by_seed_and_resamples_the_test_texts(here: Path):
     found = answer(here)
     assert (found.study, found.against, found.notes) == ("small", None, [])
+    assert [entry.confirmatory for entry in found.comparisons] == [True, False] * 3
     assert [entry.question for entry in found.comparisons[::2]] == [
         *("l3masking vs rtm", "l3masking vs stl", "rtm vs stl")
     ]
     for entry in found.comparisons:
-        assert (entry.n, entry.test, entry.floor) == (2, "sign_flip", 0.5)
-        low, high = entry.bootstrap_low, entry.bootstrap_high
+        assert (entry.n, entry.test) == (2, "sign_flip")
+        assert entry.floor in (0.5, 1.0)  # a pair of equal values lowers nothing
+        low, high = entry.joint_low, entry.joint_high
         assert low is not None
         assert high is not None
         assert low <= (entry.difference or 0) <= high
     assert answer(here) == found
+
+
+def test_exports_have_the_intervals_and_verdicts_of_compare(here: Path):
+    said = {(entry.question, entry.objective): entry for entry in answer(here).comparisons}
+    results, _ = write_tables(here)
+    assert {(entry.question, entry.objective): entry for entry in results.comparisons} == said
+    for entry in json.loads((here / "tables/comparisons.json").read_text())["comparisons"]:
+        assert entry["joint_low"] == said[entry["question"], entry["objective"]].joint_low is not None
+        assert entry["verdict"] == "undecided"
+    text = (here / "tables/comparisons.md").read_text()
+    assert "Confirmatory: 3 of 3 planned comparisons are complete." in text
+    assert "L3Masking against RTM, macro F1 (exploratory)" in text
+
+
+def test_looks_are_written_down_once(here: Path):
+    for _ in range(2):
+        write_tables(here)
+        answer(here)
+    assert json.loads((here / "looks.json").read_text()) == {
+        "looks": [{"seeds": 2, "of": 2, "complete": 3, "planned": 3}]
+    }
+
+
+def test_a_look_with_fewer_seeds_is_said_by_compare_and_not_in_exports(here: Path):
+    (here / "looks.json").write_text('{"looks": [{"seeds": 2, "of": 2, "complete": 3, "planned": 3}]}')
+    change(here, seeds=[0, 1, 2])
+    assert answer(here).notes == [], "no more seeds than before"
+    trials = {t.method: t for t in make_plan(*planned(here)) if t.seed == 2}
+    for old in [r for r in records(here).values() if r["seed"] == 1]:  # the third seed repeats the second one
+        trial = trials[old["method"]]
+        whole = {name: value for name, value in old.items() if name != "checksum"}
+        ours = {"seed": 2, "key": trial.keys[old["objective"]], "trajectory": trial.trajectory}
+        Store(here).commit(whole | ours)
+    [note] = answer(here).notes
+    assert note.startswith("Warning: results of the confirmatory family were looked at with 2 of 2, 2 of 3 seeds, and")
+    assert "0.05 / 2 looks = 0.025 (Bonferroni); 0 of 0 decisive comparisons" in note
+    write_tables(here)
+    assert "Bonferroni" not in (here / "report.html").read_text() + (here / "tables/comparisons.md").read_text()
+
+
+def test_a_declaration_that_was_changed_is_said_everywhere(here: Path, finished_study: Path):
+    earlier = {"questions": [["rtm", "stl"]], "objectives": ["macro_f1"], "pairs": ["tiny / words"], "records": 12}
+    change(here, compare={"questions": [["l3masking", "rtm"]], "objectives": ["accuracy"], "earlier": [earlier]})
+    line = "The confirmatory family was changed when the study had 12 records. It was rtm vs stl on macro_f1"
+    found = answer(here)
+    assert found.notes[0].startswith(line)
+    assert [entry.question for entry in found.comparisons if entry.confirmatory] == ["l3masking vs rtm"]
+    assert {entry.family for entry in found.comparisons if not entry.confirmatory} == {5}
+    write_tables(here)
+    assert line in (here / "report.html").read_text()
+    assert line in (here / "tables/comparisons.md").read_text().replace("\\", "")
+    assert json.loads((here / "tables/comparisons.json").read_text())["notes"] == found.notes
+
+
+def test_a_run_keeps_what_was_declared_before(here: Path, finished_study: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("study.run.Mirror", NoMirror)
+    sets = ("--set", "compare.questions=[[l3masking, rtm]]")
+    said = command("run", finished_study / "small.yaml", *sets, "--out", here)
+    assert said.code == 0, said.err
+    assert "warning: The confirmatory family was changed when the study had 12 records." in said.out + said.err
+    [earlier] = planned(here).spec.compare.earlier
+    assert earlier.questions == (("l3masking", "rtm"), ("l3masking", "stl"), ("rtm", "stl"))
+    before = (here / "resolved.yaml").read_bytes()
+    said = command("run", finished_study / "small.yaml", *sets, "--out", here)
+    assert "The confirmatory family was changed" not in said.out + said.err, "said once; reports go on saying it"
+    assert (here / "resolved.yaml").read_bytes() == before
 
 
 def test_without_its_data_a_study_is_compared_all_the_same(here: Path, finished_study: Path, tmp_path: Path):
@@ -219,7 +310,7 @@ def test_without_its_data_a_study_is_compared_all_the_same(here: Path, finished_
     [note] = answer(here).notes
     assert note.startswith("words: no interval over test texts: ")
     assert "test.jsonl" in note
-    assert {entry.bootstrap_low for entry in found.comparisons} == {None}
+    assert {entry.joint_low for entry in found.comparisons} == {None}
     assert len(found.comparisons) == 6
 
 
@@ -264,7 +355,8 @@ def test_the_verbs_say_it(here: Path):
     said = command("compare", here)
     assert said.code == 0
     assert "L3Masking against RTM, accuracy" in said.out
-    assert "Least p that n=2 can give: .5. No result could be significant." in said.out
+    assert "Least p that the 2 differences can give: " in said.out
+    assert "No result could be significant." in said.out
     assert "not the same order of batches" in said.out
     said = command("compare", here, "--format", "json", "--baseline", "rtm")
     found = json.loads(said.out)
@@ -278,7 +370,12 @@ def test_the_verbs_say_it(here: Path):
         assert (said.code, said.err.count("\n"), said.out) == (2, 1, "")
         assert words in said.err
     said = command("export", here, "--format", "md")
-    assert said.out.split() == [str(here / name) for name in FILES if Path(name).suffix in (".md", ".png", ".html")]
+    assert said.out.split() == [
+        str(here / name) for name in FILES if Path(name).suffix not in (".tex", ".csv", ".json")
+    ]
+    said = command("export", here, "--x", "epochs")
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert "--x epochs: choose from epochs_to_best, epochs_to_stop, updates, wall_time" in said.err
 
 
 def test_the_help_has_an_example():

@@ -78,13 +78,33 @@ def test_twenty_pairs_are_exact_and_more_are_sampled():
 def test_sampled_p_values_repeat_and_are_never_zero():
     values = [0.01 + 0.0001 * number for number in range(40)]
     assert sign_flip(values) == sign_flip(values)
-    assert sign_flip(values).p == least_p(40) == 1 / 100_001
+    assert sign_flip(values).p == least_p(values) == 1 / 100_001
 
 
 def test_the_least_p_is_the_one_of_equal_signs():
-    assert [least_p(n) for n in (2, 3, 10)] == [0.5, 0.25, 2 / 1024]
+    assert [least_p([0.01] * n) for n in (1, 2, 3, 10)] == [1.0, 0.5, 0.25, 2 / 1024]
     for n in (2, 5, 10):
-        assert sign_flip([0.01 * (number + 1) for number in range(n)]).p == least_p(n)
+        values = [0.01 * (number + 1) for number in range(n)]
+        assert sign_flip(values).p == least_p(values)
+
+
+def test_equal_pairs_raise_the_least_p():
+    """Four zeros of ten differences: 2 of 2^6 flips, not of 2^10."""
+    values = [0.0] * 4 + [0.01, 0.02, 0.03, 0.01, 0.02, 0.01]
+    assert least_p(values) == 2 / 64
+    assert least_p([0.0] * 3) == 1.0
+    assert least_p([0.0] * 20 + [0.01] * 5) == 2 / 32
+    assert least_p([0.1 + 0.2 - 0.3, 0.01, 0.01]) == 0.5  # a zero with the rounding that real differences have
+
+
+@given(counts)
+@settings(max_examples=60, deadline=None)
+def test_the_least_p_is_the_least_over_all_signs(values: list[int]):
+    """Every choice of signs in a loop, and the test on each of the results."""
+    sizes = [abs(value) / 139 for value in values[:7]]
+    all_signs = itertools.product((1, -1), repeat=len(sizes))
+    slow = min(loop_p([round(139 * s * size) for s, size in zip(signs, sizes, strict=True)]) for signs in all_signs)
+    assert least_p(sizes) == pytest.approx(slow)
 
 
 def test_sign_flip_is_calibrated_where_nothing_differs():

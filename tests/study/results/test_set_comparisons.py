@@ -8,15 +8,17 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 from evaluated_cells import SETS, TRUTH, evaluated, record, records
 
 from l3masking.metrics import METRICS
-from study.report.wording import families, place, sentence, title
+from study.report.wording import by_question, place, sentence, title
 from study.results.aggregate import Cell, cell_key, cells
-from study.results.compare import Comparison, compare
-from study.results.paired import named_generator
+from study.results.compare import compare
+from study.results.comparison import Comparison
+from study.results.components import components
 from study.results.set_comparisons import SetComparison, compare_sets, measured
-from study.results.texts import Predictions, resample_sets, resample_texts
+from study.results.texts import Predictions, over_set_texts, over_texts
 
 
 def slow(first: list[float], second: list[float]) -> tuple[float, float, float]:
@@ -71,18 +73,19 @@ def test_the_difference_of_gaps_is_that_of_the_test_split_minus_that_of_the_set(
             assert difference == pytest.approx(on_test[question, objective] - on_set, abs=1e-12)
 
 
-def test_families_are_apart_for_values_and_gaps_and_leave_those_of_the_test_split_alone(study: list[Cell]):
+def test_all_comparisons_on_sets_are_one_exploratory_family_and_leave_the_test_split_alone(study: list[Cell]):
     without = evaluated(records(seeds=6, sets=()), 6)
     assert compare(study) == compare(without)
     assert compare_sets(without) == []
+    found = compare_sets(study)
+    assert {(entry.confirmatory, entry.family, entry.complete) for entry in found} == {(False, 24, 24)}
+    ordered = sorted(entry.p or 0 for entry in found)
+    assert min(entry.p_holm or 0 for entry in found) == min(1, 24 * ordered[0])
     groups: dict[tuple[str, ...], list[SetComparison]] = {}
-    for entry in compare_sets(study):
+    for entry in found:
         groups.setdefault((entry.question, entry.objective, entry.measure), []).append(entry)
-    for family in groups.values():
-        assert [entry.evaluation for entry in family] == list(SETS)
-        low, high = sorted(entry.p or 0 for entry in family)
-        assert sorted(entry.p_holm or 0 for entry in family) == [min(1, 2 * low), max(min(1, 2 * low), high)]
-        assert {(entry.family, entry.floor) for entry in family} == {(2, 2 / 2**6)}
+    for group in groups.values():
+        assert [entry.evaluation for entry in group] == list(SETS)
 
 
 def test_two_datasets_share_a_family():
@@ -91,7 +94,7 @@ def test_two_datasets_share_a_family():
     assert {(entry.dataset, entry.evaluation) for entry in found} == {
         *(("mnli", "hans"), ("mnli", "anli"), ("qqp", "anli"))
     }
-    assert {entry.family for entry in found} == {3}
+    assert {entry.family for entry in found} == {3 * 2 * 2}  # objectives and measures
 
 
 def test_seeds_that_lack_the_set_on_one_side_are_no_pairs():
@@ -143,20 +146,20 @@ def test_sentences_are_plain():
     assert said(0.5, 0.25, "value").startswith("RTM is 25.00 points above STL on anli (")
     assert said(0.25, 0.25, "value").startswith("RTM and STL have the same value on anli under every seed (")
     [value, gap] = compare_sets(evaluated([record(m, s, sets=("hans",)) for m in ("rtm", "stl") for s in range(2)]))
-    assert title(value) == "RTM against STL, accuracy on evaluation sets"
-    assert title(gap) == "RTM against STL, accuracy, generalisation gap"
+    assert title(value) == "RTM against STL, accuracy on evaluation sets (exploratory)"
+    assert title(gap) == "RTM against STL, accuracy, generalisation gap (exploratory)"
     assert place(value) == "bert / mnli on hans"
 
 
-def test_families_of_the_report_are_those_of_the_adjustment(study: list[Cell]):
-    plain: list[Comparison] = [*compare(study), *compare_sets(study)]
-    found = families(plain)
-    assert sum(map(len, found)) == len(plain)
-    for family in found:
-        assert {entry.family for entry in family} == {len(family)}
+def test_tables_of_the_report_hold_each_comparison_once(study: list[Cell]):
+    every: list[Comparison] = [*compare(study), *compare_sets(study)]
+    found = by_question(every)
+    assert sum(map(len, found)) == len(every)
+    assert all(entry.confirmatory for group in found[:3] for entry in group), "confirmatory ones first"
+    assert not any(entry.confirmatory for group in found[3:] for entry in group)
 
 
-# ---- resampled texts
+# ---- test texts as a sample too
 
 
 def given(found: list[dict]) -> tuple[list[Cell], Predictions, dict[str, Predictions]]:
@@ -175,99 +178,89 @@ TEST = {"mnli": TRUTH["test"]}
 ON_SETS = {name: {"mnli": TRUTH[name]} for name in SETS}
 
 
-def test_the_interval_is_the_bootstrap_written_as_a_loop():
+def width(entry: SetComparison) -> float:
+    return (entry.joint_high or 0) - (entry.joint_low or 0)
+
+
+def one_less(name: str, predictions: np.ndarray, metric: str) -> np.ndarray:
+    """Values by text of one model on the test split or a set, leaving out one text after the other."""
+    truth = TRUTH[name]
+    whole, rest = METRICS[metric](predictions, truth.labels, truth.num_classes), []
+    for text in range(len(truth.labels)):
+        keep = np.arange(len(truth.labels)) != text
+        rest.append(METRICS[metric](predictions[keep], truth.labels[keep], truth.num_classes))
+    return len(truth.labels) * whole - (len(truth.labels) - 1) * np.array(rest)
+
+
+def test_the_interval_is_that_of_a_slow_oracle():
     found, test, on_sets = given(records(("rtm", "l3masking"), seeds=3, objectives=("macro_f1",)))
-    made, notes = resample_sets(compare_sets(found), found, (test, TEST), on_sets, ON_SETS, draws=4000)
+    made, notes = over_set_texts(compare_sets(found), found, (test, TEST), on_sets, ON_SETS)
     assert notes == []
     rtm, l3 = (next(cell.key for cell in found if cell.method == method) for method in ("rtm", "l3masking"))
-    metric, generator = METRICS["macro_f1"], named_generator("loop")
-    slow: dict[str, list[float]] = {"value": [], "gap": []}
-    truth, own = TRUTH["test"], TRUTH["hans"]
-    for _ in range(4000):
-        texts = generator.integers(0, len(truth.labels), len(truth.labels))
-        other = generator.integers(0, len(own.labels), len(own.labels))
-        values, gaps = [], []
-        for seed in generator.integers(0, 3, 3):
-            numbers = {
-                key: (
-                    metric(test[key][seed][texts], truth.labels[texts], truth.num_classes),
-                    metric(on_sets["hans"][key][seed][other], own.labels[other], own.num_classes),
-                )
-                for key in (rtm, l3)
-            }
-            values.append(numbers[l3][1] - numbers[rtm][1])
-            gaps.append((numbers[l3][0] - numbers[l3][1]) - (numbers[rtm][0] - numbers[rtm][1]))
-        slow["value"].append(float(np.mean(values)))
-        slow["gap"].append(float(np.mean(gaps)))
-    for measure, drawn in slow.items():
+
+    def table(name: str, rows: Predictions) -> np.ndarray:
+        return np.array(
+            [one_less(name, rows[l3][s], "macro_f1") - one_less(name, rows[rtm][s], "macro_f1") for s in range(3)]
+        )
+
+    tables = {"value": [table("hans", on_sets["hans"])]}
+    tables["gap"] = [table("test", test), *tables["value"]]
+    for measure, parts in tables.items():
         entry = next(c for c in made if (c.evaluation, c.measure) == ("hans", measure))
-        low, high = np.quantile(drawn, [0.025, 0.975])
-        margin = 5 * 2.67 * np.std(drawn) * np.sqrt(2 / 4000)  # both are drawn; 2.67: of a normal 2.5 % quantile
-        assert abs((entry.bootstrap_low or 0) - low) < margin
-        assert abs((entry.bootstrap_high or 0) - high) < margin
-        assert margin < 0.2 * (high - low)
+        of_texts = [(scipy.stats.t.ppf(0.975, part.shape[1] - 1) ** 2, components(part)) for part in parts]
+        half = ((entry.ci_high or 0) - (entry.ci_low or 0)) / 2
+        square = half**2 + sum(q * max(0.0, one.texts - one.both) for q, one in of_texts)
+        expected = 2 * math.sqrt(max(square, sum(q * one.texts for q, one in of_texts)))
+        assert width(entry) == pytest.approx(expected, rel=1e-9)
 
 
-def test_the_test_split_and_a_set_are_resampled_each_by_itself():
-    """A set that equals the test split: no gap in any seed, but other draws of the two have one, sqrt(2) as wide."""
+def test_the_test_split_and_a_set_are_samples_each_by_itself():
+    """A set that equals the test split: no gap in any seed, but with other texts of both there is one."""
     found = records(("rtm", "l3masking"), seeds=3, objectives=("accuracy",), sets=())
     for entry in found:
         result = {"metrics": entry["test"], "labels": entry["labels"], "predictions": entry["test_predictions"]}
         entry["evaluations"] = {"twin": result}
     shown, test, on_sets = given(found)
-    value, gap = resample_sets(compare_sets(shown), shown, (test, TEST), on_sets, {"twin": TEST}, draws=4000)[0]
+    value, gap = over_set_texts(compare_sets(shown), shown, (test, TEST), on_sets, {"twin": TEST})[0]
     assert (gap.difference, gap.ci_low, gap.ci_high) == (0, 0, 0)
-    text_width = wide(found, test)
-    assert (gap.bootstrap_high or 0) - (gap.bootstrap_low or 0) == pytest.approx(2**0.5 * text_width, rel=0.1)
-    assert value.bootstrap_low is not None
-
-
-def wide(found: list[dict], test: Predictions) -> float:
-    """Width of the interval of the mean paired difference over resampled texts and seeds, with fixed differences."""
-    generator, truth = named_generator("wide"), TRUTH["test"].labels
     rtm, l3 = (next(rows for key, rows in test.items() if key.method == method) for method in ("rtm", "l3masking"))
-    right = np.array([(l3[seed] == truth).astype(float) - (rtm[seed] == truth) for seed in range(3)])
-    right -= right.mean(axis=1, keepdims=True)  # only what texts do
-    drawn = [
-        np.mean(right[generator.integers(0, 3, 3)][:, generator.integers(0, len(truth), len(truth))])
-        for _ in range(4000)
-    ]
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return float(high - low)
+    truth = TRUTH["test"].labels
+    table = np.array([(l3[s] == truth).astype(float) - (rtm[s] == truth) for s in range(3)])
+    texts = scipy.stats.t.ppf(0.975, len(truth) - 1) * math.sqrt(2 * components(table).texts)
+    assert width(gap) == pytest.approx(2 * texts)
+    assert value.joint_low is not None
 
 
 def test_the_order_stays_and_the_same_call_gives_the_same_intervals():
     found, test, on_sets = given(records(seeds=3))
     asked = compare_sets(found)
-    made, _ = resample_sets(asked, found, (test, TEST), on_sets, ON_SETS, draws=200)
-    again, _ = resample_sets(asked, found, (test, TEST), on_sets, ON_SETS, draws=200)
+    made, _ = over_set_texts(asked, found, (test, TEST), on_sets, ON_SETS)
+    again, _ = over_set_texts(asked, found, (test, TEST), on_sets, ON_SETS)
     assert made == again
     assert [(c.question, c.objective, c.evaluation, c.measure) for c in made] == [
         (c.question, c.objective, c.evaluation, c.measure) for c in asked
     ]
     for entry in made:
-        assert (entry.bootstrap_low or 0) < (entry.difference or 0) < (entry.bootstrap_high or 0)
+        assert (entry.joint_low or 0) < (entry.difference or 0) < (entry.joint_high or 0)
 
 
 def test_labels_that_do_not_give_the_recorded_values_are_not_used():
     found, test, on_sets = given(records(("rtm", "stl"), objectives=("accuracy",), seeds=3))
     wrong = {**ON_SETS, "hans": {"mnli": TRUTH["hans"]._replace(labels=1 - TRUTH["hans"].labels)}}
-    made, notes = resample_sets(compare_sets(found), found, (test, TEST), on_sets, wrong, draws=50)
+    made, notes = over_set_texts(compare_sets(found), found, (test, TEST), on_sets, wrong)
     assert notes == ["bert / mnli: no interval over test texts: the labels do not give the recorded values on hans"]
-    assert {(c.evaluation, c.measure): c.bootstrap_low is None for c in made} == {
+    assert {(c.evaluation, c.measure): c.joint_low is None for c in made} == {
         **{("hans", measure): True for measure in ("value", "gap")},
         **{("anli", measure): False for measure in ("value", "gap")},
     }
-    made, _ = resample_sets(compare_sets(found), found, (test, {}), on_sets, ON_SETS, draws=50)
-    assert {(c.measure, c.bootstrap_low is None) for c in made} == {("value", False), ("gap", True)}
+    made, _ = over_set_texts(compare_sets(found), found, (test, {}), on_sets, ON_SETS)
+    assert {(c.measure, c.joint_low is None) for c in made} == {("value", False), ("gap", True)}
 
 
 def test_the_intervals_of_the_test_split_do_not_move():
     found, test, _ = given(records(seeds=3))
     without = [dataclasses.replace(cell, evaluations={}) for cell in found]
-    assert resample_texts(compare(found), found, test, TEST, draws=100) == (
-        resample_texts(compare(without), without, test, TEST, draws=100)
-    )
+    assert over_texts(compare(found), found, test, TEST) == (over_texts(compare(without), without, test, TEST))
 
 
 def test_a_measured_cell_keeps_its_identity(study: list[Cell]):

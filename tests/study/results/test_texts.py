@@ -8,8 +8,9 @@ from compared_cells import seeded
 
 from l3masking.metrics import METRICS
 from study.results.compare import compare
+from study.results.components import joint_interval
 from study.results.paired import named_generator
-from study.results.texts import Truth, resample_texts
+from study.results.texts import Truth, over_texts
 
 TEXTS, CLASSES = 80, 3
 LABELS = named_generator("labels").integers(0, CLASSES, TEXTS).astype(np.int32)
@@ -37,77 +38,59 @@ TRUTH = {"arc": Truth(LABELS, CLASSES)}
 
 def test_every_paired_comparison_gets_an_interval_around_its_difference():
     cells, predictions = world()
-    found, notes = resample_texts(compare(cells), cells, predictions, TRUTH, draws=500)
+    found, notes = over_texts(compare(cells), cells, predictions, TRUTH)
     assert notes == []
     assert len(found) == 6
     for entry in found:
-        low, high = entry.bootstrap_low or 0, entry.bootstrap_high or 0
-        assert low < (entry.difference or 0) < high
+        low, high = entry.joint_low or 0, entry.joint_high or 0
+        inner = entry.ci_low or 0, entry.ci_high or 0
+        assert low <= inner[0] + 1e-12 < (entry.difference or 0) < inner[1] <= high + 1e-12
     far = next(entry for entry in found if entry.question == "l3masking vs stl")
-    assert (far.bootstrap_low or 0) > 0.2
-    again = resample_texts(compare(cells), cells, predictions, TRUTH, draws=500)
-    assert again.comparisons == found
+    assert (far.joint_low or 0) > 0.2
+    assert over_texts(compare(cells), cells, predictions, TRUTH).comparisons == found
 
 
-def test_the_streams_are_those_that_they_were():
-    """Intervals of the same records stay the same from version to version: these are of 2026-12-01."""
-    cells, predictions = world()
-    found = resample_texts(compare(cells), cells, predictions, TRUTH, draws=500).comparisons
-    assert [(entry.bootstrap_low, entry.bootstrap_high) for entry in found] == [
-        pytest.approx(ends, abs=1e-12)
-        for ends in (
-            (0.292109375, 0.514140625),
-            (0.27039606679655953, 0.49611637286805943),
-            (0.367109375, 0.58453125),
-            (0.41326248509145014, 0.5881504119224731),
-            (-0.05953125, 0.176640625),
-            (-0.012009659221216544, 0.23756076466059253),
-        )
-    ]
-
-
-def test_it_is_the_bootstrap_of_rows_and_columns_written_as_a_loop():
-    cells, predictions = world(("rtm", "l3masking"), seeds=3, objectives=("macro_f1",))
-    [entry] = resample_texts(compare(cells), cells, predictions, TRUTH, draws=4000).comparisons
-    generator, slow = named_generator("loop"), []
+@pytest.mark.parametrize("objective", ["accuracy", "macro_f1"])
+def test_it_is_made_of_the_models_of_the_shared_seeds_and_one_text_less_at_a_time(objective: str):
+    """The same from METRICS alone: values by text as differences of whole and rest."""
+    cells, predictions = world(("rtm", "l3masking"), objectives=(objective,))
+    del cells[0].values[1]  # a dictionary in a frozen cell
+    [entry] = over_texts(compare(cells), cells, predictions, TRUTH).comparisons
     rtm, l3 = (predictions[cell.key] for cell in cells)
-    for _ in range(4000):
-        texts, seeds = generator.integers(0, TEXTS, TEXTS), generator.integers(0, 3, 3)
-        gains = [
-            METRICS["macro_f1"](l3[s][texts], LABELS[texts], CLASSES)
-            - METRICS["macro_f1"](rtm[s][texts], LABELS[texts], CLASSES)
-            for s in seeds
-        ]
-        slow.append(np.mean(gains))
-    low, high = np.quantile(slow, [0.025, 0.975])
-    margin = 5 * 2.67 * np.std(slow) * np.sqrt(2 / 4000)  # both are drawn; 2.67: of a normal 2.5 % quantile
-    assert abs((entry.bootstrap_low or 0) - low) < margin
-    assert abs((entry.bootstrap_high or 0) - high) < margin
-    assert margin < 0.2 * (high - low)
+    metric = METRICS[objective]
+
+    def by_text(row: np.ndarray) -> list[float]:
+        whole = metric(row, LABELS, CLASSES)
+        rest = [np.arange(TEXTS) != text for text in range(TEXTS)]
+        return [TEXTS * whole - (TEXTS - 1) * metric(row[keep], LABELS[keep], CLASSES) for keep in rest]
+
+    table = np.array([np.subtract(by_text(l3[seed]), by_text(rtm[seed])) for seed in (0, 2, 3)])
+    differences = [metric(l3[s], LABELS, CLASSES) - metric(rtm[s], LABELS, CLASSES) for s in (0, 2, 3)]
+    assert entry.n == 3
+    assert (entry.joint_low, entry.joint_high) == pytest.approx(joint_interval(differences, [table]), abs=1e-9)
 
 
 def test_labels_that_do_not_give_the_recorded_values_are_not_used():
     cells, predictions = world()
-    other = Truth((LABELS + 1) % CLASSES, CLASSES)
-    for truth in (other, Truth(LABELS[:-1], CLASSES)):
-        found, [note] = resample_texts(compare(cells), cells, predictions, {"arc": truth}, draws=10)
+    for truth in (Truth((LABELS + 1) % CLASSES, CLASSES), Truth(LABELS[:-1], CLASSES), Truth(LABELS, 2)):
+        found, [note] = over_texts(compare(cells), cells, predictions, {"arc": truth})
         assert note == "bert / arc: no interval over test texts: the labels do not give the recorded test values"
-        assert {entry.bootstrap_low for entry in found} == {None}
-    found, [_] = resample_texts(compare(cells), cells, {}, TRUTH, draws=10)
-    assert {entry.bootstrap_low for entry in found} == {None}
+        assert {entry.joint_low for entry in found} == {None}
+    found, [_] = over_texts(compare(cells), cells, {}, TRUTH)
+    assert {entry.joint_low for entry in found} == {None}
 
 
 def test_where_there_are_no_labels_or_no_pairs_nothing_happens():
     cells, predictions = world()
     given = compare(cells)
-    assert resample_texts(given, cells, predictions, {}) == (given, [])
+    assert over_texts(given, cells, predictions, {}) == (given, [])
     empty = [seeded("rtm", []), seeded("l3masking", [])]
-    assert resample_texts(compare(empty), empty, {}, TRUTH) == (compare(empty), [])
+    assert over_texts(compare(empty), empty, {}, TRUTH) == (compare(empty), [])
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_few_seeds_have_an_interval_over_texts(seeds: int):
     cells, predictions = world(("rtm", "l3masking"), seeds=seeds, objectives=("accuracy",))
-    [entry] = resample_texts(compare(cells), cells, predictions, TRUTH, draws=200).comparisons
-    assert entry.bootstrap_low is not None
+    [entry] = over_texts(compare(cells), cells, predictions, TRUTH).comparisons
+    assert entry.joint_low is not None
     assert (entry.ci_low is None) == (seeds == 1)

@@ -67,6 +67,7 @@ def test_what_is_found_is_the_best_mean_on_validation_and_a_row_of_the_table(fin
     assert finding["validation"] == pytest.approx(best)
     assert sum(by_mean[finding["values"]["masking.mean"]]) / 2 == pytest.approx(best)
     assert (finding["sampler"], finding["trials"]) == ("TPESampler", 4)
+    assert (finding["seeds"], finding["trainings"]) == (2, 8), "the budget"
     cells = json.loads((finished / "out/tables/results.json").read_text())
     assert [(c["method"], c["variant"], c["n"]) for c in cells] == [
         ("rtm", None, 1),
@@ -93,6 +94,10 @@ def test_the_response_curve_is_exported(finished: Path) -> None:
         (finished / "out/tables/search.csv").read_text().startswith("encoder,dataset,method,objective,masking.mean,n,")
     )
     assert (finished / "out/figures/search.png").read_bytes().startswith(b"\x89PNG")
+    lines = (finished / "out/figures/search_performance.csv").read_text().splitlines()
+    assert [line.split(",")[3:6] for line in lines[1:]] == [["accuracy", str(n), "4"] for n in range(1, 5)]
+    best = max(row["mean"] for row in rows)
+    assert float(lines[-1].split(",")[6]) == pytest.approx(best), "the best of all four settings"
 
 
 def test_the_same_command_again_does_nothing(finished: Path, mirror) -> None:

@@ -12,7 +12,7 @@ from searched import MEAN, space
 
 from l3masking.errors import InputError
 from study.plan.grid import make_plan
-from study.plan.searches import searches
+from study.plan.searches import said_of, searches
 from study.space.reader import make_space
 from study.space.search_section import FIRST_SEED, Distribution, SearchConfig
 from study.space.spec import plain
@@ -84,6 +84,40 @@ def test_without_a_masking_method_the_methods_are_to_be_named() -> None:
     )
     named = space({"parameters": {"optim.lr": {"choice": [1e-5, 1e-4]}}, "methods": ["stl"]}, methods=["stl"])
     assert named.search_methods == ("stl",)
+
+
+def test_each_method_is_searched_over_the_parameters_that_it_reads() -> None:
+    rate = {"optim.lr": {"loguniform": [1e-5, 1e-3]}}
+    spec = space({"parameters": MEAN | rate, "methods": ["stl", "rtm"], "trials": 9})
+    stl, rtm = searches(spec, KNOWN)
+    assert (list(stl.config.parameters), stl.left_out) == (["optim.lr"], ("masking.mean",))
+    assert (list(rtm.config.parameters), rtm.left_out) == (["masking.mean", "optim.lr"], ())
+    assert (stl.config.settings, stl.config.seeds) == (rtm.config.settings, rtm.config.seeds) == (9, 3), "one budget"
+    assert said_of([stl, rtm]) == ["search of stl: without masking.mean, which it does not read"]
+    (alone,) = searches(space({"parameters": rate, "methods": ["stl"]}), KNOWN)
+    assert alone.key == stl.key, "what it does not read steers nothing"
+    finding = {"values": {"optim.lr": 2e-5}, "trials": 9}
+    found = {(t.method, t.variant): t for t in make_plan(spec, KNOWN, {stl.key: finding})}
+    assert found["stl", "best"].settings["optim"]["lr"] == 2e-5
+    assert not found["stl", "best"].pending
+    assert found["rtm", "best"].pending
+
+
+def test_a_setting_that_is_no_part_of_a_key_at_its_default_can_be_searched() -> None:
+    parameters = {"train.max_updates": {"choice": [5, 7]}, "train.max_epochs": {"integer": [2, 9]}}
+    (stl,) = searches(space({"parameters": parameters, "methods": ["stl"]}), KNOWN)
+    assert stl.left_out == ()
+    settings = stl.with_values({"train.max_updates": 5, "train.max_epochs": 3})["train"]
+    assert (settings["max_updates"], settings["max_epochs"]) == (5, 3)
+    assert "max_updates" not in stl.with_values({})["train"]
+
+
+def test_a_method_that_reads_no_parameter_is_to_be_left_out() -> None:
+    weighting = {"masking.weighting": {"choice": ["complement", "surprisal"]}}
+    assert "search: rtm reads none of masking.weighting; name the `methods` to search" in refusal(
+        {"parameters": weighting}
+    )
+    assert space({"parameters": weighting, "methods": ["l3masking"]}).search_methods == ("l3masking",)
 
 
 def test_values_of_steps_are_the_decimal_numbers_that_are_meant() -> None:

@@ -17,6 +17,8 @@ import pytest
 from small_study import assignments, write_study
 
 from study.plan.trials import Trial
+from study.report.comparisons import FOLLOWING
+from study.results.comparison import Comparison, Side
 from study.results.generalisation import Generalisation
 from study.score import SCORE_COLUMNS
 from study.store import record as schema
@@ -30,6 +32,7 @@ from study.store.record import (
     MadeWith,
     MaskProbabilities,
     NewRecord,
+    Probabilities,
     Record,
     Run,
     ScoreManifest,
@@ -41,6 +44,7 @@ from study.trial import died, execute
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "records.md"
 SECTIONS: dict[str, type] = {  # heading of the page -> type
     "Record": Record,
+    "test_probabilities": Probabilities,
     "evaluations": EvaluationResult,
     "curve": CurvePoint,
     "final_stage": FinalStage,
@@ -54,7 +58,7 @@ SECTIONS: dict[str, type] = {  # heading of the page -> type
 JSON = {str: "string", int: "integer", float: "number", bool: "boolean", list: "list", dict: "object"}
 JSON |= {Mapping: "object", NoneType: "null"}
 
-OF_A_SEARCH = frozenset({"test", "test_predictions"})  # what its records lack
+OF_A_SEARCH = frozenset({"test", "test_predictions", "test_probabilities"})  # what its records lack
 OF_SOME_DATASETS = frozenset({"evaluations"})  # what the records of other datasets, and of a search, lack
 OF_SOME_ARMS = frozenset({"adaptation"})  # what the records of other arms lack
 
@@ -94,7 +98,15 @@ def test_the_page_lists_exactly_the_fields_and_their_types(heading: str) -> None
 
 
 def test_every_table_of_the_page_is_compared() -> None:
-    assert documented().keys() == {*SECTIONS, "Score part", "Evaluation sets in the tables"}
+    exports = {
+        *("Evaluation sets in the tables", "Comparisons in the tables", "Sides of a comparison", "Settings table"),
+    }
+    assert documented().keys() == {*SECTIONS, "Score part", *exports}
+    assert list(documented()["Comparisons in the tables"]) == [
+        *(f.name for f in dataclasses.fields(Comparison)),
+        *FOLLOWING,
+    ]
+    assert list(documented()["Sides of a comparison"]) == [f.name for f in dataclasses.fields(Side)]
     assert list(documented()["Score part"]) == ["text", *SCORE_COLUMNS]
     exported = [field.name for field in dataclasses.fields(Generalisation)]
     assert list(documented()["Evaluation sets in the tables"]) == exported
@@ -102,9 +114,10 @@ def test_every_table_of_the_page_is_compared() -> None:
 
 def test_the_page_says_what_a_search_lacks() -> None:
     absent = {name for name, cells in documented()["Record"].items() if "absent in a search" in cells[2]}
-    older = {"epochs_to_first_best"}  # which older records lack
+    older = {"epochs_to_first_best", "mask_histogram", "planned_updates"}  # which older records lack
     assert absent == OF_A_SEARCH | OF_SOME_DATASETS == Record.__optional_keys__ - OF_SOME_ARMS - older
-    assert not any(kind.__optional_keys__ for heading, kind in SECTIONS.items() if heading != "Record")
+    optional = {heading: kind.__optional_keys__ for heading, kind in SECTIONS.items() if kind.__optional_keys__}
+    assert optional == {"Record": Record.__optional_keys__, "evaluations": {"probabilities"}}
 
 
 def test_every_field_has_a_comment() -> None:
@@ -145,7 +158,7 @@ def check(value: Mapping[str, Any], heading: str, *, without: frozenset[str] = f
 def check_record(record: Mapping[str, Any], *, without: frozenset[str] = frozenset()) -> None:
     """The same for a record and all that is inside it."""
     check(record, "Record", without=without | ((OF_SOME_ARMS | OF_SOME_DATASETS) - record.keys()))
-    for name in ("run", "final_stage", *(OF_SOME_ARMS & record.keys())):
+    for name in ("run", "final_stage", *({*OF_SOME_ARMS, "test_probabilities"} & record.keys())):
         check(record[name], name)
     for point in record["curve"]:
         check(point, "curve")

@@ -1,0 +1,158 @@
+"""What trainings took, row against row: epochs to best and to stop, updates, wall seconds; lower is better.
+
+Paired by seed as in `compare`, with the exact sign-flip test. These tests are exploratory: Holm's method adjusts the p
+values of each quantity over all questions, encoders, datasets and objectives of a study. Wall times never repeat, so
+exports leave them out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
+
+from study.results.aggregate import Cell, CellKey, cell_key, first_best
+from study.results.compare import questions
+from study.results.comparison import Arm, Question
+from study.results.paired import holm, sign_flip
+from study.results.spread import t_interval
+from study.store.record import Kept
+
+Quantity = Literal["epochs_to_best", "epochs_to_stop", "updates", "seconds"]
+QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)  # the order in which they are shown
+CLOCKED: Quantity = "seconds"
+
+
+class Effort(NamedTuple):
+    """What one training took until its objective stopped it. Epochs are passes over the texts of train, main stage."""
+
+    epochs_to_best: float  # to the first of equal best validation values, above 0
+    epochs_to_stop: float  # at least that
+    updates: float | None  # of the main stage, 1 and up; None if the record does not say
+    seconds: float  # wall time of the training, which serves all its objectives; above 0
+    machine: str  # device and threads
+
+
+Efforts = Mapping[CellKey, Mapping[int, Effort]]  # cell -> seed -> effort
+
+
+@dataclass(frozen=True, kw_only=True)
+class EffortComparison:
+    """One difference, first minus second: below zero, the first row takes less. What cannot be said is None."""
+
+    question: str
+    encoder: str
+    dataset: str
+    objective: str  # whose stop and best weights these are; of wall time the first of those that a training serves
+    quantity: Quantity
+    first: Arm
+    second: Arm
+    n: int  # pairs of seeds
+    first_mean: float | None  # over these pairs, in the unit of the quantity
+    second_mean: float | None
+    difference: float | None  # of the means
+    ci_low: float | None  # 95 % t interval of the paired differences; None below two pairs
+    ci_high: float | None
+    p: float | None  # two-sided, sign-flip test; None below two pairs
+    p_adjusted: float | None  # by Holm's method, over the tests of this quantity in the study
+    family: int  # these tests
+    floor: float | None  # the least p that differences of these sizes can give: all with one sign
+    machines: tuple[str, ...]  # on which the trainings ran, sorted; wall times of several are not like for like
+
+
+def efforts_of(records: Iterable[Kept]) -> dict[CellKey, dict[int, Effort]]:
+    """The effort of each record, by its cell and seed."""
+    found: dict[CellKey, dict[int, Effort]] = {}
+    for record in records:
+        run = record["run"]
+        found.setdefault(cell_key(record), {})[record["seed"]] = Effort(
+            epochs_to_best=first_best(record),
+            epochs_to_stop=float(record["epochs_to_stop"]),
+            updates=record.get("updates"),
+            seconds=float(run["seconds"]),
+            machine=f"{run['device']}, threads: {run['threads']}",
+        )
+    return found
+
+
+def compare_effort(
+    cells: Sequence[Cell], efforts: Efforts, asked: Iterable[Question] | None = None
+) -> list[EffortComparison]:
+    """The comparisons of a study, question by question, then by objective, encoder and dataset, and quantity.
+
+    `asked`: default `questions(cells)`. Wall time is compared once for the objectives that share a training.
+    """
+    found: list[EffortComparison] = []
+    for question in questions(cells) if asked is None else asked:
+        timed: set[tuple[str, str]] = set()
+        for first, second in _rows(cells, question):
+            place = first.encoder, first.dataset
+            for quantity in QUANTITIES:
+                if quantity != CLOCKED or place not in timed:
+                    found.append(_compared(question, first, second, efforts, quantity))
+            timed.add(place)
+    return _adjusted(found)
+
+
+def _rows(cells: Sequence[Cell], question: Question) -> list[tuple[Cell, Cell]]:
+    """The cells that a question compares, objective by objective."""
+    known = {(Arm(cell.method, cell.variant), cell.objective, cell.encoder, cell.dataset): cell for cell in cells}
+    objectives = list(dict.fromkeys(cell.objective for cell in cells))
+    mine = sorted((place for place in known if place[0] == question.first), key=lambda p: objectives.index(p[1]))
+    both = ((known[place], known.get((question.second, *place[1:]))) for place in mine)
+    return [(first, second) for first, second in both if second is not None]
+
+
+def without_wall_time(found: Iterable[EffortComparison]) -> list[EffortComparison]:
+    """What is equal for equal records, wherever and whenever they were made."""
+    return [entry for entry in found if entry.quantity != CLOCKED]
+
+
+def _compared(question: Question, first: Cell, second: Cell, efforts: Efforts, quantity: Quantity) -> EffortComparison:
+    one, other = efforts.get(first.key, {}), efforts.get(second.key, {})
+    both = [(one[seed], other[seed]) for seed in sorted(one.keys() & other.keys())]
+    pairs = [
+        (float(getattr(a, quantity)), float(getattr(b, quantity)))
+        for a, b in both
+        if getattr(a, quantity) is not None and getattr(b, quantity) is not None
+    ]
+    differences = [a - b for a, b in pairs]
+    n, several = len(pairs), len(pairs) > 1
+    low, high = (None, None)
+    if several:
+        low, high = t_interval(statistics.mean(differences), statistics.stdev(differences), n)
+    return EffortComparison(
+        question=str(question),
+        encoder=first.encoder,
+        dataset=first.dataset,
+        objective=first.objective,
+        quantity=quantity,
+        first=question.first,
+        second=question.second,
+        n=n,
+        first_mean=statistics.mean(a for a, _ in pairs) if pairs else None,
+        second_mean=statistics.mean(b for _, b in pairs) if pairs else None,
+        difference=statistics.mean(differences) if pairs else None,
+        ci_low=low,
+        ci_high=high,
+        p=sign_flip(differences).p if several else None,
+        p_adjusted=None,
+        family=0,
+        floor=sign_flip([abs(value) for value in differences]).p if several else None,
+        machines=tuple(sorted({effort.machine for pair in both for effort in pair})),
+    )
+
+
+def _adjusted(found: Sequence[EffortComparison]) -> list[EffortComparison]:
+    """With Holm's adjustment over the tests of each quantity."""
+    adjusted: dict[int, tuple[float, int]] = {}
+    for quantity in QUANTITIES:
+        p_values = {i: entry.p for i, entry in enumerate(found) if entry.quantity == quantity and entry.p is not None}
+        values = holm(list(p_values.values()))
+        adjusted |= {i: (value, len(values)) for i, value in zip(p_values, values, strict=True)}
+    return [
+        dataclasses.replace(entry, p_adjusted=adjusted[i][0], family=adjusted[i][1]) if i in adjusted else entry
+        for i, entry in enumerate(found)
+    ]

@@ -1,0 +1,127 @@
+"""Settings that came after the first records: at their defaults they leave every key as it was."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from plans import KNOWN, space
+
+from l3masking.encoders.table import EncoderSpec
+from l3masking.methods import METHODS
+from study.assign import Assigner
+from study.plan.grid import make_plan
+from study.plan.inputs import DataSource, EncoderSource
+from study.plan.needs import adaptation_of
+from study.plan.resolved import Resolved, read_resolved, write_resolved
+from study.plan.searches import searches
+from study.plan.trials import Identities
+from study.score import ScoreJob
+from study.space.reader import read_space
+from study.space.relevant import LATER, reads, relevant
+from study.space.spec import SECTIONS, configs
+from study.space.yaml import dump_yaml, read_yaml
+from study.store.store import content_key
+
+SUPPORT = Path(__file__).parents[2] / "support"
+SPACES = Path(__file__).parents[3] / "search_spaces"
+OTHER = {"scoring.normalise": "reference", "scoring.context": "full", "masking.random_exclude_special": False}
+OTHER |= {"model.attend_padding": True}
+
+
+def nested(dotted: dict) -> dict:
+    made: dict = {}
+    for key, value in dotted.items():
+        section, name = key.split(".")
+        made.setdefault(section, {})[name] = value
+    return made
+
+
+def test_later_settings_are_listed_at_their_defaults() -> None:
+    for key, value in LATER.items():
+        section, name = key.split(".")
+        (item,) = (one for one in dataclasses.fields(SECTIONS[section]) if one.name == name)
+        assert item.default == value, key
+    assert OTHER.keys() == LATER.keys()
+
+
+def test_the_keys_of_records_of_2026_11_26_are_still_theirs() -> None:
+    """Keys that an earlier version wrote, of STL, RTM and L3Masking, from the settings alone."""
+    golden = [json.loads(line) for line in (SUPPORT / "golden_quickstart.jsonl").read_text().splitlines()]
+    sets = ("train.max_epochs=6", "stop.patience=20", "meta.dev_mode=once")
+    spec = read_space(SPACES / "quickstart.yaml", sets)
+    made = set()
+    for revision, data_hash in {(record["revision"], record["data_hash"]) for record in golden}:
+        identities = Identities(encoders={"toyworld": revision}, datasets={"toyworld": data_hash})
+        made |= {key for trial in make_plan(spec, identities) for key in trial.keys.values()}
+    assert {record["key"] for record in golden} <= made
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_later_settings_stand_in_a_key_only_where_they_are_not_at_their_default(method: str) -> None:
+    plain, other = space(adapt={"corpus": None}), space(**nested(OTHER))
+    arm = METHODS[method]
+    held, changed = relevant(plain.settings(), arm), relevant(other.settings(), arm)
+    for key in LATER:
+        section, name = key.split(".")
+        assert name not in held.get(section, {})
+        assert (name in changed.get(section, {})) == reads(plain.settings(), arm, key) == reads(held, arm, key)
+    assert configs(held).scoring == plain.scoring, "what is left out is at its default"
+
+
+def test_the_names_of_scores_and_adapted_weights_stay_too() -> None:
+    encoder = EncoderSource(name="a", spec=EncoderSpec(path="a"), revision="r")
+    data = DataSource(name="d", spec=space().datasets["acl-arc"], data_hash="h")
+    job = ScoreJob(encoder=encoder, data=data, scoring=space().scoring, precision="float32")
+    scoring = {"metric": "word_l2r", "max_length": 128, "word_source": "tokenizer", "whitespace": "collapse"}
+    identity = {"schema": 1, "revision": "r", "data_hash": "h", "scoring": scoring, "precision": "float32"}
+    assert job.key == content_key(identity)
+    rewritten = dataclasses.replace(job, scoring=dataclasses.replace(job.scoring, normalise="reference"))
+    assert rewritten.key == content_key(identity | {"scoring": scoring | {"normalise": "reference"}})
+    tapt = METHODS["tapt"]
+    plain, padded = space().settings(), space(model={"attend_padding": True}).settings()
+    assert "attend_padding" not in adaptation_of(tapt, relevant(plain, tapt))["settings"]
+    assert adaptation_of(tapt, relevant(padded, tapt))["settings"]["attend_padding"] is True
+
+
+def test_the_classifier_behind_importance_masks_its_padding() -> None:
+    def jobs(**given: object) -> set[str]:
+        spec = space(methods=["mtl_selective"], **given)
+        assigner = Assigner(spec=spec, identities=KNOWN, root=Path("/nowhere"), commit=None)
+        return {job.key for job in assigner.jobs(make_plan(spec, KNOWN)[0]).values()}
+
+    assert jobs() == jobs(model={"attend_padding": True})
+
+
+def test_once_has_the_keys_that_train_had() -> None:
+    def key(mode: str) -> str:
+        return make_plan(space(methods=["rtm"], meta={"dev_mode": mode}), KNOWN)[0].trajectory
+
+    assert len({key("once"), key("train"), key("eval")}) == 3
+    trial = make_plan(space(methods=["rtm"], meta={"dev_mode": "once"}), KNOWN)[0]
+    assert trial.settings["meta"]["dev_mode"] == "once", "a record tells what was computed"
+
+
+def test_a_study_that_was_resolved_before_is_read_as_once(tmp_path: Path) -> None:
+    variants = {"v": {"meta.dev_mode": "train"}, "w": {"masking.mean": 0.3}}
+    now = Resolved(space(meta={"dev_mode": "train"}, variants=variants), KNOWN)
+    write_resolved(tmp_path, now)
+    assert read_resolved(tmp_path) == now
+    value, _ = read_yaml(tmp_path / "resolved.yaml")
+    del value["model"]["attend_padding"]
+    (tmp_path / "resolved.yaml").write_text(dump_yaml(value))
+    before = read_resolved(tmp_path)
+    assert before is not None
+    assert before.spec.meta.dev_mode == "once"
+    assert before.spec.variants == {"v": {"meta.dev_mode": "once"}, "w": {"masking.mean": 0.3}}
+
+
+def test_a_search_reaches_settings_that_a_key_leaves_out() -> None:
+    wanted = {"parameters": {"masking.random_exclude_special": {"choice": [True, False]}}, "methods": ["rtm"]}
+    (search,) = searches(space(methods=["stl", "rtm"], search=wanted), KNOWN)
+    assert search.settings["masking"].get("random_exclude_special") is None
+    tried = search.with_values({"masking.random_exclude_special": False})
+    assert tried["masking"]["random_exclude_special"] is False
+    assert search.with_values({"masking.random_exclude_special": True}) == search.settings
