@@ -131,8 +131,7 @@ class Method:
 KIMURA = "Kimura, Komamizu and Hatano 2024"
 GU = '"Train No Evil", Gu et al. 2020'
 
-# To add an arm: one entry here.
-METHODS: dict[str, Method] = {
+METHODS: dict[str, Method] = {  # to add an arm: one entry
     "stl": Method(
         label="STL",
         summary="Fine-tuning on the task alone",

@@ -15,9 +15,10 @@ from study.estimate.forecast import Forecast
 from study.estimate.sizes import passes
 from study.events import GridTeller, SearchTeller
 from study.executor import make_executor
+from study.plan.data_audit import FactsKeeper
 from study.plan.declared import earlier_in_words, redeclared
 from study.plan.grid import left, make_plan, narrow
-from study.plan.inputs import identify
+from study.plan.inputs import Look, identify
 from study.plan.resolved import RESOLVED_FILE, Resolved, changed, pinned, read_resolved, write_resolved
 from study.plan.searches import Search, said_of, searches
 from study.plan.trials import Trial
@@ -77,11 +78,13 @@ def run_study(options: RunOptions, reporter: Reporter) -> Finish:
             reporter.say(
                 "warning: this folder belongs to the job and is deleted with it: give --out a folder that stays"
             )
-        resolved = settle(store.root, spec, reporter)
+        facts = FactsKeeper(store.root, spec)
+        resolved = settle(store.root, spec, reporter, facts.look)
         plan = make_plan(*resolved)
         narrow(plan, options.only, options.limit)  # a wrong filter is refused before the study changes
         write_atomic(store.root / "space.yaml", options.space.read_bytes())
         write_resolved(store.root, resolved)
+        facts.write()
         store.push()  # to a URL, before hours of work
         mirror = Mirror(
             store.root,
@@ -103,12 +106,12 @@ def run_study(options: RunOptions, reporter: Reporter) -> Finish:
         return finish
 
 
-def settle(root: Path, spec: StudySpec, reporter: Reporter) -> Resolved:
-    """Pin encoders and datasets, and say what has changed since the last run."""
+def settle(root: Path, spec: StudySpec, reporter: Reporter, look: Look | None = None) -> Resolved:
+    """Pin encoders and datasets, and say what has changed since the last run. `look`: as `identify` takes it."""
     reporter.say("finding encoders and datasets")
     before = read_resolved(root)
     spec = redeclared(pinned(spec, before), before, lambda: len(briefs(Store(root))))
-    resolved = Resolved(spec, identify(spec, reporter.say), before.findings if before else {})
+    resolved = Resolved(spec, identify(spec, reporter.say, look), before.findings if before else {})
     if before is not None:
         known = earlier_in_words(before.spec.compare)
         for line in earlier_in_words(spec.compare)[len(known) :]:

@@ -182,3 +182,14 @@ DATASETS: dict[str, DataSpec] = {
         expected={"train": 3247, "validation": 361, "test": 1120, "classes": 3},
     ),
 }
+
+ABOUT: dict[str, tuple[str, str]] = {  # domain, and what the labels say; of the first three as the paper's Table 1
+    "acl-arc": ("computer science", "citation intent"),
+    "ohsumed": ("medicine", "category"),
+    "imdb": ("film reviews", "sentiment"),
+    "sst2": ("film reviews", "sentiment"),
+    "mnli": ("several genres", "inference"),
+    "qqp": ("questions", "paraphrase"),
+    "mr": ("film reviews", "sentiment"),
+    "semeval14-restaurants": ("restaurant reviews", "sentiment of a term"),
+}

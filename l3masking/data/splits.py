@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
+from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeVar
 
 from l3masking.data.pairs import Text, each_part
 from l3masking.data.rows import Rows
@@ -14,6 +14,7 @@ from l3masking.errors import InputError
 if TYPE_CHECKING:  # only a cut needs torch
     import torch
 
+Label = TypeVar("Label", bound=Hashable)
 Overlap = Literal["keep", "drop_from_train", "drop_from_eval"]
 
 
@@ -71,37 +72,56 @@ def same_text(text: Text) -> Text:
     return each_part(lambda part: " ".join(unicodedata.normalize("NFC", part).casefold().split()), text)
 
 
+class Held(NamedTuple, Generic[Label]):
+    """The texts of a split, each once, and the labels of their rows."""
+
+    first: dict[Text, Label]  # text -> label of its first row
+    several: dict[Text, set[Label]]  # texts with two labels or more -> all of them
+
+    def labels(self, text: Text) -> Set[Label]:
+        """The labels of a text that is there."""
+        return self.several.get(text) or {self.first[text]}
+
+
+def held(texts: Iterable[Text], labels: Iterable[Label]) -> Held[Label]:
+    """What a split holds. A set for each text would take several times the memory: few texts have two labels."""
+    first: dict[Text, Label] = {}
+    several: dict[Text, set[Label]] = {}
+    for text, label in zip(texts, labels, strict=True):
+        if first.setdefault(text, label) != label:
+            several.setdefault(text, {first[text]}).add(label)
+    return Held(first, several)
+
+
 def count_overlap(parts: Parts) -> dict[str, int]:
     """Rows of each split, repeats within train, and evaluation rows whose text occurs in an earlier split."""
-    train, validation, test = ([same_text(text) for text in rows.texts] for rows in parts)
-    labels: dict[Text, set[str]] = defaultdict(set)
-    for text, label in zip(train, parts.train.labels, strict=True):
-        labels[text].add(label)
-    validation_set = set(validation)
+    validation, test = ([same_text(text) for text in rows.texts] for rows in parts[1:])
+    train = held(map(same_text, parts.train.texts), parts.train.labels)
+    rows, validation_set = len(parts.train.texts), set(validation)
     return {
-        "train_rows": len(train),
+        "train_rows": rows,
         "validation_rows": len(validation),
         "test_rows": len(test),
-        "train_distinct": len(labels),
-        "train_repeated": len(train) - len(labels),  # rows beyond the first of each text
-        "train_conflicting": sum(len(found) > 1 for found in labels.values()),  # texts with two labels or more
-        "validation_in_train": sum(text in labels for text in validation),
-        "test_in_train": sum(text in labels for text in test),
+        "train_distinct": len(train.first),
+        "train_repeated": rows - len(train.first),  # rows beyond the first of each text
+        "train_conflicting": len(train.several),  # texts with two labels or more
+        "validation_in_train": sum(text in train.first for text in validation),
+        "test_in_train": sum(text in train.first for text in test),
         "test_in_validation": sum(text in validation_set for text in test),
     }
 
 
 def drop_overlap(parts: Parts, rule: Overlap) -> Parts:
     """Without the rows that `rule` names: of train where the text is in an evaluation split, or the other way."""
+    if rule == "keep":
+        return parts
     train, validation, test = ([same_text(text) for text in rows.texts] for rows in parts)
     if rule == "drop_from_train":
         return parts._replace(train=_without(parts.train, train, {*validation, *test}))
-    if rule == "drop_from_eval":
-        seen = set(train)
-        return parts._replace(
-            validation=_without(parts.validation, validation, seen), test=_without(parts.test, test, seen)
-        )
-    return parts
+    seen = set(train)
+    return parts._replace(
+        validation=_without(parts.validation, validation, seen), test=_without(parts.test, test, seen)
+    )
 
 
 def _without(rows: Rows, keys: Sequence[Text], unwanted: set[Text]) -> Rows:

@@ -138,6 +138,21 @@ def read_config(spec: EncoderSpec, where: dict[str, Any]) -> Any:
     return config
 
 
+def read_tokenizer(spec: EncoderSpec, where: dict[str, Any]) -> Any:
+    from transformers import AutoTokenizer
+
+    with reading(spec, "tokenizer"):
+        return AutoTokenizer.from_pretrained(spec.place, use_fast=True, truncation_side="right", **where)
+
+
+def load_tokenizer(spec: EncoderSpec, revision: str, *, offline: bool = False) -> Any:
+    """The tokenizer of an encoder alone: no weights are read. `revision`: as `resolve_revision` gives it.
+
+    Raises InputError where its files are damaged, Unavailable where it can't be fetched.
+    """
+    return read_tokenizer(spec, location(spec, revision, offline))
+
+
 @contextmanager
 def reading(spec: EncoderSpec, part: str) -> Iterator[None]:
     """One line for whatever stops a reader: a Hub out of reach, a file that is missing, damaged or something else."""

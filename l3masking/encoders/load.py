@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from l3masking.encoders import bart
 from l3masking.encoders.checks import check_padding, check_tokenizer
 from l3masking.encoders.families import Family, ScoringPass, family_of, position_limit
-from l3masking.encoders.hub import check_length, location, read_config, reading, resolve_revision
+from l3masking.encoders.hub import check_length, location, read_config, read_tokenizer, reading, resolve_revision
 from l3masking.encoders.table import EncoderSpec, find_encoder
 from l3masking.encoders.weights import restore_weights
 from l3masking.errors import InputError
@@ -169,14 +169,13 @@ def load_encoder(
     slow tokenizer, unknown type, damaged files, other values than the model's own pass gives), Unavailable where it
     can't be fetched. Remote code is never run, nor what a pickle holds beside tensors.
     """
-    from transformers import AutoModelForMaskedLM, AutoTokenizer
+    from transformers import AutoModelForMaskedLM
 
     spec = find_encoder(encoder)
     revision = resolve_revision(spec, offline=offline)
     where = location(spec, revision, offline)
     config = read_config(spec, where)
-    with reading(spec, "tokenizer"):
-        tokenizer = AutoTokenizer.from_pretrained(spec.place, use_fast=True, truncation_side="right", **where)
+    tokenizer = read_tokenizer(spec, where)
     check_tokenizer(tokenizer, config.vocab_size, spec.place)
     check_padding(config, tokenizer, spec.place)
     with reading(spec, "model"):

@@ -81,7 +81,7 @@ def _read(
         return texts
     _check_fast(tokenizer)
     found: list[Text] = []
-    for text, encoding in zip(texts, _tokenized(tokenizer, texts, max_length), strict=True):
+    for text, encoding in zip(texts, tokenizations(tokenizer, texts, max_length), strict=True):
         ends = [0, 0]
         for side, (_, end) in zip(encoding.sequence_ids, encoding.offsets, strict=True):
             if side is not None:
@@ -117,7 +117,7 @@ def encode_texts(
         _check_pairs(tokenizer, max_length)
     texts = _read(tokenizer, texts, max_length, whitespace)
     encoded = []
-    tokenized = _tokenized(tokenizer, texts, max_length)
+    tokenized = tokenizations(tokenizer, texts, max_length)
     for text, encoding in zip(texts, tokenized, strict=True):
         positions = np.flatnonzero(np.asarray(encoding.special_tokens_mask) == 0)
         numbers = _word_numbers(text, encoding, word_source)
@@ -222,7 +222,7 @@ def _word_numbers(text: Text, encoding: Encoding, word_source: WordSource) -> li
     ]
 
 
-def _tokenized(tokenizer: Any, texts: Sequence[Text], max_length: int) -> list[Encoding]:
+def tokenizations(tokenizer: Any, texts: Sequence[Text], max_length: int) -> list[Encoding]:
     """One encoding per text. A text in which the tokenizer's model has found a special token is read once more."""
     special = {*structural_ids(tokenizer), tokenizer.mask_token_id} - {tokenizer.unk_token_id, None}
     with TOKENIZING:

@@ -20,7 +20,18 @@ from typing import Annotated, Any
 import typer
 
 from l3masking.errors import EnvironmentFault, InputError
-from study.cli import exporting, listing, machines, mirroring, powering, running, using, watching
+from study.cli import (
+    exporting,
+    inspecting,
+    listing,
+    looking,
+    machines,
+    mirroring,
+    powering,
+    running,
+    using,
+    watching,
+)
 from study.exit_codes import DEFECT, ENVIRONMENT_FAULT, EXIT_CODES, INPUT_ERROR, STOPPED
 from study.surroundings import spare_loopback, tolerate_encodings
 from study.version import program_version
@@ -37,6 +48,7 @@ EXAMPLES: dict[Callable[..., None], str] = {  # verb -> an example that runs; to
     running.score: "l3study score quickstart",
     running.search: "l3study search mask_probability --out studies/means",
     running.plan: "l3study plan quickstart --json",
+    looking.data: "l3study data quickstart --json",
     watching.status: "l3study status studies/quickstart",
     watching.explain: "l3study explain studies/quickstart 3f2a",
     exporting.export: "l3study export studies/quickstart --format md,tex",
@@ -44,6 +56,8 @@ EXAMPLES: dict[Callable[..., None], str] = {  # verb -> an example that runs; to
     powering.power: "l3study power studies/quickstart --difference 0.02",
     using.export_model: "l3study export-model studies/quickstart toyworld/toyworld/l3masking --out model",
     using.predict: "l3study predict model texts.txt --out labels.csv",
+    inspecting.pos: "l3study pos studies/quickstart --tagger textblob",
+    inspecting.inspect: "l3study inspect --encoder toyworld --space quickstart --text 'a text' --policy whole_word",
     listing.methods: "l3study methods --json",
     listing.policies: "l3study policies --json",
     listing.check_policy: "l3study check-policy docs/examples/my_policy.py --set power=2",

@@ -37,6 +37,7 @@ def compare(
     baseline: Annotated[
         str | None, typer.Option("--baseline", metavar="ROW", help="Compare all rows against this one, as rtm.")
     ] = None,
+    unseen: Annotated[bool, typer.Option("--unseen", help="Only on test texts that train does not hold.")] = False,
     form: Annotated[str, typer.Option("--format", metavar="text|json", help="json: one object.")] = "text",
 ) -> None:
     """Say which row is better, by how much, and whether that may be chance: paired by seed, tested, in plain words.
@@ -51,7 +52,7 @@ def compare(
 
     if form not in ("text", "json"):
         raise InputError(f"--format {form}: choose from text, json")
-    found = answer(opened_study(folder), against, baseline)
+    found = answer(opened_study(folder), against, baseline, unseen=unseen)
     if form == "json":
         text = comparisons_json(
             found.comparisons,
@@ -60,9 +61,14 @@ def compare(
             notes=found.notes,
             on_sets=found.on_sets,
             effort=effort_values(found.effort),
+            unseen=found.unseen,
         )
         print(text, end="")
     else:
+        if found.unseen is not None:
+            print(
+                "These comparisons are on the unseen part of test alone; the notes below say how many rows that is.\n"
+            )
         print(comparisons_text([*found.comparisons, *found.on_sets], found.notes))
         if found.effort:
             print(f"\n{effort_text(found.effort)}")

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from l3masking.errors import InputError
 from study.cli.options import Limit, Only, Sets, Space, Uri, find_space
 from study.exit_codes import ENVIRONMENT_FAULT, STOPPED
 
@@ -21,12 +22,23 @@ Address = Annotated[
 JobId = Annotated[str, typer.Argument(help="A job's id, as `submit` printed it.")]
 
 
-def prefetch(space: Space, sets: Sets = None) -> None:
+def prefetch(
+    space: Annotated[str | None, typer.Argument(help="A space file, or a bare name of one in search_spaces/.")] = None,
+    sets: Sets = None,
+    pos: Annotated[bool, typer.Option("--pos", help="Fetch the data of NLTK's tagger, for `l3study pos`.")] = False,
+) -> None:
     """Fetch the encoders and datasets that SPACE needs, so that a machine without a network can run it."""
-    from study.plan.inputs import prefetch as fetch
-    from study.space.reader import read_space
+    if space is None and not pos:
+        raise InputError("prefetch: name a space, or give --pos, or both")
+    if space is not None:
+        from study.plan.inputs import prefetch as fetch
+        from study.space.reader import read_space
 
-    print("\n".join(fetch(read_space(find_space(space), sets or ()))))
+        print("\n".join(fetch(read_space(find_space(space), sets or ()))))
+    if pos:
+        from l3masking.analysis.taggers import fetch_nltk_data
+
+        print("\n".join(fetch_nltk_data()))
 
 
 def doctor(

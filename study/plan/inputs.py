@@ -27,6 +27,7 @@ from study.toyworld.world import build_world, find_world
 if TYPE_CHECKING:
     from l3masking.encoders.load import Encoder
 
+Look = Callable[[TextData, Mapping[str, str]], None]
 PREFETCH = "run `l3study prefetch SPACE` on a machine with a network, with the same L3STUDY_CACHE and HF_HOME"
 
 
@@ -168,12 +169,13 @@ def corpus_source(spec: StudySpec, identities: Identities, name: str) -> CorpusS
 
 
 @advised()
-def identify(spec: StudySpec, say: Callable[[str], None]) -> Identities:
+def identify(spec: StudySpec, say: Callable[[str], None], look: Look | None = None) -> Identities:
     """Pin everything that the pairs of a study name. Fetches what is missing; Unavailable where it can't.
 
-    `say` is told what a reader of the results must know of the data: overlap, empty texts, what is not pinned.
+    `say` is told what a reader of the results must know of the data: overlap, empty texts, what is not pinned. `look`
+    is given each dataset while it is in memory, and the revisions of all encoders.
     """
-    encoders = {}
+    encoders: dict[str, str] = {}
     longest = max(spec.variant(variant).scoring.max_length for variant in (None, *spec.variants))
     for name in dict.fromkeys(pair.encoder for pair in spec.pairs):
         encoder = concrete_encoder(spec.encoders[name])
@@ -185,6 +187,8 @@ def identify(spec: StudySpec, say: Callable[[str], None]) -> Identities:
     found = {}
     for name in dict.fromkeys(pair.dataset for pair in spec.pairs):
         data, found[name] = _look_at_data(spec, name)
+        if look is not None:
+            look(data, encoders)
         if found[name].splits:
             say(f"dataset {name}: split_seed per_seed: each seed has its own cuts; these notes are on those of seed 0")
         for note in data.notes:
@@ -238,10 +242,10 @@ def identify_at_hand(spec: StudySpec) -> Identities:
     found: dict[str, DataIdentity] = {}
     for pair in spec.pairs:
         encoder, data = spec.encoders[pair.encoder], spec.datasets[pair.dataset]
-        if pair.encoder not in encoders and _is_made(encoder):
+        if pair.encoder not in encoders and is_made(encoder):
             with suppress(EnvironmentFault):
                 encoders[pair.encoder] = resolve_revision(concrete_encoder(encoder), offline=True)
-        if pair.dataset not in found and _is_made(data):
+        if pair.dataset not in found and is_made(data):
             with suppress(EnvironmentFault):
                 found[pair.dataset] = _look_at_data(spec, pair.dataset, offline=True)[1]
     facts: dict[str, CorpusFacts] = {}
@@ -252,7 +256,7 @@ def identify_at_hand(spec: StudySpec) -> Identities:
     return _identities(encoders, found, facts)
 
 
-def _is_made(spec: EncoderSpec | DataSpec | Generated) -> bool:
+def is_made(spec: EncoderSpec | DataSpec | Generated) -> bool:
     """False for a generated encoder or dataset that would have to be made first."""
     if not isinstance(spec, Generated):
         return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from study.plan.resolved import Resolved
@@ -14,8 +14,8 @@ from study.space.spec import StudySpec, plain
 from study.store.record import Failure
 
 
-def about_study(resolved: Resolved, failures: Iterable[Failure]) -> About:
-    """`failures`: those of the plan that have no record."""
+def about_study(resolved: Resolved, failures: Iterable[Failure], warnings: Sequence[str] = ()) -> About:
+    """`failures`: those of the plan that have no record; `warnings`: what the audit of the datasets says."""
     spec, identities, _ = resolved
     encoders = dict.fromkeys(pair.encoder for pair in spec.pairs)
     datasets = dict.fromkeys(pair.dataset for pair in spec.pairs)
@@ -26,6 +26,7 @@ def about_study(resolved: Resolved, failures: Iterable[Failure]) -> About:
         encoders=[(name, identities.encoders.get(name) or "not available") for name in encoders],
         datasets=[row for name in datasets for row in _of_dataset(name, identities)],
         failures=[_failure(failure) for failure in failures],
+        warnings=warnings,
     )
 
 

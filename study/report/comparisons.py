@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ from study.report.wording import (
 from study.results.comparison import Comparison, Side
 from study.results.set_comparisons import SetComparison
 from study.results.spread import CONFIDENCE
+from study.results.unseen import UnseenPart
 from study.results.verdicts import LEVEL, verdict
 
 NO_COMPARISON = "Nothing to compare: nothing stands on both sides for the same encoder, dataset and objective."
@@ -60,9 +61,11 @@ def comparisons_json(
     notes: Sequence[str] = (),
     on_sets: Sequence[SetComparison] = (),
     effort: Sequence[dict[str, Any]] = (),
+    unseen: Mapping[str, UnseenPart] | None = None,
 ) -> str:
     """One object: study, against (null within a study), confidence, level, notes, and the list `comparisons`.
 
+    With `unseen`, an object of that name says of each dataset how many test rows are compared: `rows`, of all `of`.
     With `on_sets` there is a second list, `evaluation_comparisons`; with `effort` that list, as it is. An entry holds
     the fields of `Comparison`, with `first` and `second` as objects, its `verdict`, whether that is `decisive`, and its
     `sentence`.
@@ -72,7 +75,15 @@ def comparisons_json(
         [asdict(entry) | {name: _said_of(entry, name) for name in FOLLOWING} for entry in group]
         for group in (comparisons, on_sets)
     )
-    head = {"study": study, "against": against, "confidence": CONFIDENCE, "level": LEVEL, "notes": list(notes)}
+    head: dict[str, Any] = {
+        "study": study,
+        "against": against,
+        "confidence": CONFIDENCE,
+        "level": LEVEL,
+        "notes": list(notes),
+    }
+    if unseen is not None:
+        head["unseen"] = {name: part._asdict() for name, part in unseen.items()}
     lists = {"comparisons": entries} | ({"evaluation_comparisons": further} if further else {})
     lists |= {"effort": list(effort)} if effort else {}
     return json.dumps(head | lists, indent=1, allow_nan=False) + "\n"

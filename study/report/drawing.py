@@ -166,14 +166,12 @@ def picture_files(root: Path, name: str) -> tuple[Path, Path]:
 
 
 def sheets(image: bytes, cuts: Sequence[float]) -> list[bytes]:
-    """An SVG for a page that may be printed: as a few SVGs, top to bottom, each low enough for a sheet where `cuts` allow.
+    """An SVG in parts from top to bottom, each low enough for a sheet of paper as far as `cuts` allow.
 
-    Each part is the whole picture with another view box, so that letters and lines stay as they are.
+    cuts: as in Drawn. A part is the whole picture with another view box, so that letters and lines stay as they are.
     """
-    start, size = (
-        image[: image.index(b">", image.index(b"<svg")) + 1],
-        re.search(rb'viewBox="0 0 ([\d.]+) ([\d.]+)"', image),
-    )
+    start = image[: image.index(b">", image.index(b"<svg")) + 1]
+    size = re.search(rb'viewBox="0 0 ([\d.]+) ([\d.]+)"', start)
     assert size is not None, "matplotlib gives every SVG a view box"
     width, height = (float(number) for number in size.groups())
     edges, top = [], 0.0

@@ -63,6 +63,7 @@ class About:
     encoders: Sequence[tuple[str, str]]  # name, revision
     datasets: Sequence[tuple[str, str]]  # name, content hash
     failures: Sequence[ShownFailure]
+    warnings: Sequence[str] = ()  # of the datasets: what a reader of the results must know
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,8 @@ from study.plan.trials import Trial
 from study.report.about import about_study
 from study.report.aggregate_tables import export_aggregate
 from study.report.class_tables import export_classes
+from study.report.data_tables import export_data
+from study.report.data_view import study_warnings
 from study.report.drawing import Drawn, sheets
 from study.report.effort_tables import export_effort
 from study.report.figure_files import export_figures, export_results_figure, on_page, write_captions
@@ -65,6 +67,7 @@ def publish(
         *export_classes(root, judged, cells, formats),
         *export_aggregate(root, cells, formats),
         *export_settings(root, spec, formats),
+        *export_data(root, resolved, formats),
     ]
     drawn = [
         *export_results_figure(root, cells),
@@ -97,11 +100,12 @@ def write_page(
         Picture(name=one.name.replace("_", " "), images=sheets(one.svg, one.cuts), caption=one.caption)
         for one in filter(on_page, drawn)
     ]
+    warnings = study_warnings(resolved, root)
     text = page(
-        about_study(resolved, results.failures),
+        about_study(resolved, results.failures, warnings),
         shown,
         pictures,
-        summary=summary(results.cells, results.comparisons),
+        summary=summary(results.cells, results.comparisons, warnings),
         answers=[answers(results.comparisons, took)],
     )
     write_atomic(root / PAGE_FILE, text.encode())

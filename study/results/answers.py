@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,13 +15,14 @@ from study.results.against import Origin, Origins, against_paper, against_study
 from study.results.compare import questions
 from study.results.comparison import Comparison
 from study.results.effort_pairs import EffortComparison, compare_effort
-from study.results.families import declared
-from study.results.gather import Results, budgets, gather
+from study.results.families import NOTHING_DECLARED, declared
+from study.results.gather import Results, budgets, compared, gather, read_results
 from study.results.looks import record_look, warnings_of
 from study.results.optimism import findings_of, in_words
 from study.results.published import PAPER, REMARKS, table3
 from study.results.set_comparisons import SetComparison
-from study.results.truth import true_labels
+from study.results.truth import Truths, true_labels
+from study.results.unseen import UnseenPart, unseen_part
 from study.store.store import Store
 
 THE_PAPER = "paper"
@@ -36,15 +37,18 @@ class Answer(NamedTuple):
     notes: list[str]
     on_sets: Sequence[SetComparison] = ()  # the same questions on evaluation sets; within a study alone
     effort: Sequence[EffortComparison] = ()  # the same questions about what trainings took; within a study alone
+    unseen: Mapping[str, UnseenPart] | None = None  # dataset -> compared test rows; None: all rows of test
 
 
-def answer(root: Path, against: str | None = None, baseline: str | None = None) -> Answer:
+def answer(root: Path, against: str | None = None, baseline: str | None = None, *, unseen: bool = False) -> Answer:
     """Compare the study in `root` as the verb's arguments say. InputError where these do not fit."""
     resolved = planned(root)
     if against is not None and baseline is not None:
         raise InputError("--baseline chooses a row of this study: it does not go with --against")
+    if unseen and against is not None:
+        raise InputError("--unseen computes this study's test values again: it does not go with --against")
     if against is None:
-        return _within(root, resolved, baseline)
+        return _within_unseen(root, resolved, baseline) if unseen else _within(root, resolved, baseline)
     cells = _gathered(root, resolved).cells
     if against == THE_PAPER:
         comparisons = against_paper(cells)
@@ -73,6 +77,20 @@ def _within(root: Path, resolved: Resolved, baseline: str | None) -> Answer:
     asked = questions(results.cells, baseline, family=declared(resolved.spec.compare))
     effort = compare_effort(results.cells, results.efforts, asked)
     return Answer(resolved.spec.name, None, results.comparisons, notes, results.set_comparisons, effort)
+
+
+def _within_unseen(root: Path, resolved: Resolved, baseline: str | None) -> Answer:
+    """The same on the unseen part of test. Nothing there is declared: all of it is exploratory, and it is no look."""
+    found = unseen_part(read_results(Store(root), resolved.spec, make_plan(*resolved)), resolved, root)
+    results = compared(
+        found.results,
+        resolved.spec,
+        family=NOTHING_DECLARED,
+        spent=budgets(resolved),
+        truths=lambda names: Truths(found.truths, {}, {}),
+        baseline=baseline,
+    )
+    return Answer(resolved.spec.name, None, results.comparisons, [*found.notes, *results.notes], (), found.parts)
 
 
 def _printed_names() -> str:

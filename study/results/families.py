@@ -29,6 +29,9 @@ class DeclaredFamily(NamedTuple):
         return objective in self.objectives and (question in self.questions or question.turned in self.questions)
 
 
+NOTHING_DECLARED = DeclaredFamily((), ())  # all that is compared is exploratory
+
+
 def declared(config: CompareConfig) -> DeclaredFamily:
     """The family of the section `compare` of a space, as reading the space has filled it in."""
     questions = (Question(*map(Arm.named, rows)) for rows in config.questions or ())

@@ -22,7 +22,7 @@ from study.results.comparison import Budget, Comparison
 from study.results.convergence import converged
 from study.results.courses import Course, course_of
 from study.results.effort_pairs import Efforts, efforts_of
-from study.results.families import declared
+from study.results.families import DeclaredFamily, declared
 from study.results.generalisation import Judged
 from study.results.remarks import remarks_of
 from study.results.set_comparisons import SetComparison, compare_sets
@@ -67,11 +67,20 @@ def gather(
     truths: Callable[[Iterable[str]], Truths] | None = None,
     baseline: str | None = None,
 ) -> Results:
-    """Aggregate and compare the records of `trials`, in the order of the space.
+    """Aggregate and compare the records of `trials`. The arguments are those of `read_results` and `compared`."""
+    results = read_results(store, spec, trials, look)
+    return compared(results, spec, family=declared(spec.compare), spent=spent, truths=truths, baseline=baseline)
 
-    `look` sees each of these records whole, before what is bulky is dropped. `spent`: by its searches. `truths`: gives
-    the labels of datasets by their names, which the intervals over seeds and test texts need; None leaves them out.
-    `baseline`: as in `compare.questions`.
+
+def read_results(
+    store: Store,
+    spec: StudySpec,
+    trials: Sequence[Trial],
+    look: Callable[[Record], None] = lambda record: None,
+) -> Results:
+    """Aggregate the records of `trials`, in the order of the space, and compare nothing yet.
+
+    `look` sees each of these records whole, before what is bulky is dropped.
     """
     keys = {key for trial in trials for key in trial.keys.values()}
     read, courses = _read(store, keys, look)
@@ -100,21 +109,39 @@ def gather(
         for name, result in record.get("evaluations", {}).items():
             on_sets.setdefault(name, {}).setdefault(key, {})[seed] = result["predictions"]
     found = with_remarks(cells(records, failures, wanted, keys=keys, order=order), spec, records)
-    family = declared(spec.compare)
-    how: dict[str, Any] = {"family": family, "reordered": reordered(spec), "budgets": spent or {}}
-    asked = None if baseline is None else questions(found, baseline, family=family)
-    results = Results(
+    return Results(
         cells=found,
         timing=timing_rows(records, keys=keys, order=order),
-        comparisons=compare(found, asked, **how),
+        comparisons=[],
         failures=failures,
         predictions=predictions,
-        set_comparisons=compare_sets(found, asked, **how),
+        set_comparisons=[],
         set_predictions=on_sets,
         courses=[dataclasses.replace(courses[record["key"]], key=cell_key(record)) for record in records],
         efforts=efforts_of(records),
     )
-    return results if truths is None else _over_texts(results, truths)
+
+
+def compared(
+    results: Results,
+    spec: StudySpec,
+    *,
+    family: DeclaredFamily,
+    spent: Budgets | None = None,
+    truths: Callable[[Iterable[str]], Truths] | None = None,
+    baseline: str | None = None,
+) -> Results:
+    """The results with all comparisons of their cells.
+
+    `family`: what is confirmatory. `spent`: by the searches. `truths`: gives the labels of datasets by their names,
+    which the intervals over seeds and test texts need; None leaves them out. `baseline`: as in `compare.questions`.
+    """
+    how: dict[str, Any] = {"family": family, "reordered": reordered(spec), "budgets": spent or {}}
+    asked = None if baseline is None else questions(results.cells, baseline, family=family)
+    found = results._replace(
+        comparisons=compare(results.cells, asked, **how), set_comparisons=compare_sets(results.cells, asked, **how)
+    )
+    return found if truths is None else _over_texts(found, truths)
 
 
 def _over_texts(results: Results, truths: Callable[[Iterable[str]], Truths]) -> Results:

@@ -49,14 +49,18 @@ def compare_sets(
 ) -> list[SetComparison]:
     """The comparisons on evaluation sets, with the arguments of `compare`; empty where no dataset has such sets.
 
-    A pair of seeds counts where both records have the set.
+    A pair of seeds counts where both records have the set. A cell of the plan without a record counts in the family:
+    its dataset has the sets that other cells of it have.
     """
+    sets: dict[str, dict[str, None]] = {}
+    for cell in cells:
+        sets.setdefault(cell.dataset, {}).update(dict.fromkeys(cell.evaluations))
     known, found = questions(cells, family=family), []
     wanted = known if asked is None else list(asked)
     for question in all_of(known, wanted):
         pairs = pairing(question, reordered)
         for rows in rivals(cells, question).values():
-            shared = [(*row, name) for row in rows for name in row[0].evaluations if name in row[1].evaluations]
+            shared = [(*row, name) for row in rows for name in sets[row[0].dataset]]
             for measure in MEASURES:
                 found += [_on_set(*entry, measure, str(question), pairs) for entry in shared]
     made = adjusted(searched(found, budgets or {}))
@@ -64,9 +68,9 @@ def compare_sets(
 
 
 def measured(cell: Cell, name: str, measure: Measure) -> Cell:
-    """The cell with its values on an evaluation set, or with its gaps, in the place of its test values."""
-    on_set = cell.evaluations[name]
-    values = on_set.values if measure == "value" else on_set.gaps
+    """The cell with its values on an evaluation set, or its gaps, in the place of its test values; none without it."""
+    on_set = cell.evaluations.get(name)
+    values = {} if on_set is None else on_set.values if measure == "value" else on_set.gaps
     mean, std, low, high = spread(values.values())
     return dataclasses.replace(
         cell,
@@ -76,7 +80,7 @@ def measured(cell: Cell, name: str, measure: Measure) -> Cell:
         ci_low=low,
         ci_high=high,
         values=values,
-        test_texts=on_set.texts if measure == "value" else None,
+        test_texts=on_set.texts if on_set is not None and measure == "value" else None,
         evaluations={},
     )
 

@@ -16,7 +16,7 @@ from study.use.chosen import ChosenSeeds
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCardData
 
-UNKNOWN = "unknown"
+NOT_KNOWN = "unknown"
 HUB_METRICS = {"accuracy": "accuracy", "macro_f1": "f1"}  # metric -> its name on the Hub
 
 
@@ -48,7 +48,7 @@ def metadata(facts: CardFacts) -> ModelCardData:
     trial = facts.trial
     encoder, data = facts.spec.encoders[trial.encoder], facts.spec.datasets[trial.dataset]
     return ModelCardData(
-        license=facts.license or UNKNOWN,
+        license=facts.license or NOT_KNOWN,
         library_name="transformers" if facts.plain else "l3masking",
         pipeline_tag="text-classification",
         tags=["text-classification", "l3masking", plain(trial.method)],

@@ -245,7 +245,7 @@ def test_a_run_that_is_killed_or_stopped_is_continued_by_the_same_command(
 
 
 def test_an_interrupt_while_training_still_writes_tables(fresh: Path, mirror, monkeypatch) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(study.executor, "run_serially", interrupted)

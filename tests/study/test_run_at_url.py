@@ -30,7 +30,8 @@ def test_a_study_begun_here_is_finished_elsewhere(finished_study: Path, tmp_path
     assert said.code == 0, said.err
     assert f"study small in {url}" in said.out
     assert len(records(there)) == 8
-    assert {path.name for path in there.iterdir()} >= {"resolved.yaml", "space.yaml", "records", "scores", "tables"}
+    wanted = {"resolved.yaml", "space.yaml", "records", "scores", "tables", "data"}
+    assert {path.name for path in there.iterdir()} >= wanted
     machine("b")
     said = command("run", space, "--out", url)
     assert said.code == 0, said.err
@@ -42,6 +43,8 @@ def test_a_study_begun_here_is_finished_elsewhere(finished_study: Path, tmp_path
     assert tables(there) == tables(whole)
     scores = {path.relative_to(there): path.read_bytes() for path in there.glob("scores/*/*")}
     assert scores == {path.relative_to(whole): path.read_bytes() for path in whole.glob("scores/*/*")}
+    facts = {path.name: path.read_bytes() for path in (there / "data").iterdir()}
+    assert facts == {path.name: path.read_bytes() for path in (whole / "data").iterdir()}
     machine("c")
     monkeypatch.setattr("study.trial.run_trial", lambda *_, **__: pytest.fail("trained again"))
     said = command("run", space, "--out", url)

@@ -16,6 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from acl_arc import acl_arc_folder
 
 from l3masking.data import sources
 from l3masking.data.sources import blob_id
@@ -415,15 +416,6 @@ def test_downloaded_dataset_is_checked_against_what_is_expected(
     assert listed.content_hash == data.content_hash
     assert data.notes[-1] == "not the expected numbers: test 3 instead of 4"
     assert load_data(spec, name="mine", cache=tmp_path / "cache", offline=True) == data
-
-
-def acl_arc_folder() -> Path:
-    looked = [Path(os.environ["L3STUDY_SHARED"])] if "L3STUDY_SHARED" in os.environ else []
-    looked.append(ROOT.parent / "shared")
-    for shared in looked:
-        if (shared / "data" / "acl-arc" / "train.jsonl").is_file():
-            return shared / "data" / "acl-arc"
-    pytest.skip(f"no data/acl-arc/train.jsonl under L3STUDY_SHARED or ../shared; looked in {[str(p) for p in looked]}")
 
 
 def test_real_acl_arc() -> None:

@@ -24,7 +24,7 @@ VERBS = [
     *("run", "score", "search", "plan", "status", "explain", "export", "compare", "power", "ui", "sync"),
     *("export-model", "predict"),
     *("prefetch", "doctor", "submit", "stop", "logs"),
-    *("methods", "policies", "check-policy"),
+    *("data", "methods", "policies", "check-policy", "pos", "inspect"),
 ]
 PLAN_KEYS = {"cells", "trajectories", "records", "done", "left", "search_trials", "estimate_seconds"}
 

@@ -20,6 +20,7 @@ from l3masking.training.presets import PRESETS
 from study.plan.grid import make_plan
 from study.plan.trials import Identities
 from study.space.arms import ArmSpec, PolicyFile
+from study.space.compare_section import CompareConfig
 from study.space.reader import Pair, Resources, StudySpec, make_space
 from study.space.search_section import Distribution, SearchConfig
 from study.space.spec import SECTIONS
@@ -149,6 +150,7 @@ def test_every_other_field_of_a_study_moves_the_keys_or_is_named_here():
         "policies": {"own": PolicyFile(file="own.py", text="")},
         "corpora": {"more": CorpusSpec(files="more.txt")},
         "search": SearchConfig(parameters={"masking.mean": Distribution(choice=(0.1, 0.2))}),
+        "compare": CompareConfig(questions=(("rtm", "stl"),)),
         "resources": Resources(
             gpu=1, cpu=4, threads=2, workers=3, token_budget=99, executor="serial", save_models=True, keep_adapted=True
         ),
@@ -222,6 +224,7 @@ from pathlib import Path
 from study.plan.grid import make_plan
 from study.plan.trials import Identities
 from study.space.arms import ArmSpec, PolicyFile
+from study.space.compare_section import CompareConfig
 from study.space.reader import make_space
 pairs = [{"encoder": "bert-base", "dataset": "acl-arc"}]
 spec = make_space({"pairs": pairs, "seeds": 2}, source="x.yaml", folder=Path("/"))

@@ -85,6 +85,9 @@ def test_a_set_that_has_changed_is_not_resampled(made: tuple[Path, Said], tmp_pa
     (root / "resolved.yaml").write_text(text.replace(str(folder), str(tmp_path / "data")))
     before = answer(root)
     write_rows(tmp_path / "data" / "other.jsonl", ["red", "cat"], ["first", "rest"])
+    assert answer(root) == before  # the study keeps the labels of the set as it was
+    shutil.rmtree(root / "data")
+    write_rows(tmp_path / "data" / "other.jsonl", ["red", "cat"], ["first", "rest"])
     found = answer(root)
     assert found.notes == ["words, other: no interval over test texts: its content has changed since the study ran"]
     assert found.comparisons == before.comparisons

@@ -88,6 +88,15 @@ def test_all_comparisons_on_sets_are_one_exploratory_family_and_leave_the_test_s
         assert [entry.evaluation for entry in group] == list(SETS)
 
 
+def test_cells_that_have_not_run_count_in_the_family():
+    """RTM has no record yet: its two questions are planned on both sets all the same."""
+    some = [entry for entry in records(seeds=4) if entry["method"] != "rtm"]
+    planned = {cell.key: cell.wanted for cell in evaluated(records(seeds=4))}
+    found = compare_sets(cells(some, [], planned))
+    assert {(entry.family, entry.complete) for entry in found} == {(24, 8)}
+    assert {entry.n for entry in found if "rtm" in entry.question} == {0}
+
+
 def test_two_datasets_share_a_family():
     other = [entry | {"dataset": "qqp", "key": f"q{entry['key']}"} for entry in records(("stl", "rtm"), sets=("anli",))]
     found = compare_sets(evaluated([*records(("stl", "rtm")), *other]))

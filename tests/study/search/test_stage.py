@@ -89,7 +89,13 @@ def test_the_response_curve_is_exported(finished: Path) -> None:
     rows = json.loads((finished / "out/tables/search.json").read_text())
     assert sorted(row["values"]["masking.mean"] for row in rows) == [row["values"]["masking.mean"] for row in rows]
     assert len(rows) == 4
-    assert [row["best"] for row in rows].count(True) == 1
+    [best] = [row for row in rows if row["best"]]
+    cells = json.loads((finished / "out/tables/results.json").read_text())
+    assert (best["fresh_n"], best["fresh_validation_mean"]) == (1, cells[-1]["validation_mean"])
+    assert {row["fresh_n"] for row in rows if not row["best"]} == {None}
+    text = (finished / "out/tables/comparisons.md").read_text().replace("\\", "")
+    assert f"{100 * best['mean']:.2f} % as the best of 4 settings; {100 * cells[-1]['validation_mean']:.2f} %" in text
+    assert "Search budgets are not equal. l3masking @ best: 4 settings, 2 seeds each; l3masking: no search." in text
     assert (
         (finished / "out/tables/search.csv").read_text().startswith("encoder,dataset,method,objective,masking.mean,n,")
     )

@@ -16,12 +16,14 @@ import pyarrow.parquet as pq
 import pytest
 from small_study import assignments, write_study
 
+from l3masking.data.audit import InTrain, Lengths, Shared, SplitAudit, TokenLengths
 from study.plan.trials import Trial
 from study.report.comparisons import FOLLOWING
 from study.results.comparison import Comparison, Side
 from study.results.generalisation import Generalisation
 from study.score import SCORE_COLUMNS
 from study.store import record as schema
+from study.store.data_facts import DataFacts, SplitFacts, Tokenized
 from study.store.record import (
     Adaptation,
     CurvePoint,
@@ -52,6 +54,14 @@ SECTIONS: dict[str, type] = {  # heading of the page -> type
     "adaptation": Adaptation,
     "run": Run,
     "Failure": Failure,
+    "Data file": DataFacts,
+    "encoders": Tokenized,
+    "splits": SplitFacts,
+    "in_train": InTrain,
+    "audit": SplitAudit,
+    "words": Lengths,
+    "shared": Shared,
+    "tokens": TokenLengths,
     "Score manifest": ScoreManifest,
     "made_with": MadeWith,
 }
@@ -184,6 +194,23 @@ def test_score_folders_of_a_run_have_exactly_these_fields(finished_study: Path) 
     assert value["key"] == manifest.parent.name
     for name in value["parts"]:
         assert pq.read_schema(manifest.parent / name).names == list(documented()["Score part"])
+
+
+def test_the_data_file_of_a_run_has_exactly_these_fields(finished_study: Path) -> None:
+    (file,) = (finished_study / "out" / "data").iterdir()
+    facts = json.loads(file.read_bytes())
+    check(facts, "Data file")
+    assert facts["data_hash"] == file.stem
+    check(facts["encoders"]["tiny"], "encoders")
+    for split in facts["splits"].values():
+        check(split, "splits")
+        check(split["in_train"], "in_train")
+        check(split["audit"], "audit")
+        check(split["tokens"]["tiny"], "tokens")
+        for lengths in (split["audit"]["words"], split["tokens"]["tiny"]["ids"]):
+            check(lengths, "words")
+        for shared in split["audit"]["shared"].values():
+            check(shared, "shared")
 
 
 def test_records_of_a_search_and_failures_have_exactly_these_fields(tmp_path: Path) -> None:
