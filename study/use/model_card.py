@@ -130,8 +130,8 @@ def _overlap_lines(counts: Mapping[str, int]) -> list[str]:
         shared = counts.get(f"{part}_in_train", 0)
         if shared and not counts.get(f"dropped_{part}") and not counts.get("dropped_train"):
             said.append(
-                f"**Overlap:** {shared} of {counts.get(f'{part}_rows', NOT_KNOWN)} {part} texts also occur in train, so "
-                f"{part} values are too high for unseen texts."
+                f"**Overlap:** {shared} of {counts.get(f'{part}_rows', NOT_KNOWN)} {part} texts also occur in train, "
+                f"so {part} values are too high for unseen texts."
             )
     return said or ["No text of validation or test that was used occurs in train."]
 
