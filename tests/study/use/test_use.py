@@ -17,6 +17,7 @@ from small_study import NoMirror, Said, command, marks, records, write_study
 from terminals import under_terminal
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from study.store.packed import unpacked
 from study.store.store import Store
 from study.store.whole_files import write_atomic
 from study.use.chosen import choose
@@ -102,8 +103,10 @@ def test_the_best_seed_by_validation_is_exported_and_predicts_what_was_recorded(
     assert rows[0] == ["row", "label", "probability", "p: first", "p: second", "p: third"]
     assert [row[0] for row in rows[1:]] == [str(number) for number in range(1, 13)]
     assert [row[1] for row in rows[1:]] == [used.best["labels"][index] for index in used.best["test_predictions"]]
-    for row in rows[1:]:
+    recorded = unpacked(used.best["test_probabilities"])
+    for row, expected in zip(rows[1:], recorded, strict=True):
         values = [float(value) for value in row[3:]]
+        assert values == pytest.approx(expected, abs=1e-3)  # half precision
         assert sum(values) == pytest.approx(1, abs=2e-6)
         assert float(row[2]) == max(values)
     assert said == "12 texts predicted into 3 classes\n"
