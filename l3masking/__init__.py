@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from l3masking.masking.collator import MaskingCollator as MaskingCollator
     from l3masking.masking.probabilities import mask_probabilities as mask_probabilities
     from l3masking.masking.settings import MaskingConfig as MaskingConfig
+    from l3masking.predicting import predict_texts as predict_texts
+    from l3masking.predicting import read_classifier as read_classifier
     from l3masking.scoring.scoring import TokenScores as TokenScores
     from l3masking.scoring.scoring import score_tokens as score_tokens
     from l3masking.scoring.settings import ScoringConfig as ScoringConfig
@@ -30,6 +32,8 @@ __getattr__, __all__ = public_names(
         "TokenScores": "scoring.scoring",
         "load_encoder": "encoders.load",
         "mask_probabilities": "masking.probabilities",
+        "predict_texts": "predicting",
+        "read_classifier": "predicting",
         "score_tokens": "scoring.scoring",
     },
 )

@@ -9,6 +9,11 @@ from study.status.progress import Progress
 from study.store.store import Store
 from study.tracking.mirror import Mirror
 
+OTHER_RESULTS = (
+    "its model is not kept: the training gave other results than its record (see conflicts/); repeat it on a machine "
+    "like that of the record"
+)
+
 
 class GridTeller:
     """Hears of the trials of the grid."""
@@ -33,14 +38,17 @@ class GridTeller:
         records = [record for key in trial.keys.values() if (record := self.store.read(key)) is not None]
         for record in records:
             self.mirror.add(record)
-        if len(records) < len(trial.keys):
+        done = len(records) == len(trial.keys)
+        if done and assignment.resources.save_models and not all(map(self.store.has_model, trial.keys.values())):
+            done, reason = False, reason or OTHER_RESULTS
+        if not done:
             self.failed += 1
             reason = reason or "its record is damaged"
             self.reporter.say(f"FAILED {name}: {reason}")
         else:
             tests = ", ".join(f"{r['objective']} {100 * r['test'][r['objective']]:.1f} %" for r in records)
             self.reporter.say(f"done   {name}: test {tests} ({records[0]['run']['seconds']:.0f} s)")
-        self.progress.ended(trial, reason if len(records) < len(trial.keys) else None)
+        self.progress.ended(trial, None if done else reason)
         self.reporter.step("trainings", self.ends, self.total)
 
 

@@ -142,6 +142,8 @@ class _Run:
         self.place, self.store, self.resolved = place, store, resolved
         self.reporter, self.mirror, self.progress, self.options = reporter, mirror, progress, options
         self.done = {brief.key for brief in briefs(store)}  # records before the grid, which alone makes new ones
+        if resolved.spec.resources.save_models:  # a training whose model is not kept is repeated; its record stays
+            self.done &= store.models()
         self.failed = 0
         self.assigner = Assigner(
             spec=resolved.spec, identities=resolved.identities, root=place, commit=program_commit()

@@ -42,7 +42,8 @@ from study.store.record import (
     NewRecord,
     Run,
 )
-from study.store.store import Store
+from study.store.seal import checksum
+from study.store.store import MODELS, Store
 from study.version import DISTRIBUTION, program_version
 
 RECORDED_PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
@@ -127,11 +128,6 @@ def run_trial(
         encoder, adaptation = adapted_encoder(assignment, encoder)
     training = prepared(assignment, encoder, data)
     outcomes = training.run(trial.objectives, on_evaluation)
-    if resources.save_models:
-        for objective, key in trial.keys.items():
-            store = open_store(assignment.root)
-            save_tuned(encoder, outcomes[objective].weights, data.labels, store.root / "models" / key)
-            store.push(f"models/{key}")
     run: Run = {
         "seconds": time.perf_counter() - clock,
         "host": socket.gethostname(),
@@ -142,7 +138,7 @@ def run_trial(
         "attempts": attempts,
         "started": started.isoformat(timespec="seconds"),
     }
-    return [
+    records = [
         record_of(
             assignment,
             objective,
@@ -155,6 +151,21 @@ def run_trial(
         )
         for objective in trial.keys
     ]
+    if resources.save_models:
+        store = open_store(assignment.root)
+        for record in records:
+            _keep_model(store, record, encoder, outcomes[record["objective"]])
+    return records
+
+
+def _keep_model(store: Store, record: NewRecord, encoder: Encoder, outcome: Outcome) -> None:
+    """Keep the model of a record, unless an earlier record of its key has other results: it would be another model."""
+    key, present = record["key"], store.read(record["key"])
+    if present is None or present["checksum"] == checksum(record):
+        if present is None or not store.has_model(key):
+            store.discard(MODELS, key)  # what a run left that ended before its record was written
+        save_tuned(encoder, outcome.weights, record["labels"], store.root / MODELS / key)
+        store.push(f"{MODELS}/{key}")
 
 
 def prepared(assignment: Assignment, encoder: Encoder, data: TextData) -> Training:

@@ -28,7 +28,7 @@ INPUTS = {
     *(f"data.{name}" for name in ("characters", "labels", "files", "content", "corpus")),
     *(f"data.{name}" for name in ("audit", "eval_sets", "known", "pairs")),
     *("encoders.families", "encoders.table", "encoders.checks", "encoders.hub", "encoders.load", "encoders.bart"),
-    *("encoders.weights", "encoders.layers"),
+    *("encoders.weights", "encoders.layers", "encoders.heads", "reading"),
     *("scoring.settings", "scoring.rewriting", "scoring.words", "scoring.text_lengths", "scoring.places"),
     *("scoring.copies", "scoring.forward", "scoring.probe"),
     *("masking.settings", "training.settings", "training.presets", "selective.settings"),
@@ -40,10 +40,11 @@ PARTS = {
     *(f"selective.{name}" for name in ("heuristic", "sentences", "masks", "classifier")),
     *(f"analysis.{name}" for name in ("tagging", "taggers", "columns", "pos_profile", "token_view")),
     *(f"training.{name}" for name in ("batches", "optim", "model", "task_weights", "early_stopping", "mlm")),
+    "classifier",
 }
 TOP = {
     *(f"training.{name}" for name in ("steps", "evaluation", "final", "loop", "continual", "mask_tune")),
-    *("regimes", "encoders.export", "selective.network", "analysis.case_study"),
+    *("regimes", "encoders.export", "selective.network", "predicting", "analysis.case_study"),
 }
 LAYERS = (NOUNS, INPUTS, PARTS, TOP)
 PACKAGES = {
@@ -70,7 +71,7 @@ STUDY_LAYERS = (  # of top-level units, from the bottom up; a unit imports from 
     {"assign", "estimate", "schedule", "tracking"},
     {"doctor", "search", "status", "tag_profiles"},
     {"inspection"},
-    {"events", "executor"},
+    {"events", "executor", "use"},
     {"run"},
     {"cli"},
     {"__main__"},

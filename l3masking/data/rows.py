@@ -34,8 +34,9 @@ class Columns(NamedTuple):
     """The columns that are read."""
 
     text: str
-    label: str
+    label: str | None  # None: texts alone
     pair: str | None = None  # of the second text of a pair
+    named_by: str | None = None  # what names them, for a message; None: the keys of a dataset
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -45,10 +46,11 @@ class Columns(NamedTuple):
     @property
     def read(self) -> tuple[str, ...]:
         """All of them, that of the labels last."""
-        return (*self.texts, self.label)
+        return self.texts if self.label is None else (*self.texts, self.label)
 
     def __str__(self) -> str:
-        return f"{', '.join(f'`{name}`' for name in self.texts)} and `{self.label}`"
+        *others, last = (f"`{name}`" for name in self.read)
+        return f"{', '.join(others)} and {last}" if others else last
 
 
 class Rows(NamedTuple):
@@ -63,27 +65,49 @@ def read_rows(content: bytes, place: str, suffix: str, columns: Columns) -> Rows
 
     Raises InputError naming file, line and value for everything that is not a string with a label.
     """
+    return collect(*_records(content, place, suffix, columns), columns)
+
+
+def read_texts(content: bytes, place: str, suffix: str, columns: Columns) -> list[Text]:
+    """The texts of one file of a known suffix, which may be unlabelled. columns: without a label.
+
+    Raises InputError naming file, line and value for everything that is not a string.
+    """
+    records, place, unit = _records(content, place, suffix, columns)
+    texts = [_texts(values, columns, f"{place} {unit} {number}") for number, values in records]
+    if not texts:
+        raise InputError(f"{place} holds no rows: it needs one or more with {columns}")
+    return texts
+
+
+def _records(content: bytes, place: str, suffix: str, columns: Columns) -> tuple[Iterable[RawRow], str, str]:
+    """The rows of a file, its place, and what their numbers count."""
     if not content.strip():
         raise InputError(f"{place} is empty: it needs one row or more with {columns}")
     if suffix == ".parquet":
-        return collect(_parquet(content, place, columns), place, "row", columns)
+        return _parquet(content, place, columns), place, "row"
     decoded = decode(content, place)
     if suffix in (".csv", ".tsv"):
-        return collect(_csv(decoded, place, suffix, columns), place, "line", columns)
+        return _csv(decoded, place, suffix, columns), place, "line"
     if suffix == ".json" and decoded.lstrip().startswith("["):
-        return collect(_json_array(decoded, place, columns), place, "row", columns)
-    return collect(_json_lines(decoded, place, columns), place, "line", columns)
+        return _json_array(decoded, place, columns), place, "row"
+    return _json_lines(decoded, place, columns), place, "line"
+
+
+def _texts(values: Sequence[object], columns: Columns, where: str) -> Text:
+    checked = [_checked_text(value, name, where) for value, name in zip(values, columns.texts, strict=True)]
+    return checked[0] if columns.pair is None else as_text(checked)
 
 
 def collect(records: Iterable[RawRow], place: str, unit: str, columns: Columns) -> Rows:
     """Check each record and gather them; `unit` is what the numbers count ("line" or "row")."""
+    assert columns.label is not None, "rows are labelled"
     rows = Rows([], [])
     first: dict[str, str] = {}  # kind of label -> where it was first seen
     for number, values in records:
         where = f"{place} {unit} {number}"
         *texts, label = values
-        checked = [_checked_text(value, name, where) for value, name in zip(texts, columns.texts, strict=True)]
-        rows.texts.append(checked[0] if columns.pair is None else as_text(checked))
+        rows.texts.append(_texts(texts, columns, where))
         rows.labels.append(_checked_label(label, columns.label, where))
         first.setdefault(_kind(label), f"{unit} {number} ({_short(label)})")
         if len(first) > 1:
@@ -259,7 +283,8 @@ def check_columns(names: Sequence[str], where: str, columns: Columns) -> None:
 def _no_column(where: str, column: str, names: Sequence[str], columns: Columns) -> str:
     there = ", ".join(_short(name) for name in names[:20]) or "none"
     keys = "`text:` or `label:`" if columns.pair is None else "`text:`, `text_pair:` or `label:`"
-    return f"{where}: no column `{column}`; the columns there are: {there}. Name the right one with {keys}"
+    named_by = columns.named_by or keys
+    return f"{where}: no column `{column}`; the columns there are: {there}. Name the right one with {named_by}"
 
 
 def _short(value: object) -> str:

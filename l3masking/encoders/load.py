@@ -71,25 +71,12 @@ class Encoder:
         before = pair.type_ids.index(1) - 1 if 1 in pair.type_ids else 0
         return int(pair.ids[before]) if before and pair.special_tokens_mask[before] else None
 
-    def _token_types(self, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> dict[str, Tensor]:
-        """The further argument of a model with token types: 1 behind the first separator, as far as the text goes."""
-        if self.separator is None:
-            return {}
-        ends_BT = (input_ids_BT == self.separator).long()
-        return {"token_type_ids": (ends_BT.cumsum(dim=1) > ends_BT).long() * attention_mask_BT}
-
     def _given(self, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> dict[str, Tensor]:
-        """What the body gets. Under `padded_to` longer rows, and a mask that hides nothing of them."""
-        given = {
-            "input_ids": input_ids_BT,
-            "attention_mask": attention_mask_BT,
-            **self._token_types(input_ids_BT, attention_mask_BT),
-        }
-        if self.padded_to is None:
-            return given
-        more, fills = max(0, self.padded_to - input_ids_BT.shape[1]), {"input_ids": self.tokenizer.pad_token_id}
-        given = {name: F.pad(values, (0, more), value=fills.get(name, 0)) for name, values in given.items()}
-        return given | {"attention_mask": torch.ones_like(given["attention_mask"])}
+        """What the body gets."""
+        pad_id = self.tokenizer.pad_token_id
+        return given_to(
+            input_ids_BT, attention_mask_BT, separator=self.separator, padded_to=self.padded_to, pad_id=pad_id
+        )
 
     @property
     def device(self) -> torch.device:
@@ -147,6 +134,25 @@ class Encoder:
     def check_length(self, max_length: int) -> None:
         """Raise InputError where the encoder has fewer positions than `max_length`."""
         check_length(max_length, self.max_positions, "this encoder")
+
+
+def given_to(
+    input_ids_BT: Tensor, attention_mask_BT: Tensor, *, separator: int | None, padded_to: int | None, pad_id: int
+) -> dict[str, Tensor]:
+    """The arguments of a body by name.
+
+    separator: as in Encoder; token types are 1 behind the first one, as far as the text goes, else 0. padded_to: as in
+    Encoder; rows are then longer, and the mask hides nothing of them.
+    """
+    given = {"input_ids": input_ids_BT, "attention_mask": attention_mask_BT}
+    if separator is not None:
+        ends_BT = (input_ids_BT == separator).long()
+        given["token_type_ids"] = (ends_BT.cumsum(dim=1) > ends_BT).long() * attention_mask_BT
+    if padded_to is None:
+        return given
+    more, fills = max(0, padded_to - input_ids_BT.shape[1]), {"input_ids": pad_id}
+    given = {name: F.pad(values, (0, more), value=fills.get(name, 0)) for name, values in given.items()}
+    return given | {"attention_mask": torch.ones_like(given["attention_mask"])}
 
 
 def load_encoder(

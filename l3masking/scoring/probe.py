@@ -61,7 +61,7 @@ def check_pass(model: Any, tokenizer: Any, place: str) -> None:
 
 
 def check_decoder_pass(model: Any, tokenizer: Any, limit: int, predict: Predict, place: str) -> None:
-    """Raise InputError where `predict` gives other logits than the own pass of an encoder-decoder.
+    """Raise InputError where the function predict gives other logits than the own pass of an encoder-decoder.
 
     Also where texts don't end with the model's end of a text, at which a classifier reads. limit: most ids of a text.
     """

@@ -20,7 +20,18 @@ from typing import Annotated, Any
 import typer
 
 from l3masking.errors import EnvironmentFault, InputError
-from study.cli import exporting, inspecting, listing, looking, machines, mirroring, powering, running, watching
+from study.cli import (
+    exporting,
+    inspecting,
+    listing,
+    looking,
+    machines,
+    mirroring,
+    powering,
+    running,
+    using,
+    watching,
+)
 from study.exit_codes import DEFECT, ENVIRONMENT_FAULT, EXIT_CODES, INPUT_ERROR, STOPPED
 from study.surroundings import spare_loopback, tolerate_encodings
 from study.version import program_version
@@ -43,6 +54,8 @@ EXAMPLES: dict[Callable[..., None], str] = {  # verb -> an example that runs; to
     exporting.export: "l3study export studies/quickstart --format md,tex",
     exporting.compare: "l3study compare studies/quickstart --baseline rtm",
     powering.power: "l3study power studies/quickstart --difference 0.02",
+    using.export_model: "l3study export-model studies/quickstart toyworld/toyworld/l3masking --out model",
+    using.predict: "l3study predict model texts.txt --out labels.csv",
     inspecting.pos: "l3study pos studies/quickstart --tagger textblob",
     inspecting.inspect: "l3study inspect --encoder toyworld --space quickstart --text 'a text' --policy whole_word",
     listing.methods: "l3study methods --json",

@@ -21,6 +21,7 @@ from study.exit_codes import DONE, STOPPED, TRIALS_FAILED
 if TYPE_CHECKING:
     from study.plan.trials import Identities, Trial
     from study.space.spec import StudySpec
+    from study.store.places import Place
 
 
 def run(
@@ -73,7 +74,8 @@ def plan(
     from study.store.store import Store
 
     spec = read_space(find_space(space), sets or ())
-    root = opened(find_place(out, spec.name))
+    place = find_place(out, spec.name)
+    root = opened(place)
     before = read_resolved(root)
     spec = pinned(spec, before)
     resolved = Resolved(spec, identify_at_hand(spec), before.findings if before else {})
@@ -97,7 +99,8 @@ def plan(
     if as_json:
         print(json.dumps(summary.as_dict() | {"power": power.as_dict() if power else None}, indent=1))
         return
-    print("\n".join([describe(summary, root=root), *said_of(wanted)]))
+    again = _without_model(place, trials, {brief.key for brief in finished}) if spec.resources.save_models else []
+    print("\n".join([describe(summary, root=root), *said_of(wanted), *again]))
     if power:
         from study.report.power_text import power_lines
 
@@ -106,6 +109,15 @@ def plan(
     if changes and changes.cells:
         print(f"\nchanged since the last run: {', '.join(changes.keys)}; new trainings for these, old records stay:")
         print("\n".join(f"  {cell}" for cell in changes.cells))
+
+
+def _without_model(place: Place, trials: Sequence[Trial], done: set[str]) -> list[str]:
+    """What to say of finished trainings whose model is not kept; nothing where there are none."""
+    from study.store.places import open_store
+
+    lacking = done - open_store(place).models()
+    again = sum(not lacking.isdisjoint(trial.keys.values()) for trial in trials)
+    return [f"models: a run repeats {again} finished trainings, because no model of them is kept"] if again else []
 
 
 def _calibrate(spec: StudySpec, identities: Identities, trials: Sequence[Trial], root: Path) -> None:

@@ -114,8 +114,9 @@ def results_json(cells: Sequence[Cell]) -> str:
 
 
 def _entry(cell: Cell) -> dict[str, Any]:
-    """All of a cell; OPTIONAL fields only where they say something."""
-    return {name: value for name, value in asdict(cell).items() if name not in OPTIONAL or value}
+    """All of a cell under its name; OPTIONAL fields only where they say something."""
+    fields_of = {name: value for name, value in asdict(cell).items() if name not in OPTIONAL or value}
+    return {"cell": cell.key.name, **fields_of}
 
 
 def results_csv(cells: Sequence[Cell]) -> str:

@@ -29,6 +29,11 @@ class CellKey(NamedTuple):
     mask_mean: float | None  # average mask probability, in [0, 1]; None for stl
     objective: str
 
+    @property
+    def name(self) -> str:
+        """What the command line calls it, objectives together."""
+        return cell_name(self.encoder, self.dataset, self.method, self.variant)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
@@ -169,6 +174,11 @@ def timing_rows(
         for record in _chosen(records, keys)
     ]
     return sorted(rows, key=lambda row: (place(CellKey(*row[:6])), row.seed, row.key))
+
+
+def cell_name(encoder: str, dataset: str, method: str, variant: str | None) -> str:
+    """encoder/dataset/method, and /variant where there is one."""
+    return "/".join(part for part in (encoder, dataset, method, variant) if part is not None)
 
 
 def cell_key(entry: Identity) -> CellKey:

@@ -1,20 +1,22 @@
-"""The command that runs one trial of a study and nothing else; it is checked against the plan before it is printed."""
+"""The command that runs some trials of a study and nothing else, checked against the plan before it is printed."""
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from l3masking.errors import InputError
 from study.plan.grid import make_plan, narrow
 from study.plan.resolved import Resolved, pinned
+from study.plan.trials import Trial
 from study.space.reader import read_space
 from study.space.relevant import LATER
 from study.space.spec import SECTIONS, StudySpec, plain
 from study.space.yaml import parse_yaml
+from study.store.places import Place
 
 NAMED_SECTIONS = ("encoders", "datasets", "variants")  # sections whose entries can be set one by one
 WHOLE = ("search", "pairs")  # set as a whole: they are lists, or their keys contain dots
@@ -45,14 +47,32 @@ def repeat_command(
     return None
 
 
-def _runs(space: Path, sets: list[str], only: str, resolved: Resolved, trajectory: str) -> bool:
-    """Whether a run with these arguments trains the wanted trial and nothing else."""
+def seeds_command(root: Path, resolved: Resolved, trials: Sequence[Trial], out: Place) -> str | None:
+    """`l3study run ...` for these trials, seeds of one cell, under the settings of `resolved`; None if no command can.
+
+    Settings of `resources` count: they may differ from those of the last run.
+    """
+    space, first = root / "space.yaml", trials[0]
+    only = f"encoder={first.encoder},dataset={first.dataset},method={first.method},variant={first.variant or 'plain'}"
+    only += "".join(f",seed={trial.seed}" for trial in trials)
+    try:
+        sets = differences(read_space(space), resolved.spec)
+    except InputError:
+        return None
+    if not _runs(space, sets, only, resolved, *(trial.trajectory for trial in trials)):
+        return None
+    words = ["l3study", "run", str(space), "--out", str(out)]
+    return shlex.join([*words, *(word for text in sets for word in ("--set", text)), "--only", only])
+
+
+def _runs(space: Path, sets: list[str], only: str, resolved: Resolved, *trajectories: str) -> bool:
+    """Whether a run with these arguments trains the wanted trials and nothing else."""
     try:
         spec = pinned(read_space(space, sets), resolved)
         chosen = narrow(make_plan(spec, resolved.identities, resolved.findings), [only])
     except InputError:
         return False
-    return [trial.trajectory for trial in chosen] == [trajectory]
+    return sorted(trial.trajectory for trial in chosen) == sorted(trajectories)
 
 
 def _own(spec: StudySpec, who: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:

@@ -26,7 +26,7 @@ from study.store.lease import lease
 from study.store.record import Failure, NewRecord, Record
 from study.store.remote import Remote, check_url
 from study.store.seal import DamagedError, unseal
-from study.store.store import Store
+from study.store.store import MODELS, Store, whole_models
 from study.store.whole_files import check_key, write_atomic
 
 # written once and named by key or content, so that what is there already need not be fetched again
@@ -98,6 +98,14 @@ class RemoteStore(Store):
         """As Store.clear_failure, at the URL as well."""
         super().clear_failure(key)
         self.remote.remove(f"failures/{check_key(key)}.json")
+
+    def models(self) -> set[str]:
+        """As Store.models, here or at the URL."""
+        return super().models() | whole_models(self.remote.names(MODELS))
+
+    def has_model(self, key: str) -> bool:
+        """As Store.has_model, here or at the URL."""
+        return super().has_model(key) or key in whole_models(self.remote.names(f"{MODELS}/{check_key(key)}"))
 
     def pull(self) -> None:
         """Fetch records, failures and conflicts that other machines have put at the URL since."""

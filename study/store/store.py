@@ -13,7 +13,7 @@ import os
 import shutil
 import socket
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -22,9 +22,11 @@ import filelock
 from l3masking.errors import EnvironmentFault, InputError
 from study.store.record import SCHEMA, Failure, NewRecord, Record
 from study.store.seal import APART, DamagedError, checksum, parse, seal, unseal
-from study.store.whole_files import Place, canonical, check_key, content_key, sweep, write_atomic, write_new
+from study.store.whole_files import KEY, Place, canonical, check_key, content_key, sweep, write_atomic, write_new
 
 T = TypeVar("T")
+MODELS = "models"  # folder of the kept models
+MODEL_FILES = ("config.json", "model.safetensors", "classifier.safetensors", "labels.json")  # in each of them
 
 __all__ = ["SCHEMA", "NondeterminismWarning", "QuarantineWarning", "Store", "check_key", "content_key", "write_atomic"]
 
@@ -111,6 +113,15 @@ class Store:
     def artefact_place(self, room: str, key: str) -> Place:
         """The same as a place, for other processes."""
         return self.artefact_dir(room, key)
+
+    def models(self) -> set[str]:
+        """The keys of the records whose model is kept, whole, in models/<key>."""
+        return whole_models(path.relative_to(self.root).as_posix() for path in self.root.glob("models/*/*"))
+
+    def has_model(self, key: str) -> bool:
+        """Whether the model of the record `key` is kept, whole."""
+        folder = self.root / MODELS / check_key(key)
+        return all((folder / name).is_file() for name in MODEL_FILES)
 
     def discard(self, room: str, key: str) -> None:
         """Remove an artefact that nothing needs any more."""
@@ -209,6 +220,17 @@ class Store:
             NondeterminismWarning,
             stacklevel=3,
         )
+
+
+def whole_models(names: Iterable[str]) -> set[str]:
+    """The keys of the models of which all files are among these names, such as models/<key>/config.json."""
+    found: dict[str, set[str]] = {}
+    for name in names:
+        room, _, rest = name.partition("/")
+        key, _, file = rest.partition("/")
+        if room == MODELS and KEY.fullmatch(key):
+            found.setdefault(key, set()).add(file)
+    return {key for key, files in found.items() if files.issuperset(MODEL_FILES)}
 
 
 def _failure(raw: bytes, key: str) -> Failure:

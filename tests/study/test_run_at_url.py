@@ -101,6 +101,9 @@ def test_the_database_and_saved_models_lie_at_the_url(tmp_path: Path, machine) -
     before = runs(tmp_path / "there")
     assert before >= 3
     machine("b")
+    said = command("export-model", url, "tiny/words/stl", "--out", tmp_path / "model")  # which is fetched for it
+    assert said.code == 0, said.err
+    assert (tmp_path / "model" / "README.md").is_file()
     assert command("run", space, "--out", url, "--set", "objectives=[accuracy]", "--set", "seeds=2").code == 0
     assert runs(tmp_path / "there") == before + 1
     assert runs(copy_of(url)) == before + 1

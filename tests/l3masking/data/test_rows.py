@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from l3masking.data.rows import Columns, Rows, read_rows
+from l3masking.data.rows import Columns, Rows, read_rows, read_texts
 from l3masking.errors import InputError
 
 BOOLEAN = b'{"text": "a", "label": true}\n'
@@ -184,3 +184,20 @@ def test_long_text_is_read_and_csv_limit_put_back() -> None:
     with pytest.raises(InputError, match="not CSV"):
         read(b'text,label\n"a', ".csv")
     assert csv.field_size_limit() == before
+
+
+def test_texts_alone_need_no_label() -> None:
+    columns = Columns("a", None, "b", "--text-column")
+    assert str(columns) == "`a` and `b`"
+    assert str(Columns("a", None)) == "`a`"
+    content = b'{"a": "x", "b": ""}\n\n{"b": "z", "a": "y", "label": null}\n'
+    assert read_texts(content, "f.jsonl", ".jsonl", columns) == [("x", ""), ("y", "z")]
+    assert read_texts(parquet(a=["x", "y"]), "f.parquet", ".parquet", Columns("a", None)) == ["x", "y"]
+    for wrong, words in (
+        (b'{"a": "x"}', "line 1: no column `b`; the columns there are: 'a'. Name the right one with --text-column"),
+        (b'{"a": "x", "b": 3}', "`b` is 3, a int; a text must be a string"),
+        (b" ", "f.jsonl is empty: it needs one row or more with `a` and `b`"),
+    ):
+        with pytest.raises(InputError) as caught:
+            read_texts(wrong, "f.jsonl", ".jsonl", columns)
+        assert words in str(caught.value)

@@ -22,6 +22,7 @@ from study.store.store import Store
 
 VERBS = [
     *("run", "score", "search", "plan", "status", "explain", "export", "compare", "power", "ui", "sync"),
+    *("export-model", "predict"),
     *("prefetch", "doctor", "submit", "stop", "logs"),
     *("data", "methods", "policies", "check-policy", "pos", "inspect"),
 ]

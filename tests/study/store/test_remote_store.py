@@ -16,7 +16,7 @@ from l3masking.errors import EnvironmentFault, InputError
 from study.store import lease, remote
 from study.store.remote import Remote
 from study.store.remote_store import RemoteStore, copy_of
-from study.store.store import NondeterminismWarning, QuarantineWarning, content_key
+from study.store.store import MODEL_FILES, NondeterminismWarning, QuarantineWarning, content_key
 
 Machine = Callable[[str], RemoteStore]
 THIRD = content_key("a third trial")
@@ -67,6 +67,20 @@ def test_a_record_is_at_the_url_when_commit_returns_and_other_machines_read_it(u
     assert b.has(KEY)
     assert not b.has(OTHER)
     assert [found["key"] for found in b.records()] == [KEY]
+
+
+def test_a_model_at_the_url_is_kept_for_every_machine(url: str, on: Machine) -> None:
+    a, b = on("a"), on("b")
+    for name in MODEL_FILES:
+        assert not b.has_model(KEY)
+        path = a.root / "models" / KEY / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+        a.push(f"models/{KEY}")
+    assert b.has_model(KEY)
+    assert not b.has_model(OTHER)
+    assert b.models() == {KEY}
+    assert not (b.root / "models").exists(), "nothing is fetched"
 
 
 def test_the_first_record_at_the_url_stays(url: str, on: Machine) -> None:

@@ -17,7 +17,7 @@ from small_records import KEY, OTHER, record
 import study.store.seal
 from l3masking.errors import InputError
 from study.store.seal import seal
-from study.store.store import NondeterminismWarning, QuarantineWarning, Store, content_key
+from study.store.store import MODEL_FILES, NondeterminismWarning, QuarantineWarning, Store, content_key
 
 
 def only_file(folder: Path) -> Path:
@@ -32,6 +32,20 @@ def test_content_key_is_pinned():
     assert len({content_key(v) for v in (value, 1, 1.5, "1", True, None, [], {}, "")}) == 9
     with pytest.raises(ValueError, match="not JSON compliant"):
         content_key({"lr": float("nan")})
+
+
+def test_a_model_is_kept_once_all_its_files_are_there(tmp_path):
+    store = Store(tmp_path)
+    assert store.models() == set()
+    for number, name in enumerate(MODEL_FILES):
+        for key in (f".{KEY}.{'0' * 32}.tmp", "notes", KEY):
+            path = tmp_path / "models" / key / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            assert (store.models(), store.has_model(KEY)) == (set(), False), number
+            path.touch()
+    assert store.models() == {KEY}
+    assert store.has_model(KEY)
+    assert not store.has_model(OTHER)
 
 
 def test_commit_then_read(tmp_path):
