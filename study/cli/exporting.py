@@ -38,6 +38,9 @@ def compare(
         str | None, typer.Option("--baseline", metavar="ROW", help="Compare all rows against this one, as rtm.")
     ] = None,
     unseen: Annotated[bool, typer.Option("--unseen", help="Only on test texts that train does not hold.")] = False,
+    margin: Annotated[
+        float | None, typer.Option("--margin", metavar="D", help="Largest difference that does not matter, fraction.")
+    ] = None,
     form: Annotated[str, typer.Option("--format", metavar="text|json", help="json: one object.")] = "text",
 ) -> None:
     """Say which row is better, by how much, and whether that may be chance: paired by seed, tested, in plain words.
@@ -52,7 +55,7 @@ def compare(
 
     if form not in ("text", "json"):
         raise InputError(f"--format {form}: choose from text, json")
-    found = answer(opened_study(folder), against, baseline, unseen=unseen)
+    found = answer(opened_study(folder), against, baseline, unseen=unseen, margin=margin)
     if form == "json":
         text = comparisons_json(
             found.comparisons,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any, NamedTuple
 
@@ -128,6 +128,9 @@ def comparisons_markdown(comparisons: Sequence[Comparison], notes: Sequence[str]
         drawn = markdown_table(list(map(markdown_text, header)), "l" + "r" * (len(header) - 1), entries)
         parts += [f"## {markdown_text(title(family[0]))}", drawn, "\n".join(lines)]
         parts.append(markdown_text(" ".join(remarks(family))))
+        if (more := evidence_table(family)) is not None:
+            rows = [list(map(markdown_text, line)) for line in more.rows]
+            parts.append(markdown_table(more.header, "l" + "r" * (len(more.header) - 1), rows))
     return "\n\n".join(parts) + "\n"
 
 
@@ -135,17 +138,23 @@ def comparisons_text(comparisons: Sequence[Comparison], notes: Sequence[str] = (
     """For a terminal or a log: plain lines, columns aligned within a question and objective."""
     parts = [f"{how(comparisons)}\n{legend(comparisons)}" if comparisons else NO_COMPARISON]
     for family in by_question(comparisons):
-        header, rows = table(family)
-        lines = [header, *rows]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        entries = [
-            [entry.rjust(width) if place else entry.ljust(width) for place, (entry, width) in enumerate(pairs)]
-            for pairs in (zip(line, widths, strict=True) for line in lines)
-        ]
-        drawn = [f"  {'  '.join(line).rstrip()}" for line in entries]
         told = [f"  - {plain(line.text)}" for line in said(family)]
-        parts.append("\n".join([plain(title(family[0])), *drawn, *told, f"  {' '.join(remarks(family))}"]))
+        more = evidence_table(family) if family[0].confirmatory else None
+        further = _drawn(more) if more is not None else []
+        lines = [plain(title(family[0])), *_drawn(table(family)), *told, f"  {' '.join(remarks(family))}", *further]
+        parts.append("\n".join(lines))
     return "\n\n".join([*parts, *(["\n".join(map(plain, notes))] if notes else [])])
+
+
+def _drawn(made: Table) -> list[str]:
+    """Lines with aligned columns."""
+    lines = [made.header, *made.rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    entries = [
+        [entry.rjust(width) if place else entry.ljust(width) for place, (entry, width) in enumerate(pairs)]
+        for pairs in (zip(line, widths, strict=True) for line in lines)
+    ]
+    return [f"  {'  '.join(line).rstrip()}" for line in entries]
 
 
 def table(family: Sequence[Comparison]) -> Table:
@@ -156,6 +165,35 @@ def table(family: Sequence[Comparison]) -> Table:
     rows = [_row(comparison) for comparison in family]
     used = [column for column in range(len(header)) if any(row[column] != NO_NUMBER for row in rows)]
     return Table([plain(header[c]) for c in used], [[plain(row[c]) for c in used] for row in rows])
+
+
+def evidence_table(family: Sequence[Comparison]) -> Table | None:
+    """What goes beside the test, plain text; None if nothing is known."""
+    header = ["Encoder, data", "First better", "95 % interval", "d_z, unbiased", "Equivalence p"]
+    header += ["Right: first alone", "second alone", "McNemar p", "Seeds to decide"]
+    rows = [_evidence(comparison) for comparison in family]
+    used = [column for column in range(len(header)) if any(row[column] != NO_NUMBER for row in rows)]
+    if len(used) < 2:
+        return None
+    return Table([header[c] for c in used], [[plain(row[c]) for c in used] for row in rows])
+
+
+def _evidence(entry: Comparison) -> list[str]:
+    def number(value: float | None, how: Callable[[float], str]) -> str:
+        return NO_NUMBER if value is None else how(value)
+
+    low, high = entry.superiority_low, entry.superiority_high
+    return [
+        place(entry),
+        number(entry.superiority, lambda share: f"{100 * share:.0f} %"),
+        NO_NUMBER if low is None or high is None else f"{100 * low:.0f} to {100 * high:.0f} %",
+        number(entry.effect_size_unbiased, lambda size: f"{size:.2f}"),
+        number(entry.p_equivalence, p_text),
+        number(entry.only_first, str),
+        number(entry.only_second, str),
+        number(entry.p_mcnemar, p_text),
+        number(entry.seeds_needed, str),
+    ]
 
 
 def legend(comparisons: Sequence[Comparison]) -> str:
@@ -173,6 +211,14 @@ def legend(comparisons: Sequence[Comparison]) -> str:
         ),
     }
     return " ".join(text for text, applies in parts.items() if applies)
+
+
+EVIDENCE_EXPLAINED = (
+    "First better: share of the seeds on which the first row is better, a tie counting half, with its exact interval. "
+    "d_z, unbiased: with Hedges' correction. Equivalence p: two one-sided tests of a difference within the margin. "
+    "Right: test texts that the vote of one row's seeds alone gets right, with McNemar's mid-p, a second look at this "
+    "test set. Seeds to decide: of an undecided comparison, see docs/power.md."
+)
 
 
 def _row(comparison: Comparison) -> list[str]:

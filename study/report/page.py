@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from study.report.comparisons import NO_COMPARISON, legend, said, table
+from study.report.comparisons import EVIDENCE_EXPLAINED, NO_COMPARISON, evidence_table, legend, said, table
 from study.report.layout import (
     EPOCHS,
     MARK,
@@ -181,7 +181,8 @@ def _sets(cells: Sequence[Cell]) -> list[Part]:
 def _comparisons(results: PageResults) -> list[Part]:
     found = results.comparisons
     text = f"{how(found)} {legend(found)}" if found else NO_COMPARISON
-    parts: list[Part] = [Paragraphs(lines=[text], small=True)]
+    explained = [EVIDENCE_EXPLAINED] if any(map(evidence_table, by_question(found))) else []
+    parts: list[Part] = [Paragraphs(lines=[text, *explained], small=True)]
     if results.remarks:
         parts.append(Items(items=list(map(Item, results.remarks))))
     for family in by_question(found):
@@ -193,6 +194,8 @@ def _comparisons(results: PageResults) -> list[Part]:
             ),
             Paragraphs(lines=[" ".join(remarks(family))], small=True),
         ]
+        if (more := evidence_table(family)) is not None:
+            parts.append(flat_table(*more))
     return parts
 
 

@@ -68,7 +68,7 @@ def sentence(comparison: Comparison) -> str:
         if comparison.pairing is None:
             return f"{first if comparison.first.n == 0 else second} has no finished seed: nothing to compare."
         return f"{first} and {second} have no finished seed in common: nothing to compare."
-    return f"{_what(comparison, first, second)} ({_how_sure(comparison)})."
+    return f"{_what(comparison, first, second)} ({_how_sure(comparison)}).{_allowed(comparison)}"
 
 
 def sides(comparison: Comparison) -> tuple[str, str]:
@@ -174,6 +174,22 @@ def _what(comparison: Comparison, first: str, second: str) -> str:
     if size == "0.00":
         return f"{first} and {second} are equal{where} to two decimals"
     return f"{first} is {size} points {'above' if above else 'below'} {second}{where}"
+
+
+def _allowed(comparison: Comparison) -> str:
+    """What the numbers allow to say beside the verdict: equivalence, or how many seeds would decide."""
+    within, told = comparison.p_equivalence, p_text(comparison.p_equivalence or 1)
+    size = points(comparison.margin)
+    if comparison.conclusion == "equivalent":
+        return f" The rows are equivalent within {size} points (p = {told})."
+    if comparison.conclusion in ("better", "worse") and within is not None and within < LEVEL:
+        return f" The difference is smaller than {size} points (p = {told})."
+    if comparison.conclusion != "undecided" or comparison.seeds_needed is None:
+        return ""
+    if comparison.margin is None:
+        return f" About {comparison.seeds_needed} seeds would decide it if the true difference is the observed one."
+    what = f"find a difference of {size} points, or show that there is none as large"
+    return f" About {comparison.seeds_needed} seeds would {what}."
 
 
 def _how_sure(comparison: Comparison) -> str:

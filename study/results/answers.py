@@ -40,15 +40,26 @@ class Answer(NamedTuple):
     unseen: Mapping[str, UnseenPart] | None = None  # dataset -> compared test rows; None: all rows of test
 
 
-def answer(root: Path, against: str | None = None, baseline: str | None = None, *, unseen: bool = False) -> Answer:
+def answer(
+    root: Path,
+    against: str | None = None,
+    baseline: str | None = None,
+    *,
+    unseen: bool = False,
+    margin: float | None = None,
+) -> Answer:
     """Compare the study in `root` as the verb's arguments say. InputError where these do not fit."""
+    if margin is not None and not 0 < margin < 1:
+        raise InputError(f"--margin {margin:g}: a fraction above 0, such as 0.01 for one percent point")
+    if margin is not None and against is not None:
+        raise InputError("--margin goes with comparisons within this study: it does not go with --against")
     resolved = planned(root)
     if against is not None and baseline is not None:
         raise InputError("--baseline chooses a row of this study: it does not go with --against")
     if unseen and against is not None:
         raise InputError("--unseen computes this study's test values again: it does not go with --against")
     if against is None:
-        return _within_unseen(root, resolved, baseline) if unseen else _within(root, resolved, baseline)
+        return (_within_unseen if unseen else _within)(root, resolved, baseline, margin)
     cells = _gathered(root, resolved).cells
     if against == THE_PAPER:
         comparisons = against_paper(cells)
@@ -61,7 +72,7 @@ def answer(root: Path, against: str | None = None, baseline: str | None = None, 
     return Answer(resolved.spec.name, name, comparisons, [])
 
 
-def _within(root: Path, resolved: Resolved, baseline: str | None) -> Answer:
+def _within(root: Path, resolved: Resolved, baseline: str | None, margin: float | None) -> Answer:
     results = gather(
         Store(root),
         resolved.spec,
@@ -69,6 +80,7 @@ def _within(root: Path, resolved: Resolved, baseline: str | None) -> Answer:
         spent=budgets(resolved),
         truths=lambda names: true_labels(resolved, names, root=root),
         baseline=baseline,
+        margin=margin,
     )
     found = findings_of(searches(resolved.spec, resolved.identities), resolved.findings, results.cells)
     notes = [*earlier_in_words(resolved.spec.compare), *in_words(found), *results.notes]
@@ -79,7 +91,7 @@ def _within(root: Path, resolved: Resolved, baseline: str | None) -> Answer:
     return Answer(resolved.spec.name, None, results.comparisons, notes, results.set_comparisons, effort)
 
 
-def _within_unseen(root: Path, resolved: Resolved, baseline: str | None) -> Answer:
+def _within_unseen(root: Path, resolved: Resolved, baseline: str | None, margin: float | None) -> Answer:
     """The same on the unseen part of test. Nothing there is declared: all of it is exploratory, and it is no look."""
     found = unseen_part(read_results(Store(root), resolved.spec, make_plan(*resolved)), resolved, root)
     results = compared(
@@ -89,6 +101,7 @@ def _within_unseen(root: Path, resolved: Resolved, baseline: str | None) -> Answ
         spent=budgets(resolved),
         truths=lambda names: Truths(found.truths, {}, {}),
         baseline=baseline,
+        margin=margin,
     )
     return Answer(resolved.spec.name, None, results.comparisons, [*found.notes, *results.notes], unseen=found.parts)
 

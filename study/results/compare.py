@@ -16,13 +16,16 @@ from l3masking.errors import InputError
 from l3masking.methods import METHODS, controls_of
 from study.results.aggregate import Cell
 from study.results.comparison import Arm, Budget, Comparison, Pairing, Question, Side
+from study.results.equivalence import Concluded
 from study.results.families import Compared, DeclaredFamily, adjusted, default_family
 from study.results.paired import effect_size, least_p, sign_flip, standard_error
+from study.results.resampled import resampled_interval
 from study.results.spread import t_interval
 from study.results.verdicts import equally_searched
 
 Budgets = Mapping[tuple[str, str, str, str | None], Budget]  # (encoder, dataset, method, variant) -> of its search
 NOT_SEARCHED = "no search"
+TURNED: Mapping[Concluded | None, Concluded] = {"better": "worse", "worse": "better"}
 
 
 def family_of(cells: Iterable[Cell]) -> DeclaredFamily:
@@ -124,8 +127,11 @@ def paired(first: Cell, second: Cell, question: str, pairs: Pairing, *, other: s
     n, test = len(seeds), sign_flip(differences) if len(seeds) > 1 else None
     mean = statistics.mean(differences) if seeds else None
     low, high = (None, None)
+    texts_too = first.resampled is not None  # each seed has its own test texts
     if mean is not None and n > 1:
         low, high = t_interval(mean, statistics.stdev(differences), n)
+    if first.resampled is not None and n > 1:
+        low, high = resampled_interval(differences, first.resampled)
     return Comparison(
         question=question,
         encoder=first.encoder,
@@ -141,6 +147,8 @@ def paired(first: Cell, second: Cell, question: str, pairs: Pairing, *, other: s
         difference=mean,
         ci_low=low,
         ci_high=high,
+        joint_low=low if texts_too else None,
+        joint_high=high if texts_too else None,
         effect_size=effect_size(differences) if seeds else None,
         p=None if test is None else test.p,
         floor=least_p(differences) if n > 1 else None,
@@ -180,6 +188,9 @@ def turned(entry: Compared) -> Compared:
     def minus(value: float | None) -> float | None:
         return None if value is None else -value
 
+    def rest(share: float | None) -> float | None:
+        return None if share is None else 1 - share
+
     first, _, second = entry.question.partition(" vs ")
     return dataclasses.replace(
         entry,
@@ -192,6 +203,13 @@ def turned(entry: Compared) -> Compared:
         joint_low=minus(entry.joint_high),
         joint_high=minus(entry.joint_low),
         effect_size=minus(entry.effect_size),
+        superiority=rest(entry.superiority),
+        superiority_low=rest(entry.superiority_high),
+        superiority_high=rest(entry.superiority_low),
+        effect_size_unbiased=minus(entry.effect_size_unbiased),
+        conclusion=TURNED.get(entry.conclusion, entry.conclusion),
+        only_first=entry.only_second,
+        only_second=entry.only_first,
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from study.results.equivalence import Concluded
+
 Pairing = Literal["batches", "head"]  # what a seed fixes for both rows: head, splits and (batches) their order too
 
 
@@ -91,4 +93,16 @@ class Comparison:
     floor_holm: float | None = None  # the same after adjustment, if every test of the family were at its floor
     test_texts: int | None  # in the test set
     standard_error: float | None  # binomial, of one accuracy on that test set, fraction; None for other metrics
+    superiority: float | None = None  # share of the seeds on which the first is better, a tie counting half
+    superiority_low: float | None = None  # its exact 95 % interval
+    superiority_high: float | None = None
+    effect_size_unbiased: float | None = None  # d_z with Hedges' correction
+    margin: float | None = None  # largest difference that does not matter, fraction; None: nobody named one
+    p_equivalence: float | None = None  # of two one-sided tests of a difference within the margin
+    conclusion: Concluded | None = None  # None if the verdict gives another reason
+    seeds_needed: int | None = None  # that would decide what is undecided; None if nobody can tell
+    assumed: float | None = None  # true difference for which they are enough, fraction
+    only_first: int | None = None  # test texts that the vote of the first's seeds alone gets right
+    only_second: int | None = None
+    p_mcnemar: float | None = None  # mid-p of these two counts
     notes: tuple[str, ...] = ()

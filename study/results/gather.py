@@ -28,6 +28,7 @@ from study.results.remarks import remarks_of
 from study.results.set_comparisons import SetComparison, compare_sets
 from study.results.texts import Predictions, over_set_texts, over_texts
 from study.results.truth import Truths
+from study.results.weighed import weighed
 from study.space.search_section import BEST
 from study.space.spec import StudySpec
 from study.store.record import Failure, Kept, Record, part
@@ -66,10 +67,12 @@ def gather(
     spent: Budgets | None = None,
     truths: Callable[[Iterable[str]], Truths] | None = None,
     baseline: str | None = None,
+    margin: float | None = None,
 ) -> Results:
     """Aggregate and compare the records of `trials`. The arguments are those of `read_results` and `compared`."""
     results = read_results(store, spec, trials, look)
-    return compared(results, spec, family=declared(spec.compare), spent=spent, truths=truths, baseline=baseline)
+    how: dict[str, Any] = {"spent": spent, "truths": truths, "baseline": baseline, "margin": margin}
+    return compared(results, spec, family=declared(spec.compare), **how)
 
 
 def read_results(
@@ -130,23 +133,33 @@ def compared(
     spent: Budgets | None = None,
     truths: Callable[[Iterable[str]], Truths] | None = None,
     baseline: str | None = None,
+    margin: float | None = None,
 ) -> Results:
     """The results with all comparisons of their cells.
 
     `family`: what is confirmatory. `spent`: by the searches. `truths`: gives the labels of datasets by their names,
     which the intervals over seeds and test texts need; None leaves them out. `baseline`: as in `compare.questions`.
+    `margin`: largest difference that does not matter, fraction; None: that of the space.
     """
     how: dict[str, Any] = {"family": family, "reordered": reordered(spec), "budgets": spent or {}}
     asked = None if baseline is None else questions(results.cells, baseline, family=family)
     found = results._replace(
         comparisons=compare(results.cells, asked, **how), set_comparisons=compare_sets(results.cells, asked, **how)
     )
-    return found if truths is None else _over_texts(found, truths)
+    return _weighed(found, spec.compare.margin if margin is None else margin, truths)
 
 
-def _over_texts(results: Results, truths: Callable[[Iterable[str]], Truths]) -> Results:
-    """The results with intervals over seeds and texts, where the labels are known."""
-    known = truths(dict.fromkeys(entry.dataset for entry in results.comparisons if entry.n))
+def _weighed(results: Results, margin: float | None, truths: Callable[[Iterable[str]], Truths] | None) -> Results:
+    """The results with intervals over seeds and texts where the labels are known, and with what they allow to say."""
+    known = Truths({}, {}, {})
+    if truths is not None:
+        known = truths(dict.fromkeys(entry.dataset for entry in results.comparisons if entry.n))
+        results = _over_texts(results, known)
+    found = weighed(results.comparisons, results.cells, results.predictions, known.test, margin)
+    return results._replace(comparisons=found)
+
+
+def _over_texts(results: Results, known: Truths) -> Results:
     on_test = over_texts(results.comparisons, results.cells, results.predictions, known.test)
     on_sets, further = over_set_texts(
         results.set_comparisons,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from l3masking.errors import InputError
+
 RowPair = tuple[str, str]  # two rows of the result table, each "method" or "method @ variant"
 
 
@@ -28,4 +30,9 @@ class CompareConfig:
 
     questions: tuple[RowPair, ...] | None = None  # none: those of the paper whose rows are in the study
     objectives: tuple[str, ...] | None = None  # of the study's objectives; none: the first of them
+    margin: float | None = None  # largest difference that does not matter, in (0, 1); none: no test of equivalence
     earlier: tuple[Earlier, ...] = ()  # filled in by a run, and kept in resolved.yaml
+
+    def __post_init__(self) -> None:
+        if self.margin is not None and not 0 < self.margin < 1:
+            raise InputError(f"compare.margin is {self.margin}: a fraction above 0, such as 0.01 for one percent point")

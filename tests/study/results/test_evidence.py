@@ -1,11 +1,10 @@
-"""What goes beside a comparison, and the sentence of its conclusion."""
+"""What goes beside a comparison."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from study.report.conclusion_words import conclusion_words
 from study.results.evidence import ensembles, evidence
 from study.results.mcnemar import mid_p
 from study.results.superiority import unbiased_effect_size
@@ -41,27 +40,3 @@ def test_ensembles_are_of_the_seeds_of_both() -> None:
     assert (found.seeds, found.only_first, found.p) == (2, 4, mid_p(4, 0))
     assert ensembles(right, {9: labels}, labels, 2) is None
     assert ensembles(right, wrong, labels[:3], 2) is None
-
-
-def said(by: float, std: float = 0.01, decisive: bool = False, margin: float | None = None) -> str:
-    values = np.array([-1.0, 1.0] * 5)
-    values *= std / values.std(ddof=1)
-    first = dict(enumerate((0.7 + by + values).tolist()))
-    found = evidence(first, dict.fromkeys(first, 0.7), paired=True, decisive=decisive, tests=1, margin=margin)
-    assert found.conclusion is not None
-    return conclusion_words(found.conclusion, "L3Masking", "RTM")
-
-
-def test_the_sentence() -> None:
-    assert said(0.03, decisive=True) == "L3Masking is better than RTM."
-    assert said(-0.03, decisive=True) == "L3Masking is worse than RTM."
-    small = said(0.002, std=0.001, decisive=True, margin=0.01)
-    assert small == "L3Masking is better than RTM, and by less than 1.00 points."
-    assert said(0.001, std=0.005, margin=0.01) == "L3Masking and RTM are equivalent within 1.00 points."
-    plain = said(0.005)
-    assert plain.startswith("Undecided between L3Masking and RTM. About ")
-    assert plain.endswith(" seeds would decide it if the true difference is the observed one.")
-    named = said(0.005, margin=0.006)
-    assert "equivalence within 0.60 points is not shown either. About " in named
-    assert "would decide a difference of 0.60 points, or show that none is." in named
-    assert said(0.0) == "Undecided between L3Masking and RTM."
