@@ -22,7 +22,10 @@ MOST_LINES = 6  # below one heading of the summary, which is to fit one screen
 UNDECLARED = (
     "The space declares no confirmatory comparison, so this study decides nothing: all comparisons are exploratory."
 )
-NO_PROFILE = "`l3study pos STUDY` gives the profile of mask probabilities by part of speech (Tables 4 and 5)."
+NO_PROFILE = (
+    "`l3study pos STUDY` gives the profile of mask probabilities by part of speech (Tables 4 and 5); the next "
+    "`l3study export` shows it here."
+)
 
 
 def summary(cells: Sequence[Cell], comparisons: Iterable[Comparison], cautions: Sequence[str] = ()) -> list[Headed]:

@@ -26,6 +26,7 @@ from study.report.search_tables import export_searches
 from study.report.sections import Picture
 from study.report.settings_tables import export_settings
 from study.report.tables import FORMATS, export
+from study.report.tag_tables import tag_lines
 from study.results.aggregate import Cell
 from study.results.classified import Classified
 from study.results.compare import questions
@@ -106,6 +107,7 @@ def write_page(
         marked=better_than_random(results.comparisons),
         remarks=remarks,
     )
+    profile = tag_lines(root, dict.fromkeys(cell.dataset for cell in results.cells))
     pictures = [
         Picture(name=one.name.replace("_", " "), images=sheets(one.svg, one.cuts), caption=one.caption)
         for one in filter(on_page, drawn)
@@ -115,7 +117,7 @@ def write_page(
         shown,
         pictures,
         summary=summary(results.cells, results.comparisons, warnings),
-        answers=[answers(results.comparisons, took)],
+        answers=[answers(results.comparisons, took, profile)],
         further=further_sections(root, resolved, results.cells, judged, took, warnings),
     )
     write_atomic(root / PAGE_FILE, text.encode())

@@ -6,7 +6,7 @@ Mask probabilities are shown as fractions, as the paper has them.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -110,6 +110,35 @@ def tags_json(table: TagTable) -> str:
         "min_count": table.min_count,
     }
     return json.dumps(head | {"columns": columns}, indent=1, allow_nan=False) + "\n"
+
+
+def tag_lines(root: Path, datasets: Iterable[str]) -> list[str]:
+    """What the profiles that lie in a study's folder say, a line for each dataset, encoder and weighting.
+
+    A file that cannot be read, or has no profile in it, gives no line.
+    """
+    lines = []
+    for dataset in datasets:
+        try:
+            found = json.loads((root / f"tables/pos_{dataset}.json").read_text(encoding="utf-8"))
+            for column in found["columns"]:
+                if len(column["tags"]) > NUM_RANKED:
+                    lines.append(_in_a_line(dataset, found, column))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return lines
+
+
+def _in_a_line(dataset: str, found: dict[str, Any], column: dict[str, Any]) -> str:
+    first, last = (
+        ", ".join(f"{tag['tag']} {tag['mean']:.3f}" for tag in part)
+        for part in (column["tags"][:NUM_RANKED], column["tags"][: -NUM_RANKED - 1 : -1])
+    )
+    how = f"{column['policy']}{', ' + column['weighting'] if column['weighting'] else ''}"
+    return (
+        f"{dataset}, {column['encoder']} ({how}): masked most {first}; least {last}; random masking gives "
+        f"{found['wanted_mean']:g}. Tags by {found['tagger']}."
+    )
 
 
 def tags_csv(table: TagTable) -> str:

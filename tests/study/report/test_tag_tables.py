@@ -18,6 +18,7 @@ from study.report.tag_tables import (
     TAG_FIELDS,
     ProfileColumn,
     TagTable,
+    tag_lines,
     tags_csv,
     tags_json,
     tags_latex,
@@ -61,6 +62,22 @@ def test_json_holds_everything() -> None:
         assert entry["tags"] == [asdict(row) for row in column.profile.rows]
         assert [(row["tag"], row["count"]) for row in entry["rare"]] == [("FW", 2)]
         assert (entry["tokens"], entry["untagged"]) == (203, 1)
+
+
+def test_a_line_of_the_report_names_both_ends(tmp_path: Path) -> None:
+    made = table()
+    (tmp_path / "tables").mkdir()
+    write_tag_table(tmp_path, made, ["json"])
+    lines = tag_lines(tmp_path, [made.dataset, "another"])
+    assert len(lines) == 2, "the last profile has too few tags for two ends"
+    rows = made.columns[0].profile.rows
+    first, last = f"masked most {rows[0].tag} {rows[0].mean:.3f}, ", f"least {rows[-1].tag} {rows[-1].mean:.3f}, "
+    assert lines[0].startswith(f"{made.dataset}, {made.columns[0].encoder} (")
+    assert first in lines[0]
+    assert last in lines[0]
+    assert lines[0].endswith(f"random masking gives {made.wanted:g}. Tags by {made.tagger}.")
+    (tmp_path / f"tables/pos_{made.dataset}.json").write_text('{"columns": [{}]}')
+    assert tag_lines(tmp_path, [made.dataset]) == []
 
 
 def test_csv_has_a_line_for_each_column_and_tag() -> None:
