@@ -52,8 +52,7 @@ class Method:
         return isinstance(self.last, Finetune) and self.last.policy is not None
 
     @property
-    def learns_weights(self) -> bool:
-        """Whether task weights are learned from validation labels while training."""
+    def learns_weights(self) -> bool:  # whether from validation labels, while training
         return isinstance(self.last, Finetune) and self.masks and self.last.weighting == "meta"
 
     @property
@@ -274,6 +273,7 @@ METHODS: dict[str, Method] = {  # to add an arm: one entry
 }
 DEFAULT = ("stl", "rtm", "l3masking")  # what a study compares where it says nothing else
 QUESTIONS = (("l3masking", "rtm"), ("l3masking", "stl"), ("rtm", "stl"))  # of Kimura et al. 2024, in order
+OTHER_TOKENS = ("l3masking", "l3_shuffled")  # arms that mask equally often, and other tokens
 CLASSIFIER = "stl"  # the arm whose model tells which tokens matter
 REFERENCE = "rtm"  # tables mark the arms that are decisively better than this one
 

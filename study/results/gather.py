@@ -233,7 +233,7 @@ def _read(
             verdict = converged(record)
             if verdict is not None:
                 kept["converged"] = verdict
-            if "train_rows" in (counts := record["overlap"]):
+            if "train_rows" in (counts := record.get("overlap", {})):
                 kept["train_texts"] = counts["train_rows"] - counts.get("dropped_train", 0)
             if "test_predictions" in kept:
                 kept["test_predictions"] = _small(kept["test_predictions"])

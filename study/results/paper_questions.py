@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from l3masking.methods import OTHER_TOKENS, QUESTIONS
 from study.results.published import table3
 
+TO_RTM, TO_STL, _ = QUESTIONS
 AnsweredBy = Literal["metric", "tokens", "epochs"]  # what answers a question: tests of the metric, a profile, epochs
 
 
@@ -27,24 +29,21 @@ def paper_questions() -> list[PaperQuestion]:
             "Q1",
             "Does learning from the tokens that the vanilla model finds unlikely beat plain fine-tuning?",
             "metric",
-            "l3masking",
-            "stl",
-            f"The paper says yes: {_printed('l3masking', 'stl')}.",
+            *TO_STL,
+            f"The paper says yes: {_printed(*TO_STL)}.",
         ),
         PaperQuestion(
             "Q2",
             "Does L3Masking beat random token masking?",
             "metric",
-            "l3masking",
-            "rtm",
-            f"The paper says yes: {_printed('l3masking', 'rtm')}.",
+            *TO_RTM,
+            f"The paper says yes: {_printed(*TO_RTM)}.",
         ),
         PaperQuestion(
             "Q3",
             "Which tokens are masked more often, and what does that change?",
             "tokens",
-            "l3masking",
-            "l3_shuffled",
+            *OTHER_TOKENS,
             "For RoBERTa and SciBERT on ACL-ARC, the paper finds foreign words, plural nouns and brackets among the "
             "tokens with the highest mask probabilities, and wh-pronouns and numbers among those with the lowest "
             "(Tables 4 and 5).",
@@ -53,8 +52,7 @@ def paper_questions() -> list[PaperQuestion]:
             "Q4",
             "Does L3Masking need fewer epochs?",
             "epochs",
-            "l3masking",
-            "rtm",
+            *TO_RTM,
             "The paper says yes for BERT and RoBERTa, and no for SciBERT and ClinicalBERT (Figure 3, without numbers "
             "and without a test).",
         ),

@@ -12,13 +12,15 @@ from l3masking.errors import InputError, check_choice, nearest
 
 
 def configurations() -> dict[str, type]:
-    """Every dataclass of the package whose name ends in Config or Spec."""
+    """Every dataclass of the package whose name ends in Config or Spec; one that transformers defines checks itself."""
     root = Path(l3masking.__file__).parent
     found = {}
     for file in sorted(root.rglob("*.py")):
         module = import_module(".".join(["l3masking", *file.relative_to(root).with_suffix("").parts]))
         for name, value in vars(module).items():
-            if isinstance(value, type) and dataclasses.is_dataclass(value) and name.endswith(("Config", "Spec")):
+            if not (isinstance(value, type) and dataclasses.is_dataclass(value) and name.endswith(("Config", "Spec"))):
+                continue
+            if not any(base.__module__.startswith("transformers.") for base in value.__mro__):
                 found[name] = value
     return found
 

@@ -16,6 +16,7 @@ from study import score
 from study.plan.inputs import held_encoder, identify, sources
 from study.score import SCORE_COLUMNS, ScoreJob, part_bytes, stream_scores
 from study.space.reader import read_space
+from study.space.relevant import without_later
 from study.space.spec import plain
 from study.store.whole_files import content_key
 
@@ -53,7 +54,7 @@ def test_only_a_job_that_asks_for_entropy_has_another_key(job: ScoreJob) -> None
         "schema": 1,
         "revision": job.encoder.revision,
         "data_hash": job.data.content_hash,
-        "scoring": plain(job.scoring),
+        "scoring": without_later({"scoring": plain(job.scoring)})["scoring"],
         "precision": job.precision,
     }
     assert job.key == content_key(identity)

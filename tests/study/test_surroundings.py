@@ -164,7 +164,7 @@ def test_a_figure_that_cannot_be_drawn_costs_one_warning(finished_study: Path, t
     tables = {file: file.read_bytes() for file in (root / "tables").iterdir()}
     shutil.rmtree(root / "tables")
     (root / "figures" / "results.svg").write_bytes(b"damaged")
-    monkeypatch.setattr("study.report.tables.draw", broken)
+    monkeypatch.setattr("study.report.figure_files.draw", broken)
     with pytest.warns(FigureWarning) as warned:
         _, files = write_tables(root)
     (warning,) = warned

@@ -28,7 +28,7 @@ from study.store.store import content_key
 SUPPORT = Path(__file__).parents[2] / "support"
 SPACES = Path(__file__).parents[3] / "search_spaces"
 OTHER = {"scoring.normalise": "reference", "scoring.context": "full", "masking.random_exclude_special": False}
-OTHER |= {"model.attend_padding": True}
+OTHER |= {"model.attend_padding": True, "train.max_updates": 10}
 
 
 def nested(dotted: dict) -> dict:
