@@ -22,7 +22,7 @@ def about_study(resolved: Resolved, failures: Iterable[Failure]) -> About:
     return About(
         name=spec.name,
         description=spec.description,
-        settings=settings_in_words(spec),
+        design=design_in_words(spec),
         encoders=[(name, identities.encoders.get(name) or "not available") for name in encoders],
         datasets=[row for name in datasets for row in _of_dataset(name, identities)],
         failures=[_failure(failure) for failure in failures],
@@ -37,8 +37,8 @@ def _of_dataset(name: str, identities: Identities) -> list[tuple[str, str]]:
     return [(label, identities.datasets.get(name) or "not available"), *rows]
 
 
-def settings_in_words(spec: StudySpec) -> list[tuple[str, str]]:
-    """Everything that may change a result, a line for each section; nothing about speed or place."""
+def design_in_words(spec: StudySpec) -> list[tuple[str, str]]:
+    """What is compared, over which seeds, from which preset; the settings themselves are a table of their own."""
     rows = [
         ("methods", ", ".join(row_label(method, None, []) for method in spec.methods)),
         ("objectives", ", ".join(OBJECTIVES.get(objective, objective) for objective in spec.objectives)),
@@ -46,7 +46,6 @@ def settings_in_words(spec: StudySpec) -> list[tuple[str, str]]:
         ("seeds", _seeds(spec.seeds)),
         ("preset", spec.preset),
     ]
-    rows += [(name, _words(value)) for name, value in spec.settings().items()]
     rows += [(f"variant {name}", _words(overrides)) for name, overrides in spec.variants.items()]
     if spec.search is not None:
         rows.append(("search", _words(plain(spec.search))))

@@ -59,7 +59,7 @@ class About:
 
     name: str
     description: str
-    settings: Sequence[tuple[str, str]]  # those that matter, in words
+    design: Sequence[tuple[str, str]]  # what was compared, over which seeds, in words
     encoders: Sequence[tuple[str, str]]  # name, revision
     datasets: Sequence[tuple[str, str]]  # name, content hash
     failures: Sequence[ShownFailure]
@@ -211,7 +211,7 @@ def _failures(failures: Sequence[ShownFailure]) -> list[Part]:
 
 def _made(about: About) -> list[Part]:
     return [
-        Pairs(rows=about.settings),
+        Pairs(rows=about.design),
         Pairs(title="Encoders, by revision", rows=about.encoders),
         Pairs(title="Datasets, by content hash", rows=about.datasets),
         Paragraphs(lines=[AGAIN]),

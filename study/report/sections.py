@@ -6,11 +6,13 @@ Every text is escaped where it is drawn, and loses its control characters there;
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 PNG_START = b"\x89PNG"
+PIXELS_OF_A_POINT = 1.8  # letters of 8 points then have the size of small text
 
 
 class Item(NamedTuple):
@@ -71,6 +73,13 @@ class TableView:
     note: str = ""
 
 
+class ShownImage(NamedTuple):
+    """One image of a page."""
+
+    address: str  # which holds the data itself
+    width: int | None  # pixels; None: its own
+
+
 @dataclass(frozen=True, kw_only=True)
 class Picture:
     """A figure, PNG or SVG, in one or more parts from top to bottom; a printed page may end between two of them."""
@@ -82,9 +91,9 @@ class Picture:
     caption: str = ""
 
     @property
-    def addresses(self) -> list[str]:
-        """The parts as addresses that hold the data themselves."""
-        return [_data_address(image) for image in self.images]
+    def shown(self) -> list[ShownImage]:
+        """The parts as a page has them."""
+        return [ShownImage(_data_address(image), _width(image)) for image in self.images]
 
 
 Part = Paragraphs | Items | Pairs | TableView | Picture
@@ -108,3 +117,9 @@ def flat_table(
 def _data_address(image: bytes) -> str:
     kind = "png" if image.startswith(PNG_START) else "svg+xml"
     return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
+
+
+def _width(image: bytes) -> int | None:
+    """Of an SVG whose size is in points: its letters become as large as the text of the page."""
+    size = re.search(rb'<svg[^>]*? width="([\d.]+)pt"', image)
+    return None if size is None else round(float(size.group(1)) * PIXELS_OF_A_POINT)

@@ -24,10 +24,10 @@ th { font-weight: 600; }
 th[scope="row"] { font-weight: 400; }
 th.l, td.l { text-align: left; }
 td.wide { white-space: normal; overflow-wrap: anywhere; min-width: 14rem; }
-th button { all: unset; cursor: pointer; }
-th button:focus-visible { outline: 2px solid #0b5cad; }
-th[aria-sort="ascending"] button::after { content: " \\25b2"; font-size: .7em; }
-th[aria-sort="descending"] button::after { content: " \\25bc"; font-size: .7em; }
+th [role="button"] { cursor: pointer; }
+th [role="button"]:focus-visible { outline: 2px solid #0b5cad; }
+th[aria-sort="ascending"] span::after { content: " \\25b2"; font-size: .7em; }
+th[aria-sort="descending"] span::after { content: " \\25bc"; font-size: .7em; }
 thead tr:first-child th { border-top: 2px solid var(--ink); }
 thead tr:last-child th { border-bottom: 1px solid var(--ink); }
 th.over { text-align: center; border-bottom: 1px solid var(--line); }
@@ -38,7 +38,7 @@ td .gap { display: block; color: var(--bad); font-size: .82rem; }
 .strong { font-weight: 600; }
 .failed { color: var(--bad); }
 figure { margin: 1rem 0; max-width: 60rem; border: 1px solid var(--line); }
-figure img { display: block; width: 100%; height: auto; }
+figure img { display: block; max-width: 100%; height: auto; }
 figcaption { padding: .4rem .8rem; }
 code { font: .92em ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; overflow-wrap: anywhere; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1.2rem; }
@@ -76,10 +76,13 @@ const compare = (a, b, down) => {
 for (const table of document.querySelectorAll("table")) {
   const heads = [...table.tHead.rows[table.tHead.rows.length - 1].cells];
   heads.forEach((head, column) => {
-    const button = document.createElement("button");
-    button.type = "button";
+    if (!head.textContent) return;
+    const button = document.createElement("span");  // a real button is not printed on the next pages of a long table
+    button.setAttribute("role", "button");
+    button.tabIndex = 0;
     button.textContent = head.textContent;
     head.replaceChildren(button);
+    button.addEventListener("keydown", event => { if (event.key === "Enter") button.click(); });
     button.addEventListener("click", () => {
       const down = head.getAttribute("aria-sort") === "ascending";
       for (const other of heads) other.removeAttribute("aria-sort");
@@ -130,8 +133,9 @@ TEMPLATE = """<!DOCTYPE html>
 {% endmacro %}
 {% macro picture(part) %}
 <figure>
-{% for address in part.addresses %}
-<img src="{{ address }}" alt="{{ part.name }}{% if not loop.first %}, continued{% endif %}">
+{% for image in part.shown %}
+<img src="{{ image.address }}"{% if image.width %} width="{{ image.width }}"{% endif %}
+ alt="{{ part.name }}{% if not loop.first %}, continued{% endif %}">
 {% endfor %}
 {% if part.caption %}
 <figcaption>{{ part.caption }}</figcaption>

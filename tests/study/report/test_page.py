@@ -32,7 +32,7 @@ FAILURE = ShownFailure("bert / arc / rtm @ best", "accuracy", 4, 2, "OutOfMemory
 ABOUT = About(
     name="mine",
     description="what it is about",
-    settings=[("masking", "mean 0.15, floor 0")],
+    design=[("methods", "STL, RTM")],
     encoders=[("bert", "a-commit")],
     datasets=[("arc", "a-hash")],
     failures=[],
@@ -112,7 +112,7 @@ def test_everything_a_reader_needs_is_there():
             "OutOfMemoryError: no room",
             "bert / arc / rtm @ best",
         ),
-        *("mean 0.15, floor 0", "a-commit", "a-hash", "l3study run SPACE", "Epochs are passes", "3.2 / 6.0"),
+        *("STL, RTM", "a-commit", "a-hash", "l3study run SPACE", "Epochs are passes", "3.2 / 6.0"),
     ):
         assert part in said
     assert 'class="strong"' in made(better(UP, TEN))
@@ -160,7 +160,7 @@ def test_names_stay_text(text: str):
     about = About(
         name=text,
         description=text,
-        settings=[(text, text)],
+        design=[(text, text)],
         encoders=[(text, text)],
         datasets=[(text, text)],
         failures=failures,
@@ -243,7 +243,7 @@ def test_a_click_on_a_head_sorts_rows_within_their_block(tmp_path: Path):
     file.write_text(made(cells), encoding="utf-8")
     order = """(() => {
       const table = document.querySelector("#results table");
-      const head = [...table.querySelectorAll("th button")].find(one => one.textContent === "accuracy");
+      const head = [...table.querySelectorAll("th span")].find(one => one.textContent === "accuracy");
       head.click(); %s
       return [...table.tBodies].map(body => [...body.rows].map(row =>
         row.cells[0].textContent + ":" + row.cells[1].textContent).join()).join(";") === "%s";

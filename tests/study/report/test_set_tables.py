@@ -27,7 +27,7 @@ from study.results.aggregate import Cell, cells
 from study.results.compare import compare
 from study.results.set_comparisons import compare_sets
 
-ABOUT = About(name="mine", description="", settings=[], encoders=[], datasets=[], failures=[])
+ABOUT = About(name="mine", description="", design=[], encoders=[], datasets=[], failures=[])
 
 
 def planted(method: str, test: float, **sets: float | None) -> list[dict]:
