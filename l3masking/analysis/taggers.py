@@ -174,7 +174,7 @@ def _loaded(load: Callable[[], Any]) -> Any:
         return load()
     except LookupError as error:
         missing = " and ".join(NLTK_DATA)
-        raise Unavailable(f"tagger nltk: its data ({missing}) are not on this machine: fetch them") from error
+        raise Unavailable(f"tagger nltk: its data ({missing}) are not on this machine") from error
 
 
 def _first_line(error: Exception) -> str:
