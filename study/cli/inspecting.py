@@ -53,7 +53,7 @@ def pos(
         found = find_tagger(tagger, cast(WordRule, words))
     except Unavailable as error:
         more = (
-            "; `l3study prefetch --pos` fetches its data, and --tagger textblob needs none" if tagger == "nltk" else ""
+            "; `l3study prefetch --pos` fetches its data; --tagger textblob needs none" if tagger == "nltk" else ""
         )
         raise Unavailable(f"{error}{more}") from error
 
