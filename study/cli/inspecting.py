@@ -52,9 +52,7 @@ def pos(
     try:
         found = find_tagger(tagger, cast(WordRule, words))
     except Unavailable as error:
-        more = (
-            "; `l3study prefetch --pos` fetches its data; --tagger textblob needs none" if tagger == "nltk" else ""
-        )
+        more = "; `l3study prefetch --pos` fetches its data; --tagger textblob needs none" if tagger == "nltk" else ""
         raise Unavailable(f"{error}{more}") from error
 
     from rich.console import Console

@@ -161,7 +161,7 @@ def caption(cells: Sequence[Cell]) -> str:
 
 
 def convergence(cells: Sequence[Cell]) -> list[str]:
-    """Which arms had not converged, a line each; one line where all had; nothing where no record tells."""
+    """Which rows had not converged, a line per encoder and dataset; one line if all had; none if no record tells."""
     known = [cell for cell in cells if cell.converged is not None]
     short: dict[tuple[str, str, str], tuple[int, int]] = {}
     for cell in known:
@@ -171,11 +171,17 @@ def convergence(cells: Sequence[Cell]) -> list[str]:
             short[place] = done, cell.n
     if known and not short:
         return ["Every training had converged: best epoch in the first 90 % of those allowed, flat training loss."]
-    return [
-        f"Not converged: {label} on {encoder} / {dataset} ({done} of {n} seeds had). Raise train.max_epochs before "
-        "comparing it."
-        for (encoder, dataset, label), (done, n) in short.items()
-    ]
+    places: dict[tuple[str, str], dict[str, tuple[int, int]]] = {}
+    for (encoder, dataset, label), counts in short.items():
+        places.setdefault((encoder, dataset), {})[label] = counts
+    return [_not_converged(*place, rows) for place, rows in places.items()]
+
+
+def _not_converged(encoder: str, dataset: str, rows: Mapping[str, tuple[int, int]]) -> str:
+    (first, (done, n)), *others = rows.items()
+    told = ", ".join([f"{first} ({done} of {n} seeds had)", *(f"{row} ({d} of {k})" for row, (d, k) in others)])
+    them = "them" if others else "it"
+    return f"Not converged on {encoder} / {dataset}: {told}. Raise train.max_epochs before comparing {them}."
 
 
 def completeness(cells: Sequence[Cell]) -> list[str]:

@@ -18,6 +18,7 @@ from study.results.set_comparisons import SetComparison
 from study.results.verdicts import LEVEL, verdict
 
 Headed = tuple[str, list[Item]]  # a heading and a few lines
+LONGEST_LINE = 240  # letters of a line there
 MOST_LINES = 6  # below one heading of the summary, which is to fit one screen
 UNDECLARED = (
     "The space declares no confirmatory comparison, so this study decides nothing: all comparisons are exploratory."
@@ -59,9 +60,11 @@ def answers(
 
 
 def convergence_in_short(cells: Sequence[Cell]) -> list[str]:
-    """The lines on arms that had not converged; one line where there are many."""
+    """The lines on rows that had not converged; one line if there are many."""
     lines = [line for line in convergence(cells) if line.startswith("Not converged")]
-    return lines if len(lines) < 3 else [f"{len(lines)} rows had not converged; they are listed below the results."]
+    if len(lines) > 1 or any(len(line) > LONGEST_LINE for line in lines):
+        return ["Some rows had not converged; they are listed below the results."]
+    return lines
 
 
 def _in_short(group: Sequence[Comparison]) -> Item:

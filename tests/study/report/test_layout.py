@@ -100,8 +100,15 @@ def test_arms_that_had_not_converged_are_named_and_the_rest_is_not():
         "Every training had converged: best epoch in the first 90 % of those allowed, flat training loss."
     ]
     (line,) = convergence([done, short, cell("rtm", objective="macro_f1", converged=2)])
-    assert line.startswith("Not converged: RTM on ")
-    assert "(1 of 3 seeds had). Raise train.max_epochs" in line
+    assert line.startswith(
+        "Not converged on bert / arc: RTM (1 of 3 seeds had). Raise train.max_epochs before comparing it"
+    )
+    lines = convergence([short, cell("stl", converged=0), cell("tapt", converged=2, encoder="other")])
+    assert [one.split(". ")[0] for one in lines] == [
+        "Not converged on bert / arc: RTM (1 of 3 seeds had), STL (0 of 3)",
+        "Not converged on other / arc: TAPT (2 of 3 seeds had)",
+    ]
+    assert lines[0].endswith("before comparing them.")
     assert line in notes([done, short])
     assert convergence([cell("stl")]) == [], "old records hold no curve that was judged"
 
