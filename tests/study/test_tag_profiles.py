@@ -183,7 +183,7 @@ def test_nltk_absent_is_one_line_with_the_extra_and_the_command(study: Path, mon
         assert said.code == 3
         assert said.err.count("\n") == 1
         assert "the package nltk is not installed: pip install 'l3masking-study[pos]'" in said.err
-    assert "`l3study prefetch --pos`; --tagger textblob needs no data" in command("pos", study).err
+    assert "; `l3study prefetch --pos` fetches its data; --tagger textblob needs none" in command("pos", study).err
 
 
 def test_prefetch_needs_something_to_fetch() -> None:

@@ -48,7 +48,8 @@ def write_study(folder: Path, **changes: Any) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "encoder").is_dir():
         encoder().model.save_pretrained(folder / "encoder")
-        tokenizer().save_pretrained(folder / "encoder")
+        # a new one: a tokenizer that was used keeps its last truncation, and writes it into its file
+        tokenizer.__wrapped__().save_pretrained(folder / "encoder")
         for part, count, seed in (("train", TEXTS, 1), ("validation", 12, 2), ("test", 12, 3)):
             texts, labels = rows(count, seed)
             write_rows(folder / f"{part}.jsonl", texts, labels)
