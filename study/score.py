@@ -22,14 +22,12 @@ from l3masking.scoring.scoring import TokenScores, score_texts
 from l3masking.scoring.settings import TOKEN_BUDGETS, ScoringConfig
 from study.artefacts import Artefact, Piece, Shard, finished_parts
 from study.plan.inputs import CorpusSource, DataSource, EncoderSource, concrete_encoder, held_data, held_encoder
+from study.plan.needs import score_key
 from study.plan.united import UnitedSource
-from study.space.relevant import without_later
 from study.space.spec import Resources, plain
 from study.store.places import Place, fetched
 from study.store.record import MadeWith
-from study.store.whole_files import content_key
 
-SCORE_SCHEMA = 1  # of a score folder; part of its key. Another cut into shards needs another number
 CORPUS_SHARD = 1024  # units of a corpus in a shard
 TextSources = DataSource | CorpusSource  # what has texts to be masked
 ScoredSources = TextSources | UnitedSource  # what has texts to be scored
@@ -54,14 +52,8 @@ class ScoreJob:
     @property
     def key(self) -> str:
         """Everything that may change a score; two studies may share a folder of scores."""
-        identity = {
-            "schema": SCORE_SCHEMA,
-            "revision": self.encoder.revision,
-            "data_hash": self.data.content_hash,
-            "scoring": without_later({"scoring": plain(self.scoring)})["scoring"],
-            "precision": self.precision,
-        }
-        return content_key(identity | ({"entropy": True} if self.entropy else {}))
+        how = plain(self.scoring)
+        return score_key(self.encoder.revision, self.data.content_hash, how, self.precision, entropy=self.entropy)
 
     @property
     def name(self) -> str:

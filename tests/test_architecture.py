@@ -69,7 +69,7 @@ STUDY_LAYERS = (  # of top-level units, from the bottom up; a unit imports from 
     {"adapted"},
     {"trial"},
     {"assign", "estimate", "schedule", "tracking"},
-    {"doctor", "search", "status", "tag_profiles"},
+    {"doctor", "search", "status", "tag_profiles", "verify"},
     {"inspection"},
     {"events", "executor", "use"},
     {"run"},

@@ -30,6 +30,7 @@ from study.cli import (
     powering,
     running,
     using,
+    verifying,
     watching,
 )
 from study.exit_codes import DEFECT, ENVIRONMENT_FAULT, EXIT_CODES, INPUT_ERROR, STOPPED
@@ -53,6 +54,7 @@ EXAMPLES: dict[Callable[..., None], str] = {  # verb -> an example that runs; to
     watching.explain: "l3study explain studies/quickstart 3f2a",
     exporting.export: "l3study export studies/quickstart --format md,tex",
     exporting.compare: "l3study compare studies/quickstart --baseline rtm",
+    verifying.verify: "l3study verify studies/quickstart",
     powering.power: "l3study power studies/quickstart --difference 0.02",
     using.export_model: "l3study export-model studies/quickstart toyworld/toyworld/l3masking --out model",
     using.predict: "l3study predict model texts.txt --out labels.csv",

@@ -21,6 +21,7 @@ from study.space.spec import Configs, Generated, configs, plain
 from study.store.whole_files import content_key
 
 NeedKind = Literal["scores", "classifier", "heuristic", "network", "prediction"]
+SCORE_SCHEMA = 1  # of a score folder; part of its key. Another cut into shards needs another number
 OF_ADAPTATION = ("adapt", "masking", "scoring", "selective", "precision")  # sections that `adapt` stages depend on
 OF_HEURISTIC = ("delta", "criterion", "unit", "stop_words", "top_share")  # of section `selective`
 
@@ -69,6 +70,20 @@ def _scores(trial: Trial, corpus: str | None, setting: Configs) -> Need:
         corpus=corpus,
         settings=how | {"entropy": ENTROPY in trial.arm.needs},
     )
+
+
+def score_key(
+    revision: str, content_hash: str, scoring: Mapping[str, Any], precision: str, *, entropy: bool = False
+) -> str:
+    """Name of the scores of some texts: everything that may change one. scoring: plain values."""
+    identity = {
+        "schema": SCORE_SCHEMA,
+        "revision": revision,
+        "data_hash": content_hash,
+        "scoring": without_later({"scoring": scoring})["scoring"],
+        "precision": precision,
+    }
+    return content_key(identity | ({"entropy": True} if entropy else {}))
 
 
 def _importance(trial: Trial, corpus: str | None, setting: Configs, data: DataSpec | Generated) -> Need:

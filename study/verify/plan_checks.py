@@ -1,0 +1,122 @@
+"""The plan of a study: read from resolved.yaml without running anything, and held against the records."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+from l3masking.errors import InputError
+from study.plan.grid import make_plan
+from study.plan.resolved import RESOLVED_FILE, Resolved, read_resolved
+from study.plan.trials import Trial
+from study.store.seal import DamagedError
+from study.store.whole_files import KEY
+from study.verify.untouched import Untouched
+from study.verify.verdict import Verdict
+
+
+class Claimed(NamedTuple):
+    """What a study says that it is."""
+
+    resolved: Resolved
+    trials: list[Trial]
+    unread: frozenset[str]  # arms with a policy of the user's own, which would have to be run
+
+    @property
+    def keys(self) -> dict[str, Trial]:
+        """Key of a record -> its trial."""
+        return {key: trial for trial in self.trials for key in trial.keys.values()}
+
+
+def read_plan(folder: Untouched, verdict: Verdict) -> Claimed | None:
+    """The plan, without the arms whose policy is a file of the user's; None and a finding if it cannot be read."""
+    unread: set[str] = set()
+    verdict.checked["plan"] += 1
+    try:
+        folder.read(RESOLVED_FILE)
+        resolved = read_resolved(folder.root, lambda value: unread.update(without_policies(value)))
+        assert resolved is not None, "it was read just now"
+        trials = make_plan(*resolved)
+    except (DamagedError, InputError) as error:
+        if unread:
+            verdict.note(f"{RESOLVED_FILE}: not checked without the arms {', '.join(sorted(unread))}: {_line(error)}")
+        else:
+            verdict.wrong(RESOLVED_FILE, f"cannot be read: {_line(error)}")
+        return None
+    except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
+        verdict.wrong(RESOLVED_FILE, f"cannot be read: {type(error).__name__}: {_line(error)}")
+        return None
+    if unread:
+        verdict.note(
+            f"{', '.join(sorted(unread))}: masks by a policy file of the study, which is code and is not run: the keys "
+            "of these arms' records, the tables and the figures were not checked"
+        )
+    return Claimed(resolved, trials, frozenset(unread))
+
+
+def without_policies(value: dict[str, Any]) -> set[str]:
+    """Take out of a study's plain values the policies of files and all that names them; returns the arms among it."""
+    policies, arms = value.get("policies"), value.get("arms")
+    value["policies"] = {}
+    if not isinstance(policies, dict) or not policies:
+        return set()
+    arms = arms if isinstance(arms, dict) else {}
+    gone = {
+        name
+        for name, arm in arms.items()
+        if isinstance(arm, dict) and {str(arm.get("policy")), str(arm.get("adapt"))} & policies.keys()
+    }
+    value["arms"] = {name: arm for name, arm in arms.items() if name not in gone}
+    for part in (value, value.get("search")):
+        if isinstance(part, dict) and isinstance(part.get("methods"), list):
+            part["methods"] = [name for name in part["methods"] if name not in gone]
+    value["compare"] = None  # its questions may name them, and comparisons are not made
+    return gone
+
+
+def check_against_plan(claimed: Claimed, found: Collection[str], folder: Untouched, verdict: Verdict) -> bool:
+    """Say which records of the plan are missing, and which belong to none. `found`: keys of the records that are there.
+
+    Returns whether all trials of the plan have a record or a failure.
+    """
+    wanted = claimed.keys
+    stray = [key for key in found if key not in wanted]
+    if found and len(stray) == len(found):
+        if not claimed.unread:
+            many = f"none of the {len(found)} records belongs"
+            verdict.wrong(RESOLVED_FILE, f"{many} to its plan: they were made with other settings, data or encoders")
+        return False
+    failed = {name.rpartition("/")[2].removesuffix(".json") for name in folder.names("failures", ".json")}
+    missing: dict[tuple[str, ...], list[int]] = {}
+    failures = 0
+    for key, trial in wanted.items():
+        if key in found or folder.has(f"records/{key}.json"):  # one that is damaged was said already
+            continue
+        if key in failed:
+            failures += 1
+            continue
+        objective = next(name for name, own in trial.keys.items() if own == key)
+        cell = tuple(part for part in (*trial.cell, objective) if part)
+        missing.setdefault(cell, []).append(trial.seed)
+    for cell, seeds in missing.items():
+        verdict.wrong("records", f"missing: {' / '.join(cell)}, seeds {', '.join(map(str, seeds))}")
+    if failures:
+        verdict.note(f"{failures} trainings of the plan failed and have no record: see failures/")
+    if stray and not claimed.unread:
+        verdict.note(f"{len(stray)} records belong to no training of the plan: they are of earlier settings")
+    return not missing
+
+
+def record_names(folder: Untouched, part: str, verdict: Verdict) -> list[str]:
+    """The records of a folder such as "records"; a file whose name is no key is said."""
+    names = []
+    for name in folder.names(part):
+        if KEY.fullmatch(name.rpartition("/")[2].removesuffix(".json")) and name.endswith(".json"):
+            names.append(name)
+        else:
+            verdict.note(f"{name}: not a record by its name, and not read")
+    return names
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip() or "no message").splitlines()[0]

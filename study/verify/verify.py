@@ -1,0 +1,106 @@
+"""A whole study, file by file: whether it is what it claims to be. Nothing in its folder is written, moved or run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from study.space.search_section import SEARCH_FOLDER
+from study.store.record import Record
+from study.store.seal import DamagedError
+from study.verify.artefact_checks import check_artefacts, check_models
+from study.verify.data_checks import KnownLabels, check_values, read_labels, say_misfits
+from study.verify.origins import Makers, check_sources
+from study.verify.plan_checks import Claimed, check_against_plan, read_plan, record_names
+from study.verify.record_checks import judged, key_problem, opened_record, own_problem
+from study.verify.remade import check_tables
+from study.verify.untouched import Untouched
+from study.verify.verdict import Progress, Verdict
+
+
+def verify(
+    root: Path, progress: Progress = lambda what, done, of: None, *, online: bool = False, on_demand: bool = False
+) -> Verdict:
+    """Check the study in the folder `root`, which holds a resolved.yaml.
+
+    online: as in `check_sources`. on_demand: as in `check_artefacts`, for a study at a URL.
+    """
+    folder, verdict, makers = Untouched(root), Verdict(), Makers()
+    claimed = read_plan(folder, verdict)
+    known = read_labels(folder, verdict)
+    labels = _check_records(folder, claimed, known, makers, verdict, progress)
+    _check_search(folder, claimed, verdict, progress)
+    say_misfits(known, verdict)
+    if claimed is not None:
+        check_against_plan(claimed, labels, folder, verdict)
+    makers.say(verdict)
+    check_artefacts(folder, claimed, verdict, progress, on_demand=on_demand)
+    check_models(folder, labels, verdict)
+    if claimed is not None:
+        check_sources(claimed.resolved, known, verdict, progress, online=online)
+        if verdict.is_wrong(""):
+            verdict.note("tables and figures were not made again, because of the findings")
+        elif not claimed.unread:
+            check_tables(folder, claimed, verdict, progress, same_machine=makers.is_here())
+    for place in ("quarantine", "conflicts"):
+        if found := folder.names(place):
+            verdict.note(f"{len(found)} files in {place}/ were set aside by the study and not checked")
+    return verdict
+
+
+def _check_records(
+    folder: Untouched,
+    claimed: Claimed | None,
+    known: KnownLabels,
+    makers: Makers,
+    verdict: Verdict,
+    progress: Progress,
+) -> dict[str, list[str]]:
+    """Check each record by itself and against the labels; returns the keys of the whole ones with their classes."""
+    names, labels = record_names(folder, "records", verdict), dict[str, list[str]]()
+    unknown = 0
+    for number, name in enumerate(names):
+        progress("records", number, len(names))
+        verdict.checked["records"] += 1
+        record = _opened(folder, name, verdict)
+        if record is None:
+            continue
+        labels[record["key"]] = record["labels"]
+        makers.add(record)
+        problem, computed = key_problem(record, claimed) if claimed is not None else (None, False)
+        unknown += not computed
+        problem = problem or next((found for one in judged(record) if (found := own_problem(one))), None)
+        if problem is not None:
+            verdict.wrong(name, problem)
+        else:
+            check_values(name, record, known)
+    progress("records", len(names), len(names))
+    if unknown and claimed is not None:
+        verdict.note(
+            f"the keys of {unknown} records were not computed again: the plan does not have their arms or data"
+        )
+    return labels
+
+
+def _check_search(folder: Untouched, claimed: Claimed | None, verdict: Verdict, progress: Progress) -> None:
+    """The same for the trainings of a search, which have no test values."""
+    names = record_names(folder, f"{SEARCH_FOLDER}/records", verdict)
+    for number, name in enumerate(names):
+        progress("records of searches", number, len(names))
+        verdict.checked["records of searches"] += 1
+        record = _opened(folder, name, verdict)
+        if record is not None and claimed is not None:
+            problem, _ = key_problem(record, claimed, with_test=False)
+            if problem is None and ("test" in record or "evaluations" in record):
+                problem = "holds values on test texts, which a search must not read"
+            if problem is not None:
+                verdict.wrong(name, problem)
+    progress("records of searches", len(names), len(names))
+
+
+def _opened(folder: Untouched, name: str, verdict: Verdict) -> Record | None:
+    """A record, or None and a finding."""
+    try:
+        return opened_record(folder.read(name), name.rpartition("/")[2].removesuffix(".json"))
+    except DamagedError as damage:
+        verdict.wrong(name, str(damage))
+        return None
