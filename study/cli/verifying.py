@@ -12,7 +12,7 @@ import typer
 from study.cli.options import Folder
 
 if TYPE_CHECKING:
-    from study.verify.verdict import Progress
+    pass
 
 
 def verify(
@@ -51,14 +51,14 @@ def verify(
 
 
 @contextmanager
-def _shown_progress() -> Iterator[Progress]:
+def _shown_progress() -> Iterator[Advance]:
     """A bar on standard error for each kind of file, if that is a terminal."""
     from rich.console import Console
-    from rich.progress import Progress as Bars
+    from rich.progress import Progress
 
     console = Console(stderr=True)
     off = not console.is_terminal
-    with Bars(console=console, transient=True, disable=off, redirect_stdout=False, redirect_stderr=False) as bars:
+    with Progress(console=console, transient=True, disable=off, redirect_stdout=False, redirect_stderr=False) as bars:
         tasks: dict[str, int] = {}
 
         def show(what: str, done: int, of: int) -> None:

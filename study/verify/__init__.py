@@ -2,3 +2,13 @@
 
 Everything is only read: nothing in the folder is written, moved or run. A module checks one kind of file.
 """
+
+from typing import TYPE_CHECKING
+
+from l3masking.lazy import public_names
+
+if TYPE_CHECKING:
+    from study.verify.verification import Verification as Verification
+    from study.verify.verify import verify as verify
+
+__getattr__, __all__ = public_names(__name__, {"Verification": "verification", "verify": "verify"})

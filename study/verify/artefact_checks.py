@@ -22,14 +22,14 @@ from study.store.whole_files import KEY
 from study.verify.plan_checks import Claimed
 from study.verify.schema_checks import layout_problems
 from study.verify.untouched import Untouched
-from study.verify.verdict import Progress, Verdict
+from study.verify.verification import Advance, Verification
 
 SCORES, IMPORTANCE, ADAPTED = "scores", "importance", "adapted"
 SCORE_FIELDS = {"text", "input_ids", "positions", "words", "log_likelihood"}
 
 
 def check_artefacts(
-    folder: Untouched, claimed: Claimed | None, verdict: Verdict, progress: Progress, *, on_demand: bool
+    folder: Untouched, claimed: Claimed | None, verdict: Verification, progress: Advance, *, on_demand: bool
 ) -> None:
     """Look at each folder of scores, importance and adapted encoders.
 
@@ -75,7 +75,7 @@ def _manifest(folder: Untouched, name: str, key: str, room: str) -> dict[str, An
     return manifest
 
 
-def _check_parts(folder: Untouched, name: str, parts: list[str], verdict: Verdict, *, on_demand: bool) -> None:
+def _check_parts(folder: Untouched, name: str, parts: list[str], verdict: Verification, *, on_demand: bool) -> None:
     rows: list[int] = []
     absent = 0
     for part in parts:
@@ -109,8 +109,8 @@ def _rows(content: bytes, needs: Collection[str]) -> int:
         columns = {*head.schema_arrow.names}
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DamagedError("no Parquet file") from error
-    if not needs <= columns:
-        raise DamagedError(f"lacks the columns {', '.join(sorted({*needs} - columns))}")
+    if lacking := sorted({*needs} - columns):
+        raise DamagedError(f"lacks the columns {', '.join(lacking)}")
     return int(head.metadata.num_rows)
 
 
@@ -139,7 +139,7 @@ def _is_known(identities: Identities, trial: Any) -> bool:
     return trial.encoder in identities.encoders and trial.data_hash is not None
 
 
-def check_models(folder: Untouched, labels: dict[str, list[str]], verdict: Verdict) -> None:
+def check_models(folder: Untouched, labels: dict[str, list[str]], verdict: Verification) -> None:
     """Whether each kept model is whole and belongs to a record. `labels`: key of each record -> its classes."""
     names = folder.names(MODELS)
     for name in names:
@@ -156,7 +156,7 @@ def check_models(folder: Untouched, labels: dict[str, list[str]], verdict: Verdi
         verdict.note("the weights of kept models were not checked: records hold no hash of them")
 
 
-def _check_labels(folder: Untouched, name: str, wanted: Iterable[str], verdict: Verdict) -> None:
+def _check_labels(folder: Untouched, name: str, wanted: Iterable[str], verdict: Verification) -> None:
     try:
         found = json.loads(folder.read(name))
     except (DamagedError, ValueError, RecursionError) as error:

@@ -9,10 +9,10 @@ from study.store.data_facts import DATA_FOLDER, FACTS_SCHEMA, DataFacts, SplitFa
 from study.store.record import Record
 from study.store.seal import DamagedError
 from study.store.whole_files import KEY
-from study.verify.record_checks import Judged, Labels, judged, value_problem
+from study.verify.record_checks import JudgedSet, TrueLabels, judged, value_problem
 from study.verify.schema_checks import layout_problems
 from study.verify.untouched import Untouched
-from study.verify.verdict import Verdict
+from study.verify.verification import Verification
 
 
 @dataclass
@@ -26,7 +26,7 @@ class KnownLabels:
     misfits: dict[str, list[tuple[str, str]]] = field(default_factory=dict)  # data hash -> record and problem
 
 
-def read_labels(folder: Untouched, verdict: Verdict) -> KnownLabels:
+def read_labels(folder: Untouched, verdict: Verification) -> KnownLabels:
     """Read all files in data/, and say which are damaged or disagree with themselves."""
     known = KnownLabels()
     for name in folder.names(DATA_FOLDER):
@@ -87,7 +87,7 @@ def check_values(name: str, record: Record, known: KnownLabels) -> None:
             known.fits[data_hash] += 1
 
 
-def _truth(one: Judged, record: Record, known: KnownLabels) -> Labels | None:
+def _truth(one: JudgedSet, record: Record, known: KnownLabels) -> TrueLabels | None:
     facts = known.files.get(record["data_hash"])
     if facts is None:
         return None
@@ -95,10 +95,10 @@ def _truth(one: Judged, record: Record, known: KnownLabels) -> Labels | None:
         split = facts["splits"].get("test")
     else:
         split = facts["evaluations"].get(record["evaluations"][one.where]["data_hash"])
-    return None if split is None else Labels(split["labels"], split["classes"])
+    return None if split is None else TrueLabels(split["labels"], split["classes"])
 
 
-def say_misfits(known: KnownLabels, verdict: Verdict) -> None:
+def say_misfits(known: KnownLabels, verdict: Verification) -> None:
     """One line where a data file fits no record, which is then itself to blame; else one for each record."""
     for data_hash, found in known.misfits.items():
         if len(found) > 1 and not known.fits[data_hash]:

@@ -12,7 +12,7 @@ from study.plan.trials import Trial
 from study.store.seal import DamagedError
 from study.store.whole_files import KEY
 from study.verify.untouched import Untouched
-from study.verify.verdict import Verdict
+from study.verify.verification import Verification
 
 
 class Claimed(NamedTuple):
@@ -28,7 +28,7 @@ class Claimed(NamedTuple):
         return {key: trial for trial in self.trials for key in trial.keys.values()}
 
 
-def read_plan(folder: Untouched, verdict: Verdict) -> Claimed | None:
+def read_plan(folder: Untouched, verdict: Verification) -> Claimed | None:
     """The plan, without the arms whose policy is a file of the user's; None and a finding if it cannot be read."""
     unread: set[str] = set()
     verdict.checked["plan"] += 1
@@ -74,7 +74,7 @@ def without_policies(value: dict[str, Any]) -> set[str]:
     return gone
 
 
-def check_against_plan(claimed: Claimed, found: Collection[str], folder: Untouched, verdict: Verdict) -> bool:
+def check_against_plan(claimed: Claimed, found: Collection[str], folder: Untouched, verdict: Verification) -> bool:
     """Say which records of the plan are missing, and which belong to none. `found`: keys of the records that are there.
 
     Returns whether all trials of the plan have a record or a failure.
@@ -107,7 +107,7 @@ def check_against_plan(claimed: Claimed, found: Collection[str], folder: Untouch
     return not missing
 
 
-def record_names(folder: Untouched, part: str, verdict: Verdict) -> list[str]:
+def record_names(folder: Untouched, part: str, verdict: Verification) -> list[str]:
     """The records of a folder such as "records"; a file whose name is no key is said."""
     names = []
     for name in folder.names(part):

@@ -27,14 +27,14 @@ MEANS = {  # what `unseal` says -> what has happened
 }
 
 
-class Labels(NamedTuple):
+class TrueLabels(NamedTuple):
     """The true classes of the texts of a test split or an evaluation set."""
 
     labels: list[int]  # indices into `classes`
     classes: list[str]
 
 
-class Judged(NamedTuple):
+class JudgedSet(NamedTuple):
     """The predictions of one record on one set of texts, and what the record says of them."""
 
     where: str  # in the record, such as "test"
@@ -122,19 +122,19 @@ def _readings(settings: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield {**settings, "meta": {**meta, "dev_mode": "once"}}
 
 
-def judged(record: Record) -> list[Judged]:
+def judged(record: Record) -> list[JudgedSet]:
     """All predictions that a record holds; none in a search."""
     found = []
     if "test" in record:
         predictions, chances = cast(list[int], record.get("test_predictions", [])), record.get("test_probabilities")
-        found.append(Judged("test", predictions, record["labels"], record["test"], chances))
+        found.append(JudgedSet("test", predictions, record["labels"], record["test"], chances))
     for name, one in record.get("evaluations", {}).items():
         predictions = cast(list[int], one["predictions"])
-        found.append(Judged(name, predictions, one["labels"], one["metrics"], one.get("probabilities")))
+        found.append(JudgedSet(name, predictions, one["labels"], one["metrics"], one.get("probabilities")))
     return found
 
 
-def own_problem(one: Judged) -> str | None:
+def own_problem(one: JudgedSet) -> str | None:
     """What is wrong with predictions by themselves: out of range, or not those that the probabilities give."""
     many = len(one.classes)
     if not one.predictions:
@@ -158,7 +158,7 @@ def own_problem(one: Judged) -> str | None:
     return None
 
 
-def value_problem(one: Judged, truth: Labels) -> str | None:
+def value_problem(one: JudgedSet, truth: TrueLabels) -> str | None:
     """What is wrong between predictions, the true labels, and the recorded values; None where these give them."""
     if truth.classes != one.classes:
         return f"{one.where}: its classes are not those of the data file"

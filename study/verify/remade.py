@@ -23,7 +23,7 @@ from study.store.store import Store, write_atomic
 from study.verify.plan_checks import Claimed
 from study.verify.table_values import differ_by_rounding, first_difference, shared_difference
 from study.verify.untouched import Untouched
-from study.verify.verdict import Progress, Verdict
+from study.verify.verification import Advance, Verification
 
 TABLES = "tables"
 PROFILE = f"{TABLES}/pos_"  # profiles of parts of speech, which `pos` writes
@@ -31,7 +31,7 @@ READ = ("records", "failures", DATA_FOLDER, f"{SEARCH_FOLDER}/records", f"{SEARC
 
 
 def check_tables(
-    folder: Untouched, claimed: Claimed, verdict: Verdict, progress: Progress, *, same_machine: bool
+    folder: Untouched, claimed: Claimed, verdict: Verification, progress: Advance, *, same_machine: bool
 ) -> None:
     """Make tables, figures and page again, and say what differs. All records and data files are known to be whole.
 
@@ -53,7 +53,7 @@ def check_tables(
         progress("tables", 0, 1)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of figures that cannot be drawn here, for one: they differ then
-            publish(Store(root), claimed.resolved, claimed.trials, formats, (efforts or [None])[0])
+            publish(Store(root), claimed.resolved, claimed.trials, formats, next(iter(efforts), None))
         progress("tables", 1, 1)
         remade = Untouched(root)
         names = sorted({*there, *(name for name in remade.names(TABLES) if not name.startswith(PROFILE))})
@@ -63,11 +63,11 @@ def check_tables(
             _compare_figures(folder, remade, verdict)
         else:
             verdict.note(
-                "figures and report.html were not compared: another version of the program or matplotlib made them"
+                "figures and report.html were not compared: another version of the program or of matplotlib made them"
             )
 
 
-def _copy(folder: Untouched, root: Path, progress: Progress) -> None:
+def _copy(folder: Untouched, root: Path, progress: Advance) -> None:
     """Put what an export reads into `root`; the pictures too, as it draws no figure again that shows the same."""
     names = [name for part in READ for name in folder.names(part, ".json")]
     names += [name for name in folder.names(TABLES, ".json") if name.startswith(PROFILE)]
@@ -86,7 +86,7 @@ def _copy(folder: Untouched, root: Path, progress: Progress) -> None:
 
 
 def _compare(
-    folder: Untouched, remade: Untouched, names: Collection[str], verdict: Verdict, *, exact: bool, same: bool
+    folder: Untouched, remade: Untouched, names: Collection[str], verdict: Verification, *, exact: bool, same: bool
 ) -> None:
     """Compare tables: to the last byte, or (same: False) by the values that two versions of the program both write."""
     close, reworded = 0, []
@@ -117,12 +117,12 @@ def _compare(
         verdict.note(f"{close} tables differ in their last digits alone: other versions of Python or numpy made them")
     if reworded:
         verdict.note(
-            f"{len(reworded)} tables are worded otherwise by this version of the program, their numbers agree as far as "
-            f"both hold them: {', '.join(name.rpartition('/')[2] for name in reworded)}"
+            "another version of the program or of matplotlib made the tables; these differ in words or fields, and not "
+            f"in a number that can be compared: {', '.join(name.rpartition('/')[2] for name in reworded)}"
         )
 
 
-def _check_pictures(folder: Untouched, verdict: Verdict) -> None:
+def _check_pictures(folder: Untouched, verdict: Verification) -> None:
     """Whether each picture is the one that was drawn."""
     for name, entry in _drawn(folder).items():
         for ending, digest in zip(PICTURES, entry[1:], strict=False):
@@ -141,7 +141,7 @@ def _same_program(folder: Untouched, remade: Untouched) -> bool:
     return any(entry[0] == wanted.get(name, [""])[0] for name, entry in found.items())
 
 
-def _compare_figures(folder: Untouched, remade: Untouched, verdict: Verdict) -> None:
+def _compare_figures(folder: Untouched, remade: Untouched, verdict: Verification) -> None:
     """Whether figures and page show these records."""
     found, wanted = _drawn(folder), _drawn(remade)
     for name in sorted(found.keys() | wanted.keys()):
@@ -153,7 +153,7 @@ def _compare_figures(folder: Untouched, remade: Untouched, verdict: Verdict) -> 
         _compare_text(folder, remade, name, verdict)
 
 
-def _compare_text(folder: Untouched, remade: Untouched, name: str, verdict: Verdict) -> None:
+def _compare_text(folder: Untouched, remade: Untouched, name: str, verdict: Verification) -> None:
     try:
         found = folder.read(name)
     except DamagedError as damage:

@@ -44,8 +44,8 @@ def first_difference(found: bytes, wanted: bytes) -> str:
 def shared_difference(ending: str, found: bytes, wanted: bytes) -> str | None:
     """The first number or name in which two tables disagree that two versions of the program made; None without any.
 
-    Compared are the columns (CSV) and fields (JSON) that both have. Texts may be worded otherwise, so a table of another
-    kind is not compared.
+    Compared are the columns (CSV) and fields (JSON) that both have. Texts may be worded otherwise, so a table of
+    another kind is not compared.
     """
     if ending not in ("csv", "json"):
         return None

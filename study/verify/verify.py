@@ -14,17 +14,17 @@ from study.verify.plan_checks import Claimed, check_against_plan, read_plan, rec
 from study.verify.record_checks import judged, key_problem, opened_record, own_problem
 from study.verify.remade import check_tables
 from study.verify.untouched import Untouched
-from study.verify.verdict import Progress, Verdict
+from study.verify.verification import Advance, Verification
 
 
 def verify(
-    root: Path, progress: Progress = lambda what, done, of: None, *, online: bool = False, on_demand: bool = False
-) -> Verdict:
+    root: Path, progress: Advance = lambda what, done, of: None, *, online: bool = False, on_demand: bool = False
+) -> Verification:
     """Check the study in the folder `root`, which holds a resolved.yaml.
 
     online: as in `check_sources`. on_demand: as in `check_artefacts`, for a study at a URL.
     """
-    folder, verdict, makers = Untouched(root), Verdict(), Makers()
+    folder, verdict, makers = Untouched(root), Verification(), Makers()
     claimed = read_plan(folder, verdict)
     known = read_labels(folder, verdict)
     labels = _check_records(folder, claimed, known, makers, verdict, progress)
@@ -52,8 +52,8 @@ def _check_records(
     claimed: Claimed | None,
     known: KnownLabels,
     makers: Makers,
-    verdict: Verdict,
-    progress: Progress,
+    verdict: Verification,
+    progress: Advance,
 ) -> dict[str, list[str]]:
     """Check each record by itself and against the labels; returns the keys of the whole ones with their classes."""
     names, labels = record_names(folder, "records", verdict), dict[str, list[str]]()
@@ -81,7 +81,7 @@ def _check_records(
     return labels
 
 
-def _check_search(folder: Untouched, claimed: Claimed | None, verdict: Verdict, progress: Progress) -> None:
+def _check_search(folder: Untouched, claimed: Claimed | None, verdict: Verification, progress: Advance) -> None:
     """The same for the trainings of a search, which have no test values."""
     names = record_names(folder, f"{SEARCH_FOLDER}/records", verdict)
     for number, name in enumerate(names):
@@ -97,7 +97,7 @@ def _check_search(folder: Untouched, claimed: Claimed | None, verdict: Verdict, 
     progress("records of searches", len(names), len(names))
 
 
-def _opened(folder: Untouched, name: str, verdict: Verdict) -> Record | None:
+def _opened(folder: Untouched, name: str, verdict: Verification) -> Record | None:
     """A record, or None and a finding."""
     try:
         return opened_record(folder.read(name), name.rpartition("/")[2].removesuffix(".json"))

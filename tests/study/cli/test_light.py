@@ -49,10 +49,11 @@ def key(study: Path) -> str:
         lambda study: ("export", study / "out", "--format", "md"),
         lambda study: ("compare", study / "out"),
         lambda study: ("explain", study / "out", key(study)),
+        lambda study: ("verify", study / "out"),
         lambda study: ("methods",),
         lambda study: ("policies", "--json"),
     ],
-    ids=["help", "plan", "status", "export", "compare", "explain", "methods", "policies"],
+    ids=["help", "plan", "status", "export", "compare", "explain", "verify", "methods", "policies"],
 )
 def test_verbs_that_compute_nothing_load_neither_torch_nor_ray(finished_study: Path, verb) -> None:
     code, found, errors = loaded(*verb(finished_study))

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from study.report.layout import plain
 
-Progress = Callable[[str, int, int], None]  # what is looked at, how many are done, how many there are
+Advance = Callable[[str, int, int], None]  # what is looked at, how many are done, how many there are
 
 
-class Finding(NamedTuple):
+class Flaw(NamedTuple):
     """One thing that is not as the study claims."""
 
     file: str  # below the study's folder, with "/"
@@ -23,16 +23,16 @@ class Finding(NamedTuple):
 
 
 @dataclass
-class Verdict:
+class Verification:
     """All that one verification has to say. Names and texts of the study are printable there."""
 
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Flaw] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what was not checked, or is worth knowing; nothing wrong
     checked: Counter[str] = field(default_factory=Counter)  # kind of file -> how many were looked at
 
     def wrong(self, file: str, problem: str) -> None:
         """Add a finding."""
-        self.findings.append(Finding(plain(file), plain(problem)))
+        self.findings.append(Flaw(plain(file), plain(problem)))
 
     def note(self, text: str) -> None:
         """Add a note, unless it is there."""
