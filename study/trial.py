@@ -165,6 +165,7 @@ def _keep_model(store: Store, record: NewRecord, encoder: Encoder, outcome: Outc
         if present is None or not store.has_model(key):
             store.discard(MODELS, key)  # what a run left that ended before its record was written
         save_tuned(encoder, outcome.weights, record["labels"], store.root / MODELS / key)
+        record["run"] = {**record["run"], "weights": store.weights(key)}
         store.push(f"{MODELS}/{key}")
 
 

@@ -12,7 +12,7 @@ import typer
 from study.cli.options import Folder
 
 if TYPE_CHECKING:
-    pass
+    from study.verify.verification import Advance
 
 
 def verify(
@@ -29,12 +29,12 @@ def verify(
     from study.exit_codes import FINDINGS
     from study.plan.resolved import opened_study
     from study.store.places import is_url
-    from study.verify.verify import verify as check
+    from study.verify.whole_study import verify_study
     from study.version import program_version
 
     root = opened_study(folder)
     with _shown_progress() as progress:
-        verdict = check(root, progress, online=online, on_demand=is_url(folder))
+        verdict = verify_study(root, progress, online=online, on_demand=is_url(folder))
     if as_json:
         found = {
             "study": str(folder),

@@ -91,6 +91,8 @@ class Run(TypedDict):
     commit: str | None  # of the program's checkout; None if it is not one
     attempts: int  # attempts that this record took, failed ones included; 1 and up
     started: str  # when the training began, ISO 8601 in UTC, to the second
+    # file of models/<key>/ -> BLAKE2b (32 hexadecimal digits) of the weights in it; only of a run that kept the model
+    weights: NotRequired[dict[str, str]]
 
 
 class Kept(Evaluated):

@@ -8,6 +8,7 @@ two writers of one key must agree: the first one's file stays, and a twin that d
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -26,7 +27,8 @@ from study.store.whole_files import KEY, Place, canonical, check_key, content_ke
 
 T = TypeVar("T")
 MODELS = "models"  # folder of the kept models
-MODEL_FILES = ("config.json", "model.safetensors", "classifier.safetensors", "labels.json")  # in each of them
+WEIGHT_FILES = ("model.safetensors", "classifier.safetensors")  # in each of them
+MODEL_FILES = ("config.json", *WEIGHT_FILES, "labels.json")
 
 __all__ = ["SCHEMA", "NondeterminismWarning", "QuarantineWarning", "Store", "check_key", "content_key", "write_atomic"]
 
@@ -122,6 +124,11 @@ class Store:
         """Whether the model of the record `key` is kept, whole."""
         folder = self.root / MODELS / check_key(key)
         return all((folder / name).is_file() for name in MODEL_FILES)
+
+    def weights(self, key: str) -> dict[str, str]:
+        """File -> BLAKE2b (32 hexadecimal digits) of the kept model of the record `key`."""
+        folder = self.root / MODELS / check_key(key)
+        return {name: file_digest(folder / name) for name in WEIGHT_FILES}
 
     def discard(self, room: str, key: str) -> None:
         """Remove an artefact that nothing needs any more."""
@@ -231,6 +238,12 @@ def whole_models(names: Iterable[str]) -> set[str]:
         if room == MODELS and KEY.fullmatch(key):
             found.setdefault(key, set()).add(file)
     return {key for key, files in found.items() if files.issuperset(MODEL_FILES)}
+
+
+def file_digest(path: Path) -> str:
+    """BLAKE2b (32 hexadecimal digits) of a file, which is read in parts."""
+    with open(path, "rb", opener=_open_here) as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def _failure(raw: bytes, key: str) -> Failure:

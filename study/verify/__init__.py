@@ -9,6 +9,6 @@ from l3masking.lazy import public_names
 
 if TYPE_CHECKING:
     from study.verify.verification import Verification as Verification
-    from study.verify.verify import verify as verify
+    from study.verify.whole_study import verify_study as verify_study
 
-__getattr__, __all__ = public_names(__name__, {"Verification": "verification", "verify": "verify"})
+__getattr__, __all__ = public_names(__name__, {"Verification": "verification", "verify_study": "whole_study"})

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Collection, Iterable, Iterator
-from typing import Any, get_args
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -139,21 +139,47 @@ def _is_known(identities: Identities, trial: Any) -> bool:
     return trial.encoder in identities.encoders and trial.data_hash is not None
 
 
-def check_models(folder: Untouched, labels: dict[str, list[str]], verdict: Verification) -> None:
-    """Whether each kept model is whole and belongs to a record. `labels`: key of each record -> its classes."""
-    names = folder.names(MODELS)
-    for name in names:
+class ModelFacts(NamedTuple):
+    """What a record says of its model."""
+
+    labels: list[str]
+    weights: Mapping[str, str]  # file -> hash; empty if the model was not kept with the record
+
+
+def check_models(
+    folder: Untouched, known: Mapping[str, ModelFacts], verdict: Verification, progress: Advance, *, on_demand: bool
+) -> None:
+    """Whether each kept model is whole and that of its record. `known`: by the keys of records; on_demand: as above."""
+    names, unhashed = folder.names(MODELS), 0
+    for number, name in enumerate(names):
+        progress("models", number, len(names))
         key = name.rpartition("/")[2]
         verdict.checked["models"] += 1
         missing = [file for file in MODEL_FILES if not folder.has(f"{name}/{file}")]
-        if missing:
+        if missing and on_demand:
+            verdict.note(f"{name}: is at the URL and was not fetched")
+        elif missing:
             verdict.wrong(name, f"lacks {', '.join(missing)}: the model is not whole")
-        elif key not in labels:
+        elif key not in known:
             verdict.wrong(name, "belongs to no record that is there")
         else:
-            _check_labels(folder, f"{name}/labels.json", labels[key], verdict)
-    if names:
-        verdict.note("the weights of kept models were not checked: records hold no hash of them")
+            _check_labels(folder, f"{name}/labels.json", known[key].labels, verdict)
+            unhashed += not known[key].weights
+            for file, digest in known[key].weights.items():
+                _check_weights(folder, f"{name}/{file}", digest, verdict)
+    progress("models", len(names), len(names))
+    if unhashed:
+        verdict.note(f"the weights of {unhashed} models were not checked: their records hold no hash of them")
+
+
+def _check_weights(folder: Untouched, name: str, wanted: str, verdict: Verification) -> None:
+    try:
+        found = folder.digest(name)
+    except DamagedError as damage:
+        verdict.wrong(name, str(damage))
+        return
+    if found != wanted:
+        verdict.wrong(name, "its weights are not those that the record names: they were changed or made again")
 
 
 def _check_labels(folder: Untouched, name: str, wanted: Iterable[str], verdict: Verification) -> None:

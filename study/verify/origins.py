@@ -19,6 +19,8 @@ from study.store.record import Record
 from study.verify.data_checks import KnownLabels
 from study.verify.verification import Advance, Verification
 
+ABSENT = ("does not exist", "No such file")  # in what is said of a source that is not here; its advice is for the owner
+
 
 @dataclass
 class Makers:
@@ -73,7 +75,9 @@ def check_sources(
             else:
                 _dataset(resolved, name, known, verdict, online=online)
         except (EnvironmentFault, InputError, OSError) as fault:
-            verdict.note(f"{title}: not on this machine, and not checked ({_line(fault)})")
+            why = _line(fault)
+            more = "" if any(text in why for text in ABSENT) else f" ({why})"
+            verdict.note(f"{title}: not on this machine, and not checked{more}")
     progress("encoders and data", len(jobs), len(jobs))
 
 

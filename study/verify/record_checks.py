@@ -78,7 +78,7 @@ def key_problem(record: Record, claimed: Claimed, *, with_test: bool = True) -> 
 
 
 def _trajectories(record: Record, claimed: Claimed, *, with_test: bool) -> set[str] | None:
-    """The keys that a training of these settings may have; None where the study does not say enough.
+    """The keys that a training of these settings may have; None if the study does not say enough.
 
     There is one, but for a record made before 2026-12, in which `meta.dev_mode: train` means what `once` means now.
     """
@@ -111,8 +111,8 @@ def _trajectory(
     objectives = (record["objective"],)
     try:
         return new_trial(identities, cell, record["seed"], arm, settings, objectives, with_test=with_test).trajectory
-    except (KeyError, TypeError, AttributeError):
-        return ""  # a setting that every training of this arm has is not there
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
+        return ""  # a setting that every training of this arm has is missing, or is no value of a setting
 
 
 def _readings(settings: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -159,7 +159,7 @@ def own_problem(one: JudgedSet) -> str | None:
 
 
 def value_problem(one: JudgedSet, truth: TrueLabels) -> str | None:
-    """What is wrong between predictions, the true labels, and the recorded values; None where these give them."""
+    """What is wrong between predictions, the true labels, and the recorded values; None if these give them."""
     if truth.classes != one.classes:
         return f"{one.where}: its classes are not those of the data file"
     if len(truth.labels) != len(one.predictions):

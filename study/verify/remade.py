@@ -51,9 +51,13 @@ def check_tables(
         root = Path(temporary)
         _copy(folder, root, progress)
         progress("tables", 0, 1)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of figures that cannot be drawn here, for one: they differ then
-            publish(Store(root), claimed.resolved, claimed.trials, formats, next(iter(efforts), None))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of figures that cannot be drawn here, for one: they differ then
+                publish(Store(root), claimed.resolved, claimed.trials, formats, next(iter(efforts), None))
+        except Exception as error:  # records may be sealed and yet hold what no training gives
+            verdict.wrong(TABLES, f"cannot be made from these records: {type(error).__name__}: {error}")
+            return
         progress("tables", 1, 1)
         remade = Untouched(root)
         names = sorted({*there, *(name for name in remade.names(TABLES) if not name.startswith(PROFILE))})

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 CLOSE = 1e-9  # relative difference that another processor or version of numpy may give
-NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
-NAMES = (
+ANY_NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
+NEVER_REWORDED = (
     "encoder",
     "dataset",
     "method",
@@ -20,14 +20,14 @@ NAMES = (
     "seed",
     "first_method",
     "second_method",
-)  # never reworded
+)  # in any version of the program
 
 
 def differ_by_rounding(first: bytes, second: bytes) -> bool:
     """Whether two texts differ only in numbers, and each by no more than CLOSE of itself."""
-    if NUMBER.sub(b"", first) != NUMBER.sub(b"", second):
+    if ANY_NUMBER.sub(b"", first) != ANY_NUMBER.sub(b"", second):
         return False
-    pairs = zip(NUMBER.findall(first), NUMBER.findall(second), strict=True)
+    pairs = zip(ANY_NUMBER.findall(first), ANY_NUMBER.findall(second), strict=True)
     return all(a == b or _close(float(a), float(b)) for a, b in pairs)
 
 
@@ -84,7 +84,7 @@ def _json_pairs(found: Any, wanted: Any, place: str) -> Iterator[str]:
 def _agree(name: str, one: Any, other: Any) -> bool:
     """Whether two values are equal as far as they are names, numbers, true, false or null; texts may differ."""
     if isinstance(one, str) and isinstance(other, str):
-        return one == other or name not in NAMES
+        return one == other or name not in NEVER_REWORDED
     if isinstance(one, bool) or isinstance(other, bool) or not (_is_number(one) and _is_number(other)):
         return bool(one == other)
     return one == other or _close(one, other)

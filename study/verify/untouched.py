@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from study.store.seal import DamagedError
+from study.store.store import file_digest
 
-MAX_BYTES = 1 << 30  # of a file that is read as a whole; larger ones are damaged or hostile
+MOST_BYTES = 1 << 30  # of a file that is read as a whole; larger ones are damaged or hostile
 
 
 class Untouched:
@@ -50,12 +51,21 @@ class Untouched:
             state = os.fstat(handle)
             if not stat.S_ISREG(state.st_mode):
                 raise DamagedError("not a plain file")
-            if state.st_size > MAX_BYTES:
+            if state.st_size > MOST_BYTES:
                 raise DamagedError(f"{state.st_size} bytes, more than a file of a study has")
             try:
                 return stream.read()
             except OSError as error:
                 raise DamagedError(f"cannot be read ({error.strerror})") from error
+
+    def digest(self, name: str) -> str:
+        """BLAKE2b of a file of any size. DamagedError as in `read`."""
+        if not self._is_plain(name.rpartition("/")[0]) or not (self.root / name).is_file() or self._is_link(name):
+            raise DamagedError("missing or not a plain file")
+        try:
+            return file_digest(self.root / name)
+        except OSError as error:
+            raise DamagedError(f"cannot be read ({error.strerror})") from error
 
     def read_json(self, name: str) -> dict[str, Any]:
         """A file that holds one JSON object, else DamagedError."""

@@ -21,7 +21,7 @@ from study.cli.options import find_space
 from study.store.store import Store
 
 VERBS = [
-    *("run", "score", "search", "plan", "status", "explain", "export", "compare", "power", "ui", "sync"),
+    *("run", "score", "search", "plan", "status", "explain", "export", "compare", "verify", "power", "ui", "sync"),
     *("export-model", "predict"),
     *("prefetch", "doctor", "submit", "stop", "logs"),
     *("data", "methods", "policies", "check-policy", "pos", "inspect"),

@@ -14,9 +14,10 @@ import yaml
 from small_study import command
 
 from study.store.seal import checksum, seal
+from study.store.store import WEIGHT_FILES, Store
 from study.verify.data_checks import KnownLabels, say_misfits
 from study.verify.verification import Verification
-from study.verify.verify import verify
+from study.verify.whole_study import verify_study
 
 
 @pytest.fixture
@@ -271,7 +272,7 @@ DAMAGES = [
 def test_each_kind_of_damage_has_its_one_line(here: Path, damage: Callable[[Path], str]) -> None:
     wanted = damage(here)
     before = state(here)
-    found = said(verify(here))
+    found = said(verify_study(here))
     assert len(found) == 1, found
     assert found[0].startswith(wanted)
     assert state(here) == before
@@ -297,7 +298,7 @@ def test_other_labels_than_those_of_the_data_are_found_where_the_data_are(here: 
 
     changed_json(data_file(here), change)
     name = f"data/{data_file(here).name}"
-    assert said(verify(here))[0].startswith(f"{name}: ")
+    assert said(verify_study(here))[0].startswith(f"{name}: ")
 
 
 def test_labels_that_fit_no_record_are_one_line_and_else_the_record_is_to_blame() -> None:
@@ -317,7 +318,7 @@ def test_records_of_earlier_settings_are_no_fault(here: Path) -> None:
     value["methods"] = ["stl", "rtm"]
     value["compare"]["questions"] = []
     path.write_text(yaml.safe_dump(value))
-    found = verify(here)
+    found = verify_study(here)
     assert not [finding for finding in found.findings if not finding.file.startswith(("tables", "figures", "report"))]
     assert "4 records belong to no training of the plan: they are of earlier settings" in found.notes
 
@@ -325,7 +326,7 @@ def test_records_of_earlier_settings_are_no_fault(here: Path) -> None:
 def test_a_link_in_the_place_of_a_folder_is_not_followed(here: Path) -> None:
     (here / "records").rename(here.parent / "elsewhere")
     (here / "records").symlink_to(here.parent / "elsewhere")
-    found = verify(here)
+    found = verify_study(here)
     assert found.checked["records"] == 0
     assert len(found.findings) == 6, "one for each cell of the plan"
 
@@ -384,7 +385,7 @@ def test_a_tag_in_resolved_yaml_is_refused_and_not_run(here: Path, tmp_path: Pat
     mark = tmp_path / "it-ran"
     path = here / "resolved.yaml"
     path.write_text(path.read_text() + f"\nstolen: !!python/object/apply:os.system ['touch {mark}']\n")
-    found = said(verify(here))
+    found = said(verify_study(here))
     assert len(found) == 1
     assert found[0].startswith("resolved.yaml: cannot be read: ")
     assert not mark.exists()
@@ -399,7 +400,7 @@ def test_names_in_the_output_hold_no_control_characters(here: Path) -> None:
 
 def test_mixed_versions_are_said_and_are_no_fault(here: Path) -> None:
     changed_json(record_files(here)[0], lambda record: record["run"]["versions"].update(torch="9.9"))
-    found = verify(here)
+    found = verify_study(here)
     assert found.findings == []
     assert any(note.startswith("records were made with more than one torch: ") for note in found.notes)
 
@@ -409,33 +410,53 @@ def test_data_and_encoder_of_this_machine_are_held_against_the_study(here: Path,
     shutil.copytree(finished_study, folder, ignore=shutil.ignore_patterns("out"))
     path = here / "resolved.yaml"
     path.write_text(path.read_text().replace(str(finished_study), str(folder)))
-    assert verify(here).findings == []
+    assert verify_study(here).findings == []
     test = folder / "test.jsonl"
     test.write_text(test.read_text().replace("first", "second", 1))
     (folder / "encoder" / "config.json").write_text((folder / "encoder" / "config.json").read_text() + "\n")
-    found = said(verify(here))
+    found = said(verify_study(here))
     assert [line.split(" has ")[0] for line in found] == [
         "resolved.yaml: encoder tiny",
         "resolved.yaml: dataset words",
     ]
     shutil.rmtree(folder)
-    gone = verify(here)
+    gone = verify_study(here)
     assert gone.findings == []
     assert sum("not on this machine" in note for note in gone.notes) == 2
 
 
 def test_kept_models_are_whole_and_of_a_record(here: Path) -> None:
-    key = record_files(here)[0].stem
-    folder = here / "models" / key
+    path = record_files(here)[0]
+    folder = here / "models" / path.stem
     folder.mkdir(parents=True)
-    for name in ("config.json", "model.safetensors", "classifier.safetensors"):
+    for name in ("config.json", *WEIGHT_FILES):
         (folder / name).write_text("{}")
     (folder / "labels.json").write_text(json.dumps(["first", "second", "third"]))
-    assert verify(here).findings == []
+    found = verify_study(here)
+    assert found.findings == []
+    assert "the weights of 1 models were not checked: their records hold no hash of them" in found.notes
+    changed_json(path, lambda record: record["run"].update(weights=Store(here).weights(path.stem)))
+    found = verify_study(here)
+    assert found.findings == []
+    assert not any("weights" in note for note in found.notes)
+    (folder / "model.safetensors").write_text("[]")
+    text = "its weights are not those that the record names: they were changed or made again"
+    assert said(verify_study(here)) == [f"models/{path.stem}/model.safetensors: {text}"]
+    (folder / "model.safetensors").write_text("{}")
     (folder / "labels.json").write_text(json.dumps(["third", "second", "first"]))
-    assert said(verify(here)) == [f"models/{key}/labels.json: its classes are not those of the record"]
+    assert said(verify_study(here)) == [f"models/{path.stem}/labels.json: its classes are not those of the record"]
     (folder / "model.safetensors").unlink()
-    assert said(verify(here)) == [f"models/{key}: lacks model.safetensors: the model is not whole"]
+    assert said(verify_study(here)) == [f"models/{path.stem}: lacks model.safetensors: the model is not whole"]
+
+
+def test_what_no_training_gives_ends_in_a_line(here: Path) -> None:
+    def change(record: dict[str, Any]) -> None:
+        record["epochs_to_stop"] = 0.0
+        record["curve"] = [point | {"epoch": 1.0} for point in record["curve"]]
+
+    for path in record_files(here):
+        sealed_again(path, change)
+    assert all(finding.file.startswith(("tables", "figures", "report")) for finding in verify_study(here).findings)
 
 
 def test_a_study_at_a_url(here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from study.space.search_section import SEARCH_FOLDER
 from study.store.record import Record
 from study.store.seal import DamagedError
-from study.verify.artefact_checks import check_artefacts, check_models
+from study.verify.artefact_checks import ModelFacts, check_artefacts, check_models
 from study.verify.data_checks import KnownLabels, check_values, read_labels, say_misfits
 from study.verify.origins import Makers, check_sources
 from study.verify.plan_checks import Claimed, check_against_plan, read_plan, record_names
@@ -17,7 +17,7 @@ from study.verify.untouched import Untouched
 from study.verify.verification import Advance, Verification
 
 
-def verify(
+def verify_study(
     root: Path, progress: Advance = lambda what, done, of: None, *, online: bool = False, on_demand: bool = False
 ) -> Verification:
     """Check the study in the folder `root`, which holds a resolved.yaml.
@@ -27,14 +27,14 @@ def verify(
     folder, verdict, makers = Untouched(root), Verification(), Makers()
     claimed = read_plan(folder, verdict)
     known = read_labels(folder, verdict)
-    labels = _check_records(folder, claimed, known, makers, verdict, progress)
+    models = _check_records(folder, claimed, known, makers, verdict, progress)
     _check_search(folder, claimed, verdict, progress)
     say_misfits(known, verdict)
     if claimed is not None:
-        check_against_plan(claimed, labels, folder, verdict)
+        check_against_plan(claimed, models, folder, verdict)
     makers.say(verdict)
     check_artefacts(folder, claimed, verdict, progress, on_demand=on_demand)
-    check_models(folder, labels, verdict)
+    check_models(folder, models, verdict, progress, on_demand=on_demand)
     if claimed is not None:
         check_sources(claimed.resolved, known, verdict, progress, online=online)
         if verdict.is_wrong(""):
@@ -54,9 +54,9 @@ def _check_records(
     makers: Makers,
     verdict: Verification,
     progress: Advance,
-) -> dict[str, list[str]]:
-    """Check each record by itself and against the labels; returns the keys of the whole ones with their classes."""
-    names, labels = record_names(folder, "records", verdict), dict[str, list[str]]()
+) -> dict[str, ModelFacts]:
+    """Check each record by itself and against the labels; returns what the whole ones say of models."""
+    names, models = record_names(folder, "records", verdict), dict[str, ModelFacts]()
     unknown = 0
     for number, name in enumerate(names):
         progress("records", number, len(names))
@@ -64,7 +64,7 @@ def _check_records(
         record = _opened(folder, name, verdict)
         if record is None:
             continue
-        labels[record["key"]] = record["labels"]
+        models[record["key"]] = ModelFacts(record["labels"], record["run"].get("weights", {}))
         makers.add(record)
         problem, computed = key_problem(record, claimed) if claimed is not None else (None, False)
         unknown += not computed
@@ -78,7 +78,7 @@ def _check_records(
         verdict.note(
             f"the keys of {unknown} records were not computed again: the plan does not have their arms or data"
         )
-    return labels
+    return models
 
 
 def _check_search(folder: Untouched, claimed: Claimed | None, verdict: Verification, progress: Advance) -> None:
