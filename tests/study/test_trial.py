@@ -181,6 +181,7 @@ def test_models_are_kept_where_asked_for_and_change_no_result(given, recorded, t
     assert [results(record) for record in again] == [results(record) for record in recorded["stl"]]
     for record in again:
         assert load_tuned(tmp_path / "models" / record["key"]).labels == tuple(record["labels"])
+        assert record["run"]["weights"] == Store(tmp_path).weights(record["key"])
     assert not list((tmp_path / "models").glob(".*"))
 
 
