@@ -27,8 +27,8 @@ from study.store.whole_files import KEY, Place, canonical, check_key, content_ke
 
 T = TypeVar("T")
 MODELS = "models"  # folder of the kept models
-WEIGHT_FILES = ("model.safetensors", "classifier.safetensors")  # in each of them
-MODEL_FILES = ("config.json", *WEIGHT_FILES, "labels.json")
+KEPT_WEIGHTS = ("model.safetensors", "classifier.safetensors")  # in each of them
+MODEL_FILES = ("config.json", *KEPT_WEIGHTS, "labels.json")
 
 __all__ = ["SCHEMA", "NondeterminismWarning", "QuarantineWarning", "Store", "check_key", "content_key", "write_atomic"]
 
@@ -128,7 +128,7 @@ class Store:
     def weights(self, key: str) -> dict[str, str]:
         """File -> BLAKE2b (32 hexadecimal digits) of the kept model of the record `key`."""
         folder = self.root / MODELS / check_key(key)
-        return {name: file_digest(folder / name) for name in WEIGHT_FILES}
+        return {name: file_digest(folder / name) for name in KEPT_WEIGHTS}
 
     def discard(self, room: str, key: str) -> None:
         """Remove an artefact that nothing needs any more."""

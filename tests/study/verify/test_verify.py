@@ -14,7 +14,7 @@ import yaml
 from small_study import command
 
 from study.store.seal import checksum, seal
-from study.store.store import WEIGHT_FILES, Store
+from study.store.store import KEPT_WEIGHTS, Store
 from study.verify.data_checks import KnownLabels, say_misfits
 from study.verify.verification import Verification
 from study.verify.whole_study import verify_study
@@ -429,7 +429,7 @@ def test_kept_models_are_whole_and_of_a_record(here: Path) -> None:
     path = record_files(here)[0]
     folder = here / "models" / path.stem
     folder.mkdir(parents=True)
-    for name in ("config.json", *WEIGHT_FILES):
+    for name in ("config.json", *KEPT_WEIGHTS):
         (folder / name).write_text("{}")
     (folder / "labels.json").write_text(json.dumps(["first", "second", "third"]))
     found = verify_study(here)
