@@ -41,9 +41,8 @@ def check_tables(
     if not there:
         verdict.note("the study has no tables")
         return
-    for file in folder.names(TABLES):
-        if file.startswith(PROFILE):
-            verdict.note(f"{file}: not made again: `l3study pos` made it, with a tagger")
+    if any(file.startswith(PROFILE) for file in folder.names(TABLES)):
+        verdict.note(f"{PROFILE}*: not made again: `l3study pos` made these tables, with a tagger")
     _check_pictures(folder, verdict)
     formats = [form for form in FORMATS if folder.has(f"{TABLES}/results.{form}")]
     efforts = [name for name in EFFORTS[1:] if folder.has(f"{FOLDER}/{effort_name(name)}.svg")]

@@ -125,6 +125,11 @@ def test_predictions_are_held_against_their_probabilities(one: JudgedSet, proble
     assert own_problem(one) == problem
 
 
+def test_a_class_that_stands_for_several_need_not_be_the_most_probable() -> None:
+    one = judged([0, 0], [[0.7, 0.3], [0.4, 0.6]])
+    assert own_problem(one._replace(merged=True)) is None
+
+
 def test_probabilities_that_are_no_base64_are_a_problem() -> None:
     one = JudgedSet("test", [0], ["a", "b"], {}, {"shape": [1, 2], "float16": "!"})
     assert own_problem(one) == "test: its probabilities cannot be unpacked"
