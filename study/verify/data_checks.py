@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from study.store.data_facts import DATA_FOLDER, FACTS_SCHEMA, DataFacts, SplitFacts
 from study.store.record import Record
 from study.store.seal import DamagedError
@@ -21,6 +23,7 @@ class KnownLabels:
 
     files: dict[str, DataFacts] = field(default_factory=dict)  # data hash -> a whole file
     damaged: set[str] = field(default_factory=set)  # data hashes of the others
+    truths: dict[tuple[str, str | None], TrueLabels] = field(default_factory=dict)  # data hash and set -> its labels
     without: int = 0  # values of records of which no labels are kept
     fits: Counter[str] = field(default_factory=Counter)  # data hash -> values of records that its labels give
     misfits: dict[str, list[tuple[str, str]]] = field(default_factory=dict)  # data hash -> record and problem
@@ -91,11 +94,14 @@ def _truth(one: JudgedSet, record: Record, known: KnownLabels) -> TrueLabels | N
     facts = known.files.get(record["data_hash"])
     if facts is None:
         return None
-    if one.where == "test":
-        split = facts["splits"].get("test")
-    else:
-        split = facts["evaluations"].get(record["evaluations"][one.where]["data_hash"])
-    return None if split is None else TrueLabels(split["labels"], split["classes"])
+    place = record["data_hash"], one.content
+    if place in known.truths:
+        return known.truths[place]
+    split = facts["splits"].get("test") if one.content is None else facts["evaluations"].get(one.content)
+    if split is None:
+        return None
+    made = TrueLabels(np.asarray(split["labels"], dtype=np.int64), split["classes"])
+    return known.truths.setdefault(place, made)
 
 
 def say_misfits(known: KnownLabels, verdict: Verification) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from l3masking.methods import METHODS
 from l3masking.metrics import METRICS
@@ -30,7 +31,7 @@ MEANS = {  # what `unseal` says -> what has happened
 class TrueLabels(NamedTuple):
     """The true classes of the texts of a test split or an evaluation set."""
 
-    labels: list[int]  # indices into `classes`
+    labels: NDArray[np.integer]  # [E] indices into `classes`
     classes: list[str]
 
 
@@ -38,10 +39,11 @@ class JudgedSet(NamedTuple):
     """The predictions of one record on one set of texts, and what the record says of them."""
 
     where: str  # in the record, such as "test"
-    predictions: list[int]
+    predictions: NDArray[np.integer]  # [E] indices into `classes`
     classes: list[str]
     metrics: Mapping[str, float]
     probabilities: Probabilities | None
+    content: str | None = None  # hash of an evaluation set; None: the test split
     merged: bool = False  # whether a class stands for several of the task's: the likeliest one may be another then
 
 
@@ -127,21 +129,30 @@ def judged(record: Record) -> list[JudgedSet]:
     """All predictions that a record holds; none in a search."""
     found = []
     if "test" in record:
-        predictions, chances = cast(list[int], record.get("test_predictions", [])), record.get("test_probabilities")
+        predictions, chances = _indices(record.get("test_predictions", [])), record.get("test_probabilities")
         found.append(JudgedSet("test", predictions, record["labels"], record["test"], chances))
     for name, one in record.get("evaluations", {}).items():
-        predictions = cast(list[int], one["predictions"])
+        predictions = _indices(one["predictions"])
         merged = len(one["labels"]) < len(record["labels"])
-        found.append(JudgedSet(name, predictions, one["labels"], one["metrics"], one.get("probabilities"), merged))
+        chances = one.get("probabilities")
+        found.append(JudgedSet(name, predictions, one["labels"], one["metrics"], chances, one["data_hash"], merged))
     return found
+
+
+def _indices(classes: Any) -> NDArray[np.integer]:
+    """As an array; a class far beyond any is one that no data have."""
+    try:
+        return np.asarray(classes, dtype=np.int64)
+    except OverflowError:
+        return np.full(len(classes), -1, dtype=np.int64)
 
 
 def own_problem(one: JudgedSet) -> str | None:
     """What is wrong with predictions by themselves: out of range, or not those that the probabilities give."""
     many = len(one.classes)
-    if not one.predictions:
+    if not len(one.predictions):
         return f"{one.where}: it has values and no predictions"
-    if min(one.predictions) < 0 or max(one.predictions) >= many:
+    if one.predictions.min() < 0 or one.predictions.max() >= many:
         return f"{one.where}: a prediction is none of its {many} classes"
     if one.probabilities is None:
         return None
@@ -153,7 +164,7 @@ def own_problem(one: JudgedSet) -> str | None:
         return f"{one.where}: its probabilities cannot be unpacked"
     if not (table >= 0).all() or np.abs(table.sum(axis=1) - 1).max() > ROW_TOLERANCE:
         return f"{one.where}: the probabilities of a text do not sum to 1"
-    picked = table[np.arange(len(table)), np.asarray(one.predictions)]
+    picked = table[np.arange(len(table)), one.predictions]
     less = 0 if one.merged else int((picked < table.max(axis=1)).sum())
     if less:
         return f"{one.where}: {less} predictions are not the most probable class"

@@ -35,7 +35,7 @@ def layout_problems(value: object, kind: Any, place: str = "") -> Iterator[str]:
         if not isinstance(value, list):
             yield f"{name} is not a list"
         elif inner in PLAIN:
-            if not all(_is(one, inner) for one in value):
+            if not _are(value, inner):
                 yield f"{name} holds something else than {PLAIN[inner]}"
         else:
             for number, one in enumerate(value):
@@ -74,7 +74,13 @@ def _hints(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind, localns={"np": np, "NDArray": NDArray}, include_extras=True)
 
 
-def _is(value: object, kind: object) -> bool:
+def _are(values: list[object], kind: object) -> bool:
+    """Whether all values are of a plain type; predictions are tens of thousands."""
+    found = set(map(type, values))
     if kind is float:
-        return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
-    return type(value) is kind
+        return found <= {int, float} and all(map(math.isfinite, values))  # type: ignore[arg-type]  # numbers by now
+    return found <= {kind}
+
+
+def _is(value: object, kind: object) -> bool:
+    return _are([value], kind)

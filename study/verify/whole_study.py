@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from study.space.search_section import SEARCH_FOLDER
-from study.store.record import Record
+from study.store.record import Failure, Record
 from study.store.seal import DamagedError
 from study.verify.artefact_checks import ModelFacts, check_artefacts, check_models
 from study.verify.data_checks import KnownLabels, check_values, read_labels, say_misfits
@@ -13,6 +13,7 @@ from study.verify.origins import Makers, check_sources
 from study.verify.plan_checks import Claimed, check_against_plan, read_plan, record_names
 from study.verify.record_checks import judged, key_problem, opened_record, own_problem
 from study.verify.remade import check_tables
+from study.verify.schema_checks import layout_problems
 from study.verify.untouched import Untouched
 from study.verify.verification import Advance, Verification
 
@@ -29,6 +30,7 @@ def verify_study(
     known = read_labels(folder, verdict)
     models = _check_records(folder, claimed, known, makers, verdict, progress)
     _check_search(folder, claimed, verdict, progress)
+    _check_failures(folder, verdict)
     say_misfits(known, verdict)
     if claimed is not None:
         check_against_plan(claimed, models, folder, verdict)
@@ -95,6 +97,21 @@ def _check_search(folder: Untouched, claimed: Claimed | None, verdict: Verificat
             if problem is not None:
                 verdict.wrong(name, problem)
     progress("records of searches", len(names), len(names))
+
+
+def _check_failures(folder: Untouched, verdict: Verification) -> None:
+    """Whether each file that says why a training failed can be read; tables count them."""
+    for name in [*folder.names("failures", ".json"), *folder.names(f"{SEARCH_FOLDER}/failures", ".json")]:
+        verdict.checked["failures"] += 1
+        try:
+            value = folder.read_json(name)
+            problem = next(layout_problems(value, Failure), None)
+            if problem is not None:
+                raise DamagedError(f"{problem}: not the layout of a failure")
+            if value["key"] != name.rpartition("/")[2].removesuffix(".json"):
+                raise DamagedError(f"is of the key {value['key']}: it is another failure under this name")
+        except DamagedError as damage:
+            verdict.wrong(name, str(damage))
 
 
 def _opened(folder: Untouched, name: str, verdict: Verification) -> Record | None:

@@ -5,6 +5,7 @@
 import json
 from typing import Any, NotRequired, TypedDict
 
+import numpy as np
 import pytest
 
 from study.store.packed import packed
@@ -105,7 +106,9 @@ def test_the_same_for_json() -> None:
 
 
 def judged(predictions: list[int], rows: list[list[float]] | None, **metrics: float) -> JudgedSet:
-    return JudgedSet("test", predictions, ["a", "b"], metrics, None if rows is None else packed(rows))
+    return JudgedSet(
+        "test", np.asarray(predictions, dtype=np.int64), ["a", "b"], metrics, None if rows is None else packed(rows)
+    )
 
 
 @pytest.mark.parametrize(
@@ -131,18 +134,18 @@ def test_a_class_that_stands_for_several_need_not_be_the_most_probable() -> None
 
 
 def test_probabilities_that_are_no_base64_are_a_problem() -> None:
-    one = JudgedSet("test", [0], ["a", "b"], {}, {"shape": [1, 2], "float16": "!"})
+    one = JudgedSet("test", np.zeros(1, dtype=np.int64), ["a", "b"], {}, {"shape": [1, 2], "float16": "!"})
     assert own_problem(one) == "test: its probabilities cannot be unpacked"
 
 
 def test_values_are_computed_again_from_predictions_and_labels() -> None:
     """By hand: 3 of 4 right; F1 of a = 2 / 3, of b = 4 / 5, their mean 11 / 15."""
-    truth = TrueLabels([0, 1, 1, 0], ["a", "b"])
+    truth = TrueLabels(np.array([0, 1, 1, 0]), ["a", "b"])
     assert value_problem(judged([0, 1, 1, 1], None, accuracy=0.75, macro_f1=11 / 15), truth) is None
     wrong = value_problem(judged([0, 1, 1, 1], None, accuracy=0.75, macro_f1=0.7), truth)
     assert wrong == "test: predictions and labels give macro_f1 0.733333, recorded is 0.7"
     assert value_problem(judged([0], None), truth) == "test: 1 predictions for 4 labels"
-    other = value_problem(judged([0, 1, 1, 1], None), TrueLabels([0, 1, 1, 0], ["a", "c"]))
+    other = value_problem(judged([0, 1, 1, 1], None), TrueLabels(np.array([0, 1, 1, 0]), ["a", "c"]))
     assert other == "test: its classes are not those of the data file"
     assert value_problem(judged([0, 1, 1, 1], None, auc=1.0), truth) == "test: auc is no metric"
 

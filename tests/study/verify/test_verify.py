@@ -149,6 +149,12 @@ def prediction_out_of_range(root: Path) -> str:
     return f"records/{path.name}: test: a prediction is none of its 3 classes"
 
 
+def prediction_beyond_any(root: Path) -> str:
+    path = record_files(root)[0]
+    sealed_again(path, lambda record: record["test_predictions"].__setitem__(0, 10**30))
+    return f"records/{path.name}: test: a prediction is none of its 3 classes"
+
+
 def less_probable(root: Path) -> str:
     path = record_files(root)[0]
 
@@ -171,6 +177,13 @@ def no_record(root: Path) -> str:
     record = json.loads(path.read_bytes())
     path.unlink()
     return f"records: missing: tiny / words / rtm / {record['objective']}, seeds {record['seed']}"
+
+
+def failure_cut(root: Path) -> str:
+    path = root / "failures" / f"{'0' * 32}.json"
+    path.parent.mkdir()
+    path.write_text("{")
+    return f"failures/{path.name}: not whole JSON: it is cut off or overwritten"
 
 
 def data_file(root: Path) -> Path:
@@ -263,7 +276,19 @@ def plan_cut(root: Path) -> str:
 
 DAMAGES = [
     *(flip, cut, empty, foreign, further_field, newer, settings, objective, value, prediction_out_of_range),
-    *(less_probable, a_link, no_record, label, data_cut, data_newer, part_dropped, part_changed, manifest_dropped),
+    prediction_beyond_any,
+    *(
+        less_probable,
+        a_link,
+        no_record,
+        failure_cut,
+        label,
+        data_cut,
+        data_newer,
+        part_dropped,
+        part_changed,
+        manifest_dropped,
+    ),
     *(manifest_settings, table_digit, table_removed, picture, page, plan, plan_cut),
 ]
 
