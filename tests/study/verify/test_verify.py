@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 import shutil
@@ -13,9 +14,12 @@ import pytest
 import yaml
 from small_study import command
 
+from l3masking.encoders.table import EncoderSpec
+from study.plan.resolved import planned
 from study.store.seal import checksum, seal
 from study.store.store import KEPT_WEIGHTS, Store
 from study.verify.data_checks import KnownLabels, say_misfits
+from study.verify.origins import check_sources
 from study.verify.verification import Verification
 from study.verify.whole_study import verify_study
 
@@ -448,6 +452,26 @@ def test_data_and_encoder_of_this_machine_are_held_against_the_study(here: Path,
     gone = verify_study(here)
     assert gone.findings == []
     assert sum("not on this machine" in note for note in gone.notes) == 2
+
+
+@pytest.mark.parametrize(("there", "findings"), [("c" * 40, 0), ("d" * 40, 1)])
+def test_the_hub_is_asked_only_with_online(
+    here: Path, monkeypatch: pytest.MonkeyPatch, there: str, findings: int
+) -> None:
+    resolved = planned(here)
+    spec = dataclasses.replace(resolved.spec, encoders={"tiny": EncoderSpec(hub="who/what")})
+    identities = dataclasses.replace(resolved.identities, encoders={"tiny": "c" * 40})
+    asked: list[EncoderSpec] = []
+    monkeypatch.setattr("study.verify.origins.hub_commit", lambda entry: asked.append(entry) or there)
+    verdict = Verification()
+    for online in (False, True):
+        assert not asked
+        check_sources(
+            resolved._replace(spec=spec, identities=identities), KnownLabels(), verdict, lambda *_: None, online=online
+        )
+    assert [entry.revision for entry in asked] == ["c" * 40]
+    assert len(verdict.findings) == findings
+    assert any("--online asks whether the Hub has it" in note for note in verdict.notes)
 
 
 def test_kept_models_are_whole_and_of_a_record(here: Path) -> None:
