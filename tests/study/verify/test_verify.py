@@ -462,7 +462,12 @@ def test_the_hub_is_asked_only_with_online(
     spec = dataclasses.replace(resolved.spec, encoders={"tiny": EncoderSpec(hub="who/what")})
     identities = dataclasses.replace(resolved.identities, encoders={"tiny": "c" * 40})
     asked: list[EncoderSpec] = []
-    monkeypatch.setattr("study.verify.origins.hub_commit", lambda entry: asked.append(entry) or there)
+
+    def commit(entry: EncoderSpec) -> str:
+        asked.append(entry)
+        return there
+
+    monkeypatch.setattr("study.verify.origins.hub_commit", commit)
     verdict = Verification()
     for online in (False, True):
         assert not asked
