@@ -89,4 +89,5 @@ def _on_set(first: Cell, second: Cell, name: str, measure: Measure, question: st
     made = paired(measured(first, name, measure), measured(second, name, measure), question, pairs)
     fields: dict[str, Any] = {field.name: getattr(made, field.name) for field in dataclasses.fields(made)}
     fields["finished"] = over(first) and over(second)  # a seed that has run and lacks the set will not get it
+    fields |= {"joint_low": None, "joint_high": None}  # the texts of a set are the same where splits are cut anew
     return SetComparison(**fields, evaluation=name, measure=measure)
