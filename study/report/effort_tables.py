@@ -26,7 +26,7 @@ HOW_EFFORT = (
     "What trainings took, paired by seed; differences are first minus second, so that below zero the first row takes "
     "less. Epochs are passes over the training texts until the first of equal best validation values, and until the "
     "stop. Intervals are 95 % t intervals of the paired differences; p is that of the two-sided sign-flip test. "
-    "Exploratory: Holm's method adjusts over all tests of a quantity in this study."
+    "Exploratory: Holm's method adjusts over all comparisons of a quantity that this study plans, finished or not."
 )
 ONE_CLOCK = (
     "Wall time is that of one training, which serves all objectives; trainings that run at a time share the machine."

@@ -86,8 +86,9 @@ def _within(root: Path, resolved: Resolved, baseline: str | None, margin: float 
     notes = [*earlier_in_words(resolved.spec.compare), *in_words(found), *results.notes]
     looks = record_look(root, results.comparisons)
     notes += warnings_of(looks, results.comparisons)
-    asked = questions(results.cells, baseline, family=declared(resolved.spec.compare))
-    effort = compare_effort(results.cells, results.efforts, asked)
+    family = declared(resolved.spec.compare)
+    asked = questions(results.cells, baseline, family=family)
+    effort = compare_effort(results.cells, results.efforts, asked, family=family)
     return Answer(resolved.spec.name, None, results.comparisons, notes, results.set_comparisons, effort)
 
 
