@@ -193,9 +193,10 @@ def _allowed(comparison: Comparison) -> str:
     assumed = abs(comparison.difference or 0.0) if comparison.margin is None else comparison.margin
     if comparison.seeds_needed is None:
         few = texts_part(comparison) >= assumed**2 > 0
-        return f" No number of seeds would decide {points(assumed)} points on so few test texts." if few else ""
-    study = "A new study" if comparison.confirmatory else "A new study that declares this question alone"
-    study += f" with about {comparison.seeds_needed} seeds would"
+        told = f" No number of seeds would decide a true difference of {points(assumed)} points on these test texts."
+        return told if few else ""
+    declares = "" if comparison.confirmatory else " that declares this question alone"
+    study = f"A new study with about {comparison.seeds_needed} seeds{declares} would"
     where = "" if known else " on this test set"
     if comparison.margin is None:
         return f" {study} decide it{where} (probability {POWER:g}) if the true difference is the observed one."

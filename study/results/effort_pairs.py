@@ -187,8 +187,8 @@ def _adjusted(found: Sequence[EffortComparison]) -> list[EffortComparison]:
     for quantity in QUANTITIES:
         places = [i for i, entry in enumerate(found) if entry.quantity == quantity]
         values = holm([1.0 if (p := found[i].p) is None else p for i in places])
-        counts = {"family": len(places), "complete": sum(found[i].finished for i in places)}
+        complete = sum(found[i].finished for i in places)
         for i, value in zip(places, values, strict=True):
             told = None if found[i].p is None else value
-            made[i] = dataclasses.replace(found[i], p_adjusted=told, **counts)
+            made[i] = dataclasses.replace(found[i], p_adjusted=told, family=len(places), complete=complete)
     return made

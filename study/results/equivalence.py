@@ -146,8 +146,8 @@ def conclusion(
     `decisive`: what the comparison says of the difference. `alpha`: level of the difference test after adjustment,
     level / planned tests in the worst case. An undecided comparison with a margin needs as many seeds as find a true
     difference of the margin, and as many as show equivalence if there is none; without a margin, as many as find a true
-    difference of the observed size, which is itself uncertain. Where `limits` keep any number of seeds from it, or the
-    seeds at hand should have been enough for the observed size, `seeds` is None.
+    difference of the observed size, which is itself uncertain. Where `limits` keep any number of seeds from it,
+    `seeds` is None.
     """
     shown = None
     if margin is not None and std is not None:
@@ -162,8 +162,6 @@ def conclusion(
         seeds = seeds_needed(assumed / std, alpha=alpha, power=power)
         if seeds is not None and any(limits):
             seeds = seeds_within(assumed, std, limits, least=seeds, power=power)
-        if margin is None and seeds is not None and seeds <= n:
-            seeds = None  # the differences are not as the estimate takes them: normal, and without ties
         if margin is not None and seeds is not None:
             other = seeds_for_equivalence(margin / std, level=level, power=power)
             seeds = None if other is None else max(seeds, other)

@@ -79,6 +79,9 @@ def _weighed(
         if found in CONCLUDED and equally_searched(entry):
             own = weight.conclusion
             told |= {"conclusion": own.verdict, "seeds_needed": own.seeds, "assumed": own.assumed}
+            if margin is None and entry.confirmatory and own.seeds is not None and own.seeds <= entry.n:
+                # as many as there are: the differences are not as the estimate takes them, normal and without ties
+                told |= {"seeds_needed": None, "assumed": None}
     if truth is not None:
         look = ensembles(predictions.get(first, {}), predictions.get(second, {}), truth.labels, truth.num_classes)
         if look is not None:

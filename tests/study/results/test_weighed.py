@@ -71,10 +71,9 @@ def test_what_is_exploratory_is_decided_by_a_study_that_declares_it() -> None:
     first = next(entry for entry in found if entry.question == "l3masking vs rtm")
     assert first.family > 2
     assert first.seeds_needed == seeds_needed(0.005 / statistics.stdev(steps), alpha=0.05 / 2)
-    ending = f" A new study that declares this question alone with about {first.seeds_needed} seeds would decide it on "
-    assert sentence(first).endswith(
-        f"{ending}this test set (probability 0.8) if the true difference is the observed one."
-    )
+    ending = " seeds that declares this question alone would decide it on this test set (probability 0.8) if the true "
+    told = sentence(first)
+    assert told.endswith(f" A new study with about {first.seeds_needed}{ending}difference is the observed one.")
 
 
 def test_seeds_do_not_make_a_test_set_larger() -> None:
@@ -98,8 +97,10 @@ def test_seeds_do_not_make_a_test_set_larger() -> None:
     bar = scipy.stats.t.ppf(0.975, n - 1) ** 2 * values.var(axis=1, ddof=1) / n + 0.0025**2
     assert np.mean(values.mean(axis=1) > np.sqrt(bar)) == pytest.approx(0.8, abs=0.05)
     assert most.seeds_needed is None
-    assert sentence(most).endswith(" No number of seeds would decide 0.50 points on so few test texts.")
-    assert "No number of seeds would decide 0.60 points" in sentence(with_texts(0.007, 0.006))
+    assert sentence(most).endswith(
+        " No number of seeds would decide a true difference of 0.50 points on these test texts."
+    )
+    assert "No number of seeds would decide a true difference of 0.60 points" in sentence(with_texts(0.007, 0.006))
 
 
 def test_resampled_splits_count_in_equivalence_and_seeds() -> None:
