@@ -17,7 +17,7 @@ from study.results.aggregate import Cell, CellKey, cell_key, first_best
 from study.results.compare import all_of, over, questions
 from study.results.comparison import Arm, Question
 from study.results.families import DeclaredFamily
-from study.results.paired import holm, sign_flip
+from study.results.paired import holm, least_p, sign_flip
 from study.results.resampled import resampled_interval
 from study.store.record import Kept
 
@@ -166,9 +166,9 @@ def _compared(question: Question, first: Cell, second: Cell, efforts: Efforts, q
         first=question.first,
         second=question.second,
         n=n,
-        first_mean=statistics.mean(a for a, _ in pairs) if pairs else None,
-        second_mean=statistics.mean(b for _, b in pairs) if pairs else None,
-        difference=statistics.mean(differences) if pairs else None,
+        first_mean=statistics.fmean(a for a, _ in pairs) if pairs else None,
+        second_mean=statistics.fmean(b for _, b in pairs) if pairs else None,
+        difference=statistics.fmean(differences) if pairs else None,
         ci_low=low,
         ci_high=high,
         p=sign_flip(differences).p if several else None,
@@ -176,7 +176,7 @@ def _compared(question: Question, first: Cell, second: Cell, efforts: Efforts, q
         family=0,
         finished=over(first) and over(second),
         complete=0,
-        floor=sign_flip([abs(value) for value in differences]).p if several else None,
+        floor=least_p(differences) if several else None,
         machines=tuple(sorted({effort.machine for pair in both for effort in pair})),
     )
 
