@@ -103,8 +103,14 @@ def compare_effort(
                 if quantity != CLOCKED or place not in timed:
                     found.append(_compared(question, first, second, efforts, quantity))
             timed.add(place)
-    made = _adjusted(found)
-    return [entry for question in wanted for entry in effort_answers(question, made)]
+    named: dict[Question, list[EffortComparison]] = {}
+    for entry in _adjusted(found):
+        named.setdefault(Question(entry.first, entry.second), []).append(entry)
+    return [
+        entry
+        for question in wanted
+        for entry in effort_answers(question, named.get(question) or named.get(question.turned) or [])
+    ]
 
 
 def effort_answers(question: Question, found: Iterable[EffortComparison]) -> list[EffortComparison]:

@@ -15,7 +15,7 @@ from study.results.aggregate import Cell
 from study.results.compare import (
     Budgets,
     all_of,
-    answers_to,
+    answers_to_all,
     over,
     paired,
     pairing,
@@ -64,7 +64,7 @@ def compare_sets(
             for measure in MEASURES:
                 found += [_on_set(*entry, measure, str(question), pairs) for entry in shared]
     made = adjusted(searched(found, budgets or {}))
-    return [entry for question in wanted for entry in answers_to(question, made)]
+    return answers_to_all(wanted, made)
 
 
 def measured(cell: Cell, name: str, measure: Measure) -> Cell:
