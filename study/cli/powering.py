@@ -63,6 +63,7 @@ def plan_power(spec: StudySpec, trials: list[Trial], finished: list[Brief]) -> P
     """What `plan` shows: the confirmatory questions alone; None as long as the study has no test value."""
     from study.results.families import declared
     from study.results.planned_power import Aim, planned_cells, planned_tests, study_power
+    from study.results.resampled import cut_anew
 
     if not any(brief.test is not None for brief in finished):
         return None
@@ -70,7 +71,8 @@ def plan_power(spec: StudySpec, trials: list[Trial], finished: list[Brief]) -> P
     if not family.questions:
         return None
     aim = Aim(tests=planned_tests(cells, family))
-    return study_power(cells, aim=aim, asked=family.questions, objectives=family.objectives)
+    asked, objectives = family
+    return study_power(cells, aim=aim, asked=asked, objectives=objectives, anew=cut_anew(spec))
 
 
 def _of_study(place: str, aim: Any, tests: int | None, seeds: int | None) -> tuple[str, Power]:
@@ -78,6 +80,7 @@ def _of_study(place: str, aim: Any, tests: int | None, seeds: int | None) -> tup
     from study.plan.resolved import opened_study, planned
     from study.results.families import declared
     from study.results.planned_power import planned_cells, planned_tests, study_power
+    from study.results.resampled import cut_anew
     from study.store.briefs import briefs
     from study.store.store import Store
 
@@ -86,4 +89,4 @@ def _of_study(place: str, aim: Any, tests: int | None, seeds: int | None) -> tup
     cells = planned_cells(make_plan(*resolved), briefs(Store(root)))
     if tests is None:
         aim = aim._replace(tests=planned_tests(cells, declared(resolved.spec.compare)))
-    return resolved.spec.name, study_power(cells, aim=aim, seeds=seeds)
+    return resolved.spec.name, study_power(cells, aim=aim, seeds=seeds, anew=cut_anew(resolved.spec))

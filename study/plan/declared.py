@@ -24,7 +24,8 @@ def redeclared(spec: StudySpec, before: Resolved | None, records: Callable[[], i
         config = before.spec.compare
         pairs = tuple(f"{pair.encoder} / {pair.dataset}" for pair in before.spec.pairs)
         questions, objectives = config.questions or (), config.objectives or ()
-        earlier = (*earlier, Earlier(questions=questions, objectives=objectives, pairs=pairs, records=count))
+        dropped = Earlier(questions=questions, objectives=objectives, pairs=pairs, records=count, margin=config.margin)
+        earlier = (*earlier, dropped)
     return dataclasses.replace(spec, compare=dataclasses.replace(spec.compare, earlier=earlier))
 
 
@@ -36,9 +37,12 @@ def earlier_in_words(config: CompareConfig) -> list[str]:
         pairs = f"{len(earlier.pairs)} encoder and dataset pair{'s' * (len(earlier.pairs) != 1)}"
         goals = ", ".join(earlier.objectives) or "no objective"
         known = f"{earlier.records} record{'s' * (earlier.records != 1)}"
+        margin = "" if earlier.margin == config.margin else ", without a margin"
+        if margin and earlier.margin is not None:
+            margin = f", with a margin of {100 * earlier.margin:g} points"
         lines.append(
-            f"The confirmatory family was changed when the study had {known}. It was {asked} on {goals}, over {pairs}. "
-            "If that change followed from results, read the present one as exploratory."
+            f"The confirmatory family was changed when the study had {known}. It was {asked} on {goals}, over "
+            f"{pairs}{margin}. If that change followed from results, read the present one as exploratory."
         )
     return lines
 
@@ -46,4 +50,5 @@ def earlier_in_words(config: CompareConfig) -> list[str]:
 def _family(spec: StudySpec) -> tuple[Any, ...]:
     """What makes it another family; the order of its parts does not."""
     questions = frozenset(frozenset(rows) for rows in spec.compare.questions or ())
-    return questions, frozenset(spec.compare.objectives or ()), frozenset((p.encoder, p.dataset) for p in spec.pairs)
+    pairs = frozenset((pair.encoder, pair.dataset) for pair in spec.pairs)
+    return questions, frozenset(spec.compare.objectives or ()), pairs, spec.compare.margin

@@ -26,7 +26,7 @@ HOW_EFFORT = (
     "What trainings took, paired by seed; differences are first minus second, so that below zero the first row takes "
     "less. Epochs are passes over the training texts until the first of equal best validation values, and until the "
     "stop. Intervals are 95 % t intervals of the paired differences; p is that of the two-sided sign-flip test. "
-    "Exploratory: Holm's method adjusts over all tests of a quantity in this study."
+    "Exploratory: Holm's method adjusts over all comparisons of a quantity that this study plans, finished or not."
 )
 ONE_CLOCK = (
     "Wall time is that of one training, which serves all objectives; trainings that run at a time share the machine."
@@ -56,7 +56,8 @@ def export_effort(root: Path, found: Sequence[EffortComparison], formats: Collec
 
 def effort_csv(found: Iterable[EffortComparison]) -> str:
     """One line per comparison, numbers at full precision."""
-    return csv_text(EFFORT_FIELDS, ([_entry(one)[name] for name in EFFORT_FIELDS] for one in without_wall_time(found)))
+    entries = map(_entry, without_wall_time(found))
+    return csv_text(EFFORT_FIELDS, ([entry[name] for name in EFFORT_FIELDS] for entry in entries))
 
 
 def effort_values(found: Iterable[EffortComparison]) -> list[dict[str, Any]]:
@@ -100,7 +101,7 @@ def _entry(one: EffortComparison) -> dict[str, Any]:
     """Its fields, the rows as method and variant."""
     sides = {"first": one.first, "second": one.second}
     named = {f"{name}_{part}": value for name, arm in sides.items() for part, value in arm._asdict().items()}
-    return asdict(one) | named
+    return vars(one) | named  # asdict would copy each value
 
 
 def _groups(found: Sequence[EffortComparison]) -> list[list[EffortComparison]]:

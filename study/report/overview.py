@@ -12,12 +12,15 @@ from study.report.wording import by_question, sentence, title
 from study.results.aggregate import Cell
 from study.results.compare import answers_to
 from study.results.comparison import Arm, Comparison, Question
-from study.results.effort_pairs import EffortComparison
+from study.results.effort_pairs import EffortComparison, effort_answers
 from study.results.paper_questions import PaperQuestion, paper_questions
 from study.results.set_comparisons import SetComparison
-from study.results.verdicts import LEVEL, verdict
+from study.results.verdicts import LEVEL, leaves_zero_out, verdict
 
 Headed = tuple[str, list[Item]]  # a heading and a few lines
+BETTER, WORSE, UNDECIDED = "better", "worse", "undecided"
+FEWER, MORE = "fewer epochs", "more epochs"
+OPEN = "open until all planned comparisons are complete"
 LONGEST_LINE = 240  # letters of a line there
 MOST_LINES = 6  # below one heading of the summary, which is to fit one screen
 UNDECLARED = (
@@ -70,47 +73,70 @@ def convergence_in_short(cells: Sequence[Cell]) -> list[str]:
 def _in_short(group: Sequence[Comparison]) -> Item:
     """One confirmatory question over all encoders and datasets."""
     counts = Counter(map(_outcome, group))
-    decided = bool(counts["better"] or counts["worse"])
+    decided = bool(counts[BETTER] or counts[WORSE])
     if len(group) == 1:
         entry = group[0]
         return Item(f"{entry.encoder} / {entry.dataset}, {_objective(entry)}: {sentence(entry)}", decided)
-    parts = [f"{outcome} on {count}" for outcome, count in counts.items()]
-    return Item(f"{title(group[0])}: {', '.join(parts)} of {len(group)} pairs of encoder and dataset.", decided)
+    return Item(f"{title(group[0])}: {_counted(counts, _pairs(group))}.", decided)
 
 
 def _outcome(entry: Comparison) -> str:
     """What a confirmatory comparison says of its first row."""
-    found = verdict(entry)
+    found, above = verdict(entry), (entry.difference or 0) > 0
     if found == "decisive":
-        return "better" if (entry.difference or 0) > 0 else "worse"
+        return BETTER if above else WORSE
+    if found == "on_this_test_set":
+        return f"{BETTER if above else WORSE} for its test set alone"
     return {
-        "nothing": "not run",
-        "untested": "untested (one seed)",
-        "incomplete": "open until all planned comparisons are complete",
-        "on_this_test_set": "decided for this test set alone",
+        "nothing": "without a shared seed",
+        "untested": "untested (one seed, or nothing varies)",
+        "incomplete": OPEN,
         "unequal_search": "not comparable (search budgets differ)",
-    }.get(found, "undecided")
+    }.get(found, UNDECIDED)
+
+
+def _counted(counts: Counter[str], what: str) -> str:
+    """How often each outcome occurs, what is decided first: "better on 1, undecided on 7 of 8 pairs"."""
+    known = sorted(counts, key=lambda outcome: (outcome == UNDECIDED, outcome not in (BETTER, WORSE), outcome))
+    return f"{', '.join(f'{outcome} on {counts[outcome]}' for outcome in known if counts[outcome])} of {what}"
+
+
+def _pairs(entries: Sequence[Comparison]) -> str:
+    """How many comparisons these are: pairs of encoder and dataset where all are under one objective."""
+    if len({entry.objective for entry in entries}) > 1:
+        return f"{len(entries)} comparisons"
+    return f"{len(entries)} pair{'s' * (len(entries) != 1)} of encoder and dataset"
+
+
+def _answered(asked: Sequence[Comparison]) -> str:
+    """What the confirmatory ones of these comparisons of two rows say together, for the first row."""
+    own = [entry for entry in asked if entry.confirmatory]
+    if not own:
+        return "Undecided: its comparisons are exploratory."
+    counts = Counter(map(_outcome, own))
+    (first, *others), what = own, _pairs(own)
+    where = f"on all {what}" if others else f"on {first.encoder} / {first.dataset}, by {_objective(first)}"
+    if set(counts) == {BETTER}:
+        return f"Yes, {where}."
+    if set(counts) == {WORSE}:
+        return f"No, it is worse {where}."
+    if counts[BETTER] and counts[WORSE]:
+        return f"It depends on encoder and dataset: {_counted(counts, what)}."
+    if counts[BETTER]:
+        return f"In part: {_counted(counts, what)}."
+    if counts[WORSE]:
+        return f"No where it is decided: {_counted(counts, what)}."
+    if set(counts) == {UNDECIDED}:
+        return "Undecided."
+    return f"Undecided: {_counted(counts, what)}." if others else f"Undecided: {_outcome(first)}."
 
 
 def _by_metric(question: PaperQuestion, comparisons: Sequence[Comparison]) -> list[tuple[str, str]]:
     asked = _asked(question, comparisons)
+    if not asked:
+        return [("This study", f"Undecided: {_absent(question)}.")]
     own = [entry for entry in asked if entry.confirmatory]
-    if not own:
-        why = "its comparisons are exploratory" if asked else _absent(question)
-        return [("This study", f"Undecided: {why}."), *_evidence(asked)]
-    counts = Counter(map(_outcome, own))
-    total = len(own)
-    if counts["better"] == total:
-        text = f"Yes, on all {total} pairs of encoder and dataset." if total > 1 else "Yes."
-    elif counts["worse"] == total:
-        text = f"No, it is worse on all {total} pairs of encoder and dataset." if total > 1 else "No, it is worse."
-    elif counts["better"] or counts["worse"]:
-        parts = ", ".join(f"{outcome} on {count}" for outcome, count in counts.items())
-        text = f"It depends on encoder and dataset: {parts} of {total} pairs."
-    else:
-        text = f"Undecided: {', '.join(f'{outcome} on {count}' for outcome, count in counts.items())} of {total}."
-        text = "Undecided." if set(counts) == {"undecided"} else text
-    return [("This study", text), *_evidence(own)]
+    return [("This study", _answered(asked)), *_evidence(own or asked)]
 
 
 def _by_tokens(
@@ -118,33 +144,39 @@ def _by_tokens(
 ) -> list[tuple[str, str]]:
     rows = [("Tokens", line) for line in profile or [NO_PROFILE]]
     asked = _asked(question, comparisons)
-    control = METHODS[question.second]
+    control = METHODS[question.second].label
     if not asked:
         return [
             *rows,
-            ("Effect", f"Undecided: the study has no row {control.label}, which masks other tokens equally often."),
+            ("Effect", f"Undecided: the study has no row {control}, which masks other tokens equally often."),
         ]
-    counts = Counter("decided" if verdict(entry) == "decisive" else "undecided" for entry in asked)
-    text = f"The choice of tokens, against {control.label}: decided on {counts['decided']} of {len(asked)} comparisons."
+    text = f"Better than {control}, which masks other tokens equally often? {_answered(asked)}"
     return [*rows, ("Effect", text), *_evidence(asked)]
 
 
 def _by_epochs(question: PaperQuestion, effort: Sequence[EffortComparison]) -> list[tuple[str, str]]:
-    name = f"{question.first} vs {question.second}"
-    own = [entry for entry in effort if entry.question == name and entry.quantity == "epochs_to_best" and entry.n]
-    if not own:
+    asked = effort_answers(Question(Arm(question.first), Arm(question.second)), effort)
+    found = [entry for entry in asked if entry.quantity == "epochs_to_best"]
+    if not found:
         return [("This study", f"Undecided: {_absent(question)}.")]
-    counts = Counter(map(_epochs_outcome, own))
-    text = ", ".join(f"{outcome} on {count}" for outcome, count in counts.items())
-    text = "Undecided" if set(counts) == {"undecided"} else text[0].upper() + text[1:]
-    lines = [(f"{entry.encoder} / {entry.dataset}", _epochs_in_words(entry)) for entry in own]
-    return [("This study", f"{text} of {len(own)} comparisons (epochs to the best value, exploratory)."), *lines]
+    counts = Counter(map(_epochs_outcome, found))
+    text = _counted(counts, f"{len(found)} comparison{'s' * (len(found) != 1)}")
+    text = "Undecided" if set(counts) == {UNDECIDED} else text[0].upper() + text[1:]
+    lines = [(f"{entry.encoder} / {entry.dataset}", _epochs_in_words(entry)) for entry in found if entry.n]
+    fresh = "; to confirm on fresh seeds" if {*counts} & {FEWER, MORE} else ""
+    return [("This study", f"{text} (epochs to the best value, exploratory{fresh})."), *lines]
 
 
 def _epochs_outcome(entry: EffortComparison) -> str:
-    if entry.p_adjusted is None or entry.p_adjusted >= LEVEL or entry.difference is None:
-        return "undecided"
-    return "fewer epochs" if entry.difference < 0 else "more epochs"
+    if not entry.n:
+        return "without a shared seed"
+    if entry.p_adjusted is None or entry.difference is None:
+        return "untested (one seed)"
+    if entry.complete < entry.family:
+        return OPEN
+    if entry.p_adjusted >= LEVEL or not leaves_zero_out(entry.ci_low, entry.ci_high):
+        return UNDECIDED
+    return FEWER if entry.difference < 0 else MORE
 
 
 def _epochs_in_words(entry: EffortComparison) -> str:

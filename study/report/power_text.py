@@ -59,7 +59,7 @@ def power_lines(power: Power) -> list[str]:
         missing = sum(not row.std for row in here)
         parts += [f"{missing} of {len(here)} without a deviation yet"] if missing else []
         lines.append(plain(f"{head}: {'; '.join(parts)}"))
-    return lines
+    return [*lines, *(plain(f"  {note}") for note in power.notes)]
 
 
 def floor_lines(power: Power) -> list[str]:
@@ -130,6 +130,7 @@ def _notes(rows: Sequence[PowerRow], power: Power) -> Iterator[str]:
     if rows:
         yield POWER_LEGEND
         yield POWER_LIMITS
+    yield from map(plain, power.notes)
 
 
 def _points(value: float | None) -> str:

@@ -29,7 +29,6 @@ from study.report.tables import FORMATS, export
 from study.report.tag_tables import tag_lines
 from study.results.aggregate import Cell
 from study.results.classified import Classified
-from study.results.compare import questions
 from study.results.effort_pairs import EffortComparison, compare_effort
 from study.results.families import declared
 from study.results.gather import Results, budgets, gather
@@ -59,7 +58,7 @@ def publish(
     results = gather(store, spec, trials, judged.add, spent=budgets(resolved), truths=lambda _: truths)
     cells = results.cells
     remarks = [*earlier_in_words(spec.compare), *search_remarks(resolved, cells)]
-    took = compare_effort(cells, results.efforts, questions(cells, family=declared(spec.compare)))
+    took = compare_effort(cells, results.efforts, family=declared(spec.compare))
     files = export(
         root,
         cells,
@@ -116,7 +115,7 @@ def write_page(
         about_study(resolved, results.failures),
         shown,
         pictures,
-        summary=summary(results.cells, results.comparisons, warnings),
+        summary=summary(results.cells, results.comparisons, [*earlier_in_words(resolved.spec.compare), *warnings]),
         answers=[answers(results.comparisons, took, profile)],
         further=further_sections(root, resolved, results.cells, judged, took, warnings),
     )

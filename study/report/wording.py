@@ -12,6 +12,7 @@ from study.results.comparison import Comparison
 from study.results.paired import EXACT_PAIRS, FLIPS, TIE
 from study.results.set_comparisons import SetComparison
 from study.results.verdicts import LEVEL, Verdict, leaves_zero_out, verdict
+from study.results.weighed import POWER, texts_part
 
 NO_NUMBER = "–"  # where there is no number
 TESTS = {
@@ -178,18 +179,35 @@ def _what(comparison: Comparison, first: str, second: str) -> str:
 
 def _allowed(comparison: Comparison) -> str:
     """What the numbers allow to say beside the verdict: equivalence, or how many seeds would decide."""
-    within, told = comparison.p_equivalence, p_text(comparison.p_equivalence or 1)
-    size = points(comparison.margin)
+    within, size = comparison.p_equivalence, points(comparison.margin)
+    told = f"p = {p_text(1 if within is None else within)}{', not adjusted' if comparison.family > 1 else ''}"
+    known = comparison.joint_low is not None
     if comparison.conclusion == "equivalent":
-        return f" The rows are equivalent within {size} points (p = {told})."
+        text = f"he rows are equivalent within {size} points"
+        return f" T{text} ({told})." if _within_too(comparison) else f" On this test set t{text} ({told})."
     if comparison.conclusion in ("better", "worse") and within is not None and within < LEVEL:
-        return f" The difference is smaller than {size} points (p = {told})."
-    if comparison.conclusion != "undecided" or comparison.seeds_needed is None:
+        where = "" if _within_too(comparison) else " on this test set"
+        return f" The difference is smaller than {size} points{where} ({told})."
+    if comparison.conclusion != "undecided":
         return ""
+    assumed = abs(comparison.difference or 0.0) if comparison.margin is None else comparison.margin
+    if comparison.seeds_needed is None:
+        few = texts_part(comparison) >= assumed**2 > 0
+        told = f" No number of seeds would decide a true difference of {points(assumed)} points on these test texts."
+        return told if few else ""
+    declares = "" if comparison.confirmatory else " that declares this question alone"
+    study = f"A new study with about {comparison.seeds_needed} seeds{declares} would"
+    where = "" if known else " on this test set"
     if comparison.margin is None:
-        return f" About {comparison.seeds_needed} seeds would decide it if the true difference is the observed one."
+        return f" {study} decide it{where} (probability {POWER:g}) if the true difference is the observed one."
     what = f"find a difference of {size} points, or show that there is none as large"
-    return f" About {comparison.seeds_needed} seeds would {what}."
+    return f" {study} {what}{where} (probability {POWER:g} each)."
+
+
+def _within_too(comparison: Comparison) -> bool:
+    """Whether the interval over seeds and test texts lies within the margin too."""
+    low, high, margin = comparison.joint_low, comparison.joint_high, comparison.margin
+    return low is not None and high is not None and margin is not None and -margin < low and high < margin
 
 
 def _how_sure(comparison: Comparison) -> str:

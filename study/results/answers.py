@@ -85,9 +85,10 @@ def _within(root: Path, resolved: Resolved, baseline: str | None, margin: float 
     found = findings_of(searches(resolved.spec, resolved.identities), resolved.findings, results.cells)
     notes = [*earlier_in_words(resolved.spec.compare), *in_words(found), *results.notes]
     looks = record_look(root, results.comparisons)
-    notes += warnings_of(looks, results.comparisons)
-    asked = questions(results.cells, baseline, family=declared(resolved.spec.compare))
-    effort = compare_effort(results.cells, results.efforts, asked)
+    notes += [*warnings_of(looks, results.comparisons), *_late_margin(resolved, margin)]
+    family = declared(resolved.spec.compare)
+    asked = questions(results.cells, baseline, family=family)
+    effort = compare_effort(results.cells, results.efforts, asked, family=family)
     return Answer(resolved.spec.name, None, results.comparisons, notes, results.set_comparisons, effort)
 
 
@@ -103,7 +104,18 @@ def _within_unseen(root: Path, resolved: Resolved, baseline: str | None, margin:
         baseline=baseline,
         margin=margin,
     )
-    return Answer(resolved.spec.name, None, results.comparisons, [*found.notes, *results.notes], unseen=found.parts)
+    notes = [*found.notes, *results.notes, *_late_margin(resolved, margin)]
+    return Answer(resolved.spec.name, None, results.comparisons, notes, unseen=found.parts)
+
+
+def _late_margin(resolved: Resolved, margin: float | None) -> list[str]:
+    """A note on a margin that the study did not declare before its results."""
+    if margin is None or margin == resolved.spec.compare.margin:
+        return []
+    return [
+        f"The margin of {100 * margin:g} points was named with --margin, not declared in the space: whoever chooses it "
+        "after the results finds one that fits. Read equivalence within it as exploratory."
+    ]
 
 
 def _printed_names() -> str:

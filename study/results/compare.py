@@ -8,6 +8,7 @@ Values are fractions; only reports speak of percent.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -93,7 +94,7 @@ def compare(
             (main if family.has(question, objective) else others).extend(searched(made, budgets or {}))
     order = list(dict.fromkeys(cell.objective for cell in cells))
     found = sorted([*adjusted(main, confirmatory=True), *adjusted(others)], key=lambda e: order.index(e.objective))
-    return [entry for question in wanted for entry in answers_to(question, found)]
+    return answers_to_all(wanted, found)
 
 
 def all_of(known: Sequence[Question], asked: Iterable[Question]) -> list[Question]:
@@ -106,6 +107,18 @@ def answers_to(question: Question, found: Iterable[Compared]) -> list[Compared]:
     entries = list(found)
     ours = [entry for entry in entries if entry.question == str(question)]
     return ours or [turned(entry) for entry in entries if entry.question == str(question.turned)]
+
+
+def answers_to_all(asked: Iterable[Question], found: Iterable[Compared]) -> list[Compared]:
+    """The comparisons of several questions, question by question."""
+    named: dict[str, list[Compared]] = {}
+    for entry in found:
+        named.setdefault(entry.question, []).append(entry)
+    out = []
+    for question in asked:
+        ours = (named.get(str(way), ()) for way in (question, question.turned))
+        out += answers_to(question, itertools.chain.from_iterable(ours))
+    return out
 
 
 def rivals(cells: Sequence[Cell], question: Question) -> dict[str, list[tuple[Cell, Cell]]]:

@@ -59,19 +59,24 @@ def text_values(
     return TextValues(metric, metric[:, None] - (texts - 1) / num_classes * change)
 
 
-def joint_interval(differences: Sequence[float], tables: Sequence[NDArray[np.floating]]) -> tuple[float, float]:
+def joint_interval(
+    differences: Sequence[float], tables: Sequence[NDArray[np.floating]], *, ratio: float = 0.0
+) -> tuple[float, float]:
     """95 % interval of a mean paired difference, over other seeds and other texts.
 
     differences [n]: one per seed, n >= 1. tables: for each sample of texts (the test set; for a gap also the evaluation
     set) first minus second of `TextValues.by_text`, [n, E]. The half width is that of Howe (1974) for a sum of
     independent parts, h² = t(n-1)² S²/n + sum over tables of t(E-1)² max(0, texts - both), and at least that of the
     texts alone. With one seed only the texts count. It contains the t interval of the seeds.
+
+    `ratio`: test texts over training texts where each seed has its own splits, as in study.results.resampled, whose
+    interval takes the place of the t interval then.
     """
     mean, n = statistics.fmean(differences), len(differences)
     parts = [(_quantile(table.shape[1] - 1) ** 2, components(table)) for table in tables if table.shape[1] > 1]
     least = sum(square * part.texts for square, part in parts)
     if n > 1:
-        of_seeds = _quantile(n - 1) ** 2 * statistics.variance(differences) / n
+        of_seeds = _quantile(n - 1) ** 2 * statistics.variance(differences) * (1 / n + ratio)
         least = max(least, of_seeds + sum(square * max(0.0, part.texts - part.both) for square, part in parts))
     half = math.sqrt(least)
     return mean - half, mean + half

@@ -1,8 +1,8 @@
 """What trainings took, row against row: epochs to best and to stop, updates, wall seconds; lower is better.
 
 Paired by seed as in `compare`, with the exact sign-flip test. These tests are exploratory: Holm's method adjusts the p
-values of each quantity over all questions, encoders, datasets and objectives of a study. Wall times never repeat, so
-exports leave them out.
+values of each quantity over all planned comparisons of a study, finished or not. Wall times never repeat, so exports
+leave them out.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 from study.results.aggregate import Cell, CellKey, cell_key, first_best
-from study.results.compare import questions
+from study.results.compare import all_of, over, questions
 from study.results.comparison import Arm, Question
-from study.results.paired import holm, sign_flip
-from study.results.spread import t_interval
+from study.results.families import DeclaredFamily
+from study.results.paired import holm, least_p, sign_flip
+from study.results.resampled import resampled_interval
 from study.store.record import Kept
 
 Quantity = Literal["epochs_to_best", "epochs_to_stop", "updates", "seconds"]
@@ -53,11 +54,13 @@ class EffortComparison:
     first_mean: float | None  # over these pairs, in the unit of the quantity
     second_mean: float | None
     difference: float | None  # of the means
-    ci_low: float | None  # 95 % t interval of the paired differences; None below two pairs
+    ci_low: float | None  # 95 % t interval of the paired differences, as in `compare`; None below two pairs
     ci_high: float | None
     p: float | None  # two-sided, sign-flip test; None below two pairs
-    p_adjusted: float | None  # by Holm's method, over the tests of this quantity in the study
-    family: int  # these tests
+    p_adjusted: float | None  # by Holm's method, over the planned comparisons of this quantity in the study
+    family: int  # these comparisons, finished or not
+    finished: bool  # every wanted seed of both rows has finished, or has failed for good
+    complete: int  # comparisons of the family that are finished
     floor: float | None  # the least p that differences of these sizes can give: all with one sign
     machines: tuple[str, ...]  # on which the trainings ran, sorted; wall times of several are not like for like
 
@@ -78,14 +81,21 @@ def efforts_of(records: Iterable[Kept]) -> dict[CellKey, dict[int, Effort]]:
 
 
 def compare_effort(
-    cells: Sequence[Cell], efforts: Efforts, asked: Iterable[Question] | None = None
+    cells: Sequence[Cell],
+    efforts: Efforts,
+    asked: Iterable[Question] | None = None,
+    *,
+    family: DeclaredFamily | None = None,
 ) -> list[EffortComparison]:
     """The comparisons of a study, question by question, then by objective, encoder and dataset, and quantity.
 
-    `asked`: default `questions(cells)`. Wall time is compared once for the objectives that share a training.
+    `asked`: default `questions(cells)`; whatever is asked, the adjustment counts all of these too, as in `compare`.
+    Wall time is compared once for the objectives that share a training.
     """
+    known = questions(cells, family=family)
+    wanted = known if asked is None else list(asked)
     found: list[EffortComparison] = []
-    for question in questions(cells) if asked is None else asked:
+    for question in all_of(known, wanted):
         timed: set[tuple[str, str]] = set()
         for first, second in _rows(cells, question):
             place = first.encoder, first.dataset
@@ -93,7 +103,36 @@ def compare_effort(
                 if quantity != CLOCKED or place not in timed:
                     found.append(_compared(question, first, second, efforts, quantity))
             timed.add(place)
-    return _adjusted(found)
+    named: dict[Question, list[EffortComparison]] = {}
+    for entry in _adjusted(found):
+        named.setdefault(Question(entry.first, entry.second), []).append(entry)
+    return [
+        entry
+        for question in wanted
+        for entry in effort_answers(question, named.get(question) or named.get(question.turned) or [])
+    ]
+
+
+def effort_answers(question: Question, found: Iterable[EffortComparison]) -> list[EffortComparison]:
+    """The comparisons of a question among `found`, which may hold it the other way round."""
+    entries = list(found)
+    ours = [entry for entry in entries if (entry.first, entry.second) == question]
+    return ours or [_turned(entry) for entry in entries if (entry.second, entry.first) == question]
+
+
+def _turned(entry: EffortComparison) -> EffortComparison:
+    low, high = entry.ci_low, entry.ci_high
+    return dataclasses.replace(
+        entry,
+        question=str(Question(entry.second, entry.first)),
+        first=entry.second,
+        second=entry.first,
+        first_mean=entry.second_mean,
+        second_mean=entry.first_mean,
+        difference=None if entry.difference is None else -entry.difference,
+        ci_low=None if high is None else -high,
+        ci_high=None if low is None else -low,
+    )
 
 
 def _rows(cells: Sequence[Cell], question: Question) -> list[tuple[Cell, Cell]]:
@@ -122,7 +161,8 @@ def _compared(question: Question, first: Cell, second: Cell, efforts: Efforts, q
     n, several = len(pairs), len(pairs) > 1
     low, high = (None, None)
     if several:
-        low, high = t_interval(statistics.mean(differences), statistics.stdev(differences), n)
+        # epochs are counted on training texts that splits of other seeds share, as test values are
+        low, high = resampled_interval(differences, first.resampled or 0.0)
     return EffortComparison(
         question=str(question),
         encoder=first.encoder,
@@ -132,27 +172,29 @@ def _compared(question: Question, first: Cell, second: Cell, efforts: Efforts, q
         first=question.first,
         second=question.second,
         n=n,
-        first_mean=statistics.mean(a for a, _ in pairs) if pairs else None,
-        second_mean=statistics.mean(b for _, b in pairs) if pairs else None,
-        difference=statistics.mean(differences) if pairs else None,
+        first_mean=statistics.fmean(a for a, _ in pairs) if pairs else None,
+        second_mean=statistics.fmean(b for _, b in pairs) if pairs else None,
+        difference=statistics.fmean(differences) if pairs else None,
         ci_low=low,
         ci_high=high,
         p=sign_flip(differences).p if several else None,
         p_adjusted=None,
         family=0,
-        floor=sign_flip([abs(value) for value in differences]).p if several else None,
+        finished=over(first) and over(second),
+        complete=0,
+        floor=least_p(differences) if several else None,
         machines=tuple(sorted({effort.machine for pair in both for effort in pair})),
     )
 
 
 def _adjusted(found: Sequence[EffortComparison]) -> list[EffortComparison]:
-    """With Holm's adjustment over the tests of each quantity."""
-    adjusted: dict[int, tuple[float, int]] = {}
+    """With Holm's adjustment over the comparisons of each quantity; one without a p value counts as p = 1."""
+    made = list(found)
     for quantity in QUANTITIES:
-        p_values = {i: entry.p for i, entry in enumerate(found) if entry.quantity == quantity and entry.p is not None}
-        values = holm(list(p_values.values()))
-        adjusted |= {i: (value, len(values)) for i, value in zip(p_values, values, strict=True)}
-    return [
-        dataclasses.replace(entry, p_adjusted=adjusted[i][0], family=adjusted[i][1]) if i in adjusted else entry
-        for i, entry in enumerate(found)
-    ]
+        places = [i for i, entry in enumerate(found) if entry.quantity == quantity]
+        values = holm([1.0 if (p := found[i].p) is None else p for i in places])
+        complete = sum(found[i].finished for i in places)
+        for i, value in zip(places, values, strict=True):
+            told = None if found[i].p is None else value
+            made[i] = dataclasses.replace(found[i], p_adjusted=told, family=len(places), complete=complete)
+    return made

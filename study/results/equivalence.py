@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 from study.results.paired import TIE
 from study.results.power import MOST_SEEDS, seeds_needed
+from study.results.spread import CONFIDENCE
 
 NODES = 2000  # of the integral over the sample deviation: the error of a power is below 0.001
 Concluded = Literal["better", "worse", "equivalent", "undecided"]
@@ -32,22 +33,35 @@ class Conclusion:
     margin: float | None  # fraction, above 0; None if nobody named one
     p_equivalence: float | None  # of the two one-sided tests; None without a margin or a deviation
     within: bool  # equivalence was shown, whether or not there is a difference
-    seeds: int | None  # that would decide; None if it is decided, if nobody can tell, or if more than MOST_SEEDS
+    seeds: int | None  # that would decide; None if it is decided, if nobody can tell, or if MOST_SEEDS would not
     assumed: float | None  # true difference for which `seeds` are enough: the margin, else the observed one; fraction
 
 
-def tost(mean: float, std: float, n: int, margin: float, *, level: float = 0.05) -> Equivalence | None:
+class Limits(NamedTuple):
+    """What more seeds do not lower, parts of the squared half width of the interval that must leave zero out."""
+
+    texts: float = 0.0  # that of the test texts, fraction squared
+    ratio: float = 0.0  # test texts over training texts where each seed has its own splits, as in `tost`
+
+
+NO_LIMITS = Limits()
+
+
+def tost(
+    mean: float, std: float, n: int, margin: float, *, level: float = 0.05, ratio: float = 0.0
+) -> Equivalence | None:
     """Two one-sided t tests (Schuirmann 1987) of |true difference| < margin, on n paired differences.
 
     `mean` and `std`: of the differences, std with n - 1; `margin` above 0. p below `level` shows equivalence. The
     interval has the confidence 1 - 2 level. None for fewer than two differences, and for differences that do not vary,
-    which tell nothing of how far others would lie apart.
+    which tell nothing of how far others would lie apart. `ratio`: test texts over training texts where each seed has
+    its own splits, whose differences are not independent (study.results.resampled).
     """
     from scipy.special import stdtr, stdtrit
 
     if n < 2 or std <= TIE:
         return None
-    error = std / math.sqrt(n)
+    error = std * math.sqrt(1 / n + ratio)
     p = max(float(stdtr(n - 1, (mean - margin) / error)), float(stdtr(n - 1, -(mean + margin) / error)))
     half = float(stdtrit(n - 1, 1 - level)) * error
     return Equivalence(p, mean - half, mean + half)
@@ -86,6 +100,35 @@ def seeds_for_equivalence(
     return low if low <= most else None
 
 
+def seeds_within(
+    assumed: float,
+    std: float,
+    limits: Limits,
+    *,
+    least: int = 2,
+    power: float = 0.8,
+    most: int = MOST_SEEDS,
+) -> int | None:
+    """The fewest seeds, `least` and up, whose interval over seeds and texts leaves zero out; None above `most`.
+
+    With probability `power` over the seeds, on these test texts, where the mean over all seeds is `assumed` there: the
+    half width, sqrt(t(n-1)² std² (1/n + ratio) + texts), and the normal quantile of `power` times the standard error
+    of the mean must not exceed it together.
+    """
+    from scipy.special import ndtri, stdtrit
+
+    def enough(n: int) -> bool:
+        variance = std**2 * (1 / n + limits.ratio)
+        half = math.sqrt(float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) ** 2 * variance + limits.texts)
+        return half + float(ndtri(power)) * math.sqrt(variance) <= assumed
+
+    low, high = least, most + 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle + 1, high)
+    return low if low <= most else None
+
+
 def conclusion(
     *,
     difference: float,
@@ -96,15 +139,19 @@ def conclusion(
     margin: float | None = None,
     level: float = 0.05,
     power: float = 0.8,
+    limits: Limits = NO_LIMITS,
 ) -> Conclusion:
     """What `n` paired differences with this mean and deviation allow to say of the first row.
 
     `decisive`: what the comparison says of the difference. `alpha`: level of the difference test after adjustment,
     level / planned tests in the worst case. An undecided comparison with a margin needs as many seeds as find a true
     difference of the margin, and as many as show equivalence if there is none; without a margin, as many as find a true
-    difference of the observed size, which is itself uncertain.
+    difference of the observed size, which is itself uncertain. Where `limits` keep any number of seeds from it,
+    `seeds` is None.
     """
-    shown = None if margin is None or std is None else tost(difference, std, n, margin, level=level)
+    shown = None
+    if margin is not None and std is not None:
+        shown = tost(difference, std, n, margin, level=level, ratio=limits.ratio)
     within = shown is not None and shown.p < level
     p = None if shown is None else shown.p
     if decisive or within:
@@ -113,6 +160,8 @@ def conclusion(
     seeds, assumed = None, margin if margin is not None else abs(difference)
     if std is not None and std > TIE and assumed > TIE:
         seeds = seeds_needed(assumed / std, alpha=alpha, power=power)
+        if seeds is not None and any(limits):
+            seeds = seeds_within(assumed, std, limits, least=seeds, power=power)
         if margin is not None and seeds is not None:
             other = seeds_for_equivalence(margin / std, level=level, power=power)
             seeds = None if other is None else max(seeds, other)

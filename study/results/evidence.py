@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from study.results.equivalence import Conclusion, conclusion
+from study.results.equivalence import NO_LIMITS, Conclusion, Limits, conclusion
 from study.results.mcnemar import SecondLook, second_look
 from study.results.power import LEVEL
 from study.results.superiority import (
@@ -41,11 +41,13 @@ def evidence(
     margin: float | None = None,
     level: float = LEVEL,
     power: float = 0.8,
+    limits: Limits = NO_LIMITS,
 ) -> Evidence:
     """From the test values of both rows by seed, fractions.
 
     `paired`: whether a seed ties them. `decisive`: the verdict of the comparison. `tests`: planned tests of its family.
-    `margin`: largest difference that does not matter, fraction; None: nobody named one.
+    `margin`: largest difference that does not matter, fraction; None: nobody named one. `limits`: what no number of
+    seeds lowers.
     """
     if not paired:
         one = unpaired_superiority(list(first.values()), list(second.values()))
@@ -63,6 +65,7 @@ def evidence(
             margin=margin,
             level=level,
             power=power,
+            limits=limits,
         )
     return Evidence(
         superiority=paired_superiority([first[seed] for seed in seeds], [second[seed] for seed in seeds]),

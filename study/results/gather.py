@@ -25,6 +25,7 @@ from study.results.effort_pairs import Efforts, efforts_of
 from study.results.families import DeclaredFamily, declared
 from study.results.generalisation import Judged
 from study.results.remarks import remarks_of
+from study.results.resampled import cut_anew
 from study.results.set_comparisons import SetComparison, compare_sets
 from study.results.texts import Predictions, over_set_texts, over_texts
 from study.results.truth import Truths
@@ -187,9 +188,7 @@ def budgets(resolved: Resolved) -> Budgets:
 def with_remarks(found: Sequence[Cell], spec: StudySpec, records: Sequence[Judged]) -> list[Cell]:
     """The cells, each with what is to be said of the trainings on its dataset."""
     said = {name: remarks_of(name, data) for name, data in spec.datasets.items()}
-    cut = {
-        n for n, data in spec.datasets.items() if isinstance(data, DataSpec) and data.per_seed and "test" in data.cut
-    }
+    cut = cut_anew(spec)
     sizes: dict[CellKey, list[tuple[int, int]]] = {}
     for record in records:
         if record["dataset"] in cut and "train_texts" in record and "test_predictions" in record:

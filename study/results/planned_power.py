@@ -28,6 +28,11 @@ from study.store.briefs import Brief
 
 WANTED_DIFFERENCE = 0.01  # one percent point: the difference that seeds are counted for, if nobody names one
 
+SHARED_TEXTS = (
+    "each seed has its own splits, which share texts. The interval is wider for that, by a part that more seeds do not "
+    "lower, and the numbers leave it out: differences must be larger, and seeds may not be enough."
+)
+
 
 class Aim(NamedTuple):
     """What a study is to decide, and how surely."""
@@ -72,6 +77,7 @@ class Power:
     least_seeds: int | None  # with fewer nothing is ever decisive, however large the difference
     effects: dict[int, float | None]  # seeds -> smallest effect, in units of the deviation; None: can decide nothing
     rows: tuple[PowerRow, ...]
+    notes: tuple[str, ...] = ()  # where the numbers do not hold
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -85,10 +91,12 @@ def study_power(
     seeds: int | None = None,
     asked: Iterable[Question] | None = None,
     objectives: Collection[str] | None = None,
+    anew: Iterable[str] = (),
 ) -> Power:
     """What the study decides with `seeds` (default: those that it plans for each pair of rows).
 
-    `asked`: default: all questions of `compare`; `objectives`: default: all.
+    `asked`: default: all questions of `compare`; `objectives`: default: all. `anew`: datasets whose test split each
+    seed cuts anew; what their splits share is no part of these numbers, and a note says so.
     """
     rows = [
         _row(match, aim, match.wanted if seeds is None else seeds)
@@ -97,7 +105,9 @@ def study_power(
         for match in found
         if objectives is None or objective in objectives
     ]
-    return _power(rows, aim, [row.seeds for row in rows] or ([] if seeds is None else [seeds]))
+    found = _power(rows, aim, [row.seeds for row in rows] or ([] if seeds is None else [seeds]))
+    notes = (f"{name}: {SHARED_TEXTS}" for name in anew if any(row.dataset == name for row in rows))
+    return dataclasses.replace(found, notes=tuple(notes))
 
 
 def given_power(std: float, *, aim: Aim, seeds: int | None = None) -> Power:

@@ -57,7 +57,8 @@ def t_power(effect: float, n: int, *, alpha: float) -> float:
     from scipy.special import nctdtr, stdtrit
 
     bar = float(stdtrit(n - 1, 1 - min(alpha, 1 - CONFIDENCE) / 2))
-    return float(1 - nctdtr(n - 1, effect * math.sqrt(n), bar))
+    below = float(nctdtr(n - 1, effect * math.sqrt(n), bar))
+    return 1.0 if math.isnan(below) else 1 - below  # scipy gives nan for some of the probabilities that underflow
 
 
 @lru_cache(maxsize=256)

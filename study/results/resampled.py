@@ -6,7 +6,9 @@ import math
 import statistics
 from collections.abc import Sequence
 
+from l3masking.data.spec import DataSpec
 from study.results.spread import t_interval
+from study.space.spec import StudySpec
 
 
 def resampled_interval(differences: Sequence[float], ratio: float) -> tuple[float, float]:
@@ -20,3 +22,9 @@ def resampled_interval(differences: Sequence[float], ratio: float) -> tuple[floa
     n, mean = len(differences), statistics.mean(differences)
     # t_interval divides by √n: this deviation gives s · √(1/n + ratio) there
     return t_interval(mean, statistics.stdev(differences) * math.sqrt(1 + n * ratio), n)
+
+
+def cut_anew(spec: StudySpec) -> list[str]:
+    """The datasets of a study whose test split each seed cuts anew."""
+    datasets = spec.datasets.items()
+    return [n for n, data in datasets if isinstance(data, DataSpec) and data.per_seed and "test" in data.cut]

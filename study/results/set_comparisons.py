@@ -15,7 +15,7 @@ from study.results.aggregate import Cell
 from study.results.compare import (
     Budgets,
     all_of,
-    answers_to,
+    answers_to_all,
     over,
     paired,
     pairing,
@@ -64,7 +64,7 @@ def compare_sets(
             for measure in MEASURES:
                 found += [_on_set(*entry, measure, str(question), pairs) for entry in shared]
     made = adjusted(searched(found, budgets or {}))
-    return [entry for question in wanted for entry in answers_to(question, made)]
+    return answers_to_all(wanted, made)
 
 
 def measured(cell: Cell, name: str, measure: Measure) -> Cell:
@@ -89,4 +89,5 @@ def _on_set(first: Cell, second: Cell, name: str, measure: Measure, question: st
     made = paired(measured(first, name, measure), measured(second, name, measure), question, pairs)
     fields: dict[str, Any] = {field.name: getattr(made, field.name) for field in dataclasses.fields(made)}
     fields["finished"] = over(first) and over(second)  # a seed that has run and lacks the set will not get it
+    fields |= {"joint_low": None, "joint_high": None}  # the texts of a set are the same where splits are cut anew
     return SetComparison(**fields, evaluation=name, measure=measure)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +34,7 @@ class Sample(NamedTuple):
     cells: Mapping[CellKey, Cell]  # with the values that were recorded on these texts
     predictions: Predictions
     truths: Mapping[str, Truth]  # dataset -> the truth
+    anew: Collection[str] = ()  # datasets with other texts under each seed, which are no sample beside the seeds
 
 
 class OverTexts(NamedTuple):
@@ -51,7 +52,7 @@ def over_texts(
 ) -> OverTexts:
     """Add to paired comparisons within a study the 95 % interval over seeds and test texts together."""
     known = {cell.key: cell for cell in cells}
-    test = Sample("test values", known, predictions, truths)
+    test = Sample("test values", known, predictions, truths, _cut_anew(cells))
     return OverTexts(*_over(comparisons, [test], known))
 
 
@@ -64,10 +65,11 @@ def over_set_texts(
 ) -> tuple[list[SetComparison], list[str]]:
     """The same for comparisons on evaluation sets; for a gap, the test split and the set are samples each by itself.
 
+    A test split that each seed cuts anew is no sample beside the seeds; the set is the same under all of them.
     `test`: predictions and truths of the test split; `on_sets` and `truths`: those of each evaluation set, by name.
     """
     known = {cell.key: cell for cell in cells}
-    split = Sample("test values", known, *test)
+    split = Sample("test values", known, *test, _cut_anew(cells))
     found, notes = list(comparisons), []
     for name in dict.fromkeys(entry.evaluation for entry in comparisons):
         there = {key: cell for key, cell in known.items() if name in cell.evaluations}
@@ -91,25 +93,27 @@ def _over(
     """
     out, notes = list(comparisons), []
     for place in dict.fromkeys((entry.encoder, entry.dataset, entry.objective) for entry in comparisons if entry.n):
-        if any(place[1] not in sample.truths for sample in samples):
+        parts = [sample for sample in samples if place[1] not in sample.anew]
+        if not parts or any(place[1] not in sample.truths for sample in parts):
             continue
-        made: list[dict[CellKey, ByText | None]] = [{} for _ in samples]
+        made: list[dict[CellKey, ByText | None]] = [{} for _ in parts]
         for index, entry in enumerate(out):
             if (entry.encoder, entry.dataset, entry.objective) != place or not entry.n:
                 continue
             keys = [_key(entry, side) for side in (entry.first, entry.second)]
             here, there = (compared[key].values for key in keys)
             seeds = [seed for seed in here if seed in there]
-            tables = [_table(sample, known, keys, seeds) for sample, known in zip(samples, made, strict=True)]
+            tables = [_table(sample, known, keys, seeds) for sample, known in zip(parts, made, strict=True)]
             where = " / ".join(place[:2])
             notes += [
                 f"{where}: no interval over test texts: the labels do not give the recorded {sample.what}"
-                for sample, table in zip(samples, tables, strict=True)
+                for sample, table in zip(parts, tables, strict=True)
                 if table is None
             ]
             whole = [table for table in tables if table is not None]
-            if len(whole) == len(samples):
-                low, high = joint_interval([here[seed] - there[seed] for seed in seeds], whole)
+            if len(whole) == len(parts):
+                ratio = compared[keys[0]].resampled or 0.0
+                low, high = joint_interval([here[seed] - there[seed] for seed in seeds], whole, ratio=ratio)
                 out[index] = dataclasses.replace(entry, joint_low=low, joint_high=high)
     return out, list(dict.fromkeys(notes))
 
@@ -141,6 +145,11 @@ def _by_text(sample: Sample, key: CellKey) -> ByText | None:
     if np.abs(found.metric - [recorded[seed] for seed in seeds]).max() > METRIC_TOLERANCE:
         return None
     return dict(zip(seeds, found.by_text, strict=True))
+
+
+def _cut_anew(cells: Sequence[Cell]) -> frozenset[str]:
+    """The datasets whose test split each seed cuts anew."""
+    return frozenset(cell.dataset for cell in cells if cell.resampled is not None)
 
 
 def _key(entry: Comparison, side: Side) -> CellKey:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from l3masking.data.spec import DataSpec
 from l3masking.data.textdata import absent_classes
 from l3masking.metrics import METRICS
 from study.plan.resolved import Resolved
@@ -52,6 +53,10 @@ def unseen_part(results: Results, resolved: Resolved, root: Path) -> Unseen:
     whole: dict[str, Truth] = {}
     notes = []
     for name in dict.fromkeys(cell.dataset for cell in results.cells):
+        data = resolved.spec.datasets[name]
+        if isinstance(data, DataSpec) and data.per_seed:
+            notes.append(f"{name}: no unseen part: each seed has its own splits, and with them its own unseen part")
+            continue
         facts = read_facts(root, resolved.identities.datasets.get(name))
         if facts is None:
             notes.append(f"{name}: no unseen part: {NO_FACTS}")

@@ -55,21 +55,17 @@ def equally_searched(comparison: Comparison) -> bool:
 
 
 def better_than_random(comparisons: Iterable[Comparison]) -> frozenset[CellKey]:
-    """The cells that are decisively above REFERENCE, random masking, which is what the tables mark."""
-    return frozenset(
-        CellKey(
-            entry.encoder,
-            entry.dataset,
-            entry.first.method,
-            entry.first.variant,
-            entry.first.mask_mean,
-            entry.objective,
-        )
-        for entry in comparisons
-        if entry.second.method == REFERENCE != entry.first.method
-        and (entry.difference or 0) > 0
-        and verdict(entry) == "decisive"
-    )
+    """The cells that are decisively above REFERENCE, random masking, which is what the tables mark.
+
+    A question may have been declared either way round.
+    """
+    marked = set()
+    for entry in comparisons:
+        above, below = (entry.first, entry.second) if (entry.difference or 0) > 0 else (entry.second, entry.first)
+        if below.method == REFERENCE != above.method and verdict(entry) == "decisive":
+            row = above.method, above.variant, above.mask_mean
+            marked.add(CellKey(entry.encoder, entry.dataset, *row, entry.objective))
+    return frozenset(marked)
 
 
 def _budget(side: Side) -> tuple[int | None, int | None]:

@@ -20,6 +20,7 @@ class Earlier:
     objectives: tuple[str, ...]
     pairs: tuple[str, ...]  # "encoder / dataset"
     records: int  # that the study had when it was changed, 1 and up
+    margin: float | None = None  # of equivalence; none: no margin was declared
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,6 +43,15 @@ def test_a_change_after_the_first_record_is_kept(tmp_path: Path):
     assert "1 record. It was rtm vs stl on accuracy" in earlier_in_words(back.compare)[1]
 
 
+def test_a_margin_that_is_chosen_after_results_is_kept_too():
+    changed = redeclared(space(compare={"margin": 0.02}), before(space()), lambda: 12)
+    assert [entry.margin for entry in changed.compare.earlier] == [None]
+    assert "over 1 encoder and dataset pair, without a margin. If" in earlier_in_words(changed.compare)[0]
+    again = redeclared(space(compare={"margin": 0.015}), before(changed), lambda: 12)
+    assert "pair, without a margin. If" in earlier_in_words(again.compare)[0]
+    assert "pair, with a margin of 2 points. If" in earlier_in_words(again.compare)[1]
+
+
 def test_before_the_first_record_a_declaration_is_free():
     new = space(compare={"questions": [["rtm", "stl"]]})
     assert redeclared(new, before(space()), lambda: 0) == new

@@ -11,7 +11,7 @@ from result_cells import cell
 from study.report.overview import MOST_LINES, NO_PROFILE, UNDECLARED, answers, summary
 from study.report.sections import Pairs
 from study.results.compare import compare
-from study.results.comparison import Comparison
+from study.results.comparison import Arm, Comparison, Question
 from study.results.effort_pairs import Effort, compare_effort
 from study.results.families import DeclaredFamily
 from study.results.paper_questions import paper_questions
@@ -42,13 +42,21 @@ def test_the_claims_come_from_the_printed_table():
 @pytest.mark.parametrize(
     ("steps", "answer"),
     [
-        ([UP], "Yes."),
-        ([[-u for u in UP]], "No, it is worse."),
+        ([UP], "Yes, on bert / d0, by accuracy."),
+        ([[-u for u in UP]], "No, it is worse on bert / d0, by accuracy."),
         ([MIXED], "Undecided."),
         ([UP, UP], "Yes, on all 2 pairs of encoder and dataset."),
         ([[-u for u in UP]] * 2, "No, it is worse on all 2 pairs of encoder and dataset."),
-        ([UP, MIXED], "It depends on encoder and dataset: better on 1, undecided on 1 of 2 pairs."),
-        ([UP, [-u for u in UP]], "It depends on encoder and dataset: better on 1, worse on 1 of 2 pairs."),
+        ([UP, MIXED], "In part: better on 1, undecided on 1 of 2 pairs of encoder and dataset."),
+        (
+            [[-u for u in UP], MIXED, MIXED],
+            "No where it is decided: worse on 1, undecided on 2 of 3 pairs of encoder and dataset.",
+        ),
+        ([MIXED, MIXED], "Undecided."),
+        (
+            [[-u for u in UP], UP],
+            "It depends on encoder and dataset: better on 1, worse on 1 of 2 pairs of encoder and dataset.",
+        ),
     ],
 )
 def test_a_question_of_the_metric(steps: list[list[float]], answer: str):
@@ -65,12 +73,10 @@ def test_a_question_is_answered_whichever_way_round_it_was_declared():
     family = DeclaredFamily((_turned(plain),), ("accuracy",))
     found = known(compare(cells, family=family))
     assert [entry.question for entry in found] == ["rtm vs l3masking"]
-    assert rows("Q2", found)[0] == ("This study", "Yes.")
+    assert rows("Q2", found)[0] == ("This study", "Yes, on bert / arc, by accuracy.")
 
 
 def _turned(entry: Comparison):
-    from study.results.comparison import Arm, Question
-
     return Question(Arm(entry.first.method), Arm(entry.second.method)).turned
 
 
@@ -79,7 +85,41 @@ def test_what_is_exploratory_or_absent_is_undecided():
     assert rows("Q2", found)[0] == ("This study", "Undecided: its comparisons are exploratory.")
     assert rows("Q1", found)[0] == ("This study", "Undecided: the study does not have both L3Masking and STL.")
     unknown = compare(better(UP, TEN))  # without the labels of the test texts
-    assert rows("Q2", unknown)[0] == ("This study", "Undecided: decided for this test set alone on 1 of 1.")
+    assert rows("Q2", unknown)[0] == ("This study", "Undecided: better for its test set alone.")
+    (worse,) = compare(better([-u for u in UP], TEN))
+    assert rows("Q2", [worse])[0] == ("This study", "Undecided: worse for its test set alone.")
+
+
+@pytest.mark.parametrize(
+    ("made", "answer"),
+    [
+        ({"complete": 0}, "open until all planned comparisons are complete"),
+        ({"p": None, "p_holm": None}, "untested (one seed, or nothing varies)"),
+        ({"difference": None, "n": 0}, "without a shared seed"),
+        ({"joint_low": -0.01}, "better for its test set alone"),
+        ({"p_holm": 0.2}, "undecided"),
+    ],
+)
+def test_every_other_verdict_is_undecided_and_says_why(made: dict, answer: str):
+    (one,) = known(compare(better(UP, TEN)))
+    other = dataclasses.replace(one, **made)
+    said = "Undecided." if answer == "undecided" else f"Undecided: {answer}."
+    assert rows("Q2", [other])[0] == ("This study", said)
+    further = dataclasses.replace(other, dataset="other")
+    two = "Undecided." if answer == "undecided" else f"Undecided: {answer} on 2 of 2 pairs of encoder and dataset."
+    assert rows("Q2", [other, further])[0] == ("This study", two)
+    goals = [other, dataclasses.replace(other, objective="macro_f1")]
+    assert rows("Q2", goals)[0][1] == two.replace("2 pairs of encoder and dataset", "2 comparisons")
+    (short, _) = summary([], [other, further])
+    assert [(f"{answer} on 2 of 2 pairs of encoder and dataset." in item.text, item.strong) for item in short[1]] == [
+        (True, False)
+    ]
+
+
+def test_rows_with_unequal_search_budgets_are_not_compared():
+    (one,) = known(compare(better(UP, TEN)))
+    other = dataclasses.replace(one, first=dataclasses.replace(one.first, settings_tried=20, search_seeds=3))
+    assert rows("Q2", [other])[0] == ("This study", "Undecided: not comparable (search budgets differ).")
 
 
 def test_the_tokens_and_what_their_choice_changes():
@@ -91,10 +131,23 @@ def test_the_tokens_and_what_their_choice_changes():
     family = DeclaredFamily((_turned(compare([cells[1], cells[2]])[0]),), ("accuracy",))
     said = rows("Q3", known(compare(cells, family=family)), profile=["arc: FW, NNS most"])
     assert said[0] == ("Tokens", "arc: FW, NNS most")
-    assert said[1] == ("Effect", "The choice of tokens, against L3 shuffled: decided on 1 of 1 comparisons.")
+    asked = "Better than L3 shuffled, which masks other tokens equally often?"
+    assert said[1] == ("Effect", f"{asked} Yes, on bert / arc, by accuracy.")
+    exploratory = rows("Q3", known(compare(cells)))
+    assert exploratory[1] == ("Effect", f"{asked} Undecided: its comparisons are exploratory.")
 
 
-@pytest.mark.parametrize(("by", "answer"), [(-2.0, "Fewer epochs on 1"), (2.0, "More epochs on 1"), (0.0, "Undecided")])
+FRESH = "exploratory; to confirm on fresh seeds"
+
+
+@pytest.mark.parametrize(
+    ("by", "answer"),
+    [
+        (-2.0, f"Fewer epochs on 1 of 1 comparison (epochs to the best value, {FRESH})."),
+        (2.0, f"More epochs on 1 of 1 comparison (epochs to the best value, {FRESH})."),
+        (0.0, "Undecided (epochs to the best value, exploratory)."),
+    ],
+)
 def test_the_epochs(by: float, answer: str):
     cells = better(UP, TEN)
     took = [5.0 + seed / 10 for seed in range(10)]
@@ -105,7 +158,13 @@ def test_the_epochs(by: float, answer: str):
         for one, shift in zip(cells, (0.0, by), strict=True)
     }
     said = rows("Q4", effort=compare_effort(cells, efforts))
-    assert said[0] == ("This study", f"{answer} of 1 comparisons (epochs to the best value, exploratory).")
+    assert said[0] == ("This study", answer)
+    turned = rows("Q4", effort=compare_effort(cells, efforts, [Question(Arm("rtm"), Arm("l3masking"))]))
+    assert turned == said, "whichever way round it was declared"
+    waiting = [dataclasses.replace(one, wanted=11) for one in cells]
+    unfinished = rows("Q4", effort=compare_effort(waiting, efforts))
+    said_now = "Open until all planned comparisons are complete on 1 of 1 comparison"
+    assert unfinished[0] == ("This study", f"{said_now} (epochs to the best value, exploratory).")
     assert said[1][0] == "bert / arc"
     assert rows("Q4")[0] == ("This study", "Undecided: the study does not have both L3Masking and RTM.")
 
@@ -125,7 +184,7 @@ def test_the_summary_fits_a_screen():
     ((_, short), (_, cautions)) = summary(cells, known(compare(cells)), [f"caution {number}" for number in range(9)])
     (item,) = short
     assert item.text == (
-        "L3Masking against RTM, accuracy (confirmatory): undecided on 4, better on 4 of 8 pairs of encoder and dataset."
+        "L3Masking against RTM, accuracy (confirmatory): better on 4, undecided on 4 of 8 pairs of encoder and dataset."
     )
     assert item.strong
     assert len(cautions) == MOST_LINES

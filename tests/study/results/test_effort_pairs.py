@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 
 import pytest
@@ -54,6 +55,23 @@ def test_the_adjustment_is_holms_over_the_tests_of_a_quantity() -> None:
         assert [one.p_adjusted for one in mine] == holm([one.p for one in mine])
 
 
+def test_the_family_is_what_is_planned_and_every_question_counts() -> None:
+    """What has not finished counts as p = 1; what is asked beside changes no planned number and adds its own tests."""
+    cells, efforts = trained(stl=RTM, rtm=RTM, l3masking=SOONER)
+    one = {key: mine for key, mine in efforts.items() if key.method != "stl"}
+    found = [entry for entry in compare_effort(cells, one) if entry.quantity == "updates"]
+    assert {entry.family for entry in found} == {6}
+    assert {entry.p_adjusted for entry in found if entry.p is not None} == {6 * 2 / 2**10}
+    assert {(entry.complete, entry.finished) for entry in found} == {(6, True)}
+    asked = [Question(Arm("rtm"), Arm("l3masking"))]
+    (back, *_) = compare_effort(cells, efforts, asked)
+    there = next(e for e in compare_effort(cells, efforts) if e.question == "l3masking vs rtm")
+    assert (back.question, back.difference, back.ci_low) == ("rtm vs l3masking", -there.difference, -there.ci_high)
+    assert (back.family, back.p_adjusted) == (there.family, there.p_adjusted)
+    waiting = [dataclasses.replace(cell, wanted=11) for cell in cells]
+    assert {entry.complete for entry in compare_effort(waiting, efforts)} == {0}
+
+
 def test_equal_efforts_differ_nowhere_and_their_floor_is_one() -> None:
     cells, efforts = trained(rtm=RTM, l3masking=RTM)
     assert {(one.difference, one.p, one.floor) for one in compare_effort(cells, efforts)} == {(0, 1, 1)}
@@ -64,7 +82,7 @@ def test_equal_efforts_differ_nowhere_and_their_floor_is_one() -> None:
 
 def test_what_is_not_paired_says_nothing() -> None:
     (one, *_) = compare_effort(*trained(rtm=RTM, l3masking=SOONER[:1]))
-    assert (one.n, one.difference, one.p, one.p_adjusted, one.family) == (1, -1, None, None, 0)
+    assert (one.n, one.difference, one.p, one.p_adjusted, one.family) == (1, -1, None, None, 2)
     cells, efforts = trained(rtm=RTM, l3masking=SOONER)
     (one, *_) = compare_effort(cells, {}, [Question(Arm("rtm"), Arm("l3masking"))])
     assert (one.n, one.difference, one.floor, one.machines) == (0, None, None, ())

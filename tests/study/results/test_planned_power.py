@@ -123,6 +123,15 @@ def test_a_given_deviation() -> None:
     assert "needs more than 1000 seeds" in power_text(given_power(0.5, aim=Aim(), seeds=10))
 
 
+def test_splits_of_each_seed_are_said_to_decide_less() -> None:
+    cells = better(BY, THAN)
+    found = study_power(cells, aim=Aim(), anew=["arc", "other"])
+    assert [note.partition(":")[0] for note in found.notes] == ["arc"]
+    assert power_text(found).endswith("differences must be larger, and seeds may not be enough.")
+    assert power_lines(found)[-1].startswith("  arc: each seed has its own splits, which share texts.")
+    assert study_power(cells, aim=Aim()).notes == ()
+
+
 def test_the_block_of_a_plan_has_a_line_per_question() -> None:
     cells = [*better(BY, THAN), *better([2 * by for by in BY], THAN, encoder="scibert")]
     lines = power_lines(study_power(cells, aim=Aim(tests=2)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -124,3 +124,12 @@ def test_twenty_seeds_take_about_a_second() -> None:
     effect = smallest_effect(EXACT_PAIRS, alpha=0.05 / 8)
     assert time.process_time() - start < 10  # 1 s on a quiet core (measured)
     assert effect == pytest.approx(t_effect(EXACT_PAIRS, 0.05 / 8), rel=0.05)
+
+
+def test_the_power_of_a_large_effect_is_one() -> None:
+    """scipy's noncentral t is nan for some of them, from a noncentrality of 36 on."""
+    for n, alpha in product((2, 9, 10, 21, 100, 1000), (0.05, 0.05 / 8, 1e-5)):
+        powers = [t_power(effect, n, alpha=alpha) for effect in np.geomspace(0.01, 300, 200).tolist()]
+        assert not any(math.isnan(power) for power in powers)
+        assert all(later > earlier - 1e-9 for earlier, later in pairwise(powers))
+    assert {seeds_needed(effect, alpha=0.05 / 8) for effect in np.linspace(2.5, 6, 200).tolist()} == {9}

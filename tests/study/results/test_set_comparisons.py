@@ -240,6 +240,33 @@ def test_the_test_split_and_a_set_are_samples_each_by_itself():
     assert value.joint_low is not None
 
 
+def test_splits_of_each_seed_leave_the_texts_of_a_set_the_same():
+    """Then the seeds hold the choice of test texts, but not that of the set's; without its labels nothing is said."""
+    found, _, on_sets = given(records(("rtm", "l3masking"), seeds=3, objectives=("accuracy",)))
+    anew = [dataclasses.replace(cell, resampled=0.25) for cell in found]
+    asked = compare_sets(anew)
+    assert {(entry.joint_low, entry.joint_high) for entry in asked} == {(None, None)}
+    made, notes = over_set_texts(asked, anew, ({}, {}), on_sets, ON_SETS)
+    assert notes == []
+    rtm, l3 = (next(cell.key for cell in found if cell.method == method) for method in ("rtm", "l3masking"))
+    rows, truth = on_sets["hans"], TRUTH["hans"].labels
+    table = np.array([(rows[l3][s] == truth).astype(float) - (rows[rtm][s] == truth) for s in range(3)])
+    part = components(table)
+    for entry in (c for c in made if c.evaluation == "hans"):
+        by_seed = [anew[1].evaluations["hans"], anew[0].evaluations["hans"]]
+        first, second = ((one.values if entry.measure == "value" else one.gaps) for one in by_seed)
+        sign = 1 if anew[1].key == l3 else -1
+        std = np.std([sign * (first[s] - second[s]) for s in range(3)], ddof=1)
+        assert (entry.ci_high or 0) - (entry.ci_low or 0) == pytest.approx(
+            2 * scipy.stats.t.ppf(0.975, 2) * std * math.sqrt(1 / 3 + 0.25)
+        )
+        of_texts = scipy.stats.t.ppf(0.975, len(truth) - 1) ** 2
+        square = ((entry.ci_high or 0) - (entry.ci_low or 0)) ** 2 / 4 + of_texts * max(0.0, part.texts - part.both)
+        assert width(entry) == pytest.approx(2 * math.sqrt(max(square, of_texts * part.texts)))
+    on_test, _ = over_texts(compare(anew), anew, {}, {})
+    assert all((entry.joint_low, entry.joint_high) == (entry.ci_low, entry.ci_high) for entry in on_test)
+
+
 def test_the_order_stays_and_the_same_call_gives_the_same_intervals():
     found, test, on_sets = given(records(seeds=3))
     asked = compare_sets(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -44,6 +45,26 @@ def looked(root: Path) -> tuple[Results, Unseen]:
     resolved = planned(root)
     results = gather(Store(root), resolved.spec, make_plan(*resolved))
     return results, unseen_part(results, resolved, root)
+
+
+def test_splits_of_each_seed_have_no_unseen_part_in_common(here: Path) -> None:
+    plant(here, [0])
+    resolved = planned(here)
+    cut = {"validation": None, "validation_rows": 5, "split_seed": "per_seed"}
+    datasets = {"words": dataclasses.replace(resolved.spec.datasets["words"], **cut)}
+    anew = resolved._replace(spec=dataclasses.replace(resolved.spec, datasets=datasets))
+    results = gather(Store(here), resolved.spec, make_plan(*resolved))
+    found = unseen_part(results, anew, here)
+    assert (found.parts, found.results.cells) == ({}, [])
+    assert found.notes == ["words: no unseen part: each seed has its own splits, and with them its own unseen part"]
+
+
+def test_a_margin_named_after_the_results_is_said(here: Path) -> None:
+    plant(here, [0])
+    for unseen in (False, True):
+        (said,) = [n for n in answer(here, unseen=unseen, margin=0.02).notes if "margin" in n]
+        assert said.startswith("The margin of 2 points was named with --margin, not declared in the space")
+        assert not any("margin" in note for note in answer(here, unseen=unseen).notes)
 
 
 def test_values_are_those_of_the_rows_that_are_left(here: Path) -> None:

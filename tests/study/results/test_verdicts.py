@@ -12,7 +12,8 @@ from crossed_arms import PREFERENCE, two_arms
 
 from study.results.aggregate import Cell
 from study.results.compare import compare
-from study.results.comparison import Budget, Comparison
+from study.results.comparison import Arm, Budget, Comparison, Question
+from study.results.families import DeclaredFamily
 from study.results.paired import named_generator
 from study.results.texts import Truth, over_texts
 from study.results.verdicts import LEVEL, better_than_random, equally_searched, leaves_zero_out, verdict
@@ -95,6 +96,20 @@ def test_marked_are_the_cells_that_are_decisively_above_random_masking():
     [entry] = (dataclasses.replace(e, joint_low=-0.03, joint_high=-0.01) for e in compare(worse))
     assert verdict(entry) == "decisive"
     assert better_than_random([entry]) == frozenset()
+
+
+def test_a_mark_is_earned_whichever_way_round_the_question_was_declared():
+    cells = better(UP, TEN)
+    family = DeclaredFamily((Question(Arm("rtm"), Arm("l3masking")),), ("accuracy",))
+    [entry] = compare(cells, family=family)
+    known = dataclasses.replace(entry, joint_low=-0.03, joint_high=-0.01)
+    assert (known.question, verdict(known)) == ("rtm vs l3masking", "decisive")
+    assert better_than_random([known]) == {cells[1].key}
+    below = [seeded("rtm", TEN), seeded("l3masking", [v - u for v, u in zip(TEN, UP, strict=True)])]
+    [worse] = compare(below, family=family)
+    known = dataclasses.replace(worse, joint_low=0.01, joint_high=0.03)
+    assert verdict(known) == "decisive"
+    assert better_than_random([known]) == frozenset(), "random masking itself is never marked"
 
 
 # ---- how often nothing looks like something

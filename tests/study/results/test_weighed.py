@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import statistics
 
 import numpy as np
 import pytest
+import scipy.stats
 from compared_cells import seeded
 
 from study.report.comparisons import evidence_table
 from study.report.wording import sentence
 from study.results.compare import compare, turned
-from study.results.comparison import Comparison
+from study.results.comparison import Arm, Budget, Comparison, Question
 from study.results.evidence import evidence
+from study.results.families import DeclaredFamily
 from study.results.mcnemar import mid_p
+from study.results.power import seeds_needed
 from study.results.texts import Truth
-from study.results.weighed import weighed
+from study.results.weighed import texts_part, weighed
 
 ONE = [-1.0, 1.0] * 5
 
@@ -36,14 +41,97 @@ def test_the_sentence_says_what_the_numbers_allow() -> None:
     assert sentence(of(-0.03, conclusion="worse")).endswith(" excludes zero too: decisive).")
     small = of(0.002, std=0.001, margin=0.01, conclusion="better")
     assert sentence(small).endswith("decisive). The difference is smaller than 1.00 points (p = 6e-10).")
+    here = dataclasses.replace(small, joint_high=0.011)
+    assert sentence(here).endswith(
+        "decisive). The difference is smaller than 1.00 points on this test set (p = 6e-10)."
+    )
     equal = of(0.001, std=0.005, margin=0.01, conclusion="equivalent", seeds_needed=None)
     assert "not decisive). The rows are equivalent within 1.00 points (p = " in sentence(equal)
+    beyond = dataclasses.replace(equal, joint_low=-0.02, joint_high=0.022, family=3)
+    assert "). On this test set the rows are equivalent within 1.00 points (p = " in sentence(beyond)
+    assert sentence(beyond).endswith(", not adjusted).")
     plain = of(0.005, conclusion="undecided", assumed=pytest.approx(0.005))
-    ending = f" About {plain.seeds_needed} seeds would decide it if the true difference is the observed one."
-    assert sentence(plain).endswith(ending)
+    assert plain.seeds_needed == seeds_needed(0.5, alpha=0.05)
+    ending = f" with about {plain.seeds_needed} seeds would decide it (probability 0.8) if the true difference is the "
+    assert sentence(plain).endswith(f" A new study{ending}observed one.")
     named = of(0.005, margin=0.006, conclusion="undecided", assumed=0.006)
-    ending = f"{named.seeds_needed} seeds would find a difference of 0.60 points, or show that there is none as large."
-    assert sentence(named).endswith(ending)
+    ending = f"{named.seeds_needed} seeds would find a difference of 0.60 points, or show that there is none as large"
+    assert sentence(named).endswith(f" with about {ending} (probability 0.8 each).")
+
+
+def test_what_is_exploratory_is_decided_by_a_study_that_declares_it() -> None:
+    """Its own family may be large; only a confirmatory comparison can be decisive."""
+    steps = (np.asarray(ONE) * 0.01 + 0.005).tolist()
+    cells = [
+        *(seeded("rtm", [0.7] * 10, dataset=name) for name in ("a", "b")),
+        *(seeded("l3masking", [0.7 + step for step in steps], dataset=name) for name in ("a", "b")),
+        *(seeded("rtm", [0.7] * 10, dataset=name, variant=f"v{k}") for name in ("a", "b") for k in range(9)),
+    ]
+    found = weighed(compare(cells, family=DeclaredFamily((), ())), cells, {}, {})
+    first = next(entry for entry in found if entry.question == "l3masking vs rtm")
+    assert first.family > 2
+    assert first.seeds_needed == seeds_needed(0.005 / statistics.stdev(steps), alpha=0.05 / 2)
+    ending = " seeds that declares this question alone would decide it on this test set (probability 0.8) if the true "
+    told = sentence(first)
+    assert told.endswith(f" A new study with about {first.seeds_needed}{ending}difference is the observed one.")
+
+
+def test_seeds_do_not_make_a_test_set_larger() -> None:
+    steps = (np.asarray(ONE) * 0.01 + 0.005).tolist()
+    cells = [seeded("rtm", [0.7] * 10), seeded("l3masking", [0.7 + step for step in steps])]
+    (entry,) = compare(cells)
+
+    def with_texts(part: float, margin: float | None = None) -> Comparison:
+        """`part`: of the half width, from the texts."""
+        half = math.hypot(entry.ci_high - entry.difference, part)
+        known = dataclasses.replace(entry, joint_low=entry.difference - half, joint_high=entry.difference + half)
+        assert texts_part(known) == pytest.approx(part**2)
+        (found,) = weighed([known], cells, {}, {}, margin)
+        return found
+
+    by_seeds, half, most = (with_texts(part) for part in (0.0, 0.0025, 0.006))
+    assert by_seeds.seeds_needed < half.seeds_needed
+    # the share of studies of so many seeds whose interval over seeds and texts leaves zero out
+    n, draws = half.seeds_needed, 4000
+    values = np.random.default_rng(1).normal(0.005, np.std(steps, ddof=1), (draws, n))
+    bar = scipy.stats.t.ppf(0.975, n - 1) ** 2 * values.var(axis=1, ddof=1) / n + 0.0025**2
+    assert np.mean(values.mean(axis=1) > np.sqrt(bar)) == pytest.approx(0.8, abs=0.05)
+    assert most.seeds_needed is None
+    assert sentence(most).endswith(
+        " No number of seeds would decide a true difference of 0.50 points on these test texts."
+    )
+    assert "No number of seeds would decide a true difference of 0.60 points" in sentence(with_texts(0.007, 0.006))
+
+
+def test_resampled_splits_count_in_equivalence_and_seeds() -> None:
+    steps = (np.asarray(ONE) * 0.01 + 0.001).tolist()
+    plain = [seeded("rtm", [0.7] * 10), seeded("l3masking", [0.7 + step for step in steps])]
+    anew = [dataclasses.replace(cell, resampled=0.25) for cell in plain]
+    (first,), (second,) = (weighed(compare(cells), cells, {}, {}, 0.008) for cells in (plain, anew))
+    std = statistics.stdev(steps)
+    for found, error in ((first, std / math.sqrt(10)), (second, std * math.sqrt(0.1 + 0.25))):
+        assert found.p_equivalence == pytest.approx(scipy.stats.t.sf((0.008 - 0.001) / error, 9))
+    assert (first.conclusion, second.conclusion) == ("equivalent", "undecided")
+    assert second.seeds_needed is None, "the part of shared texts stays, whatever the number of splits"
+
+
+def test_unequal_search_has_no_conclusion() -> None:
+    steps = (np.asarray(ONE) * 0.01 + 0.001).tolist()
+    cells = [seeded("rtm", [0.7] * 10), seeded("l3masking", [0.7 + step for step in steps], variant="best")]
+    family = DeclaredFamily((Question(Arm("l3masking", "best"), Arm("rtm")),), ("accuracy",))
+    budget = {("bert", "arc", "l3masking", "best"): Budget(20, 3)}
+    (found,) = weighed(compare(cells, family=family, budgets=budget), cells, {}, {}, 0.05)
+    assert found.p_equivalence is not None
+    assert (found.conclusion, found.seeds_needed) == (None, None)
+
+
+def test_ties_that_the_estimate_does_not_know_give_no_number() -> None:
+    """Six equal differences and four ties: the estimate would say that fewer than ten seeds are enough."""
+    cells = [seeded("rtm", [0.7] * 10), seeded("l3masking", [0.72, 0.72, 0.721, 0.719, 0.72] + [0.7] * 5)]
+    (found,) = weighed(compare(cells), cells, {}, {})
+    assert (found.conclusion, found.floor) == ("undecided", 2 / 2**5)
+    assert seeds_needed(found.effect_size, alpha=0.05) <= 12
+    assert found.seeds_needed is None or found.seeds_needed > 10
 
 
 def test_a_verdict_with_a_reason_of_its_own_has_no_conclusion() -> None:
