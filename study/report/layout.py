@@ -198,7 +198,7 @@ def notes(cells: Sequence[Cell]) -> list[str]:
     if alone and methods - alone:
         lines.append(
             "Under one seed every method starts from the same head and the same splits; the methods that mask also "
-            f"share the order of batches, {labels_of(alone)} {'does' if len(alone) == 1 else 'do'} not."
+            f"share the order of batches of both tasks, {labels_of(alone)} {'does' if len(alone) == 1 else 'do'} not."
         )
     lines += dict.fromkeys(remark for cell in cells for remark in cell.remarks)
     for name in (name for name in METHODS if name in methods and METHODS[name].last.update_factor > 1):

@@ -120,6 +120,8 @@ def test_each_setting_moves_the_keys_of_the_methods_that_read_it(method):
     spec = space()
     plain = key_of(spec, method)
     keys = {name: key_of(mutated(spec, name), method) for name in MUTABLE}
+    sampling = "shuffle" if METHODS[method].masks else "random"  # the other value is what auto stands for
+    keys["train.sampling"] = key_of(space(train={"sampling": sampling}), method)
     assert {name for name, key in keys.items() if key == plain} == CANNOT_MOVE[method]
     moved = [key for key in keys.values() if key != plain]
     assert len(set(moved)) == len(moved), "two settings, two keys"
