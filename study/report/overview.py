@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from l3masking.methods import METHODS, label_of
+from study.report.epoch_wording import UNITS
 from study.report.layout import OBJECTIVES, convergence
 from study.report.sections import Item, Pairs, Paragraphs, Part, Section
 from study.report.wording import by_question, sentence, title
@@ -138,17 +139,19 @@ def _by_epochs(question: PaperQuestion, effort: Sequence[EffortComparison]) -> l
     text = ", ".join(f"{outcome} on {count}" for outcome, count in counts.items())
     text = "Undecided" if set(counts) == {"undecided"} else text[0].upper() + text[1:]
     lines = [(f"{entry.encoder} / {entry.dataset}", _epochs_in_words(entry)) for entry in own]
-    return [("This study", f"{text} of {len(own)} comparisons (epochs to the best value, exploratory)."), *lines]
+    what = UNITS[own[0].unit].count
+    return [("This study", f"{text} of {len(own)} comparisons ({what} to the best value, exploratory)."), *lines]
 
 
 def _epochs_outcome(entry: EffortComparison) -> str:
     if entry.p_adjusted is None or entry.p_adjusted >= LEVEL or entry.difference is None:
         return "undecided"
-    return "fewer epochs" if entry.difference < 0 else "more epochs"
+    return f"{'fewer' if entry.difference < 0 else 'more'} {UNITS[entry.unit].count}"
 
 
 def _epochs_in_words(entry: EffortComparison) -> str:
-    text = f"{entry.first_mean:.1f} against {entry.second_mean:.1f} epochs, selected by {_objective(entry)}"
+    what = f"{UNITS[entry.unit].count}, selected by {_objective(entry)}"
+    text = f"{entry.first_mean:.1f} against {entry.second_mean:.1f} {what}"
     if entry.p_adjusted is None or entry.ci_low is None or entry.ci_high is None:
         return f"{text} (one seed: no test)"
     return f"{text} (difference {entry.ci_low:.1f} to {entry.ci_high:.1f}, adjusted p = {entry.p_adjusted:.3g})"
