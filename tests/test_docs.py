@@ -57,7 +57,7 @@ SETTINGS = {
     "compare": CompareConfig,
     "report": ReportConfig,
 }
-KEY = re.compile(rf"(?<![\w./])({'|'.join(SETTINGS)})\.(?!(?:jsonl|csv|json|png|yaml|py)\b)(\w+)")
+KEY = re.compile(rf"(?<![\w./])({'|'.join(SETTINGS)})\.(?!(?:jsonl|csv|json|png|yaml|py|html)\b)(\w+)")
 
 
 def commands() -> dict[str, set[str]]:

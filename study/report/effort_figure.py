@@ -84,7 +84,7 @@ def left_out(given: Sized, shown: Sized) -> str:
 
 
 def _axis(effort: str, unit: EpochUnit) -> tuple[str, ...]:
-    return tuple(text.format(unit=UNITS[unit].count) for text in AXES[effort])
+    return tuple(text.format(unit=UNITS[unit].counted) for text in AXES[effort])
 
 
 def effort_frame(

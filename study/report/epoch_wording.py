@@ -15,7 +15,7 @@ class UnitWords(NamedTuple):
     """The words of one unit."""
 
     short: str  # head of a narrow column, label of an axis
-    count: str  # what is counted, as in "12 ..."
+    counted: str  # what is counted, as in "12 ..."
     meaning: str  # a sentence without its full stop, on the main stage
 
 

@@ -139,18 +139,18 @@ def _by_epochs(question: PaperQuestion, effort: Sequence[EffortComparison]) -> l
     text = ", ".join(f"{outcome} on {count}" for outcome, count in counts.items())
     text = "Undecided" if set(counts) == {"undecided"} else text[0].upper() + text[1:]
     lines = [(f"{entry.encoder} / {entry.dataset}", _epochs_in_words(entry)) for entry in own]
-    what = UNITS[own[0].unit].count
+    what = UNITS[own[0].unit].counted
     return [("This study", f"{text} of {len(own)} comparisons ({what} to the best value, exploratory)."), *lines]
 
 
 def _epochs_outcome(entry: EffortComparison) -> str:
     if entry.p_adjusted is None or entry.p_adjusted >= LEVEL or entry.difference is None:
         return "undecided"
-    return f"{'fewer' if entry.difference < 0 else 'more'} {UNITS[entry.unit].count}"
+    return f"{'fewer' if entry.difference < 0 else 'more'} {UNITS[entry.unit].counted}"
 
 
 def _epochs_in_words(entry: EffortComparison) -> str:
-    what = f"{UNITS[entry.unit].count}, selected by {_objective(entry)}"
+    what = f"{UNITS[entry.unit].counted}, selected by {_objective(entry)}"
     text = f"{entry.first_mean:.1f} against {entry.second_mean:.1f} {what}"
     if entry.p_adjusted is None or entry.ci_low is None or entry.ci_high is None:
         return f"{text} (one seed: no test)"

@@ -31,7 +31,7 @@ def curve_panels(paths: Sequence[MeanPath], rows: FigureRows, unit: EpochUnit = 
         LinePanel(
             (encoder, dataset),
             objective,
-            UNITS[unit].count,
+            UNITS[unit].counted,
             f"validation {OBJECTIVES.get(objective, objective)} (%)",
             tuple(lines),
         )
@@ -56,7 +56,7 @@ def weight_panels(paths: Sequence[MeanPath], rows: FigureRows) -> list[LinePanel
 def curves_caption(paths: Sequence[MeanPath], rows: FigureRows, unit: EpochUnit = "primary") -> str:
     """What the figure of learning curves shows."""
     return (
-        f"Validation value in percent against {UNITS[unit].count} of the main stage, of the trainings that the same "
+        f"Validation value in percent against {UNITS[unit].counted} of the main stage, of the trainings that the same "
         "metric selected: "
         f"mean over {counted(path.points[0].n for path in paths)}.{_band(paths)}{_stops(paths)}{without(rows)}"
         f"{MLM_ALONE if unit == 'mlm' else ''}"

@@ -71,8 +71,6 @@ class Cell:
     epochs_to_first_best_mean: float | None = None
     """The same until the first of equal best values, which tables and figures show; records made before 2026-11-27 hold
     no such number, and then it is that of the latest."""
-    epochs_shown: EpochsShown | None = None
-    """The two in the unit of `report.epoch_unit`; None, and left out of exports, where that is passes over train."""
     converged: int | None = None
     """Seeds whose training had converged (study.results.convergence), 0 to n; None if no record tells."""
     values: Mapping[int, float]
@@ -84,6 +82,9 @@ class Cell:
     resampled: float | None = None
     """Test texts over training texts where the test split is cut anew with each seed: what `resampled_interval` takes;
     None, and left out of exports, for other datasets."""
+    epochs_shown: EpochsShown | None = None
+    """Epochs to the first of equal best values and to the stop in the unit of `report.epoch_unit`; None, and left out of
+    exports, if that is passes over train."""
     evaluations: Mapping[str, Generalisation] = field(default_factory=dict)
     """Evaluation set -> how the cell does on it; empty, and left out of exports, where the dataset has no such sets."""
 
@@ -235,7 +236,7 @@ def _shown(rows: Sequence[Evaluated], unit: EpochUnit) -> EpochsShown | None:
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    """None where a seed has no value."""
+    """None if a seed has no value."""
     known = [value for value in values if value is not None]
     return mean_of(known) if len(known) == len(values) else None
 

@@ -70,7 +70,7 @@ def _cost(course: Course, name: str) -> float:
 
 
 def _amount(values: Sequence[float]) -> Amount | None:
-    """None where a seed has no value."""
+    """None if a seed has no value."""
     if any(map(math.isnan, values)):
         return None
     mean, std, _, _ = spread(values)

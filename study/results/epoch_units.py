@@ -18,7 +18,7 @@ class EpochsShown:
     """Means over the seeds of a cell in another unit than passes over train."""
 
     unit: EpochUnit
-    to_best: float | None  # until the first of equal best validation values; None where there is no such number
+    to_best: float | None  # until the first of equal best validation values; None if a seed has no such number
     to_stop: float | None
 
 

@@ -6,10 +6,11 @@ import csv
 import dataclasses
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
-from plans import space
+from plans import KNOWN, space
 from small_study import records
 
 from l3masking.errors import InputError
@@ -18,7 +19,7 @@ from study.plan.resolved import planned, read_resolved, write_resolved
 from study.report.effort_tables import effort_csv, effort_text, effort_values
 from study.report.epoch_wording import epochs
 from study.report.publish import publish
-from study.results.aggregate import cell_key, cells, first_best
+from study.results.aggregate import cell_key, cells
 from study.results.courses import course_of
 from study.results.effort_pairs import compare_effort, efforts_of
 from study.results.epoch_units import in_unit
@@ -92,21 +93,17 @@ def test_courses_and_effort_follow() -> None:
         header = next(csv.reader([effort_csv(found).splitlines()[0]]))
         assert ("epoch_unit" in header) == ("epoch_unit" in effort_values(found)[0]) == (unit != "primary")
         said = {
-            "primary": "over the training texts",
-            "mlm": "of the masked-LM task (–:",
-            "updates": "optimizer updates",
+            "primary": "Epochs are passes over the training texts until",
+            "mlm": "Epochs are passes over the texts of the masked-LM task (–: no masked-LM task beside the",
+            "updates": "Epochs are given as optimizer updates until",
         }
-        assert f"Epochs are {said[unit]}" in effort_text(found).replace("passes ", "").replace("given as ", "").replace(
-            "over the texts of the masked", "of the masked"
-        )
+        assert said[unit] in effort_text(found)
 
 
-def test_a_space_says_the_unit_and_keys_do_not_hear_of_it(tmp_path: Path) -> None:
+def test_a_space_says_the_unit_and_keys_do_not_hear_of_it() -> None:
     assert space().report == ReportConfig(epoch_unit="primary")
     other = space(report={"epoch_unit": "mlm"})
-    assert [trial.keys for trial in make_plan(other, planned_identities())] == [
-        trial.keys for trial in make_plan(space(), planned_identities())
-    ]
+    assert [trial.keys for trial in make_plan(other, KNOWN)] == [trial.keys for trial in make_plan(space(), KNOWN)]
     with pytest.raises(InputError, match=r"report\.epoch_unit") as error:
         space(report={"epoch_unit": "passes"})
     assert "\n" not in str(error.value)
@@ -114,17 +111,12 @@ def test_a_space_says_the_unit_and_keys_do_not_hear_of_it(tmp_path: Path) -> Non
         space(report={"unit": "mlm"})
 
 
-def planned_identities():
-    from plans import KNOWN
-
-    return KNOWN
-
-
-def test_a_finished_study_is_shown_in_each_unit(finished_study: Path) -> None:
-    root = finished_study / "out"
+def test_a_finished_study_is_shown_in_each_unit(finished_study: Path, tmp_path: Path) -> None:
+    root = tmp_path / "out"
+    shutil.copytree(finished_study / "out", root)
     resolved = planned(root)
     stored = records(root).values()
-    for unit in UNITS:
+    for unit in UNITS[1:]:
         spec = dataclasses.replace(resolved.spec, report=ReportConfig(epoch_unit=unit))
         write_resolved(root, resolved._replace(spec=spec))
         again = read_resolved(root)
@@ -132,11 +124,10 @@ def test_a_finished_study_is_shown_in_each_unit(finished_study: Path) -> None:
         assert again.spec == spec
         results, _ = publish(Store(root), again, make_plan(*again))
         entries = json.loads((root / "tables/results.json").read_text())
-        assert all(("epochs_shown" in entry) == (unit != "primary") for entry in entries)
+        assert all(entry["epochs_shown"]["unit"] == unit for entry in entries)
         for cell in results.cells:
             own = [one for one in stored if cell_key(one) == cell.key]
-            wanted = {"primary": first_best, "mlm": mlm_to_best, "updates": updates_to_best}[unit]
-            first = sum(map(wanted, own)) / len(own)
+            first = sum(map(mlm_to_best if unit == "mlm" else updates_to_best, own)) / len(own)
             text = "–" if not first else f"{first:.0f} / " if unit == "updates" else f"{first:.1f} / "
             assert epochs(cell).startswith(text)
         words = {
@@ -149,7 +140,7 @@ def test_a_finished_study_is_shown_in_each_unit(finished_study: Path) -> None:
         with (root / "figures/curves.csv").open(newline="") as stream:
             rows = list(csv.DictReader(stream))
         assert {row["method"] for row in rows} == {"rtm", "l3masking"} | ({"stl"} if unit != "mlm" else set())
-        assert {row.get("epoch_unit") for row in rows} == {None if unit == "primary" else unit}
+        assert {row.get("epoch_unit") for row in rows} == {unit}
         if unit == "updates":
             assert all(row["epoch"] == row["update"] for row in rows)
         captions = (root / "figures/captions.md").read_text()
