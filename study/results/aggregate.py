@@ -83,8 +83,8 @@ class Cell:
     """Test texts over training texts where the test split is cut anew with each seed: what `resampled_interval` takes;
     None, and left out of exports, for other datasets."""
     epochs_shown: EpochsShown | None = None
-    """Epochs to the first of equal best values and to the stop in the unit of `report.epoch_unit`; None, and left out of
-    exports, if that is passes over train."""
+    """Epochs to the first of equal best values and to the stop in the unit of `report.epoch_unit`; None, and left out
+    of exports, if that is passes over train."""
     evaluations: Mapping[str, Generalisation] = field(default_factory=dict)
     """Evaluation set -> how the cell does on it; empty, and left out of exports, where the dataset has no such sets."""
 
