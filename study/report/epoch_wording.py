@@ -14,7 +14,7 @@ NO_MLM = "–: no masked-LM task beside the task"
 class UnitWords(NamedTuple):
     """The words of one unit."""
 
-    short: str  # head of a narrow column, label of an axis
+    short: str  # head of a narrow column
     counted: str  # what is counted, as in "12 ..."
     meaning: str  # a sentence without its full stop, on the main stage
 
@@ -27,7 +27,7 @@ UNITS: Mapping[EpochUnit, UnitWords] = {
         "stage)",
     ),
     "mlm": UnitWords(
-        "MLM epochs",
+        "passes",
         "masked-LM epochs",
         f"Epochs are passes over the texts of the masked-LM task (main stage; {NO_MLM})",
     ),

@@ -158,7 +158,7 @@ def latex(cells: Sequence[Cell], marked: Collection[CellKey] = ()) -> str:
 
 _TERMINAL_EPOCHS = {
     "primary": "Epochs: passes over the primary training data to best / to stop.",
-    "mlm": f"MLM epochs: passes over the masked-LM texts to best / to stop. {NO_MLM}.",
+    "mlm": f"Passes: over the masked-LM texts, to best / to stop ({NO_MLM}).",
     "updates": "Updates: of the optimizer, to best / to stop.",
 }
 
