@@ -48,7 +48,7 @@ class Method:
 
     @property
     def masks(self) -> bool:
-        """Whether masked language modelling runs beside the task, which then steers the order of batches."""
+        """Whether masked language modelling runs beside the task; then `train.sampling: auto` is `random`."""
         return isinstance(self.last, Finetune) and self.last.policy is not None
 
     @property

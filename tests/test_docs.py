@@ -35,6 +35,7 @@ from study.exit_codes import EXIT_CODES
 from study.space.arms import ArmSpec, PolicyFile
 from study.space.compare_section import CompareConfig
 from study.space.reader import make_space
+from study.space.report_section import ReportConfig
 from study.space.search_section import SearchConfig
 from study.space.spec import SECTIONS, Pair, Resources, StudySpec
 
@@ -49,8 +50,14 @@ LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 FILE = re.compile(r"(?<![\w./-])((?:l3masking|study|tests|search_spaces|docs)/[\w./-]*\w)")
 VERB = re.compile(r"(?:\bl3study|-m study) ([a-z][a-z-]*)((?: [^`\n#|]*)?)")
 OPTION = re.compile(r"(?<!\w)--[a-z][a-z-]+")
-SETTINGS = {**SECTIONS, "resources": Resources, "search": SearchConfig, "compare": CompareConfig}
-KEY = re.compile(rf"(?<![\w./])({'|'.join(SETTINGS)})\.(?!(?:jsonl|csv|json|png|yaml|py)\b)(\w+)")
+SETTINGS = {
+    **SECTIONS,
+    "resources": Resources,
+    "search": SearchConfig,
+    "compare": CompareConfig,
+    "report": ReportConfig,
+}
+KEY = re.compile(rf"(?<![\w./])({'|'.join(SETTINGS)})\.(?!(?:jsonl|csv|json|png|yaml|py|html)\b)(\w+)")
 
 
 def commands() -> dict[str, set[str]]:

@@ -5,7 +5,7 @@ Shapes: B texts in a chunk, T positions of its longest text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +35,15 @@ def draws(size: int, batch: int, generator: torch.Generator) -> Iterator[list[in
     """Batches of indices without end, each drawn without replacement and independently of the others."""
     while True:
         yield torch.randperm(size, generator=generator)[: min(batch, size)].tolist()
+
+
+Sampler = Callable[[int, int, torch.Generator], Iterator[list[int]]]
+SAMPLERS: Mapping[str, Sampler] = {"random": draws, "shuffle": epochs}  # by the values of `train.sampling` but auto
+
+
+def sampler_of(sampling: str, own: str) -> Sampler:
+    """The order of the batches of the task under `train.sampling`. own: what auto stands for, of SAMPLERS."""
+    return SAMPLERS[own if sampling == "auto" else sampling]
 
 
 def by_length(indices: Sequence[int], texts: Sequence[NDArray], num_chunks: int) -> list[list[int]]:

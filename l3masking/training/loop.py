@@ -130,6 +130,7 @@ class Trajectory:
                 num_chunks=train.length_buckets,
                 precision=config.precision,
                 seed=seed,
+                sampling=train.sampling,
             )
         self.total, self.warmup, self.every = main_stage_of(task, config, auxiliary, pace)
         self.curve: list[dict[str, Any]] = []

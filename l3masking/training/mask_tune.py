@@ -25,7 +25,7 @@ from l3masking.encoders.load import Encoder
 from l3masking.masking.applied import MaskedText
 from l3masking.masking.settings import MaskingConfig
 from l3masking.precision import Precision, autocast
-from l3masking.training.batches import Chunk, by_length, chunk_of, epochs, pad, to_device
+from l3masking.training.batches import Chunk, by_length, chunk_of, pad, sampler_of, to_device
 from l3masking.training.continual import TextSource, adapt
 from l3masking.training.model import MultiTaskModel
 from l3masking.training.settings import AdaptConfig, FinetuneConfig, MaskTuningConfig
@@ -133,7 +133,8 @@ class MaskTuneStepper:
         self.body, self.lm_head = model.body_parameters(), model.mlm_head_parameters()
         self.head = list(model.classifier.parameters())
         self.alpha = tuning.config.alpha if tuning.mlm_loss else 0.0
-        self._primary: Iterator[list[int]] = epochs(
+        sampler = sampler_of(config.train.sampling, "shuffle")
+        self._primary: Iterator[list[int]] = sampler(
             len(train.labels), config.train.batch, rng.stream(seed, "order", "primary")
         )
         self._masks, self._draws = rng.stream(seed, "mask"), rng.stream(seed, "fill")

@@ -26,7 +26,8 @@ def _of_mask_tuning(*, batch: int, alpha: float) -> dict[str, dict[str, Any]]:
 # after warm-up, or a training could end inside it), no final stage. What the table leaves open is as in `default`.
 # `reference` is what the released code does: texts as it rewrites them, and all of their context in scoring; weights by
 # surprisal, and what exceeds 1 is lost; special tokens among the random ones; attention to padding; the LM head in the
-# norm of the masked-LM gradient; dropout in the dev head. Optimiser, batches and stopping are those of `default`.
+# norm of the masked-LM gradient; dropout in the dev head. Optimiser, batches, their
+# sampling (the code has no plain fine-tuning) and stopping are those of `default`.
 # `mask_tuning` and `mask_tuning_pairs` are those of the Mask-tuning paper for single texts (SST-2) and for pairs (NLI;
 # its alpha for paraphrases is 0.8): 3 epochs, batches of 16 and 32, a learning rate of its grid 2 to 5e-5.
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {

@@ -12,6 +12,7 @@ from l3masking.training.presets import PRESETS as PRESETS
 EvaluationUnit = Literal["updates", "epochs"]
 CosineScope = Literal["encoder", "reference"]
 DevMode = Literal["eval", "train", "once"]
+Sampling = Literal["auto", "random", "shuffle"]
 Fill = Literal["argmax", "sample", "top_k"]
 
 
@@ -26,8 +27,11 @@ class TrainConfig:
     max_epochs: int = 150  # passes over the dataset's masked-LM texts (`mlm`; by default those of train), >= 1
     max_updates: int | None = None  # updates of the main stage at most, >= 1; none: as many as the epochs hold
     length_buckets: int = 1  # parts of like length into which a batch is cut before padding; moves rounding and dropout
+    # batches of the task: independent draws, shuffled passes, or auto: draws beside the masked LM, else passes
+    sampling: Sampling = "auto"
 
     def __post_init__(self) -> None:
+        check_choice("train.sampling", self.sampling, Sampling)
         for name in ("batch", "accumulate", "max_epochs", "max_updates", "length_buckets"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -21,9 +21,19 @@ from l3masking.masking.applied import MaskedText
 from l3masking.masking.corruption import corrupt
 from l3masking.masking.settings import MaskingConfig
 from l3masking.precision import Precision, autocast
-from l3masking.training.batches import Chunk, by_length, chunk_of, draws, epochs, pad, pad_leaders, to_device
+from l3masking.training.batches import (
+    Chunk,
+    by_length,
+    chunk_of,
+    draws,
+    epochs,
+    pad,
+    pad_leaders,
+    sampler_of,
+    to_device,
+)
 from l3masking.training.model import ClassificationHead, MultiTaskModel
-from l3masking.training.settings import MetaConfig, ModelConfig
+from l3masking.training.settings import MetaConfig, ModelConfig, Sampling
 from l3masking.training.task_weights import Weighting, cosine, norm
 
 
@@ -96,6 +106,7 @@ class Stepper:
         num_chunks: int,
         precision: Precision,
         seed: int,
+        sampling: Sampling = "auto",
     ) -> None:
         self.model, self.train, self.validation, self.auxiliary = model, train, validation, auxiliary
         self.weighting, self.meta, self.model_config = weighting, meta, model_config
@@ -106,7 +117,8 @@ class Stepper:
         self.body = model.body_parameters()
         self.lm_head = model.mlm_head_parameters()
         self.head = list(model.classifier.parameters())
-        order, sampler = rng.stream(seed, "order", "primary"), epochs if auxiliary is None else draws
+        order = rng.stream(seed, "order", "primary")
+        sampler = sampler_of(sampling, "shuffle" if auxiliary is None else "random")
         self._primary: Iterator[list[int]] = sampler(len(train.labels), batch, order)
         self._dev: Iterator[list[int]] = draws(len(validation.labels), batch, rng.stream(seed, "dev-batch"))
         if auxiliary is not None:

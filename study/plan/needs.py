@@ -109,9 +109,14 @@ def masks_labelled(data: DataSpec | Generated) -> bool:
 
 
 def classifier_config(setting: Configs) -> FinetuneConfig:
-    """How the classifier behind importance is fine-tuned: with padding masked, as it is asked about parts of texts."""
+    """How the classifier behind importance is fine-tuned.
+
+    Padding is masked, as it is asked about parts of texts, and its batches are shuffled passes: `train.sampling` says
+    how the arm that needs it is trained.
+    """
     model = dataclasses.replace(setting.finetune.model, attend_padding=False)
-    return dataclasses.replace(setting.finetune, model=model)
+    train = dataclasses.replace(setting.finetune.train, sampling="auto")
+    return dataclasses.replace(setting.finetune, model=model, train=train)
 
 
 def of_classifier(setting: Configs) -> dict[str, Any]:

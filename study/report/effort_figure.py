@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import TYPE_CHECKING, NamedTuple
 
+from study.report.epoch_wording import UNITS
 from study.report.layout import OBJECTIVES
 from study.report.panel_grid import (
     FigureRows,
@@ -18,13 +19,14 @@ from study.report.panel_grid import (
     without,
 )
 from study.results.effort import WALL_TIME, EffortPoint
+from study.space.report_section import EpochUnit
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-AXES = {  # of EFFORTS: the label of the axis, and what a caption calls it
-    "epochs_to_best": ("epochs to best", "epochs until the best validation value (the first of equal ones)"),
-    "epochs_to_stop": ("epochs to stop", "epochs until early stopping ended the main stage"),
+AXES = {  # of EFFORTS: the label of the axis, and what a caption calls it; {unit}: what stands for epochs
+    "epochs_to_best": ("{unit} to best", "{unit} until the best validation value (the first of equal ones)"),
+    "epochs_to_stop": ("{unit} to stop", "{unit} until early stopping ended the main stage"),
     "updates": ("optimizer updates", "optimizer updates of the main stage"),
     WALL_TIME: ("wall time (minutes)", "wall time of the training, which serves all objectives, in minutes"),
 }
@@ -55,7 +57,7 @@ def effort_panels(points: Sequence[EffortPoint], rows: FigureRows, effort: str) 
     found: dict[tuple[str, str, str], list[Dot]] = {}
     scale = 1 / SECONDS_IN_A_MINUTE if effort == WALL_TIME else 1.0
     for point in points:
-        if (label := rows.labels.get(point.key)) is not None:
+        if (label := rows.labels.get(point.key)) is not None and effort in point.efforts:
             cost, value = point.efforts[effort], point.value
             x_std = None if cost.std is None else scale * cost.std
             y_std = None if value.std is None else 100 * value.std
@@ -64,19 +66,30 @@ def effort_panels(points: Sequence[EffortPoint], rows: FigureRows, effort: str) 
     return [EffortPanel(*name, tuple(dots)) for name, dots in found.items()]
 
 
-def effort_caption(points: Sequence[EffortPoint], rows: FigureRows, effort: str) -> str:
+def effort_caption(points: Sequence[EffortPoint], rows: FigureRows, effort: str, unit: EpochUnit = "primary") -> str:
     """What the figure shows."""
-    bars = ""
-    if any(point.n > 1 for point in points):
+    bars, shown = "", [point for point in points if effort in point.efforts]
+    if any(point.n > 1 for point in shown):
         bars = " Bars: one sample standard deviation over the seeds in either direction."
     return (
-        f"Test value in percent against {AXES[effort][1]}. One point for each row of the result table: mean over "
-        f"{counted(point.n for point in points)}.{bars} Up and to the left is better. Rows without a finished seed are "
-        f"left out.{without(rows)}"
+        f"Test value in percent against {_axis(effort, unit)[1]}. One point for each row of the result table: mean "
+        f"over {counted(point.n for point in shown)}.{bars} Up and to the left is better. Rows without a finished seed "
+        f"are left out.{left_out(points, shown)}{without(rows)}"
     )
 
 
-def effort_frame(shown: Sequence[EffortPanel], looks: Mapping[str, RowLook], effort: str) -> Frame:
+def left_out(given: Sized, shown: Sized) -> str:
+    """What a caption says of rows that have no length in masked-LM epochs."""
+    return " So are rows without a masked-LM task beside the task." if len(shown) < len(given) else ""
+
+
+def _axis(effort: str, unit: EpochUnit) -> tuple[str, ...]:
+    return tuple(text.format(unit=UNITS[unit].counted) for text in AXES[effort])
+
+
+def effort_frame(
+    shown: Sequence[EffortPanel], looks: Mapping[str, RowLook], effort: str, unit: EpochUnit = "primary"
+) -> Frame:
     """A row of panels per encoder and dataset, a column per objective; one objective fills several columns."""
     objectives = list(dict.fromkeys(panel.objective for panel in shown))
     spots = places([panel[:3] for panel in shown], objectives)
@@ -84,7 +97,7 @@ def effort_frame(shown: Sequence[EffortPanel], looks: Mapping[str, RowLook], eff
         PanelPlace(
             *spot,
             f"{panel.encoder} · {panel.dataset}",
-            AXES[effort][0],
+            _axis(effort, unit)[0],
             f"test {OBJECTIVES.get(panel.objective, panel.objective)} (%)",
         )
         for spot, panel in zip(spots, shown, strict=True)

@@ -7,12 +7,14 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from study.report.epoch_wording import NO_MLM
 from study.report.escape import csv_text
 from study.report.layout import OBJECTIVES, plain, row_label
 from study.report.part_text import parts_markdown
 from study.report.sections import Paragraphs, Part, flat_table
 from study.report.wording import NO_NUMBER, p_text
 from study.results.effort_pairs import CLOCKED, QUANTITIES, EffortComparison, Quantity, without_wall_time
+from study.space.report_section import EpochUnit
 from study.store.store import write_atomic
 
 EFFORT_HEADING = "Effort"
@@ -24,7 +26,7 @@ QUANTITY_NAMES: dict[Quantity, str] = {
 }
 HOW_EFFORT = (
     "What trainings took, paired by seed; differences are first minus second, so that below zero the first row takes "
-    "less. Epochs are passes over the training texts until the first of equal best validation values, and until the "
+    "less. {epochs} until the first of equal best validation values, and until the "
     "stop. Intervals are 95 % t intervals of the paired differences; p is that of the two-sided sign-flip test. "
     "Exploratory: Holm's method adjusts over all comparisons of a quantity that this study plans, finished or not."
 )
@@ -33,13 +35,18 @@ ONE_CLOCK = (
 )
 MIXED_MACHINES = "The trainings ran on machines of several kinds, so their wall times are not comparable"
 NO_EFFORT = "Nothing to compare."
+EPOCHS_ARE: dict[EpochUnit, str] = {
+    "primary": "Epochs are passes over the training texts",
+    "mlm": f"Epochs are passes over the texts of the masked-LM task ({NO_MLM})",
+    "updates": "Epochs are given as optimizer updates",
+}
 EFFORT_FIELDS = (
     *("question", "encoder", "dataset", "objective", "quantity"),
     *("first_method", "first_variant", "second_method", "second_variant"),
     *(
         field.name
         for field in fields(EffortComparison)[5:]
-        if field.name not in ("first", "second", "machines")  # where they ran is in timing.csv, and may differ
+        if field.name not in ("first", "second", "machines", "unit")  # where they ran is in timing.csv, and may differ
     ),
 )
 
@@ -55,23 +62,29 @@ def export_effort(root: Path, found: Sequence[EffortComparison], formats: Collec
 
 
 def effort_csv(found: Iterable[EffortComparison]) -> str:
-    """One line per comparison, numbers at full precision."""
-    entries = map(_entry, without_wall_time(found))
-    return csv_text(EFFORT_FIELDS, ([entry[name] for name in EFFORT_FIELDS] for entry in entries))
+    """One line per comparison, numbers at full precision; with the unit of epochs if that is not passes over train."""
+    shown = without_wall_time(found)
+    names = EFFORT_FIELDS if _unit(shown) == "primary" else (*EFFORT_FIELDS, "epoch_unit")
+    entries = map(_entry, shown)
+    return csv_text(names, ([entry[name] for name in names] for entry in entries))
 
 
 def effort_values(found: Iterable[EffortComparison]) -> list[dict[str, Any]]:
     """Plain values for JSON, wall times included."""
-    return [asdict(one) | {"first": one.first._asdict(), "second": one.second._asdict()} for one in found]
+    unit = _unit(found := list(found))
+    more = {} if unit == "primary" else {"epoch_unit": unit}
+    values = [asdict(one) | {"first": one.first._asdict(), "second": one.second._asdict()} | more for one in found]
+    return [{name: value for name, value in one.items() if name != "unit"} for one in values]
 
 
 def effort_parts(found: Iterable[EffortComparison]) -> list[Part]:
     """A table per question and quantity, without wall times; nothing without any comparison."""
-    groups = _groups(without_wall_time(found))
+    shown = without_wall_time(found)
+    groups = _groups(shown)
     tables = [
         flat_table(header, rows, title=_title(group), left=2) for group in groups for header, *rows in [_table(group)]
     ]
-    return [Paragraphs(lines=[HOW_EFFORT], small=True), *tables] if tables else []
+    return [Paragraphs(lines=[how_effort(shown)], small=True), *tables] if tables else []
 
 
 def effort_markdown(found: Iterable[EffortComparison]) -> str:
@@ -83,7 +96,7 @@ def effort_text(found: Sequence[EffortComparison]) -> str:
     """For a terminal or a log: plain lines, columns aligned within a question and quantity; empty without any."""
     if not found:
         return ""
-    parts = [f"{EFFORT_HEADING}. {HOW_EFFORT} {ONE_CLOCK}"]
+    parts = [f"{EFFORT_HEADING}. {how_effort(found)} {ONE_CLOCK}"]
     for group in _groups(found):
         lines = _table(group)
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -97,11 +110,21 @@ def effort_text(found: Sequence[EffortComparison]) -> str:
     return "\n\n".join(parts)
 
 
+def how_effort(found: Iterable[EffortComparison]) -> str:
+    """How trainings are compared, and what epochs are."""
+    return HOW_EFFORT.format(epochs=EPOCHS_ARE[_unit(found)])
+
+
+def _unit(found: Iterable[EffortComparison]) -> EpochUnit:
+    """That of the study; a comparison without a pair of seeds does not tell it."""
+    return next((one.unit for one in found if one.unit != "primary"), "primary")
+
+
 def _entry(one: EffortComparison) -> dict[str, Any]:
     """Its fields, the rows as method and variant."""
     sides = {"first": one.first, "second": one.second}
     named = {f"{name}_{part}": value for name, arm in sides.items() for part, value in arm._asdict().items()}
-    return vars(one) | named  # asdict would copy each value
+    return vars(one) | named | {"epoch_unit": one.unit}  # asdict would copy each value
 
 
 def _groups(found: Sequence[EffortComparison]) -> list[list[EffortComparison]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from l3masking.errors import InputError
 from study.report.drawing import FOLDER, Drawn, forget_drawn, keep_drawn
 from study.report.effort_figure import draw_effort, effort_caption, effort_frame, effort_panels
+from study.report.epoch_wording import unit_of
 from study.report.escape import csv_text, markdown_text
 from study.report.figures import RESULTS_FIGURE, draw, panels, result_cuts, results_caption
 from study.report.line_figure import LinePanel, draw_lines, line_frame
@@ -35,6 +36,7 @@ from study.results.mean_paths import (
 )
 from study.results.responses import Response
 from study.results.search_performance import BUDGET_COLUMNS, budget_rows, search_performance
+from study.space.report_section import EpochUnit
 from study.store.store import write_atomic
 
 if TYPE_CHECKING:
@@ -67,12 +69,13 @@ def export_figures(
     """
     if effort is not None and effort not in EFFORTS:
         raise InputError(f"--x {effort}: choose from {', '.join(EFFORTS)}")
-    rows = rows_of(cells)
+    rows, unit = rows_of(cells), unit_of(cells)
+    placed = [course for course in courses if course.in_epochs]
     names = list(dict.fromkeys([EFFORTS[0], effort or EFFORTS[0]]))
     planned = {
-        **{effort_name(name): _effort(cells, courses, rows, name) for name in names},
-        CURVES: _curves(cells, courses, rows),
-        WEIGHTS: _weights(cells, courses, rows),
+        **{effort_name(name): _effort(cells, courses, rows, name, unit) for name in names},
+        CURVES: _curves(cells, placed, rows, unit),
+        WEIGHTS: _weights(cells, placed, rows, unit),
         MASKS: _masks(cells, courses, rows),
     }
     for name in EFFORTS:
@@ -131,38 +134,48 @@ def _kept(root: Path, name: str, figure: Planned | None, formats: Collection[str
     return drawn._replace(files=(*drawn.files, file))
 
 
-def _effort(cells: Sequence[Cell], courses: Sequence[Course], rows: FigureRows, effort: str) -> Planned | None:
+def _effort(
+    cells: Sequence[Cell], courses: Sequence[Course], rows: FigureRows, effort: str, unit: EpochUnit
+) -> Planned | None:
     points = effort_points(cells, courses)
     panels = effort_panels(points, rows, effort)
     if not panels:
         return None
     columns = REPEATABLE if effort in REPEATABLE else (effort,)
-    frame = effort_frame(panels, rows.looks, effort)
+    frame = effort_frame(panels, rows.looks, effort, unit)
     return Planned(
         effort_name(effort),
-        effort_caption(points, rows, effort),
+        effort_caption(points, rows, effort, unit),
         [panels, frame],
         lambda: draw_effort(panels, frame),
         cuts_of(frame),
-        effort_columns(columns),
-        effort_rows(points, columns),
+        *with_unit(effort_columns(columns), effort_rows(points, columns), unit),
     )
 
 
-def _curves(cells: Sequence[Cell], courses: Sequence[Course], rows: FigureRows) -> Planned | None:
+def _curves(cells: Sequence[Cell], courses: Sequence[Course], rows: FigureRows, unit: EpochUnit) -> Planned | None:
     paths = learning_curves(cells, courses)
-    panels = curve_panels(paths, rows)
+    panels = curve_panels(paths, rows, unit)
     if not panels:
         return None
-    return _lines(CURVES, curves_caption(paths, rows), panels, rows.looks, CURVE_COLUMNS, curve_rows(paths))
+    data = with_unit(CURVE_COLUMNS, curve_rows(paths), unit)
+    return _lines(CURVES, curves_caption(paths, rows, unit), panels, rows.looks, *data)
 
 
-def _weights(cells: Sequence[Cell], courses: Sequence[Course], rows: FigureRows) -> Planned | None:
+def _weights(cells: Sequence[Cell], courses: Sequence[Course], rows: FigureRows, unit: EpochUnit) -> Planned | None:
     paths = weight_paths(cells, courses)
     panels = weight_panels(paths, rows)
     if not panels:
         return None
-    return _lines(WEIGHTS, weights_caption(paths, rows), panels, rows.looks, WEIGHT_COLUMNS, weight_rows(paths))
+    data = with_unit(WEIGHT_COLUMNS, weight_rows(paths), unit)
+    return _lines(WEIGHTS, weights_caption(paths, rows), panels, rows.looks, *data)
+
+
+def with_unit(
+    header: Sequence[str], rows: Sequence[Sequence[object]], unit: EpochUnit
+) -> tuple[Sequence[str], Sequence[Sequence[object]]]:
+    """A CSV table with a last column that names the unit of its epochs, where that is not passes over train."""
+    return (header, rows) if unit == "primary" else ([*header, "epoch_unit"], [[*row, unit] for row in rows])
 
 
 def _masks(cells: Sequence[Cell], courses: Sequence[Course], rows: FigureRows) -> Planned | None:

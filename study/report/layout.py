@@ -14,10 +14,6 @@ from l3masking.methods import METHODS, REFERENCE, label_of, labels_of
 from study.results.aggregate import Cell, CellKey
 
 OBJECTIVES = {"accuracy": "accuracy", "macro_f1": "macro F1"}
-EPOCHS = (
-    "Epochs are passes over the training texts of the primary task (primary examples seen / training texts, main "
-    "stage): until the best validation value (the first of equal ones) / until the stop, mean over the seeds."
-)
 MARK = "†"
 MARKED = (
     f"{MARK}: decisively above {label_of(REFERENCE)} in a confirmatory comparison (all planned ones are complete, "
@@ -110,14 +106,6 @@ def shown(cell: Cell) -> Shown:
     return Shown(f"{100 * cell.mean:.2f}", std, "" if cell.n == cell.wanted else f"n={cell.n}/{cell.wanted}")
 
 
-def epochs(cell: Cell) -> str:
-    """Epochs to the best validation value and to the stop, as "3.2 / 6.0"; a dash where no seed finished."""
-    first = cell.epochs_to_best_mean if cell.epochs_to_first_best_mean is None else cell.epochs_to_first_best_mean
-    if first is None or cell.epochs_to_stop_mean is None:
-        return "–"
-    return f"{first:.1f} / {cell.epochs_to_stop_mean:.1f}"
-
-
 def best(cells: Iterable[Cell]) -> frozenset[CellKey]:
     """The cells with the highest mean of their encoder, dataset and objective.
 
@@ -200,7 +188,7 @@ def notes(cells: Sequence[Cell]) -> list[str]:
     if alone and methods - alone:
         lines.append(
             "Under one seed every method starts from the same head and the same splits; the methods that mask also "
-            f"share the order of batches, {labels_of(alone)} {'does' if len(alone) == 1 else 'do'} not."
+            f"share the order of batches of both tasks, {labels_of(alone)} {'does' if len(alone) == 1 else 'do'} not."
         )
     lines += dict.fromkeys(remark for cell in cells for remark in cell.remarks)
     for name in (name for name in METHODS if name in methods and METHODS[name].last.update_factor > 1):

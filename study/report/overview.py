@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from l3masking.methods import METHODS, label_of
+from study.report.epoch_wording import UNITS
 from study.report.layout import OBJECTIVES, convergence
 from study.report.sections import Item, Pairs, Paragraphs, Part, Section
 from study.report.wording import by_question, sentence, title
@@ -19,7 +20,7 @@ from study.results.verdicts import LEVEL, leaves_zero_out, verdict
 
 Headed = tuple[str, list[Item]]  # a heading and a few lines
 BETTER, WORSE, UNDECIDED = "better", "worse", "undecided"
-FEWER, MORE = "fewer epochs", "more epochs"
+FEWER, MORE = "fewer", "more"  # of what is counted
 OPEN = "open until all planned comparisons are complete"
 LONGEST_LINE = 240  # letters of a line there
 MOST_LINES = 6  # below one heading of the summary, which is to fit one screen
@@ -163,8 +164,9 @@ def _by_epochs(question: PaperQuestion, effort: Sequence[EffortComparison]) -> l
     text = _counted(counts, f"{len(found)} comparison{'s' * (len(found) != 1)}")
     text = "Undecided" if set(counts) == {UNDECIDED} else text[0].upper() + text[1:]
     lines = [(f"{entry.encoder} / {entry.dataset}", _epochs_in_words(entry)) for entry in found if entry.n]
-    fresh = "; to confirm on fresh seeds" if {*counts} & {FEWER, MORE} else ""
-    return [("This study", f"{text} (epochs to the best value, exploratory{fresh})."), *lines]
+    what = UNITS[found[0].unit].counted
+    fresh = "; to confirm on fresh seeds" if {*counts} & {f"{FEWER} {what}", f"{MORE} {what}"} else ""
+    return [("This study", f"{text} ({what} to the best value, exploratory{fresh})."), *lines]
 
 
 def _epochs_outcome(entry: EffortComparison) -> str:
@@ -176,11 +178,12 @@ def _epochs_outcome(entry: EffortComparison) -> str:
         return OPEN
     if entry.p_adjusted >= LEVEL or not leaves_zero_out(entry.ci_low, entry.ci_high):
         return UNDECIDED
-    return FEWER if entry.difference < 0 else MORE
+    return f"{FEWER if entry.difference < 0 else MORE} {UNITS[entry.unit].counted}"
 
 
 def _epochs_in_words(entry: EffortComparison) -> str:
-    text = f"{entry.first_mean:.1f} against {entry.second_mean:.1f} epochs, selected by {_objective(entry)}"
+    what = f"{UNITS[entry.unit].counted}, selected by {_objective(entry)}"
+    text = f"{entry.first_mean:.1f} against {entry.second_mean:.1f} {what}"
     if entry.p_adjusted is None or entry.ci_low is None or entry.ci_high is None:
         return f"{text} (one seed: no test)"
     return f"{text} (difference {entry.ci_low:.1f} to {entry.ci_high:.1f}, adjusted p = {entry.p_adjusted:.3g})"

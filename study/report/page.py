@@ -13,15 +13,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from study.report.comparisons import EVIDENCE_EXPLAINED, NO_COMPARISON, evidence_table, legend, said, table
+from study.report.epoch_wording import epochs, epochs_note
 from study.report.layout import (
-    EPOCHS,
     MARK,
     MARKED,
     OBJECTIVES,
     Shown,
     best,
     caption,
-    epochs,
     grid,
     notes,
     plain,
@@ -98,7 +97,7 @@ def page(
         Section("evaluations", HEADING, _sets(results.cells)),
         Section("comparisons", "Comparisons", _comparisons(results)),
         Section("figures", "Figures", figures),
-        Section("epochs", "Epochs", [_grid(results.cells, epochs, EPOCHS)]),
+        Section("epochs", "Epochs", [_grid(results.cells, epochs, epochs_note(results.cells))]),
         *further,
         Section("failures", "Failures", _failures(about.failures)),
         Section("made", "How it was made", _made(about)),

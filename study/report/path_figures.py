@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from study.report.epoch_wording import UNITS
 from study.report.layout import OBJECTIVES
 from study.report.line_figure import MAX_BANDS, LinePanel, PanelLine
 from study.report.panel_grid import FigureRows, counted, without
 from study.results.mean_paths import PRIMARY, MeanPath
+from study.space.report_section import EpochUnit
 
 STILL = (
     " Seeds stop at different times: the line is thin behind the first stop, where it is the mean of the seeds that "
@@ -15,7 +17,10 @@ STILL = (
 )
 
 
-def curve_panels(paths: Sequence[MeanPath], rows: FigureRows) -> list[LinePanel]:
+MLM_ALONE = " Rows without a masked-LM task beside the task are left out."
+
+
+def curve_panels(paths: Sequence[MeanPath], rows: FigureRows, unit: EpochUnit = "primary") -> list[LinePanel]:
     """Validation values in percent against epochs: a row per encoder and dataset, a column per objective."""
     found: dict[tuple[str, str, str], list[PanelLine]] = {}
     for path in paths:
@@ -26,7 +31,7 @@ def curve_panels(paths: Sequence[MeanPath], rows: FigureRows) -> list[LinePanel]
         LinePanel(
             (encoder, dataset),
             objective,
-            "epochs",
+            UNITS[unit].counted,
             f"validation {OBJECTIVES.get(objective, objective)} (%)",
             tuple(lines),
         )
@@ -48,11 +53,13 @@ def weight_panels(paths: Sequence[MeanPath], rows: FigureRows) -> list[LinePanel
     ]
 
 
-def curves_caption(paths: Sequence[MeanPath], rows: FigureRows) -> str:
+def curves_caption(paths: Sequence[MeanPath], rows: FigureRows, unit: EpochUnit = "primary") -> str:
     """What the figure of learning curves shows."""
     return (
-        "Validation value in percent against epochs of the main stage, of the trainings that the same metric selected: "
+        f"Validation value in percent against {UNITS[unit].counted} of the main stage, of the trainings that the same "
+        "metric selected: "
         f"mean over {counted(path.points[0].n for path in paths)}.{_band(paths)}{_stops(paths)}{without(rows)}"
+        f"{MLM_ALONE if unit == 'mlm' else ''}"
     )
 
 

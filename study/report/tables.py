@@ -17,16 +17,15 @@ from rich.text import Text
 
 from l3masking.errors import InputError
 from study.report.comparisons import comparisons_csv, comparisons_json, comparisons_markdown, set_comparisons_csv
+from study.report.epoch_wording import NO_MLM, UNITS, epochs, epochs_note, unit_of
 from study.report.escape import csv_text, latex_text, latex_value, markdown_table, markdown_text, markdown_value
 from study.report.layout import (
-    EPOCHS,
     MARK,
     MARKED,
     OBJECTIVES,
     best,
     caption,
     completeness,
-    epochs,
     grid,
     notes,
     plain,
@@ -41,7 +40,12 @@ from study.results.verdicts import better_than_random
 from study.store.store import write_atomic
 
 FORMATS = ("md", "tex", "csv", "json")
-OPTIONAL = ("evaluations", "remarks", "resampled")  # fields of a cell that are left out of exports where they are empty
+OPTIONAL = (
+    "epochs_shown",
+    "evaluations",
+    "remarks",
+    "resampled",
+)  # fields of a cell that are left out of exports where they are empty
 RESULT_FIELDS = (*(field.name for field in fields(Cell) if field.name not in ("values", *OPTIONAL)), "definition")
 SET_FILES = ("tables/evaluations.csv", "tables/evaluation_comparisons.csv")  # only with evaluation sets
 DEFINITION = (
@@ -136,7 +140,7 @@ def markdown(cells: Sequence[Cell], marked: Collection[CellKey] = ()) -> str:
 
     remarks = "\n".join(f"- {markdown_text(line)}" for line in [*notes(cells), *([MARKED] if marked else [])])
     results = f"# Results\n\n{caption(cells)}\n\n{_md_table(cells, result)}\n\n{remarks}\n\n"
-    return f"{results}{sets_markdown(cells)}## Epochs\n\n{EPOCHS}\n\n{_md_table(cells, epochs)}\n"
+    return f"{results}{sets_markdown(cells)}## Epochs\n\n{epochs_note(cells)}\n\n{_md_table(cells, epochs)}\n"
 
 
 def latex(cells: Sequence[Cell], marked: Collection[CellKey] = ()) -> str:
@@ -148,14 +152,22 @@ def latex(cells: Sequence[Cell], marked: Collection[CellKey] = ()) -> str:
 
     text = " ".join([caption(cells), *notes(cells), *([MARKED] if marked else [])])
     tables = [_tex_table(cells, result, text), *sets_latex(cells)]
-    tables.append(_tex_table(cells, lambda cell: latex_text(epochs(cell)), EPOCHS))
+    tables.append(_tex_table(cells, lambda cell: latex_text(epochs(cell)), epochs_note(cells)))
     return "\n".join(["% needs \\usepackage{booktabs}", *tables])
+
+
+_TERMINAL_EPOCHS = {
+    "primary": "Epochs: passes over the primary training data to best / to stop.",
+    "mlm": f"Passes: over the masked-LM texts, to best / to stop ({NO_MLM}).",
+    "updates": "Updates: of the optimizer, to best / to stop.",
+}
 
 
 def terminal_table(cells: Sequence[Cell]) -> Table:
     """The result for the end of a run: a block per encoder and dataset, fits 80 columns with two objectives."""
     bold = best(cells)
     layout = grid(cells, ["encoder", "dataset"], ["objective"])
+    unit = unit_of(cells)
     table = Table(
         box=box.SIMPLE_HEAD,
         pad_edge=False,
@@ -163,7 +175,7 @@ def terminal_table(cells: Sequence[Cell]) -> Table:
         caption="\n".join(
             [
                 f"Test, percent: mean ± sample standard deviation over {seeds(cells)}, best in bold.",
-                "Epochs: passes over the primary training data to best / to stop.",
+                _TERMINAL_EPOCHS[unit],
                 *completeness(cells),
             ]
         ),
@@ -173,7 +185,7 @@ def terminal_table(cells: Sequence[Cell]) -> Table:
     table.add_column("Method", overflow="fold")
     for (objective,) in layout.columns:
         table.add_column(Text(plain(OBJECTIVES.get(objective, objective))), justify="right", no_wrap=True)
-        table.add_column("epochs", justify="right", no_wrap=True, style="dim")
+        table.add_column(UNITS[unit].short, justify="right", no_wrap=True, style="dim")
     for heading, rows in layout.blocks:
         for position, row in enumerate(rows):
             here = heading[position:] if position == len(rows) - 1 else heading[position : position + 1]

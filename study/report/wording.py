@@ -22,7 +22,7 @@ TESTS = {
 }
 PAIRINGS = {
     "batches": "Paired by seed: the same head, splits, order of batches and stream of masks on both sides.",
-    "head": "Paired by seed: the same head and splits on both sides; not the same order of batches.",
+    "head": "Paired by seed: the same head and splits on both sides; not the same order of batches and masks.",
 }
 HOW = (
     "Differences are first minus second, in percent points; paired ones over the seeds that both sides finished. "

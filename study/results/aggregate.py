@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
 from l3masking.errors import InputError
+from study.results.epoch_units import EpochsShown, in_unit
 from study.results.generalisation import Generalisation, Judged, finite, generalisations
 from study.results.spread import mean_of, spread
+from study.space.report_section import EpochUnit
 from study.store.record import Entry, Evaluated, Identity, Kept
 
 
@@ -80,6 +82,9 @@ class Cell:
     resampled: float | None = None
     """Test texts over training texts where the test split is cut anew with each seed: what `resampled_interval` takes;
     None, and left out of exports, for other datasets."""
+    epochs_shown: EpochsShown | None = None
+    """Epochs to the first of equal best values and to the stop in the unit of `report.epoch_unit`; None, and left out
+    of exports, if that is passes over train."""
     evaluations: Mapping[str, Generalisation] = field(default_factory=dict)
     """Evaluation set -> how the cell does on it; empty, and left out of exports, where the dataset has no such sets."""
 
@@ -126,13 +131,14 @@ def cells(
     *,
     keys: Collection[str] | None = None,
     order: Order | None = None,
+    unit: EpochUnit = "primary",
 ) -> list[Cell]:
     """Aggregate over the seeds of each cell; the order of `records` and `failures` does not matter.
 
     `wanted`: seeds per cell, one number for all, or one per cell; a wanted cell without any record appears with n = 0.
     `keys`: the record keys of the plan. A study folder keeps the records of earlier settings, so a caller that has a
-    plan passes them, and everything else is left out; None takes all. Raises InputError if two records claim one seed
-    of a cell, or a value is not finite.
+    plan passes them, and everything else is left out; None takes all. `unit`: in which epochs are shown. Raises
+    InputError if two records claim one seed of a cell, or a value is not finite.
     """
     by_cell: dict[CellKey, dict[int, Evaluated]] = defaultdict(dict)
     failed: dict[CellKey, set[int]] = defaultdict(set)
@@ -149,7 +155,7 @@ def cells(
     counts = wanted if isinstance(wanted, Mapping) else dict.fromkeys([*by_cell, *failed], wanted)
     found = {*by_cell, *failed, *counts}
     return [
-        _cell(key, by_cell.get(key, {}), failed.get(key, set()), counts.get(key, 0))
+        _cell(key, by_cell.get(key, {}), failed.get(key, set()), counts.get(key, 0), unit)
         for key in sorted(found, key=_place(order or Order()))
     ]
 
@@ -194,7 +200,7 @@ def cell_key(entry: Identity) -> CellKey:
     )
 
 
-def _cell(key: CellKey, by_seed: Mapping[int, Evaluated], failed: set[int], wanted: int) -> Cell:
+def _cell(key: CellKey, by_seed: Mapping[int, Evaluated], failed: set[int], wanted: int, unit: EpochUnit) -> Cell:
     rows = [by_seed[seed] for seed in sorted(by_seed)]
     values = {row["seed"]: finite(row, row["test"][key.objective]) for row in rows}
     n, missed = len(rows), len(failed - by_seed.keys())
@@ -211,12 +217,28 @@ def _cell(key: CellKey, by_seed: Mapping[int, Evaluated], failed: set[int], want
         validation_mean=mean_of(finite(row, row["validation"][key.objective]) for row in rows),
         epochs_to_best_mean=mean_of(finite(row, row["epochs_to_best"]) for row in rows),
         epochs_to_first_best_mean=mean_of(finite(row, first_best(row)) for row in rows),
+        epochs_shown=_shown(rows, unit),
         converged=_converged(rows),
         epochs_to_stop_mean=mean_of(finite(row, row["epochs_to_stop"]) for row in rows),
         values=values,
         test_texts=next((len(row["test_predictions"]) for row in rows if "test_predictions" in row), None),
         evaluations=generalisations(cast(Sequence[Judged], rows), values, key.objective),
     )
+
+
+def _shown(rows: Sequence[Evaluated], unit: EpochUnit) -> EpochsShown | None:
+    if unit == "primary":
+        return None
+    best, stop = (
+        [in_unit(row, epochs(row), unit) for row in rows] for epochs in (first_best, lambda row: row["epochs_to_stop"])
+    )
+    return EpochsShown(unit=unit, to_best=_mean(best), to_stop=_mean(stop))
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """None if a seed has no value."""
+    known = [value for value in values if value is not None]
+    return mean_of(known) if len(known) == len(values) else None
 
 
 def _converged(rows: Sequence[Evaluated]) -> int | None:

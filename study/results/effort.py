@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -33,7 +34,8 @@ class EffortPoint:
     value: Amount
     """Test value of the objective, fraction."""
     efforts: Mapping[str, Amount]
-    """By the names in EFFORTS: epochs, optimizer updates of the main stage, seconds of the whole training."""
+    """By the names in EFFORTS: epochs, optimizer updates of the main stage, seconds of the whole training. Without
+    epochs where their unit cannot tell them."""
 
 
 def effort_points(cells: Sequence[Cell], courses: Iterable[Course]) -> list[EffortPoint]:
@@ -47,7 +49,11 @@ def effort_points(cells: Sequence[Cell], courses: Iterable[Course]) -> list[Effo
             n=cell.n,
             wanted=cell.wanted,
             value=Amount(mean=cell.mean, std=cell.std),
-            efforts={name: _amount([_cost(one, name) for one in by_cell[cell.key]]) for name in EFFORTS},
+            efforts={
+                name: amount
+                for name in EFFORTS
+                if (amount := _amount([_cost(one, name) for one in by_cell[cell.key]])) is not None
+            },
         )
         for cell in cells
         if cell.mean is not None and cell.key in by_cell
@@ -63,7 +69,10 @@ def _cost(course: Course, name: str) -> float:
     }[name]
 
 
-def _amount(values: Sequence[float]) -> Amount:
+def _amount(values: Sequence[float]) -> Amount | None:
+    """None if a seed has no value."""
+    if any(map(math.isnan, values)):
+        return None
     mean, std, _, _ = spread(values)
     assert mean is not None, "a cell with courses"
     return Amount(mean=mean, std=std)
@@ -82,7 +91,11 @@ def effort_rows(points: Iterable[EffortPoint], names: Sequence[str]) -> list[lis
             *point.key,
             point.n,
             point.wanted,
-            *(part for one in (point.value, *map(point.efforts.__getitem__, names)) for part in (one.mean, one.std)),
+            *(
+                part
+                for one in (point.value, *map(point.efforts.get, names))
+                for part in ((None, None) if one is None else (one.mean, one.std))
+            ),
         ]
         for point in points
     ]

@@ -16,9 +16,11 @@ from typing import Literal, NamedTuple, get_args
 from study.results.aggregate import Cell, CellKey, cell_key, first_best
 from study.results.compare import all_of, over, questions
 from study.results.comparison import Arm, Question
+from study.results.epoch_units import in_unit
 from study.results.families import DeclaredFamily
 from study.results.paired import holm, least_p, sign_flip
 from study.results.resampled import resampled_interval
+from study.space.report_section import EpochUnit
 from study.store.record import Kept
 
 Quantity = Literal["epochs_to_best", "epochs_to_stop", "updates", "seconds"]
@@ -27,13 +29,14 @@ CLOCKED: Quantity = "seconds"
 
 
 class Effort(NamedTuple):
-    """What one training took until its objective stopped it. Epochs are passes over the texts of train, main stage."""
+    """What one training took until its objective stopped it. Epochs are those of the main stage, in `unit`."""
 
-    epochs_to_best: float  # to the first of equal best validation values, above 0
-    epochs_to_stop: float  # at least that
+    epochs_to_best: float | None  # to the first of equal best validation values, above 0; None: not known in that unit
+    epochs_to_stop: float | None  # at least that
     updates: float | None  # of the main stage, 1 and up; None if the record does not say
     seconds: float  # wall time of the training, which serves all its objectives; above 0
     machine: str  # device and threads
+    unit: EpochUnit = "primary"
 
 
 Efforts = Mapping[CellKey, Mapping[int, Effort]]  # cell -> seed -> effort
@@ -63,19 +66,21 @@ class EffortComparison:
     complete: int  # comparisons of the family that are finished
     floor: float | None  # the least p that differences of these sizes can give: all with one sign
     machines: tuple[str, ...]  # on which the trainings ran, sorted; wall times of several are not like for like
+    unit: EpochUnit = "primary"  # of epochs; left out of exports where it is passes over train
 
 
-def efforts_of(records: Iterable[Kept]) -> dict[CellKey, dict[int, Effort]]:
-    """The effort of each record, by its cell and seed."""
+def efforts_of(records: Iterable[Kept], unit: EpochUnit = "primary") -> dict[CellKey, dict[int, Effort]]:
+    """The effort of each record, by its cell and seed. unit: of epochs."""
     found: dict[CellKey, dict[int, Effort]] = {}
     for record in records:
         run = record["run"]
         found.setdefault(cell_key(record), {})[record["seed"]] = Effort(
-            epochs_to_best=first_best(record),
-            epochs_to_stop=float(record["epochs_to_stop"]),
+            epochs_to_best=in_unit(record, first_best(record), unit),
+            epochs_to_stop=in_unit(record, float(record["epochs_to_stop"]), unit),
             updates=record.get("updates"),
             seconds=float(run["seconds"]),
             machine=f"{run['device']}, threads: {run['threads']}",
+            unit=unit,
         )
     return found
 
@@ -184,6 +189,7 @@ def _compared(question: Question, first: Cell, second: Cell, efforts: Efforts, q
         complete=0,
         floor=least_p(differences) if several else None,
         machines=tuple(sorted({effort.machine for pair in both for effort in pair})),
+        unit=next((effort.unit for pair in both for effort in pair), "primary"),
     )
 
 

@@ -30,6 +30,7 @@ from study.results.set_comparisons import SetComparison, compare_sets
 from study.results.texts import Predictions, over_set_texts, over_texts
 from study.results.truth import Truths
 from study.results.weighed import weighed
+from study.space.report_section import EpochUnit
 from study.space.search_section import BEST
 from study.space.spec import StudySpec
 from study.store.record import Failure, Kept, Record, part
@@ -87,7 +88,8 @@ def read_results(
     `look` sees each of these records whole, before what is bulky is dropped.
     """
     keys = {key for trial in trials for key in trial.keys.values()}
-    read, courses = _read(store, keys, look)
+    unit = spec.report.epoch_unit
+    read, courses = _read(store, keys, look, unit)
     records = of_plan(read, trials)
     failures = of_plan(store.failures(), trials)
     wanted = Counter(
@@ -112,7 +114,7 @@ def read_results(
             record["evaluations"] = dict(sorted(record["evaluations"].items(), key=_place(spec, record["dataset"])))
         for name, result in record.get("evaluations", {}).items():
             on_sets.setdefault(name, {}).setdefault(key, {})[seed] = result["predictions"]
-    found = with_remarks(cells(records, failures, wanted, keys=keys, order=order), spec, records)
+    found = with_remarks(cells(records, failures, wanted, keys=keys, order=order, unit=unit), spec, records)
     return Results(
         cells=found,
         timing=timing_rows(records, keys=keys, order=order),
@@ -122,7 +124,7 @@ def read_results(
         set_comparisons=[],
         set_predictions=on_sets,
         courses=[dataclasses.replace(courses[record["key"]], key=cell_key(record)) for record in records],
-        efforts=efforts_of(records),
+        efforts=efforts_of(records, unit),
     )
 
 
@@ -220,7 +222,7 @@ def reordered(spec: StudySpec) -> frozenset[str]:
 
 
 def _read(
-    store: Store, keys: Collection[str], look: Callable[[Record], None]
+    store: Store, keys: Collection[str], look: Callable[[Record], None], unit: EpochUnit
 ) -> tuple[list[Judged], dict[str, Course]]:
     """What is needed of the records that are there, one file in memory at a time; the courses by their keys."""
     found, courses = [], {}
@@ -242,7 +244,7 @@ def _read(
                     result["predictions"] = _small(result["predictions"])
                     result.pop("probabilities", None)  # study.results.classified reads them, one record at a time
             found.append(kept)
-            courses[key] = course_of(record)
+            courses[key] = course_of(record, unit)
     return found, courses
 
 

@@ -25,6 +25,7 @@ from study.space.arms import ArmSpec, PolicyFile, check_corpora, check_policies,
 from study.space.compare_checks import read_compare
 from study.space.overrides import apply_sets, dotted
 from study.space.paths import corpus_at, dataset_at, encoder_at
+from study.space.report_section import ReportConfig
 from study.space.search_checks import read_search
 from study.space.spec import SECTIONS, SEED_LIMIT, Generated, Pair, Resources, StudySpec, overridden, plain
 from study.space.validation import HUB_TOKEN, build, nearest, shown
@@ -108,6 +109,7 @@ class _Reader:
         parts: dict[str, Any] = {
             **{key: self._section(key, cls, preset) for key, cls in SECTIONS.items()},
             "precision": self._one_of("precision", "float32", get_args(Precision)),
+            "report": build(ReportConfig, self._given("report", {}), "report", self.problems),
             "resources": build(Resources, self._given("resources", {}), "resources", self.problems),
             "methods": self._list_of("methods", known),
             "objectives": self._list_of("objectives", METRICS),

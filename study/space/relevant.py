@@ -18,6 +18,7 @@ LATER: Mapping[str, Any] = {
     "masking.random_exclude_special": True,
     "model.attend_padding": False,
     "train.max_updates": None,
+    "train.sampling": "auto",
 }
 # sections that a classifier reads, which tells which tokens matter
 OF_CLASSIFIER = ("optim", "train", "evaluate", "stop", "final", "model")
@@ -42,6 +43,8 @@ def relevant(settings: Mapping[str, Any], method: Method) -> dict[str, Any]:
     }
     if not kept["final"]["enabled"]:
         kept["final"] = {"enabled": False}
+    if kept["train"].get("sampling") == ("random" if method.masks else "shuffle"):  # what auto stands for
+        kept["train"] = {**kept["train"], "sampling": "auto"}
     return without_later(kept)
 
 

@@ -30,6 +30,7 @@ from l3masking.training.settings import (
 )
 from study.space.arms import ArmSpec, PolicyFile
 from study.space.compare_section import CompareConfig
+from study.space.report_section import ReportConfig
 from study.space.search_section import FIRST_SEED, SearchConfig
 from study.space.validation import build, nearest
 from study.space.yaml import Problem
@@ -136,6 +137,7 @@ class StudySpec:
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # name -> {dotted key: value}
     search: SearchConfig | None = None  # a stage before the grid
     compare: CompareConfig = field(default_factory=CompareConfig)  # the confirmatory family; no part of any key
+    report: ReportConfig = field(default_factory=ReportConfig)  # how results are shown; no part of any key
     resources: Resources = field(default_factory=Resources)
 
     def arm(self, name: str) -> Method:

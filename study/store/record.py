@@ -99,6 +99,7 @@ class Kept(Evaluated):
     """What tables, comparisons and timing need of a record. Curves are many times larger, and are left out."""
 
     updates: int  # optimizer updates of the main stage until its stop, 1 and up
+    mlm_passes: float  # passes over the masked-LM texts until then, 0 and up; 0 for an arm without that task
     trajectory: str  # 32 hexadecimal digits: key of the training, which the records of its objectives share
     run: Run  # where and when; not under the checksum
 
@@ -160,7 +161,6 @@ class NewRecord(Kept):
     mask_histogram: NotRequired[list[int] | None]
     planned_updates: NotRequired[int]  # of the main stage where nothing stops it early; absent before 2026-12-01
     primary_examples: int  # primary training examples seen until then, 1 and up
-    mlm_passes: float  # passes over the masked-LM texts until then, 0 and up
     empty_mlm_batches: int  # masked-LM batches until then in which no token was masked, 0 and up
     final_stage: FinalStage  # what the classification-only stage did
     adaptation: NotRequired[Adaptation]  # absent for an arm without masked-LM training before fine-tuning

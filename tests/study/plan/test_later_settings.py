@@ -28,7 +28,7 @@ from study.store.store import content_key
 SUPPORT = Path(__file__).parents[2] / "support"
 SPACES = Path(__file__).parents[3] / "search_spaces"
 OTHER = {"scoring.normalise": "reference", "scoring.context": "full", "masking.random_exclude_special": False}
-OTHER |= {"model.attend_padding": True, "train.max_updates": 10}
+OTHER |= {"model.attend_padding": True, "train.max_updates": 10, "train.sampling": "random"}
 
 
 def nested(dotted: dict) -> dict:
@@ -61,8 +61,9 @@ def test_the_keys_of_records_of_2026_11_26_are_still_theirs() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_later_settings_stand_in_a_key_only_where_they_are_not_at_their_default(method: str) -> None:
-    plain, other = space(adapt={"corpus": None}), space(**nested(OTHER))
     arm = METHODS[method]
+    sampling = "shuffle" if arm.masks else "random"  # not what auto stands for
+    plain, other = space(adapt={"corpus": None}), space(**nested(OTHER | {"train.sampling": sampling}))
     held, changed = relevant(plain.settings(), arm), relevant(other.settings(), arm)
     for key in LATER:
         section, name = key.split(".")
@@ -86,13 +87,26 @@ def test_the_names_of_scores_and_adapted_weights_stay_too() -> None:
     assert adaptation_of(tapt, relevant(padded, tapt))["settings"]["attend_padding"] is True
 
 
-def test_the_classifier_behind_importance_masks_its_padding() -> None:
+def test_the_classifier_behind_importance_is_always_fine_tuned_in_one_way() -> None:
     def jobs(**given: object) -> set[str]:
         spec = space(methods=["mtl_selective"], **given)
         assigner = Assigner(spec=spec, identities=KNOWN, root=Path("/nowhere"), commit=None)
         return {job.key for job in assigner.jobs(make_plan(spec, KNOWN)[0]).values()}
 
     assert jobs() == jobs(model={"attend_padding": True})
+    assert jobs() == jobs(train={"sampling": "random"}) == jobs(train={"sampling": "shuffle"}), "nor its sampling"
+
+
+def test_what_auto_stands_for_trains_nothing_anew() -> None:
+    def keys(**train: object) -> dict[str, str]:
+        spec = space(methods=["stl", "tapt", "mask_tuning", "rtm", "mtl_static", "mtl_selective"], seeds=1, train=train)
+        return {trial.method: trial.trajectory for trial in make_plan(spec, KNOWN)}
+
+    auto, random, shuffle = keys(), keys(sampling="random"), keys(sampling="shuffle")
+    assert {name for name in auto if random[name] == auto[name]} == {"rtm", "mtl_static", "mtl_selective"}
+    assert {name for name in auto if shuffle[name] == auto[name]} == {"stl", "tapt", "mask_tuning"}
+    assert len({*auto.values(), *random.values(), *shuffle.values()}) == 2 * len(auto)
+    assert space(preset="reference").train.sampling == "auto", "which is what the released code does"
 
 
 def test_once_has_the_keys_that_train_had() -> None:

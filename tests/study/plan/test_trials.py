@@ -22,6 +22,7 @@ from study.plan.trials import Identities
 from study.space.arms import ArmSpec, PolicyFile
 from study.space.compare_section import CompareConfig
 from study.space.reader import Pair, Resources, StudySpec, make_space
+from study.space.report_section import ReportConfig
 from study.space.search_section import Distribution, SearchConfig
 from study.space.spec import SECTIONS
 
@@ -120,6 +121,8 @@ def test_each_setting_moves_the_keys_of_the_methods_that_read_it(method):
     spec = space()
     plain = key_of(spec, method)
     keys = {name: key_of(mutated(spec, name), method) for name in MUTABLE}
+    sampling = "shuffle" if METHODS[method].masks else "random"  # the other value is what auto stands for
+    keys["train.sampling"] = key_of(space(train={"sampling": sampling}), method)
     assert {name for name, key in keys.items() if key == plain} == CANNOT_MOVE[method]
     moved = [key for key in keys.values() if key != plain]
     assert len(set(moved)) == len(moved), "two settings, two keys"
@@ -151,6 +154,7 @@ def test_every_other_field_of_a_study_moves_the_keys_or_is_named_here():
         "corpora": {"more": CorpusSpec(files="more.txt")},
         "search": SearchConfig(parameters={"masking.mean": Distribution(choice=(0.1, 0.2))}),
         "compare": CompareConfig(questions=(("rtm", "stl"),)),
+        "report": ReportConfig(epoch_unit="updates"),
         "resources": Resources(
             gpu=1, cpu=4, threads=2, workers=3, token_budget=99, executor="serial", save_models=True, keep_adapted=True
         ),

@@ -85,9 +85,9 @@ def test_caption_and_notes_say_what_the_numbers_are():
     first, *others = notes([cell("stl"), cell("mtl_static"), cell("rtm", n=1, failed=1)])
     assert first == "Records: 7 of 9; 1 failed, 1 not run."
     assert "STL and MTL static" in others[1]
-    assert others[0].endswith("share the order of batches, STL does not.")
+    assert others[0].endswith("share the order of batches of both tasks, STL does not.")
     several = notes([cell(name) for name in ("selective", "stl", "rtm", "mask_tuning")])
-    assert several[1].endswith("share the order of batches, STL, Selective and Mask-tuning do not.")
+    assert several[1].endswith("share the order of batches of both tasks, STL, Selective and Mask-tuning do not.")
     assert (
         several[2] == "All methods but STL, Selective and Mask-tuning learn their task weights from validation labels."
     )
