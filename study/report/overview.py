@@ -19,6 +19,7 @@ from study.results.verdicts import LEVEL, verdict
 
 Headed = tuple[str, list[Item]]  # a heading and a few lines
 LONGEST_LINE = 240  # letters of a line there
+FIRST, LAST = ("better", "worse"), "undecided"  # outcomes, in the order in which they are told
 MOST_LINES = 6  # below one heading of the summary, which is to fit one screen
 UNDECLARED = (
     "The space declares no confirmatory comparison, so this study decides nothing: all comparisons are exploratory."
@@ -69,13 +70,20 @@ def convergence_in_short(cells: Sequence[Cell]) -> list[str]:
 
 def _in_short(group: Sequence[Comparison]) -> Item:
     """One confirmatory question over all encoders and datasets."""
-    counts = Counter(map(_outcome, group))
+    counts = _counted(group)
     decided = bool(counts["better"] or counts["worse"])
     if len(group) == 1:
         entry = group[0]
         return Item(f"{entry.encoder} / {entry.dataset}, {_objective(entry)}: {sentence(entry)}", decided)
     parts = [f"{outcome} on {count}" for outcome, count in counts.items()]
     return Item(f"{title(group[0])}: {', '.join(parts)} of {len(group)} pairs of encoder and dataset.", decided)
+
+
+def _counted(group: Iterable[Comparison]) -> Counter[str]:
+    """How often each outcome occurs: what is decided first, what is undecided last."""
+    counts = Counter(map(_outcome, group))
+    order = [*FIRST, *(name for name in counts if name not in (*FIRST, LAST)), LAST]
+    return Counter({name: counts[name] for name in order if counts[name]})
 
 
 def _outcome(entry: Comparison) -> str:
@@ -98,7 +106,7 @@ def _by_metric(question: PaperQuestion, comparisons: Sequence[Comparison]) -> li
     if not own:
         why = "its comparisons are exploratory" if asked else _absent(question)
         return [("This study", f"Undecided: {why}."), *_evidence(asked)]
-    counts = Counter(map(_outcome, own))
+    counts = _counted(own)
     total = len(own)
     if counts["better"] == total:
         text = f"Yes, on all {total} pairs of encoder and dataset." if total > 1 else "Yes."
