@@ -52,12 +52,10 @@ def _data(root: Path, resolved: Resolved, warnings: Sequence[str]) -> list[Part]
     for row in rows:
         if row.evaluation is None:
             sets = resolved.identities.evaluations.get(row.dataset, {})
-            for title, table in (
-                (f"{row.dataset}, splits", split_table(row.facts, sets)),
-                (f"{row.dataset}, rows of each class", class_table(row.facts)),
-            ):
-                parts.append(flat_table(table.header, table.rows, title=title))
-    return folded_tables(parts)
+            splits, classes = split_table(row.facts, sets), class_table(row.facts)
+            long = flat_table(classes.header, classes.rows, title=f"{row.dataset}, rows of each class")
+            parts += [flat_table(*splits, title=f"{row.dataset}, splits"), *folded_tables([long])]
+    return parts
 
 
 def _effort(spec: StudySpec, took: Sequence[EffortComparison]) -> list[Part]:

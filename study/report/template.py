@@ -21,6 +21,8 @@ a { color: #0b5cad; }
 .scroll { overflow-x: auto; margin: .8rem 0; }
 table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .28rem .5rem; text-align: right; vertical-align: top; white-space: nowrap; }
+table.many { font-size: .84rem; }
+table.many th, table.many td { padding-left: .35rem; padding-right: .35rem; }
 th { font-weight: 600; }
 th[scope="row"] { font-weight: 400; }
 th.l, td.l { text-align: left; }
@@ -36,7 +38,7 @@ th.over { text-align: center; border-bottom: 1px solid var(--line); }
 tbody { border-bottom: 1px solid var(--line); }
 tbody:last-of-type { border-bottom: 2px solid var(--ink); }
 td .sd { color: var(--soft); white-space: nowrap; }
-td .gap { display: block; white-space: nowrap; color: var(--bad); font-size: .82rem; }
+td .gap { display: block; white-space: nowrap; color: var(--bad); font-size: .88em; }
 .strong { font-weight: 600; }
 details { border: 1px solid var(--line); border-radius: 4px; margin: .6rem 0; padding: 0 .8rem; }
 details[open] { padding-bottom: .4rem; }
@@ -57,12 +59,14 @@ dd { margin: 0; overflow-wrap: anywhere; }
 }
 @media print {
   @page { margin: 14mm; size: A4 landscape; }
-  body { max-width: none; padding: 0; font-size: 10.5pt; }
+  html { font-size: 10pt; }
+  body { max-width: none; padding: 0; font-size: 1rem; }
   nav { display: none; }
   .scroll { overflow: visible; }
-  table { font-size: 8.5pt; }
+  table { font-size: 8.5pt; line-height: 1.3; }
+  th, td { padding: .12rem .4rem; }
   table.many { font-size: 7pt; }
-  table.many th, table.many td { padding: .2rem .3rem; }
+  table.many th, table.many td { padding: .12rem .25rem; }
   th, td { white-space: normal; }
   h2, h3, summary { break-after: avoid; }
   tr, li, dt, dd, figure img, table.short, tbody.named { break-inside: avoid; }
@@ -70,8 +74,8 @@ dd { margin: 0; overflow-wrap: anywhere; }
   figcaption, .scroll + .small { break-before: avoid; }
   figure, details { border: 0; padding: 0; }
   summary { list-style: none; }
-  details:not([open]) > summary::after { content: " (folded: what is opened on the screen is printed)";
-    color: var(--soft); font-weight: 400; }
+  details:not([open]) > summary::after { content: " (folded: open it to print it)"; color: var(--soft);
+    font-weight: 400; }
 }
 """
 

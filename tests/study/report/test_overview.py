@@ -125,7 +125,7 @@ def test_the_summary_fits_a_screen():
     ((_, short), (_, cautions)) = summary(cells, known(compare(cells)), [f"caution {number}" for number in range(9)])
     (item,) = short
     assert item.text == (
-        "L3Masking against RTM, accuracy (confirmatory): undecided on 4, better on 4 of 8 pairs of encoder and dataset."
+        "L3Masking against RTM, accuracy (confirmatory): better on 4, undecided on 4 of 8 pairs of encoder and dataset."
     )
     assert item.strong
     assert len(cautions) == MOST_LINES
