@@ -56,7 +56,7 @@ def export_effort(root: Path, found: Sequence[EffortComparison], formats: Collec
 
 def effort_csv(found: Iterable[EffortComparison]) -> str:
     """One line per comparison, numbers at full precision."""
-    return csv_text(EFFORT_FIELDS, (map(_entry(one).get, EFFORT_FIELDS) for one in without_wall_time(found)))
+    return csv_text(EFFORT_FIELDS, (list(map(_entry(one).get, EFFORT_FIELDS)) for one in without_wall_time(found)))
 
 
 def effort_values(found: Iterable[EffortComparison]) -> list[dict[str, Any]]:

@@ -59,7 +59,8 @@ def _data(root: Path, resolved: Resolved, warnings: Sequence[str]) -> list[Part]
 
 
 def _effort(spec: StudySpec, took: Sequence[EffortComparison]) -> list[Part]:
-    """Those of the questions that the space declares; the others behind a fold."""
+    """Those of the questions that the space declares; the others behind a fold. Without a pair of seeds, neither."""
+    took = [one for one in took if one.n]
     asked = declared(spec.compare).questions
     names = {str(question) for one in asked for question in (one, one.turned)}
     first, others = ([one for one in took if (one.question in names) == wanted] for wanted in (True, False))

@@ -139,9 +139,11 @@ def _by_tokens(
 
 def _by_epochs(question: PaperQuestion, effort: Sequence[EffortComparison]) -> list[tuple[str, str]]:
     name = f"{question.first} vs {question.second}"
-    own = [entry for entry in effort if entry.question == name and entry.quantity == "epochs_to_best" and entry.n]
+    asked = [entry for entry in effort if entry.question == name and entry.quantity == "epochs_to_best"]
+    own = [entry for entry in asked if entry.n]
     if not own:
-        return [("This study", f"Undecided: {_absent(question)}.")]
+        why = "no seed has finished in both rows" if asked else _absent(question)
+        return [("This study", f"Undecided: {why}.")]
     counts = Counter(map(_epochs_outcome, own))
     text = ", ".join(f"{outcome} on {count}" for outcome, count in counts.items())
     text = "Undecided" if set(counts) == {"undecided"} else text[0].upper() + text[1:]

@@ -49,6 +49,7 @@ from study.results.comparison import Comparison
 from study.results.set_comparisons import SetComparison
 from study.results.verdicts import verdict
 
+NOTHING_YET = "No comparison has a seed that both of its rows have finished."
 MOST_REMARKS = 4  # that stand before all comparisons; more are folded
 
 AGAIN = (
@@ -203,6 +204,8 @@ def _comparisons(results: PageResults) -> list[Part]:
         listed = Items(items=list(map(Item, results.remarks)))
         title_of = f"{len(results.remarks)} notes on all comparisons"
         parts.append(listed if len(results.remarks) <= MOST_REMARKS else Fold(title=title_of, parts=[listed]))
+    if found and not any(entry.n for entry in found):
+        return [*parts, Paragraphs(lines=[NOTHING_YET])]  # tables would hold dashes alone
     confirmatory = [entry for entry in found if entry.confirmatory]
     for family in by_question(confirmatory):
         parts += _question(family, title(family[0]))

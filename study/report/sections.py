@@ -13,7 +13,7 @@ from typing import ClassVar, NamedTuple
 
 PNG_START = b"\x89PNG"
 MANY_COLUMNS = 8  # more of them are printed in smaller letters
-FEW_ROWS = 10  # of a table that is not torn between two sheets of paper
+FEW_ROWS = 16  # of a table that is not torn between two sheets of paper
 PIXELS_OF_A_POINT = 1.8  # letters of 8 points then have the size of small text
 
 

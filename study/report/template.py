@@ -69,7 +69,7 @@ dd { margin: 0; overflow-wrap: anywhere; }
   table.many th, table.many td { padding: .12rem .25rem; }
   th, td { white-space: normal; }
   h2, h3, summary { break-after: avoid; }
-  tr, li, dt, dd, figure img, table.short, tbody.named { break-inside: avoid; }
+  tr, li, dt, dd, figure img, figcaption, table.short, tbody.named { break-inside: avoid; }
   thead { break-after: avoid; }
   figcaption, .scroll + .small { break-before: avoid; }
   figure, details { border: 0; padding: 0; }

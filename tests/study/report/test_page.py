@@ -172,7 +172,15 @@ def test_names_stay_text(text: str):
     summary = [(text, [Item(text)])]
     hostile = made(cells, about, [picture(text, b"", caption=text)], further=further, summary=summary)
     tags = {tag for tag, _ in Reader(hostile).tags}
-    assert tags - {tag for tag, _ in Reader(plain).tags} <= {"figure", "img", "figcaption", "ul", "li", "details", "summary"}
+    assert tags - {tag for tag, _ in Reader(plain).tags} <= {
+        "figure",
+        "img",
+        "figcaption",
+        "ul",
+        "li",
+        "details",
+        "summary",
+    }
     assert not set("\x1b\r\u202e") & set(hostile)
 
 
