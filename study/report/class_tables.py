@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +123,7 @@ def _csv(kind: type, rows: Iterable[tuple[Cell, Any]], meaning: str) -> str:
     """Empty without a line."""
     names = [field.name for field in fields(kind)]
     lines = [
-        [*(getattr(cell, column) for column in CELL_FIELDS), *(asdict(row)[name] for name in names), meaning]
+        [*(getattr(cell, column) for column in CELL_FIELDS), *(getattr(row, name) for name in names), meaning]
         for cell, row in rows
     ]
     return csv_text([*CELL_FIELDS, *names, "definition"], lines) if lines else ""

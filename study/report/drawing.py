@@ -36,6 +36,12 @@ SHEET = 0.62  # height over width of what a landscape A4 sheet holds beside its 
 FOLDER = "figures"  # of a study
 DRAWN_FILE = f"{FOLDER}/drawn.json"  # what the files of each figure were drawn from
 PICTURES = ("png", "svg")
+# As matplotlib writes an SVG: panels as groups two blanks in, a background first in each, and letters and markers
+# where they are used first.
+PANEL = re.compile(rb'^  <g id="axes_\d+">\n.*?^  </g>\n', re.DOTALL | re.MULTILINE)
+PLOTTED_PART = re.compile(rb'<path d="M [-\d.]+ ([-\d.]+) \nL [-\d.]+ [-\d.]+ \nL [-\d.]+ ([-\d.]+) \n')
+SHARED_SHAPE = re.compile(rb'<path id="([^"]+)"[^>]*/>')
+USED_SHAPE = re.compile(rb'xlink:href="#([^"]+)"')
 STYLE_SETTINGS: dict[str, Any] = {
     "svg.hashsalt": "l3study",  # else the ids inside are random
     "svg.fonttype": "path",  # the letters are drawn: a viewer without the font shows the same
@@ -168,7 +174,8 @@ def picture_files(root: Path, name: str) -> tuple[Path, Path]:
 def sheets(image: bytes, cuts: Sequence[float]) -> list[bytes]:
     """An SVG in parts from top to bottom, each low enough for a sheet of paper as far as `cuts` allow.
 
-    cuts: as in Drawn. A part is the whole picture with another view box, so that letters and lines stay as they are.
+    cuts: as in Drawn; no panel reaches over one. A part has another view box and those panels alone that it shows, so
+    that letters and lines stay as they are and all parts together are about as large as the whole.
     """
     start = image[: image.index(b">", image.index(b"<svg")) + 1]
     size = re.search(rb'viewBox="0 0 ([\d.]+) ([\d.]+)"', start)
@@ -181,10 +188,31 @@ def sheets(image: bytes, cuts: Sequence[float]) -> list[bytes]:
     if not edges:
         return [image]
     rest = image[len(start) :]
+    shared = {found.group(1): found.group() for found in SHARED_SHAPE.finditer(rest)}
     return [
-        _cropped(start, width, height * upper, height * (lower - upper)) + rest
+        _cropped(start, width, height * upper, height * (lower - upper))
+        + _with_shapes(_panels_between(rest, height * upper, height * lower), shared)
         for upper, lower in itertools.pairwise([0.0, *edges, 1.0])
     ]
+
+
+def _panels_between(rest: bytes, top: float, bottom: float) -> bytes:
+    """An SVG without the panels whose plotted part has its middle outside."""
+
+    def kept(panel: re.Match[bytes]) -> bytes:
+        box = PLOTTED_PART.search(panel.group())
+        assert box is not None, "matplotlib draws the background of an axis first"
+        low, high = sorted(float(number) for number in box.groups())
+        return panel.group() if top <= (low + high) / 2 < bottom else b""
+
+    return PANEL.sub(kept, rest)
+
+
+def _with_shapes(part: bytes, shared: dict[bytes, bytes]) -> bytes:
+    """A part with the letters and markers that it uses and a panel that is gone had defined."""
+    used = dict.fromkeys(USED_SHAPE.findall(part))
+    missing = [shared[name] for name in used if name in shared and b'<path id="%s"' % name not in part]
+    return b"<defs>" + b"\n".join(missing) + b"</defs>" + part if missing else part
 
 
 def _cropped(start: bytes, width: float, top: float, height: float) -> bytes:

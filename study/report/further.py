@@ -11,15 +11,16 @@ from study.report.class_tables import class_parts
 from study.report.data_tables import DATA_CAPTION, data_rows, data_table
 from study.report.data_view import class_table, split_table
 from study.report.effort_tables import EFFORT_HEADING, effort_parts
-from study.report.sections import Item, Items, Part, Section, flat_table
+from study.report.sections import Fold, Item, Items, Part, Section, flat_table, folded_tables
 from study.report.settings_tables import settings_entries, settings_header, settings_rows
 from study.results.aggregate import Cell
 from study.results.classified import Classified
 from study.results.effort_pairs import EffortComparison
+from study.results.families import declared
 from study.results.over_datasets import overall, rankings
 from study.space.spec import StudySpec
 
-SETTINGS_NOTE = "All settings that may change a result; those that differ from the preset come first."
+SETTINGS_NOTE = "Settings that may change a result, and differ from the preset or between variants."
 
 
 def further_sections(
@@ -32,9 +33,9 @@ def further_sections(
 ) -> list[Section]:
     """In the order of the page; a section without parts does not apply."""
     return [
-        Section("effort", EFFORT_HEADING, effort_parts(took)),
+        Section("effort", EFFORT_HEADING, _effort(resolved.spec, took)),
         Section("aggregate", OVER_ALL, aggregate_parts(overall(cells), rankings(cells))),
-        Section("classes", "Classes", class_parts(judged, cells)),
+        Section("classes", "Classes", folded_tables(class_parts(judged, cells))),
         Section("data", "Data", _data(root, resolved, warnings)),
         Section("settings", "Settings", _settings(resolved.spec)),
     ]
@@ -51,14 +52,32 @@ def _data(root: Path, resolved: Resolved, warnings: Sequence[str]) -> list[Part]
     for row in rows:
         if row.evaluation is None:
             sets = resolved.identities.evaluations.get(row.dataset, {})
-            for title, table in (
-                (f"{row.dataset}, splits", split_table(row.facts, sets)),
-                (f"{row.dataset}, rows of each class", class_table(row.facts)),
-            ):
-                parts.append(flat_table(table.header, table.rows, title=title))
+            splits, classes = split_table(row.facts, sets), class_table(row.facts)
+            long = flat_table(classes.header, classes.rows, title=f"{row.dataset}, rows of each class")
+            parts += [flat_table(*splits, title=f"{row.dataset}, splits"), *folded_tables([long])]
     return parts
 
 
+def _effort(spec: StudySpec, took: Sequence[EffortComparison]) -> list[Part]:
+    """Those of the questions that the space declares; the others behind a fold. Without a pair of seeds, neither."""
+    took = [one for one in took if one.n]
+    asked = declared(spec.compare).questions
+    names = {str(question) for one in asked for question in (one, one.turned)}
+    first, others = ([one for one in took if (one.question in names) == wanted] for wanted in (True, False))
+    if not (parts := effort_parts(took)):
+        return []
+    count = len({one.question for one in others})
+    more = Fold(title=f"{count} further question{'s' * (count != 1)}", parts=folded_tables(effort_parts(others)[1:]))
+    return [parts[0], *effort_parts(first)[1:], *([more] if others else [])]
+
+
 def _settings(spec: StudySpec) -> list[Part]:
-    rows = sorted(settings_rows(spec), key=lambda row: not row.differs)
-    return [flat_table(settings_header(spec), [settings_entries(row) for row in rows], left=2, note=SETTINGS_NOTE)]
+    """Those that say something of this study; what is as in the preset everywhere is behind a fold."""
+    rows = settings_rows(spec)
+    parts: list[Part] = []
+    for own in (True, False):
+        lines = [settings_entries(row) for row in rows if (row.differs or any(row.variants)) == own]
+        table = flat_table(settings_header(spec), lines, left=2, note=SETTINGS_NOTE if own else "")
+        if lines:
+            parts.append(table if own else Fold(title=f"{len(lines)} settings as in the preset", parts=[table]))
+    return parts

@@ -26,14 +26,30 @@ from study.report.layout import (
     plain,
     shown,
 )
-from study.report.sections import Body, Item, Items, Pairs, Paragraphs, Part, Picture, Section, TableView, flat_table
+from study.report.sections import (
+    Body,
+    Fold,
+    Item,
+    Items,
+    Pairs,
+    Paragraphs,
+    Part,
+    Picture,
+    Section,
+    TableView,
+    flat_table,
+)
 from study.report.set_tables import HEADING, SetEntry, set_tables
 from study.report.set_tables import caption as sets_caption
 from study.report.template import SCRIPT, STYLE, TEMPLATE
 from study.report.wording import by_question, how, remarks, title
 from study.results.aggregate import Cell, CellKey
 from study.results.comparison import Comparison
+from study.results.set_comparisons import SetComparison
 from study.results.verdicts import verdict
+
+NOTHING_YET = "No comparison has a seed that both of its rows have finished."
+MOST_REMARKS = 4  # that stand before all comparisons; more are folded
 
 AGAIN = (
     "`l3study run SPACE` made this study. Its space file is kept as space.yaml; resolved.yaml holds every setting as "
@@ -178,24 +194,41 @@ def _sets(cells: Sequence[Cell]) -> list[Part]:
 
 
 def _comparisons(results: PageResults) -> list[Part]:
+    """Confirmatory questions as they are; the others, of which there are many, behind their titles."""
     found = results.comparisons
     text = f"{how(found)} {legend(found)}" if found else NO_COMPARISON
     explained = [EVIDENCE_EXPLAINED] if any(map(evidence_table, by_question(found))) else []
     parts: list[Part] = [Paragraphs(lines=[text, *explained], small=True)]
     if results.remarks:
-        parts.append(Items(items=list(map(Item, results.remarks))))
-    for family in by_question(found):
-        header, rows = table(family)
-        parts += [
-            flat_table(header, rows, title=title(family[0])),
-            Items(
-                items=[Item(text, about is not None and verdict(about) == "decisive") for text, about in said(family)]
-            ),
-            Paragraphs(lines=[" ".join(remarks(family))], small=True),
-        ]
-        if (more := evidence_table(family)) is not None:
-            parts.append(flat_table(*more))
+        listed = Items(items=list(map(Item, results.remarks)))
+        title_of = f"{len(results.remarks)} notes on all comparisons"
+        parts.append(listed if len(results.remarks) <= MOST_REMARKS else Fold(title=title_of, parts=[listed]))
+    if found and not any(entry.n for entry in found):
+        return [*parts, Paragraphs(lines=[NOTHING_YET])]  # tables would hold dashes alone
+    confirmatory = [entry for entry in found if entry.confirmatory]
+    for family in by_question(confirmatory):
+        parts += _question(family, title(family[0]))
+    on_sets = [entry for entry in found if isinstance(entry, SetComparison)]
+    others = [entry for entry in found if not (entry.confirmatory or isinstance(entry, SetComparison))]
+    for group, where in ((others, ""), (on_sets, " on evaluation sets")):
+        if group:
+            folds = [Fold(title=title(family[0]), parts=_question(family)) for family in by_question(group)]
+            many = f"{len(group)} exploratory comparison{'s' * (len(group) != 1)}{where}, by question"
+            parts.append(Fold(title=many, parts=folds, open=not confirmatory))
     return parts
+
+
+def _question(family: Sequence[Comparison], heading: str = "") -> list[Part]:
+    """The comparisons of one question and objective."""
+    header, rows = table(family)
+    lines = [Item(text, about is not None and verdict(about) == "decisive") for text, about in said(family)]
+    more = evidence_table(family)
+    return [
+        flat_table(header, rows, title=heading),
+        Items(items=lines),
+        Paragraphs(lines=[" ".join(remarks(family))], small=True),
+        *([] if more is None else [flat_table(*more)]),
+    ]
 
 
 def _failures(failures: Sequence[ShownFailure]) -> list[Part]:

@@ -109,7 +109,7 @@ def write_page(
     profile = tag_lines(root, dict.fromkeys(cell.dataset for cell in results.cells))
     pictures = [
         Picture(name=one.name.replace("_", " "), images=sheets(one.svg, one.cuts), caption=one.caption)
-        for one in filter(on_page, drawn)
+        for one in filter(on_page, drawn if any(cell.n for cell in results.cells) else [])
     ]
     text = page(
         about_study(resolved, results.failures),

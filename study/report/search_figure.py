@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from l3masking.methods import color_of, label_of
 from study.report.drawing import INK, broken
 from study.report.layout import OBJECTIVES
-from study.report.panel_grid import Frame, PanelPlace, panel_figure
+from study.report.panel_grid import Frame, PanelPlace, panel_figure, places
 from study.results.responses import Response
 
 if TYPE_CHECKING:
@@ -35,17 +35,18 @@ def search_rows(found: Sequence[Response]) -> list[tuple[Response, ...]]:
 
 
 def search_frame(rows: Sequence[Sequence[Response]]) -> Frame:
-    """A row of panels per search, a column per parameter."""
+    """A row of panels per search, a column per parameter; one column is wrapped."""
+    columns = list(dict.fromkeys(key for group in rows for key in group[0].values))
+    spots = places([(str(row), key) for row, group in enumerate(rows) for key in group[0].values], columns)
+    named = [(group, key) for group in rows for key in group[0].values]
     panels = [
         PanelPlace(
-            row,
-            column,
+            *spot,
             f"{group[0].encoder} · {group[0].dataset} · {label_of(group[0].method)}",
             key,
             f"validation {OBJECTIVES.get(group[0].objective, group[0].objective)} (%)",
         )
-        for row, group in enumerate(rows)
-        for column, key in enumerate(group[0].values)
+        for spot, (group, key) in zip(spots, named, strict=True)
     ]
     names = [_broken(choices) for group in rows for key in group[0].values if (choices := choices_of(group, key))]
     lines = max((name.count("\n") for group in names for name in group), default=0)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 PNG_START = b"\x89PNG"
+MANY_COLUMNS = 8  # more of them are printed in smaller letters
+FEW_ROWS = 16  # of a table that is not torn between two sheets of paper
 PIXELS_OF_A_POINT = 1.8  # letters of 8 points then have the size of small text
 
 
@@ -72,6 +74,13 @@ class TableView:
     over: Sequence[tuple[str, int]] = ()  # a line above the header: text and number of columns, after those of names
     note: str = ""
 
+    @property
+    def looks(self) -> str:
+        """What a printed page must know of its size: many, short."""
+        rows = sum(len(body.rows) for body in self.bodies)
+        names = {"many": len(self.header) > MANY_COLUMNS, "short": rows <= FEW_ROWS}
+        return " ".join(name for name, applies in names.items() if applies)
+
 
 class ShownImage(NamedTuple):
     """One image of a page."""
@@ -96,7 +105,18 @@ class Picture:
         return [ShownImage(_data_address(image), _width(image)) for image in self.images]
 
 
-Part = Paragraphs | Items | Pairs | TableView | Picture
+@dataclass(frozen=True, kw_only=True)
+class Fold:
+    """Parts behind their title, until a reader opens them. Closed, they are not printed."""
+
+    kind: ClassVar[str] = "fold"
+
+    title: str
+    parts: Sequence[Part]
+    open: bool = False
+
+
+Part = Paragraphs | Items | Pairs | TableView | Picture | Fold
 
 
 class Section(NamedTuple):
@@ -112,6 +132,14 @@ def flat_table(
 ) -> TableView:
     """A table whose rows all belong together."""
     return TableView(title=title, header=header, bodies=[Body(None, rows)], left=left, note=note)
+
+
+def folded_tables(parts: Iterable[Part]) -> list[Part]:
+    """The same with each table that has a title behind it."""
+    return [
+        Fold(title=part.title, parts=[replace(part, title="")]) if isinstance(part, TableView) and part.title else part
+        for part in parts
+    ]
 
 
 def _data_address(image: bytes) -> str:

@@ -5,7 +5,8 @@ STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 80rem; padding: 2rem 1.5rem 4rem; color: var(--ink); background: #fff;
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, "Liberation Sans", sans-serif; }
-h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .3rem; overflow-wrap: anywhere; }
+h1, h2, h3 { overflow-wrap: anywhere; }
+h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .3rem; }
 h2 { font-size: 1.3rem; margin: 2.6rem 0 .6rem; padding-bottom: .25rem; border-bottom: 1px solid var(--line); }
 h3 { font-size: 1rem; margin: 1.6rem 0 .4rem; }
 p, ul { max-width: 60rem; margin: .5rem 0; overflow-wrap: anywhere; }
@@ -20,10 +21,13 @@ a { color: #0b5cad; }
 .scroll { overflow-x: auto; margin: .8rem 0; }
 table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .28rem .5rem; text-align: right; vertical-align: top; white-space: nowrap; }
+table.many { font-size: .84rem; }
+table.many th, table.many td { padding-left: .35rem; padding-right: .35rem; }
 th { font-weight: 600; }
 th[scope="row"] { font-weight: 400; }
 th.l, td.l { text-align: left; }
-td.wide { white-space: normal; overflow-wrap: anywhere; min-width: 14rem; }
+td.wide, th.wide { white-space: normal; overflow-wrap: anywhere; min-width: 12rem; }
+thead th.wide { min-width: 7rem; }
 th [role="button"] { cursor: pointer; }
 th [role="button"]:focus-visible { outline: 2px solid #0b5cad; }
 th[aria-sort="ascending"] span::after { content: " \\25b2"; font-size: .7em; }
@@ -33,33 +37,51 @@ thead tr:last-child th { border-bottom: 1px solid var(--ink); }
 th.over { text-align: center; border-bottom: 1px solid var(--line); }
 tbody { border-bottom: 1px solid var(--line); }
 tbody:last-of-type { border-bottom: 2px solid var(--ink); }
-td .sd { color: var(--soft); }
-td .gap { display: block; color: var(--bad); font-size: .82rem; }
+td .sd { color: var(--soft); white-space: nowrap; }
+td .gap { display: block; white-space: nowrap; color: var(--bad); font-size: .88em; }
 .strong { font-weight: 600; }
+details { border: 1px solid var(--line); border-radius: 4px; margin: .6rem 0; padding: 0 .8rem; }
+details[open] { padding-bottom: .4rem; }
+summary { cursor: pointer; font-size: .94rem; font-weight: 600; overflow-wrap: anywhere; padding: .4rem 0; }
+summary:focus-visible { outline: 2px solid #0b5cad; }
 .failed { color: var(--bad); }
 figure { margin: 1rem 0; max-width: 60rem; border: 1px solid var(--line); }
 figure img { display: block; max-width: 100%; height: auto; }
 figcaption { padding: .4rem .8rem; }
 code { font: .92em ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; overflow-wrap: anywhere; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1.2rem; }
-dt { color: var(--soft); }
+dl { display: grid; grid-template-columns: fit-content(20rem) minmax(0, 1fr); gap: .25rem 1.2rem; }
+dt { color: var(--soft); overflow-wrap: anywhere; }
 dd { margin: 0; overflow-wrap: anywhere; }
-@media (max-width: 40rem) { dl { grid-template-columns: 1fr; } dd { margin-bottom: .5rem; } }
+@media (max-width: 40rem) {
+  body { padding: 1.2rem .9rem 3rem; }
+  dl { grid-template-columns: minmax(0, 1fr); }
+  dd { margin-bottom: .5rem; }
+}
 @media print {
   @page { margin: 14mm; size: A4 landscape; }
-  body { max-width: none; padding: 0; font-size: 10.5pt; }
+  html { font-size: 10pt; }
+  body { max-width: none; padding: 0; font-size: 1rem; }
   nav { display: none; }
   .scroll { overflow: visible; }
-  table { font-size: 8.5pt; }
-  h2, h3 { break-after: avoid; }
-  tr, li, figure img { break-inside: avoid; }
-  figure { border: 0; }
+  table { font-size: 8.5pt; line-height: 1.3; }
+  th, td { padding: .12rem .4rem; }
+  table.many { font-size: 7pt; }
+  table.many th, table.many td { padding: .12rem .25rem; }
+  th, td { white-space: normal; }
+  h2, h3, summary { break-after: avoid; }
+  tr, li, dt, dd, figure img, figcaption, table.short, tbody.named { break-inside: avoid; }
+  thead { break-after: avoid; }
+  figcaption, .scroll + .small { break-before: avoid; }
+  figure, details { border: 0; padding: 0; }
+  summary { list-style: none; }
+  details:not([open]) > summary::after { content: " (folded: open it to print it)"; color: var(--soft);
+    font-weight: 400; }
 }
 """
 
 SCRIPT = """
 "use strict";
-const number = text => parseFloat(text.replace(/^[+]/, "").replace(/,/g, ""));
+const number = text => parseFloat(text.replace(/^(n=|[+])/, "").replace(/,/g, ""));
 const entry = (row, column) => row.cells[column] ? row.cells[column].textContent.trim() : "";
 const spread = body => {
   const name = body.rows[0] && body.rows[0].querySelector("th[rowspan]");
@@ -82,7 +104,11 @@ for (const table of document.querySelectorAll("table")) {
     button.tabIndex = 0;
     button.textContent = head.textContent;
     head.replaceChildren(button);
-    button.addEventListener("keydown", event => { if (event.key === "Enter") button.click(); });
+    button.addEventListener("keydown", event => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();  // a blank would scroll the page
+      button.click();
+    });
     button.addEventListener("click", () => {
       const down = head.getAttribute("aria-sort") === "ascending";
       for (const other of heads) other.removeAttribute("aria-sort");
@@ -147,7 +173,7 @@ TEMPLATE = """<!DOCTYPE html>
 <h3>{{ part.title }}</h3>
 {% endif %}
 <div class="scroll">
-<table>
+<table{% if part.looks %} class="{{ part.looks }}"{% endif %}>
 <thead>
 {% if part.over %}
 <tr>
@@ -155,32 +181,35 @@ TEMPLATE = """<!DOCTYPE html>
 <th></th>
 {% endfor %}
 {% for text, width in part.over %}
-<th class="over" colspan="{{ width }}" scope="colgroup">{{ text }}</th>
+<th class="over{% if text|length > 24 %} wide{% endif %}" colspan="{{ width }}" scope="colgroup">{{ text }}</th>
 {% endfor %}
 </tr>
 {% endif %}
 <tr>
 {% for name in part.header %}
-<th scope="col"{% if loop.index0 < part.left %} class="l"{% endif %}>{{ name }}</th>
+{% set looks = ["l" if loop.index0 < part.left, "wide" if name|length > 24]|select|join(" ") %}
+<th scope="col"{% if looks %} class="{{ looks }}"{% endif %}>{{ name }}</th>
 {% endfor %}
 </tr>
 </thead>
 {% for body in part.bodies %}
 {% set named = body.name is not none %}
-<tbody>
+<tbody{% if named %} class="named"{% endif %}>
 {% for row in body.rows %}
 <tr>
 {% if named and loop.first %}
-<th class="l" scope="rowgroup" rowspan="{{ body.rows|length }}">{{ body.name }}</th>
+<th class="l{% if body.name|length > 28 %} wide{% endif %}" scope="rowgroup"
+ rowspan="{{ body.rows|length }}">{{ body.name }}</th>
 {% endif %}
 {% for entry in row %}
 {% set place = loop.index0 + named|int %}
+{% set wide = entry is not escaped and entry|length > 40 %}
 {% if place < part.left and loop.first %}
-<th class="l" scope="row">{{ entry }}</th>
+<th class="l{% if wide %} wide{% endif %}" scope="row">{{ entry }}</th>
 {% elif place < part.left %}
-<td class="l{% if entry|length > 40 %} wide{% endif %}">{{ entry }}</td>
+<td class="l{% if wide %} wide{% endif %}">{{ entry }}</td>
 {% else %}
-<td>{{ entry }}</td>
+<td{% if wide %} class="wide"{% endif %}>{{ entry }}</td>
 {% endif %}
 {% endfor %}
 </tr>
@@ -193,7 +222,15 @@ TEMPLATE = """<!DOCTYPE html>
 <p class="small">{{ part.note }}</p>
 {% endif %}
 {% endmacro %}
-{% set draw = {"words": words, "items": items, "pairs": pairs, "picture": picture, "table": table} %}
+{% macro fold(part) %}
+<details{% if part.open %} open{% endif %}>
+<summary>{{ part.title }}</summary>
+{% for inner in part.parts %}
+{{ draw[inner.kind](inner) }}
+{% endfor %}
+</details>
+{% endmacro %}
+{% set draw = {"words": words, "items": items, "pairs": pairs, "picture": picture, "table": table, "fold": fold} %}
 <header>
 <h1>{{ name }}</h1>
 {% if description %}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import xml.etree.ElementTree
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,27 @@ def test_an_svg_is_cut_into_sheets_that_together_show_all_of_it() -> None:
     assert [part.count(b"<svg") for part in sheets(image, [0.5])] == [1, 1]
     flat = pictures(plot)[1]
     assert sheets(flat, [0.5]) == [flat], "one sheet holds it"
+
+
+def test_a_sheet_holds_its_own_panels_alone_and_every_letter_that_it_uses() -> None:
+    def tall() -> Figure:
+        figure = Figure(figsize=(4, 12))
+        for row in range(6):
+            axis = figure.add_axes((0.2, 1 - (row + 0.9) / 6, 0.7, 0.1))
+            axis.set_title(f"row {row}", parse_math=False)
+            axis.plot([1, 2, 3], [row, 2, 9], marker="o")
+            axis.set_ylabel("accuracy")
+        figure.text(0.1, 0.01, "below all")
+        return figure
+
+    image = pictures(tall)[1]
+    parts = sheets(image, [number / 6 for number in range(1, 6)])
+    assert len(parts) == 6
+    panels = [re.findall(rb'<g id="(axes_\d+)">', part) for part in parts]
+    assert panels == [[b"axes_%d" % number] for number in range(1, 7)]
+    for part in parts:
+        defined = re.findall(rb'<path id="([^"]+)"', part)
+        assert len(defined) == len(set(defined))
+        assert set(re.findall(rb'xlink:href="#([^"]+)"', part)) <= set(defined)
+        xml.etree.ElementTree.fromstring(part)
+    assert sum(map(len, parts)) < 2.5 * len(image), "letters are there in each, panels are not"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 from result_cells import cell
 
 from l3masking.data.spec import DataSpec
-from study.report.layout import best, caption, convergence, grid, notes, row_label, shown
+from study.report.layout import best, caption, convergence, grid, notes, plain, row_label, shown
 from study.results.remarks import remarks_of
 
 
@@ -129,3 +131,10 @@ def test_a_matched_arm_is_explained() -> None:
     assert not [line for line in notes([cell("stl"), cell("rtm")]) if "plans" in line]
     (line,) = [line for line in notes([cell("stl_matched"), cell("rtm")]) if "plans" in line]
     assert line.startswith("STL matched plans 3 updates for each update of the other methods")
+
+
+def test_plain_replaces_every_control_and_invisible_character() -> None:
+    for number in range(0x3000):  # each of them beside a letter, by its category
+        mark = chr(number)
+        assert plain(f"a{mark}") == ("a " if unicodedata.category(mark)[0] in "CZ" else f"a{mark}")
+    assert plain("a\ud800b\u2028c") == "a b c"

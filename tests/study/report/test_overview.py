@@ -169,6 +169,13 @@ def test_the_epochs(by: float, answer: str):
     assert rows("Q4")[0] == ("This study", "Undecided: the study does not have both L3Masking and RTM.")
 
 
+def test_epochs_that_nobody_has_trained_are_not_called_absent():
+    cells = [seeded("rtm", []), seeded("l3masking", [])]
+    said = rows("Q4", effort=compare_effort(cells, {}))
+    assert said[0] == ("This study", "Undecided: no seed has finished in both rows.")
+    assert rows("Q4")[0][1].startswith("Undecided: the study does not have both")
+
+
 def test_the_summary_names_every_confirmatory_question_and_no_other():
     cells = [seeded("stl", TEN), *better(UP, TEN), seeded("tapt", TEN)]
     (short, (_, cautions)) = summary(cells, known(compare(cells)), ["a caution"])

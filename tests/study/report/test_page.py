@@ -20,6 +20,7 @@ from result_cells import cell
 
 from study.report.drawing import pictures
 from study.report.figures import draw, panels, png
+from study.report.overview import answers, summary
 from study.report.page import About, PageResults, ShownFailure, page
 from study.report.sections import Item, Paragraphs, Picture, Section, flat_table
 from study.results.aggregate import Cell
@@ -81,7 +82,7 @@ def test_results_have_the_layout_of_the_paper():
         *(cell("stl", None, dataset="imdb"), cell("rtm", 0.6, encoder="other", dataset="imdb")),
     ]
     text = made(cells)
-    grid = re.search(r"<table>.*?</table>", text, re.DOTALL).group()
+    grid = re.search(r"<table[^>]*>.*?</table>", text, re.DOTALL).group()
     heads = re.findall(r'<th class="over" colspan="(\d)" scope="colgroup">(\w+)</th>', grid)
     assert heads == [("2", "arc"), ("1", "imdb")]
     rows = [re.sub(r"<[^>]*>", " ", row).split() for row in re.findall(r"<tr>(.*?)</tr>", grid, re.DOTALL)]
@@ -171,7 +172,15 @@ def test_names_stay_text(text: str):
     summary = [(text, [Item(text)])]
     hostile = made(cells, about, [picture(text, b"", caption=text)], further=further, summary=summary)
     tags = {tag for tag, _ in Reader(hostile).tags}
-    assert tags - {tag for tag, _ in Reader(plain).tags} <= {"figure", "img", "figcaption", "ul", "li"}
+    assert tags - {tag for tag, _ in Reader(plain).tags} <= {
+        "figure",
+        "img",
+        "figcaption",
+        "ul",
+        "li",
+        "details",
+        "summary",
+    }
     assert not set("\x1b\r\u202e") & set(hostile)
 
 
@@ -252,3 +261,54 @@ def test_a_click_on_a_head_sorts_rows_within_their_block(tmp_path: Path):
     down = "bert:L3Masking,bert:STL,bert:RTM,bert:MTL static;other:STL,other:RTM"
     see(file.as_uri(), order % ("", up), seconds=60)
     see(file.as_uri(), order % ("head.click();", down), seconds=60)
+
+
+LONG = "Ohsumed_with_a_name_that_never_ends_and_has_no_blank_to_break_at"
+
+
+def long_page(tmp_path: Path) -> str:
+    """A page with names that no line breaks, of eight encoders and datasets."""
+    cells = [
+        one
+        for number in range(8)
+        for objective in ("accuracy", "macro_f1")
+        for one in better(UP, TEN, encoder=LONG, dataset=f"{number}-{LONG}", objective=objective)
+    ]
+    about = dataclasses.replace(ABOUT, name=LONG, description=LONG, encoders=[(LONG, LONG)])
+    comparisons = compare(cells)
+    warnings = [f"{LONG}: {number}" for number in range(9)]
+    file = tmp_path / "report.html"
+    parts = {"summary": summary(cells, comparisons, warnings), "answers": [answers(comparisons, [])]}
+    file.write_text(page(about, PageResults(cells=cells, comparisons=comparisons), **parts), encoding="utf-8")
+    return file.as_uri()
+
+
+@pytest.mark.skipif(find_browser() is None, reason="no browser here")
+@pytest.mark.parametrize("size", [(1280, 900), (800, 900), (520, 800)])
+def test_long_names_make_no_page_wider_than_its_window(tmp_path: Path, size: tuple[int, int]):
+    folds = "[...document.querySelectorAll('details')].forEach(one => { one.open = true; });"
+    wide = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+    see(long_page(tmp_path), f"(() => {{ {folds} return document.readyState === 'complete' && {wide}; }})()", size=size)
+
+
+@pytest.mark.skipif(find_browser() is None, reason="no browser here")
+def test_the_summary_of_eight_pairs_fits_a_screen(tmp_path: Path):
+    bottom = "document.querySelector('#summary').getBoundingClientRect().bottom"
+    see(long_page(tmp_path), f"document.readyState === 'complete' && {bottom} < innerHeight", size=(1280, 900))
+
+
+@pytest.mark.skipif(find_browser() is None, reason="no browser here")
+@pytest.mark.parametrize("key", ["Enter", " "])
+def test_a_key_on_a_head_sorts_too_and_says_how(tmp_path: Path, key: str):
+    file = tmp_path / "report.html"
+    file.write_text(made([cell("stl", 0.7), cell("rtm", 0.65)]), encoding="utf-8")
+    pressed = """(() => {
+      const head = [...document.querySelectorAll("#results th span")].find(one => one.textContent === "accuracy");
+      const press = () => head.dispatchEvent(new KeyboardEvent("keydown", {key: "%s", cancelable: true}));
+      head.parentNode.removeAttribute("aria-sort");
+      const scrolls = press(), up = head.parentNode.getAttribute("aria-sort");
+      press();
+      return head.tabIndex === 0 && !scrolls && up === "ascending"
+        && head.parentNode.getAttribute("aria-sort") === "descending";
+    })()"""
+    see(file.as_uri(), pressed % key, seconds=60)

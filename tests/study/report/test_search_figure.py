@@ -45,3 +45,11 @@ def test_only_names_are_choices() -> None:
     assert choices_of(TRIED, "scoring.metric") == list(METRICS)
     flags = [response(0.5, values={"x": value}) for value in (True, None, False)]
     assert choices_of(flags, "x") == ["True", "False"]
+
+
+def test_searches_of_one_parameter_stand_beside_each_other() -> None:
+    found = [
+        response(0.5, name, values={"masking.mean": mean}) for name in ("rtm", "l3masking", "x") for mean in (0, 1)
+    ]
+    frame = search_frame(search_rows(found))
+    assert [(panel.row, panel.column) for panel in frame.panels] == [(0, 0), (0, 1), (0, 2)]
