@@ -133,7 +133,7 @@ def test_the_card_says_what_the_model_is(used: Used, model: Path) -> None:
         "Energy: not measured",
         "| its data | unknown |",
         "| scoring | max\\_length 16",
-        "first, second, third",
+        "first; second; third",
         'pipeline("text-classification", "FOLDER")',
     ):
         assert part in text, part
