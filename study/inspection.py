@@ -65,6 +65,9 @@ def inspect_texts(wanted: Inspection) -> Inspected:
             f"--policy {asks[0]}: needs a fine-tuned classifier that tells which tokens matter: give --classifier "
             "FOLDER (models/KEY of a study that ran with resources.save_models)"
         )
+    for option, given in (("--classifier", wanted.classifier), ("--label", wanted.label)):
+        if given is not None and not asks:
+            raise InputError(f"{option} {given}: only --policy importance reads it; add that policy, or leave it out")
     place = _encoder_at(wanted.encoder, spec)
     with advised():
         encoder = load_encoder(place)

@@ -143,7 +143,9 @@ class _Reader:
             try:
                 return held_scores(place, data)
             except FileNotFoundError as error:
-                raise self._missing(f"the scores of {trial.encoder} on {trial.dataset} are not finished") from error
+                raise self._missing(
+                    f"the scores of {trial.encoder} on {trial.dataset} are not finished", "run"
+                ) from error
         arm = "l3masking" if what == "scores" else "an arm with policy entropy"
         methods = ", ".join(self.spec.methods)
         raise self._missing(f"no arm of this study ({methods}) makes {what}: add {arm} to `methods` of its space file")
@@ -159,11 +161,11 @@ class _Reader:
                 return list(importance_of_texts(assignment, assignment.data, encoder))
             except FileNotFoundError as error:
                 raise self._missing(
-                    f"the importance of tokens for {trial.encoder} on {trial.dataset} is not finished"
+                    f"the importance of tokens for {trial.encoder} on {trial.dataset} is not finished", "run"
                 ) from error
         arms = ", ".join(name for name, arm in METHODS.items() if arm.needs_importance)
         raise self._missing(f"no arm of this study computes the importance of tokens: add one of {arms} to `methods`")
 
-    def _missing(self, said: str) -> InputError:
+    def _missing(self, said: str, then: str = "then run") -> InputError:
         place = self.request.place
-        return InputError(f"{place}: {said}; then run `l3study score SPACE --out {place}` with the study's space file")
+        return InputError(f"{place}: {said}; {then} `l3study score SPACE --out {place}` with the study's space file")

@@ -17,7 +17,7 @@ from l3masking.data.pairs import Text, is_blank_text, parts_of
 from l3masking.data.splits import Held, held, same_text
 from l3masking.data.textdata import SPLITS, TextData
 
-MOST_TOKENIZED = 10_000  # texts of a split: their share of long ones is then known to half a percent point
+MOST_TOKENIZED = 10_000  # texts of a split: their share of long ones is then known to half a percentage point
 
 
 class Lengths(TypedDict):

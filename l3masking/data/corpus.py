@@ -169,7 +169,7 @@ def _text(row: Any, column: str, place: str) -> str:
         raise InputError(f"{place}: no column {column!r}; there are {', '.join(map(str, row))}; name it as `text`")
     value = row[column]
     if not isinstance(value, str):
-        raise InputError(f"{place}: {column} is {value!r:.60}, a {type(value).__name__}: expected a string")
+        raise InputError(f"{place}: {column} is {value!r:.60}, of type {type(value).__name__}: expected a string")
     return value
 
 

@@ -122,7 +122,9 @@ def _checked_text(value: object, column: str, where: str) -> str:
     if value is None:
         raise InputError(f"{where}: `{column}` is null; drop the row, or write an empty text")
     if not isinstance(value, str):
-        raise InputError(f"{where}: `{column}` is {_short(value)}, a {type(value).__name__}; a text must be a string")
+        raise InputError(
+            f"{where}: `{column}` is {_short(value)}, of type {type(value).__name__}; a text must be a string"
+        )
     _check_characters(value, column, where)
     return value
 

@@ -29,7 +29,7 @@ class Tables:
     UNITS: ClassVar[tuple[str, ...]] = ()  # those that name plain text
 
     hub: str | None = None  # Hub dataset id, owner/name
-    revision: str | None = None  # of the Hub id: a commit; none, a branch or a tag: resolved, and said in the notes
+    revision: str | None = None  # of the Hub id: a commit; none, a branch or a tag: resolved and noted
     subset: str | None = None  # configuration of the Hub dataset, where it has several
     # git blob ids of the files as they are, compressed or not; a list for a list; a pattern has none
     blobs: dict[str, str | tuple[str, ...]] = field(default_factory=dict)  # by the field that names the files

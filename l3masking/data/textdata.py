@@ -173,9 +173,12 @@ def _overlap_notes(counts: Mapping[str, int], rule: Overlap) -> list[str]:
     for part in ("validation", "test"):
         shared, rows = counts[f"{part}_in_train"], counts[f"{part}_rows"]
         if shared:
-            notes.append(
-                f"overlap: {shared} of {rows} {part} texts ({shared / rows:.1%}) also occur in train (overlap: {rule})"
-            )
+            then = {
+                "keep": "also occur in train",
+                "drop_from_train": "also occurred in train, and train lost these rows",
+                "drop_from_eval": f"also occur in train, and {part} lost these rows",
+            }[rule]
+            notes.append(f"overlap: {shared} of {rows} {part} texts ({shared / rows:.1%}) {then} (overlap: {rule})")
     if counts["train_repeated"]:
         repeated, rows, torn = counts["train_repeated"], counts["train_rows"], counts["train_conflicting"]
         notes.append(f"train: {repeated} of {rows} rows repeat an earlier text; {torn} texts have more than one label")

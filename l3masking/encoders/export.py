@@ -173,6 +173,11 @@ def _compare(tuned: Tuned, reading: Reading, folder: Path) -> None:
 def _read_labels(file: Path) -> tuple[str, ...]:
     try:
         labels = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{file.parent}: no saved model here ({file.name} is missing): give a folder models/KEY of a study that "
+            "ran with resources.save_models"
+        ) from error
     except OSError as error:
         raise _damaged(file, error.strerror or error) from error
     except (ValueError, RecursionError) as error:

@@ -20,6 +20,7 @@ from typing import Annotated, Any
 import typer
 
 from l3masking.errors import EnvironmentFault, InputError
+from l3masking.whole import TEMPORARY
 from study.cli import (
     exporting,
     inspecting,
@@ -140,12 +141,23 @@ def main() -> None:
     except (InputError, EnvironmentFault, OSError, ImportError) as error:  # OSError: a full disk, no permission
         if os.environ.get("L3STUDY_DEBUG"):
             traceback.print_exc()
-        said = error if isinstance(error, InputError | EnvironmentFault) else f"{type(error).__name__}: {error}"
-        print(f"l3study: {said}", file=sys.stderr)
+        print(f"l3study: {_said(error)}", file=sys.stderr)
         sys.exit(INPUT_ERROR if isinstance(error, InputError) else ENVIRONMENT_FAULT)
     except Exception as error:  # what nobody foresaw: never the code of a run with failed trials
         print(f"l3study: {_defect(error)}", file=sys.stderr)
         sys.exit(DEFECT)
+
+
+def _said(error: Exception) -> str:
+    """One line for an error of input or environment; for one of the system: place, reason and what to check."""
+    if not isinstance(error, OSError) or isinstance(error, EnvironmentFault) or not error.filename:
+        return str(error) if isinstance(error, InputError | EnvironmentFault) else f"{type(error).__name__}: {error}"
+    path = Path(str(error.filename))
+    hidden = TEMPORARY.fullmatch(path.name)  # users know the name that the file would have got
+    return (
+        f"{path.with_name(hidden[1]) if hidden else path}: {error.strerror}; check that the folder exists, that its "
+        "permissions allow this, and that the disk has space"
+    )
 
 
 def _defect(error: Exception) -> str:

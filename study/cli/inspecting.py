@@ -52,7 +52,7 @@ def pos(
     try:
         found = find_tagger(tagger, cast(WordRule, words))
     except Unavailable as error:
-        more = "; `l3study prefetch --pos` fetches its data; --tagger textblob needs none" if tagger == "nltk" else ""
+        more = "; `l3study prefetch --pos` fetches them; --tagger textblob needs no data" if tagger == "nltk" else ""
         raise Unavailable(f"{error}{more}") from error
 
     from rich.console import Console
@@ -116,6 +116,8 @@ def inspect(
 
     from study.inspection import Inspection, given_text, inspect_texts, read_texts
 
+    for option, file in (("--html", html), ("--png", png)):
+        _check_file(option, file)
     found = inspect_texts(
         Inspection(
             encoder=encoder,
@@ -130,6 +132,14 @@ def inspect(
         )
     )
     _show(found, html, png)
+
+
+def _check_file(option: str, file: Path | None) -> None:
+    """Raise InputError for a place that cannot be a file, before anything is computed."""
+    from l3masking.errors import InputError
+
+    if file is not None and file.is_dir():
+        raise InputError(f"{option} {file}: that is a folder; give a file")
 
 
 def _show(found: Inspected, html: Path | None, png: Path | None) -> None:

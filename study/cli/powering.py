@@ -41,7 +41,7 @@ def power(
     if (folder is None) == (std is None):
         raise InputError("give either a study's folder or --sd, such as `l3study power --sd 0.008 --n 10`")
     if std is not None and not 0 < std < 1:
-        raise InputError(f"--sd {std:g}: expected a fraction above 0, such as 0.008 for 0.8 percent points")
+        raise InputError(f"--sd {std:g}: expected a fraction between 0 and 1, such as 0.008 for 0.8 percentage points")
     if seeds is not None and seeds < 1:
         raise InputError(f"--n {seeds}: expected 1 or more seeds")
     aim = check_aim(

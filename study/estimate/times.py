@@ -197,7 +197,12 @@ def makespan(seconds: Iterable[float], slots: int, running: Iterable[float] = ()
 
 
 def local_slots(resources: Resources) -> int:
-    """Trials that run at a time, as far as this machine tells; one GPU is assumed where it has none."""
+    """Trials that run at a time, as far as this machine tells; one GPU is assumed where it has none.
+
+    `executor: serial` runs one at a time.
+    """
+    if resources.executor == "serial":
+        return 1
     fits = max(1, int((os.cpu_count() or 1) // resources.cpu))
     if resources.gpu:
         import torch  # which nobody else here needs

@@ -26,8 +26,8 @@ DEFINITION_OVER_PAIRS = (
 )
 OVER_PAIRS = (
     "Each encoder and dataset pair counts once, with the means of its two rows over their seeds. Difference: first "
-    "minus second in percent points, mean over the pairs, with the 95 % t interval over pairs. Better, equal, worse: "
-    "on how many pairs the first row is that. p: exact Wilcoxon signed-rank test over the pairs, two-sided, not "
+    "minus second in percentage points, mean over the pairs, with the 95 % t interval over pairs. Better, equal, "
+    "worse: on how many pairs the first row is that. p: exact Wilcoxon signed-rank test over the pairs, two-sided, not "
     "adjusted. Least p: the smallest that so many differing pairs can give."
 )
 OVER_ALL = "Over all encoders and datasets"

@@ -170,7 +170,7 @@ def table(family: Sequence[Comparison]) -> Table:
 def evidence_table(family: Sequence[Comparison]) -> Table | None:
     """What goes beside the test, plain text; None if nothing is known."""
     header = ["Encoder, data", "First better", "95 % interval", "d_z, unbiased", "Equivalence p"]
-    header += ["Right: first alone", "second alone", "McNemar p", "Seeds to decide"]
+    header += ["Only first right", "Only second right", "McNemar p", "Seeds to decide"]
     rows = [_evidence(comparison) for comparison in family]
     used = [column for column in range(len(header)) if any(row[column] != NO_NUMBER for row in rows)]
     if len(used) < 2:
@@ -216,8 +216,9 @@ def legend(comparisons: Sequence[Comparison]) -> str:
 EVIDENCE_EXPLAINED = (
     "First better: share of the seeds on which the first row is better, a tie counting half, with its exact interval. "
     "d_z, unbiased: with Hedges' correction. Equivalence p: two one-sided tests of a difference within the margin. "
-    "Right: test texts that the vote of one row's seeds alone gets right, with McNemar's mid-p, a second look at this "
-    "test set. Seeds to decide: of an undecided comparison, see docs/power.md."
+    "Only first right: test texts that the vote of the first row's seeds alone gets right. Only second right: the "
+    "same of the second. McNemar p: their mid-p, a second look at this test set. Seeds to decide: of an undecided "
+    "comparison, see docs/power.md."
 )
 
 

@@ -67,7 +67,7 @@ def weights_caption(paths: Sequence[MeanPath], rows: FigureRows) -> str:
     """What the figure of task weights shows."""
     return (
         "Weight of the primary task's loss against optimizer updates of the main stage, at each evaluation on the "
-        "validation split; the weights of all tasks sum to 1. Of each training the longest curve of its objectives: "
+        "validation split; the weights of all tasks sum to 1. For each training, the longest curve of its objectives, "
         f"mean over {counted(path.points[0].n for path in paths)}.{_band(paths)}{_stops(paths)}{without(rows)}"
     )
 

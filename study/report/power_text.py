@@ -46,7 +46,9 @@ def power_lines(power: Power) -> list[str]:
         known = [row for row in here if row.smallest is not None]
         head = f"  {question}, {OBJECTIVES.get(str(objective), str(objective))}"
         if not any(row.std for row in here):
-            lines.append(plain(f"{head}: no deviation is known yet (it takes two finished seeds of both rows)"))
+            equal = any(row.std is not None for row in here)
+            why = "all differences so far are equal" if equal else "it takes two finished seeds of both rows"
+            lines.append(plain(f"{head}: no deviation is known yet ({why})"))
             continue
         parts = []
         if known:
@@ -55,7 +57,9 @@ def power_lines(power: Power) -> list[str]:
         if None not in told:
             parts.append(f"{_points(power.difference)} points need {_span(n for n in told if n is not None)} seeds")
         else:
-            parts.append(f"{_points(power.difference)} points need more than {MOST_SEEDS} seeds on some")
+            many = told.count(None)
+            where = f" on {many} of {len(here)} encoder and dataset pairs" if len(here) > 1 else ""
+            parts.append(f"{_points(power.difference)} points need more than {MOST_SEEDS} seeds{where}")
         missing = sum(not row.std for row in here)
         parts += [f"{missing} of {len(here)} without a deviation yet"] if missing else []
         lines.append(plain(f"{head}: {'; '.join(parts)}"))
@@ -79,7 +83,7 @@ def _rule(power: Power) -> str:
     tests = f"{power.tests} planned test{'s' * (power.tests != 1)}"
     worst = f", each at {power.alpha:.3g} in the worst case of Holm's method" if power.tests > 1 else ""
     exact = all(n <= EXACT_PAIRS for n in power.effects)
-    how = "exact sign-flip test" if exact else f"sign-flip test, above n={EXACT_PAIRS} as the t test"
+    how = "exact sign-flip test" if exact else f"sign-flip test (above n={EXACT_PAIRS}: the t test)"
     return f"{100 * power.power:g} % at level {power.level:g} over {tests}{worst}; {how} and 95 % interval"
 
 
@@ -118,15 +122,14 @@ def _entries(row: PowerRow) -> list[str]:
 
 def _notes(rows: Sequence[PowerRow], power: Power) -> Iterator[str]:
     if any(row.pairs < 2 for row in rows):
-        yield (
-            f"{NO_NUMBER}: fewer than two seeds have finished in both rows, so their differences show no deviation. In "
-            "units of that deviation:"
-        )
-        for n, effect in power.effects.items():
-            if effect is not None:
-                yield f"  {n} seeds decide a true difference of {effect:.2f} deviations."
+        yield f"{NO_NUMBER}: fewer than two seeds have finished in both rows, so their differences show no deviation."
+        effects = {n: effect for n, effect in power.effects.items() if effect is not None}
+        if effects:
+            yield "In units of that deviation:"
+        for n, effect in effects.items():
+            yield f"  {n} seeds decide a true difference of {effect:.2f} deviations."
     if any(row.std is not None and not row.std for row in rows):
-        yield "A deviation of 0.00 comes from differences that are all equal: it says nothing of further seeds."
+        yield "A deviation of 0.00 means that all differences are equal; further seeds may still differ."
     if rows:
         yield POWER_LEGEND
         yield POWER_LIMITS

@@ -89,8 +89,8 @@ def caption(cells: Sequence[Cell]) -> str:
     own = [cell for cell in cells if cell.dataset in having]
     text = (
         f"Test split and evaluation sets in percent, mean ± sample standard deviation over {seeds(own)}. Gap: test "
-        "value minus value on the set, taken for each seed, in percent points; above zero, the model does worse on the "
-        "set. Each set was read once, with the model that was selected on validation data; no model was trained or "
+        "value minus value on the set, taken for each seed, in percentage points; above zero, the model does worse on "
+        "the set. Each set was read once, with the model that was selected on validation data; no model was trained or "
         "selected on it. Values are over the classes of the set. Bold: best mean of an encoder and column."
     )
     return " ".join([text, *_incomplete(own), *_classes(own)])

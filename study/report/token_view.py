@@ -29,7 +29,7 @@ PICTURE_LETTERS = 110  # letters in a line of tokens
 LETTER, LINE, MARGIN_IN = 0.086, 0.27, 0.15  # inches in the picture
 LEGEND_OF_VIEW = (
     "PLT: pseudo-likelihood of the token under the vanilla model. Other rows: mask probability; darker: masked more "
-    "often. ##: goes on with the word before. Tokens in one box or bracket are masked together."
+    "often. ##: continues the word before. Tokens in one box or bracket are masked together."
 )
 
 

@@ -25,7 +25,7 @@ PAIRINGS = {
     "head": "Paired by seed: the same head and splits on both sides; not the same order of batches and masks.",
 }
 HOW = (
-    "Differences are first minus second, in percent points; paired ones over the seeds that both sides finished. "
+    "Differences are first minus second, in percentage points; paired ones over the seeds that both sides finished. "
     "Intervals are 95 %. p is two-sided. Confirmatory comparisons are those that the space file declares: "
     "one family. All others are exploratory: one family too. Holm's adjustment is over all comparisons that are "
     "planned in the family, finished or not. "
@@ -126,7 +126,7 @@ def p_text(p: float) -> str:
 
 
 def points(value: float | None) -> str:
-    """A fraction as percent points with two decimals; a dash where there is none."""
+    """A fraction as percentage points with two decimals; a dash where there is none."""
     return NO_NUMBER if value is None else f"{100 * value:.2f}".replace("-0.00", "0.00")
 
 

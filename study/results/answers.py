@@ -50,7 +50,9 @@ def answer(
 ) -> Answer:
     """Compare the study in `root` as the verb's arguments say. InputError where these do not fit."""
     if margin is not None and not 0 < margin < 1:
-        raise InputError(f"--margin {margin:g}: a fraction above 0, such as 0.01 for one percent point")
+        raise InputError(
+            f"--margin {margin:g}: expected a fraction between 0 and 1, such as 0.01 for one percentage point"
+        )
     if margin is not None and against is not None:
         raise InputError("--margin goes with comparisons within this study: it does not go with --against")
     resolved = planned(root)

@@ -26,7 +26,7 @@ from study.results.power import LEVEL, least_seeds, seeds_needed, smallest_effec
 from study.results.spread import CONFIDENCE, spread
 from study.store.briefs import Brief
 
-WANTED_DIFFERENCE = 0.01  # one percent point: the difference that seeds are counted for, if nobody names one
+WANTED_DIFFERENCE = 0.01  # one percentage point: the difference that seeds are counted for, if nobody names one
 
 SHARED_TEXTS = (
     "each seed has its own splits, which share texts. The interval is wider for that, by a part that more seeds do not "
@@ -191,7 +191,7 @@ def check_aim(aim: Aim) -> Aim:
     if aim.tests < 1:
         raise InputError(f"--tests {aim.tests}: expected 1 or more planned tests")
     if not 0 < aim.difference < 1:
-        raise InputError(f"--difference {aim.difference:g}: expected a fraction, such as 0.01 for one percent point")
+        raise InputError(f"--difference {aim.difference:g}: expected a fraction, such as 0.01 for one percentage point")
     return aim
 
 

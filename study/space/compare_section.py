@@ -36,4 +36,6 @@ class CompareConfig:
 
     def __post_init__(self) -> None:
         if self.margin is not None and not 0 < self.margin < 1:
-            raise InputError(f"compare.margin is {self.margin}: a fraction above 0, such as 0.01 for one percent point")
+            raise InputError(
+                f"compare.margin is {self.margin}: a fraction between 0 and 1, such as 0.01 for one percentage point"
+            )

@@ -61,6 +61,10 @@ def read_search(
     return search
 
 
+_DISTRIBUTIONS = "{choice: [a, b]}, {uniform: [low, high]}, {loguniform: [low, high]} or {integer: [low, high]}"
+_PARAMETERS = "dotted keys and their values, such as {masking.mean: {uniform: [0.05, 0.6]}}"
+
+
 def _parameters(
     given: Any, settings: Mapping[str, Any], before_search: Collection[str], problems: list[Problem]
 ) -> dict[str, Distribution] | None:
@@ -68,7 +72,7 @@ def _parameters(
         problems.append(Problem("search.parameters", "needs a value; it has no default"))
         return None
     if not isinstance(given, dict):
-        problems.append(Problem("search.parameters", f"{shown(given)} is not allowed; expected keys and values"))
+        problems.append(Problem("search.parameters", f"{shown(given)} is not allowed; expected {_PARAMETERS}"))
         return None
     found: dict[str, Distribution] = {}
     before = len(problems)
@@ -76,6 +80,9 @@ def _parameters(
         place = f"search.parameters.{key}"
         if key == "precision":
             problems.append(Problem(place, "decides what is scored and stored; compare it by `variants` instead"))
+            continue
+        if not isinstance(value, dict):
+            problems.append(Problem(place, f"{shown(value)} is not allowed; expected {_DISTRIBUTIONS}"))
             continue
         distribution = build(Distribution, value, place, problems)
         if distribution is None:

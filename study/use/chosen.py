@@ -93,7 +93,7 @@ def check_kept(place: Place, root: Path, resolved: Resolved, choice: ChosenSeeds
     took = sum(choice.records[seed]["run"]["seconds"] for seed in missing)
     trainings = "training" if len(missing) == 1 else f"{len(missing)} trainings"
     raise InputError(
-        f"{choice.cell.key.name}: no trained model is kept of {_listed(missing)} ({objective}): run {advice}, which "
+        f"{choice.cell.key.name}: no trained model is kept for {_listed(missing)} ({objective}): run {advice}, which "
         f"repeats the {trainings} (it took {duration(took)}), keeps the models and changes no record; then export again"
         f"{_conflicts(root, choice, missing)}"
     )

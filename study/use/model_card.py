@@ -92,7 +92,7 @@ def _limits(facts: CardFacts) -> str:
     return "\n".join(
         [
             f"The model is meant for texts like those of {markdown_text(trial.dataset)}, and gives each of them one of "
-            f"these classes, whatever it is: {', '.join(labels)}{f' and {rest} more' if rest else ''}.",
+            f"these classes, whatever it is: {'; '.join(labels)}{f' and {rest} more' if rest else ''}.",
             "",
             "* It was judged on the sets below alone. How well it does on other texts is not known.",
             "* Its probabilities were not calibrated.",

@@ -9,7 +9,6 @@ from l3masking.data.content import decode, unpack
 from l3masking.data.files import FILE_FORMATS, format_of
 from l3masking.data.pairs import Text
 from l3masking.data.rows import Columns, read_texts
-from l3masking.data.sources import read_file
 from l3masking.errors import InputError
 
 
@@ -22,14 +21,19 @@ def texts_of_file(file: Path, text_column: str, pair_column: str | None) -> list
     if pair_column == text_column:
         raise InputError(f"--pair-column {pair_column}: that is the column of the first texts, too; name another one")
     place = str(file)
-    content = unpack(read_file(file, None), place, place)
+    try:
+        raw = file.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {place} ({error.strerror}): give a file with the texts") from error
+    content = unpack(raw, place, place)
     suffix = format_of(place)
     if suffix in FILE_FORMATS:
         named_by = "--text-column" if pair_column is None else "--text-column and --pair-column"
         return read_texts(content, place, suffix, Columns(text_column, None, pair_column, named_by))
-    if pair_column is not None:
+    option = "--pair-column" if pair_column is not None else "--text-column" if text_column != "text" else None
+    if option is not None:
         known = ", ".join(FILE_FORMATS)
-        raise InputError(f"{place}: a plain text has no columns for --pair-column; give a file that ends in {known}")
+        raise InputError(f"{place}: a plain text has no columns for {option}; give a file that ends in {known}")
     lines: list[Text] = [line.removesuffix("\r") for line in decode(content, place).split("\n")]
     if lines[-1] == "":
         lines.pop()

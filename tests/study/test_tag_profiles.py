@@ -158,7 +158,7 @@ def test_a_study_without_scores_names_the_command(study: Path, tmp_path: Path) -
     shutil.copytree(study, copy, ignore=shutil.ignore_patterns("tables", "scores"))
     said = pos(copy)
     assert (said.code, said.err.count("\n")) == (2, 1)
-    assert f"the scores of domain on words are not finished; then run `l3study score SPACE --out {copy}`" in said.err
+    assert f"the scores of domain on words are not finished; run `l3study score SPACE --out {copy}`" in said.err
     write_study(tmp_path / "stl")
     said = pos(scored(tmp_path / "stl", methods=["stl"]))
     assert (said.code, said.err.count("\n")) == (2, 1)
@@ -183,7 +183,7 @@ def test_nltk_absent_is_one_line_with_the_extra_and_the_command(study: Path, mon
         assert said.code == 3
         assert said.err.count("\n") == 1
         assert "the package nltk is not installed: pip install 'l3masking-study[pos]'" in said.err
-    assert "; `l3study prefetch --pos` fetches its data; --tagger textblob needs none" in command("pos", study).err
+    assert "; `l3study prefetch --pos` fetches them; --tagger textblob needs no data" in command("pos", study).err
 
 
 def test_prefetch_needs_something_to_fetch() -> None:

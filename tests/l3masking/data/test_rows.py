@@ -195,7 +195,7 @@ def test_texts_alone_need_no_label() -> None:
     assert read_texts(parquet(a=["x", "y"]), "f.parquet", ".parquet", Columns("a", None)) == ["x", "y"]
     for wrong, words in (
         (b'{"a": "x"}', "line 1: no column `b`; the columns there are: 'a'. Name the right one with --text-column"),
-        (b'{"a": "x", "b": 3}', "`b` is 3, a int; a text must be a string"),
+        (b'{"a": "x", "b": 3}', "`b` is 3, of type int; a text must be a string"),
         (b" ", "f.jsonl is empty: it needs one row or more with `a` and `b`"),
     ):
         with pytest.raises(InputError) as caught:

@@ -305,10 +305,14 @@ def test_overlap_is_counted_noted_and_dropped_on_request(tmp_path: Path) -> None
     assert (evaluation.validation.texts, evaluation.test.texts) == (("four",), ("five", "four"))
     assert evaluation.overlap == {**data.overlap, "dropped_validation": 1, "dropped_test": 1}
     assert evaluation.content_hash != data.content_hash
+    note = "overlap: 1 of 3 test texts (33.3%) also occur in train, and test lost these rows (overlap: drop_from_eval)"
+    assert note in evaluation.notes
     write(tmp_path / "train.jsonl", [("One", "a"), ("two", "b"), ("three", "a"), ("six", "b")])
     train = load_data(DataSpec(**splits, overlap="drop_from_train"), name="mine", folder=tmp_path)
     assert train.train.texts == train.mlm_texts == ("three", "six")
     assert train.overlap["dropped_train"] == 2
+    said = "also occurred in train, and train lost these rows (overlap: drop_from_train)"
+    assert f"overlap: 1 of 3 test texts (33.3%) {said}" in train.notes
     (tmp_path / "units.txt").write_text("new\nFOUR\nfive\nthree\n")
     units = load_data(DataSpec(**splits, overlap="drop_from_train", mlm="units.txt"), name="mine", folder=tmp_path)
     assert units.mlm_texts == ("new", "three"), "no evaluation text comes back through the masking task"

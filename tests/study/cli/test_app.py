@@ -342,4 +342,19 @@ def test_a_fault_of_the_file_system_is_one_line(tmp_path: Path, monkeypatch, cap
     with pytest.raises(SystemExit) as stop:
         cli.main()
     assert stop.value.code == 3
-    assert capsys.readouterr().err == "l3study: OSError: [Errno 28] No space left on device: 'tables'\n"
+    assert capsys.readouterr().err == (
+        "l3study: tables: No space left on device; check that the folder exists, that its permissions allow this, and "
+        "that the disk has space\n"
+    )
+
+
+def test_a_file_that_cannot_be_written_is_named_as_the_user_named_it(monkeypatch, capsys) -> None:
+    def fail() -> None:
+        raise FileNotFoundError(2, "No such file or directory", f"/proc/.model.{'0a' * 16}.tmp")
+
+    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setenv("L3STUDY_DEBUG", "")
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 3
+    assert capsys.readouterr().err.startswith("l3study: /proc/model: No such file or directory; check that the folder")

@@ -153,3 +153,23 @@ def test_an_encoder_decoder_gives_no_scores(tmp_path: Path) -> None:
     refused = command("inspect", "--encoder", save_bart(tmp_path / "bart"), "--text", "a")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert "a bart model gives no scores: take another encoder" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--png", "."), "--png .: that is a folder; give a file"),
+        (("--html", "."), "--html .: that is a folder; give a file"),
+        (("--label", "first"), "--label first: only --policy importance reads it"),
+        (("--classifier", "nowhere"), "--classifier nowhere: only --policy importance reads it"),
+        (("--policy", "importance", "--classifier", "."), ".: no saved model here (labels.json is missing): give a"),
+    ],
+)
+def test_options_that_cannot_be_followed_cost_one_line(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = command("inspect", "--encoder", folder / "encoder", "--text", TEXT, *words)
+    assert (found.code, found.out, found.err.count("\n")) == (2, "", 1), found
+    assert said in found.err
+    assert not list(tmp_path.iterdir())

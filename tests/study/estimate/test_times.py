@@ -157,6 +157,7 @@ def test_slots_are_bounded_by_what_this_machine_has(monkeypatch) -> None:
     assert local_slots(Resources(cpu=3)) == 2
     assert local_slots(Resources(cpu=100)) == 1
     assert local_slots(Resources(workers=3)) == 3
+    assert local_slots(Resources(executor="serial")) == 1
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     assert local_slots(Resources(gpu=0.25)) == 4, "one GPU is assumed"
     monkeypatch.setattr("torch.cuda.device_count", lambda: 3)

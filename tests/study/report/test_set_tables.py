@@ -97,7 +97,7 @@ def test_markdown_shows_test_value_and_gap_in_percent():
 def test_the_footnote_says_what_the_numbers_are():
     text = caption(evaluated(PLANTED, 2))
     for part in (
-        *("over 2 seeds", "Gap: test value minus value on the set, taken for each seed, in percent points"),
+        *("over 2 seeds", "Gap: test value minus value on the set, taken for each seed, in percentage points"),
         *("read once, with the model that was selected on validation data", "over the classes of the set"),
         "Labels were merged, so that there are fewer classes than in the test split: hans, anli of mnli (a, b).",
     ):

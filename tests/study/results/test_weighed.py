@@ -155,7 +155,7 @@ def test_the_votes_of_both_rows_on_the_test_texts() -> None:
     assert (entry.only_first, entry.only_second, entry.p_mcnemar) == (2, 1, mid_p(2, 1))
     made = evidence_table([entry])
     assert made is not None
-    assert made.header[-3:] == ["Right: first alone", "second alone", "McNemar p"]
+    assert made.header[-3:] == ["Only first right", "Only second right", "McNemar p"]
     assert made.rows[0][:3] == ["bert / arc", "100 %", "29 to 100 %"]
 
 

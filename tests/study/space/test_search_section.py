@@ -40,6 +40,7 @@ def test_defaults_follow_the_study():
         ({}, "search.parameters: needs a value"),
         ({"parameters": []}, "search.parameters: [] is not allowed"),
         ({"parameters": {}}, "parameters is empty"),
+        ({"parameters": {"masking.mean": [0.1, 0.2]}}, "masking.mean: [0.1, 0.2] is not allowed; expected {choice: ["),
         ({"parameters": {"masking.maen": {"choice": [0.1, 0.2]}}}, "nearest: masking.mean"),
         ({"parameters": {"masking.mean": {"uniform": [0.6, 0.05]}}}, "the smaller one first"),
         ({"parameters": {"masking.mean": {"uniform": [0.1, 1.5]}}}, "search.parameters.masking.mean"),

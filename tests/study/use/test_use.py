@@ -79,7 +79,7 @@ def test_without_a_model_the_command_that_keeps_it_is_named_and_true(used: Used)
     assert used.refused.code == 2
     assert used.refused.err.count("\n") == 1
     seed = used.best["seed"]
-    assert f"no trained model is kept of seed {seed} (accuracy): run `l3study run" in used.refused.err
+    assert f"no trained model is kept for seed {seed} (accuracy): run `l3study run" in used.refused.err
     assert "repeats the training" in used.refused.err
     assert not (used.here / "nothing").exists()
     assert used.repeated.code == 0, used.repeated.err
@@ -133,7 +133,7 @@ def test_the_card_says_what_the_model_is(used: Used, model: Path) -> None:
         "Energy: not measured",
         "| its data | unknown |",
         "| scoring | max\\_length 16",
-        "first, second, third",
+        "first; second; third",
         'pipeline("text-classification", "FOLDER")',
     ):
         assert part in text, part
@@ -314,6 +314,8 @@ BAD_FILES = {
     "an odd format": ("a.txt", "x", ["--format", "xml"], "--format is 'xml': not a known value"),
     "an odd device": ("a.txt", "x", ["--device", "tpu"], "--device is 'tpu': not a known value"),
     "no batch": ("a.txt", "x", ["--batch", "0"], "--batch 0: at least 1"),
+    "no column in plain text": ("a.txt", "x", ["--text-column", "b"], "a plain text has no columns for --text-column"),
+    "a number": ("a.jsonl", '{"text": 3}\n', [], "`text` is 3, of type int; a text must be a string"),
     "the input as output": ("a.txt", "x", ["--out", "a.txt"], "that is the input; give another file"),
 }  # fmt: skip
 
@@ -329,6 +331,12 @@ def test_a_file_that_cannot_be_read_costs_one_line(
     assert (said.code, said.err.count("\n"), said.out) == (2, 1, "")
     assert line in said.err
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_file_that_is_not_there_costs_one_line(model: Path, tmp_path: Path) -> None:
+    for file, why in ((tmp_path / "no.csv", "No such file or directory"), (tmp_path, "Is a directory")):
+        said = command("predict", model, file)
+        assert (said.code, said.err) == (2, f"l3study: cannot read {file} ({why}): give a file with the texts\n")
 
 
 def test_a_folder_that_is_no_export_is_refused(used: Used, tmp_path: Path) -> None:
