@@ -21,7 +21,7 @@ from l3masking.errors import InputError
 from l3masking.masking.policies.base import ENTROPY, IMPORTANCE, LIKELIHOOD
 from l3masking.regimes import Training, encode_inputs, prepare
 from l3masking.training.evaluation import Measurement, NonFiniteLoss
-from l3masking.training.loop import Outcome
+from l3masking.training.outcome import Outcome
 from study.adapted import ROOM, adapted_encoder, adapted_key, importance_of_texts
 from study.assignment import Assignment
 from study.gpu import limit_share
