@@ -66,7 +66,7 @@ STUDY_LAYERS = (  # of top-level units, from the bottom up; a unit imports from 
     {"workers"},
     {"plan"},
     {"results", "score"},
-    {"assignment", "importance", "report"},
+    {"assignment", "checkpoints", "importance", "report"},
     {"adapted"},
     {"trial"},
     {"assign", "estimate", "schedule", "tracking"},

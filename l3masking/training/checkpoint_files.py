@@ -16,14 +16,14 @@ from typing import Any
 import safetensors.torch
 
 from l3masking.training.checkpoint import Snapshot
+from l3masking.training.settings import KEPT_CHECKPOINTS
 from l3masking.whole import made_whole, sweep, write_atomic
 
-KEPT = 2  # checkpoints of a training: the newest, and the one before it in case the newest is damaged
 NAME = re.compile(r"([0-9]{8})\.(json|safetensors)")
 
 
 def write_checkpoint(folder: Path, snapshot: Snapshot) -> None:
-    """Write a checkpoint durably, and only then remove all but the last KEPT ones."""
+    """Write a checkpoint durably, and only then remove all but the last KEPT_CHECKPOINTS ones."""
     number = 1 + max(numbers(folder), default=0)
     path = folder / f"{number:08d}.safetensors"
     with made_whole(path) as temporary:
@@ -35,7 +35,7 @@ def write_checkpoint(folder: Path, snapshot: Snapshot) -> None:
     facts = _json(snapshot.facts)
     body = {"facts": snapshot.facts, "checksums": {"facts": _digest(facts), "tensors": digest}}
     write_atomic(path.with_suffix(".json"), _json(body))
-    for old in numbers(folder)[:-KEPT]:
+    for old in numbers(folder)[:-KEPT_CHECKPOINTS]:
         _remove(folder, old)
 
 

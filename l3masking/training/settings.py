@@ -14,6 +14,8 @@ CosineScope = Literal["encoder", "reference"]
 DevMode = Literal["eval", "train", "once"]
 Fill = Literal["argmax", "sample", "top_k"]
 
+KEPT_CHECKPOINTS = 2  # of a training: the newest, and the one before it in case the newest is damaged
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:

@@ -95,7 +95,7 @@ def read_as_a_study(folder: Path) -> dict[str, Any]:
     before, started = resident("VmRSS"), time.perf_counter()
     (one,) = assignments(space, folder / "out")
     planned, planning = resident("VmHWM"), time.perf_counter()
-    _, facts = adapted_encoder(one, held_encoder(one.encoder, "cpu"))
+    _, facts = adapted_encoder(one, held_encoder(one.encoder, "cpu"), kept_of(one))
     assert one.corpus is not None
     assert facts["texts"] == one.corpus.units
     return {

@@ -18,7 +18,7 @@ from l3masking.methods import METHODS
 from l3masking.regimes import Training, encode_inputs, prepare
 from l3masking.rng import stream
 from l3masking.scoring.words import encode_texts
-from l3masking.training.batches import draws, epochs
+from l3masking.training.batches import Batches, draws, epochs
 from l3masking.training.checkpoint import Snapshot
 from l3masking.training.checkpoint_files import checkpoints, numbers, tidy, write_checkpoint
 from l3masking.training.continual import TextSource, adapt
@@ -180,7 +180,7 @@ def test_two_checkpoints_stay_and_leftovers_go(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("make", "size"), [(epochs, 10), (draws, 10), (epochs, 3), (draws, 3)])
-def test_batches_go_on_from_any_place(make: Callable[..., object], size: int) -> None:
+def test_batches_go_on_from_any_place(make: Callable[..., Batches], size: int) -> None:
     for taken in range(8):
         first, second = make(size, 4, stream(3, "order")), make(size, 4, stream(9, "other"))
         for _ in range(taken):

@@ -152,7 +152,15 @@ def test_every_other_field_of_a_study_moves_the_keys_or_is_named_here():
         "search": SearchConfig(parameters={"masking.mean": Distribution(choice=(0.1, 0.2))}),
         "compare": CompareConfig(questions=(("rtm", "stl"),)),
         "resources": Resources(
-            gpu=1, cpu=4, threads=2, workers=3, token_budget=99, executor="serial", save_models=True, keep_adapted=True
+            gpu=1,
+            cpu=4,
+            threads=2,
+            workers=3,
+            token_budget=99,
+            executor="serial",
+            save_models=True,
+            keep_adapted=True,
+            checkpoint_minutes=1.0,
         ),
     }
     assert {*moves, *cannot, *SECTIONS} == {field.name for field in dataclasses.fields(StudySpec)}
