@@ -73,7 +73,7 @@ class TrialCheckpoints:
         if self.minutes is None or (began := self.clock()) < self._due:
             return
         snapshot = make()
-        kept = {"made_with": self.made_with, "objectives": self.objectives}
+        kept: dict[str, Any] = {"made_with": self.made_with, "objectives": self.objectives}
         kept |= {"resumed": self.resumed, "seconds": self.seconds}
         try:
             write_checkpoint(folder, Snapshot({**snapshot.facts, "trial": kept}, snapshot.tensors))

@@ -68,7 +68,7 @@ def _remove(folder: Path, number: int) -> None:
 
 
 def _read(path: Path) -> Snapshot | None:
-    """The checkpoint whose tensors are at `path`; None where it is damaged or not whole."""
+    """The checkpoint whose tensors are at `path`, or None if it is damaged or not whole."""
     try:
         body = json.loads(path.with_suffix(".json").read_bytes())
         facts, checksums = body["facts"], body["checksums"]

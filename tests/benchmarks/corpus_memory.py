@@ -87,6 +87,7 @@ def read_as_a_study(folder: Path) -> dict[str, Any]:
 
     from study.adapted import adapted_encoder
     from study.plan.inputs import held_encoder
+    from study.trial import kept_of
 
     made.SHAPES["bert"], made.VOCABULARY = (1, 16, 2), 4000
     (folder / "made").mkdir()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import json
 import signal
 import time
 from collections.abc import Callable
@@ -18,9 +17,8 @@ from small_study import NoMirror, assignments, command, records, results, start,
 from small_task import one_thread
 
 from l3masking.training.checkpoint import Snapshot
-from l3masking.training.checkpoint_files import numbers
+from l3masking.training.checkpoint_files import numbers, write_checkpoint
 from l3masking.training.evaluation import NonFiniteLoss
-from study import checkpoints
 from study.assignment import Assignment
 from study.checkpoints import TrialCheckpoints
 from study.store.store import Store
@@ -64,11 +62,11 @@ def offered(trial: TrialCheckpoints, value: int) -> bool:
 
 def test_saves_keep_their_distance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    trial, real = kept(tmp_path, clock), checkpoints.write_checkpoint
+    trial = kept(tmp_path, clock)
 
     def slow(folder: Path, what: Snapshot) -> None:
         clock.now += 20.0
-        real(folder, what)
+        write_checkpoint(folder, what)
 
     assert not offered(trial, 1), "the first one too"
     clock.now += 301.0
@@ -76,7 +74,7 @@ def test_saves_keep_their_distance(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     clock.now += 299.0
     assert not offered(trial, 3)
     clock.now += 1.0
-    monkeypatch.setattr(checkpoints, "write_checkpoint", slow)
+    monkeypatch.setattr("study.checkpoints.write_checkpoint", slow)
     assert offered(trial, 4)
     clock.now += 999.0
     assert not offered(trial, 5), "50 times as long as the save took"
@@ -145,15 +143,15 @@ class Killed(BaseException):
 
 def killed_after(count: int) -> Any:
     """Let a trial die after `count` checkpoints."""
-    left, real = [count], checkpoints.write_checkpoint
+    left = [count]
 
     def write(folder: Path, what: Snapshot) -> None:
-        real(folder, what)
+        write_checkpoint(folder, what)
         left[0] -= 1
         if not left[0]:
             raise Killed
 
-    return mock.patch.object(checkpoints, "write_checkpoint", write)
+    return mock.patch("study.checkpoints.write_checkpoint", write)
 
 
 @pytest.fixture(scope="module")
@@ -170,9 +168,7 @@ def test_a_trial_that_dies_has_the_record_of_one_that_does_not(
 ) -> None:
     with one_thread():
         whole = trials(tmp_path / "whole")[which]
-        with killed_after(10**6) as write:
-            assert execute(whole) is None
-        assert write is not None
+        assert execute(whole) is None
         expected = {key: results(record) for key, record in records(tmp_path / "whole").items()}
         assert all("resumed" not in record["run"] for record in records(tmp_path / "whole").values())
         assert not list((tmp_path / "whole").glob("checkpoints/*"))
@@ -254,5 +250,4 @@ def test_a_run_removes_checkpoints_of_finished_trainings(tmp_path: Path) -> None
             (tmp_path / "out/checkpoints" / name / "training").mkdir(parents=True)
         assert command("run", space, "--out", tmp_path / "out").code == 0
     assert [path.name for path in (tmp_path / "out/checkpoints").iterdir()] == ["0" * 32]
-    assert json.loads(json.dumps(record["run"])) == record["run"]
     assert Store(tmp_path / "out").failures() == []
