@@ -19,7 +19,7 @@ from l3masking.training.checkpoint_files import checkpoints, tidy, write_checkpo
 
 CHECKPOINTS = "checkpoints"  # folder of a study
 CHECKPOINT_SCHEMA = 1
-LEAST_REST = 50  # times the duration of a save that pass until the next one: saving costs at most 2 % of the time
+LEAST_REST = 50  # times the duration of a save that pass until the next: all but the first cost at most 2 % of the time
 log = logging.getLogger("study.checkpoints")
 
 
