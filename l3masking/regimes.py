@@ -21,10 +21,12 @@ from l3masking.scoring.scoring import TokenScores
 from l3masking.scoring.settings import ScoringConfig
 from l3masking.scoring.words import EncodedText, encode_as, encode_texts
 from l3masking.stages import Finetune, MaskTune
+from l3masking.training.checkpoint import NO_KEEPER, Keeper
 from l3masking.training.evaluation import FurtherSet, Task
-from l3masking.training.loop import Outcome, Trajectory, fine_tune
+from l3masking.training.loop import Trajectory, fine_tune
 from l3masking.training.mask_tune import MaskTuning
 from l3masking.training.optim import Pace
+from l3masking.training.outcome import Outcome
 from l3masking.training.settings import FinetuneConfig, MaskTuningConfig
 from l3masking.training.steps import Auxiliary, Examples
 
@@ -55,7 +57,10 @@ class Training:
     mask_histogram: list[int] | None = None  # of the mask probabilities, see `histogram`; None if nothing is masked
 
     def run(
-        self, objectives: Sequence[str], on_evaluation: Callable[[dict[str, Any]], None] | None = None
+        self,
+        objectives: Sequence[str],
+        on_evaluation: Callable[[dict[str, Any]], None] | None = None,
+        keeper: Keeper = NO_KEEPER,
     ) -> dict[str, Outcome]:
         """Train, and return an outcome per objective; see `fine_tune`."""
         return fine_tune(
@@ -69,6 +74,7 @@ class Training:
             tuning=self.tuning,
             pace=self.pace,
             on_evaluation=on_evaluation,
+            keeper=keeper,
         )
 
     def trajectory(self) -> Trajectory:

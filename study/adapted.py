@@ -26,6 +26,7 @@ from l3masking.stages import AS_MANY_RANDOM, SELECTIONS, Adapt
 from l3masking.training.continual import TextSource, adapt
 from study.artefacts import finished_parts, manifest_of, put_part
 from study.assignment import Assignment
+from study.checkpoints import TrialCheckpoints
 from study.importance import read_heuristic, stream_predictions
 from study.plan.inputs import CorpusSource, DataSource, held_data
 from study.plan.needs import adaptation_of
@@ -56,13 +57,13 @@ def adapted_key(assignment: Assignment) -> str:
     )
 
 
-def adapted_encoder(assignment: Assignment, vanilla: Encoder) -> tuple[Encoder, Adaptation]:
+def adapted_encoder(assignment: Assignment, vanilla: Encoder, kept: TrialCheckpoints) -> tuple[Encoder, Adaptation]:
     """The encoder after the `adapt` stages of a trial: from its folder, or else trained now and put there."""
     place = adapted_place(assignment)
     folder = fetched(place)
     manifest = manifest_of(folder)
     if manifest is None:
-        weights, facts = _train(assignment, vanilla)
+        weights, facts = _train(assignment, vanilla, kept)
         part = put_part(place, 0, packed(weights), "safetensors")
         manifest = {"key": adapted_key(assignment), "parts": [part], "adaptation": facts}
         put(place, "manifest.json", canonical(manifest))
@@ -75,14 +76,14 @@ def adapted_place(assignment: Assignment) -> Place:
     return open_store(assignment.root).artefact_place(ROOM, adapted_key(assignment))
 
 
-def _train(assignment: Assignment, vanilla: Encoder) -> tuple[dict[str, Tensor], Adaptation]:
+def _train(assignment: Assignment, vanilla: Encoder, kept: TrialCheckpoints) -> tuple[dict[str, Tensor], Adaptation]:
     """All `adapt` stages, one after the other; what is told is of the last one."""
     trial, setting = assignment.trial, configs(assignment.trial.settings)
     encoder = vanilla
     if setting.finetune.model.attend_padding:
         encoder = vanilla.with_padding(setting.scoring.max_length)
-    for stage in trial.arm.adapts:
-        source = masked_source(stage, assignment, encoder)
+    for number, stage in enumerate(trial.arm.adapts):
+        source, keeper = masked_source(stage, assignment, encoder), kept.stage(f"adapt-{number}")
         found = adapt(
             encoder,
             source,
@@ -90,6 +91,8 @@ def _train(assignment: Assignment, vanilla: Encoder) -> tuple[dict[str, Tensor],
             setting.masking,
             seed=trial.seed,
             precision=setting.finetune.precision,
+            keeper=keeper,
+            saved=keeper.newest(),
         )
         encoder = encoder.copied(found.weights)
     facts: Adaptation = {

@@ -10,6 +10,7 @@ from pathlib import Path
 from l3masking.errors import EnvironmentFault, InputError
 from study.artefacts import make_artefacts
 from study.assign import Assigner
+from study.checkpoints import CHECKPOINTS
 from study.cluster.job_files import vanishes
 from study.estimate.forecast import Forecast
 from study.estimate.sizes import passes
@@ -230,6 +231,10 @@ class _Run:
     def grid(self) -> None:
         """Train what is left."""
         spec, identities, _ = self.resolved
+        if (self.store.root / CHECKPOINTS).is_dir():  # of runs that ended between a record and this
+            for trial in self.plan:
+                if self.done.issuperset(trial.keys.values()):
+                    self.store.discard(CHECKPOINTS, trial.trajectory)
         trials = [trial for trial in self.open_trials() if not trial.pending]
         self.reporter.say(f"{len(self.chosen)} trainings chosen of {len(self.plan)}, {len(trials)} left to run")
         assignments = [self.assigner.of_grid(trial) for trial in longest_first(trials)]

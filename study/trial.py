@@ -6,7 +6,6 @@ import dataclasses
 import datetime
 import platform
 import socket
-import time
 import traceback
 from collections.abc import Callable
 from functools import lru_cache
@@ -21,9 +20,10 @@ from l3masking.errors import InputError
 from l3masking.masking.policies.base import ENTROPY, IMPORTANCE, LIKELIHOOD
 from l3masking.regimes import Training, encode_inputs, prepare
 from l3masking.training.evaluation import Measurement, NonFiniteLoss
-from l3masking.training.loop import Outcome
+from l3masking.training.outcome import Outcome
 from study.adapted import ROOM, adapted_encoder, adapted_key, importance_of_texts
 from study.assignment import Assignment
+from study.checkpoints import CHECKPOINTS, TrialCheckpoints
 from study.gpu import limit_share
 from study.plan.inputs import held_data, held_encoder
 from study.plan.trials import Trial
@@ -63,9 +63,12 @@ def execute(assignment: Assignment, on_evaluation: Callable[[dict[str, Any]], No
             store.commit(record)
         if assignment.trial.arm.adapts and not assignment.keep_adapted:
             store.discard(ROOM, adapted_key(assignment))
+        store.discard(CHECKPOINTS, assignment.trial.trajectory)
     except Exception as error:
         if isinstance(error, NonFiniteLoss) and len(assignment.trial.keys) > 1:
             return _each_alone(assignment, on_evaluation)
+        if isinstance(error, NonFiniteLoss):  # it would end so again
+            store.discard(CHECKPOINTS, assignment.trial.trajectory)
         reason = f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
         fail(store, assignment.trial, reason, traceback.format_exc(), attempts)
         return reason
@@ -117,27 +120,30 @@ def run_trial(
     """Fine-tune once, keep the models where that is asked for, and return a record per objective."""
     if assignment.lost is not None:
         raise InputError(assignment.lost)
-    started, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
+    started = datetime.datetime.now(datetime.UTC)
     trial, resources = assignment.trial, assignment.resources
     torch.set_num_threads(resources.threads)  # whatever Ray put into the environment: threads change rounding
     device = resources.device
     limit_share(resources.gpu)
+    kept = kept_of(assignment)
     encoder, adaptation = held_encoder(assignment.encoder, device), None
     data = held_data(assignment.data)
     if trial.arm.adapts:
-        encoder, adaptation = adapted_encoder(assignment, encoder)
+        encoder, adaptation = adapted_encoder(assignment, encoder, kept)
     training = prepared(assignment, encoder, data)
-    outcomes = training.run(trial.objectives, on_evaluation)
+    outcomes = training.run(trial.objectives, on_evaluation, kept.stage("training"))
     run: Run = {
-        "seconds": time.perf_counter() - clock,
+        "seconds": kept.seconds,
         "host": socket.gethostname(),
-        "device": torch.cuda.get_device_name() if device == "cuda" else platform.machine(),
+        "device": device_name(device),
         "threads": resources.threads,
         "versions": versions(),
         "commit": assignment.commit,
         "attempts": attempts,
         "started": started.isoformat(timespec="seconds"),
     }
+    if kept.resumed:
+        run["resumed"] = kept.resumed
     records = [
         record_of(
             assignment,
@@ -156,6 +162,28 @@ def run_trial(
         for record in records:
             _keep_model(store, record, encoder, outcomes[record["objective"]])
     return records
+
+
+def kept_of(assignment: Assignment) -> TrialCheckpoints:
+    """The checkpoints of a trial."""
+    trial, resources = assignment.trial, assignment.resources
+    return TrialCheckpoints(
+        open_store(assignment.root).artefact_dir(CHECKPOINTS, trial.trajectory),
+        minutes=resources.checkpoint_minutes,
+        objectives=trial.objectives,
+        made_with={
+            "trajectory": trial.trajectory,
+            "device": device_name(resources.device),
+            "threads": resources.threads,
+            "versions": versions(),
+            "commit": assignment.commit,
+        },
+    )
+
+
+def device_name(device: str) -> str:
+    """Name of the GPU, or architecture of the processor."""
+    return torch.cuda.get_device_name() if device == "cuda" else platform.machine()
 
 
 def _keep_model(store: Store, record: NewRecord, encoder: Encoder, outcome: Outcome) -> None:

@@ -40,10 +40,11 @@ PARTS = {
     *(f"selective.{name}" for name in ("heuristic", "sentences", "masks", "classifier")),
     *(f"analysis.{name}" for name in ("tagging", "taggers", "columns", "pos_profile", "token_view")),
     *(f"training.{name}" for name in ("batches", "optim", "model", "task_weights", "early_stopping", "mlm")),
+    *(f"training.{name}" for name in ("checkpoint", "checkpoint_files")),
     "classifier",
 }
 TOP = {
-    *(f"training.{name}" for name in ("steps", "evaluation", "final", "loop", "continual", "mask_tune")),
+    *(f"training.{name}" for name in ("steps", "evaluation", "outcome", "final", "loop", "continual", "mask_tune")),
     *("regimes", "encoders.export", "selective.network", "predicting", "analysis.case_study"),
 }
 LAYERS = (NOUNS, INPUTS, PARTS, TOP)
@@ -65,7 +66,7 @@ STUDY_LAYERS = (  # of top-level units, from the bottom up; a unit imports from 
     {"workers"},
     {"plan"},
     {"results", "score"},
-    {"assignment", "importance", "report"},
+    {"assignment", "checkpoints", "importance", "report"},
     {"adapted"},
     {"trial"},
     {"assign", "estimate", "schedule", "tracking"},

@@ -22,22 +22,41 @@ class Chunk(NamedTuple):
     labels: Tensor  # [B] classes, or [B, T] token ids and IGNORED
 
 
-def epochs(size: int, batch: int, generator: torch.Generator) -> Iterator[list[int]]:
+class Batches(Iterator[list[int]]):
+    """Batches of indices without end, from a permutation; its place can be written down and taken up again."""
+
+    def __init__(self, size: int, batch: int, generator: torch.Generator, *, whole_passes: bool) -> None:
+        """whole_passes: a permutation gives all the batches that it has; else its first one alone."""
+        self._size, self._batch, self._generator = size, min(batch, size), generator
+        self._used = self._batch if not whole_passes else size - size % max(1, self._batch)
+        self._order, self._at = torch.empty(0, dtype=torch.long), self._used
+
+    def __next__(self) -> list[int]:
+        if self._at >= self._used:
+            self._order, self._at = torch.randperm(self._size, generator=self._generator)[: self._used], 0
+        start, self._at = self._at, self._at + self._batch
+        return self._order[start : self._at].tolist()
+
+    def state(self) -> dict[str, Tensor]:
+        """What `restore` takes: the generator, and the place in the present permutation."""
+        return {"generator": self._generator.get_state(), "order": self._order.clone(), "at": torch.tensor(self._at)}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        self._generator.set_state(state["generator"])
+        self._order, self._at = state["order"], int(state["at"])
+
+
+def epochs(size: int, batch: int, generator: torch.Generator) -> Batches:
     """Batches of indices without end: every pass a new permutation, its last incomplete batch dropped."""
-    batch = min(batch, size)
-    while True:
-        order = torch.randperm(size, generator=generator).tolist()
-        for start in range(0, size - batch + 1, batch):
-            yield order[start : start + batch]
+    return Batches(size, batch, generator, whole_passes=True)
 
 
-def draws(size: int, batch: int, generator: torch.Generator) -> Iterator[list[int]]:
+def draws(size: int, batch: int, generator: torch.Generator) -> Batches:
     """Batches of indices without end, each drawn without replacement and independently of the others."""
-    while True:
-        yield torch.randperm(size, generator=generator)[: min(batch, size)].tolist()
+    return Batches(size, batch, generator, whole_passes=False)
 
 
-Sampler = Callable[[int, int, torch.Generator], Iterator[list[int]]]
+Sampler = Callable[[int, int, torch.Generator], Batches]
 SAMPLERS: Mapping[str, Sampler] = {"random": draws, "shuffle": epochs}  # by the values of `train.sampling` but auto
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 
 import torch
@@ -17,13 +18,23 @@ from torch import Tensor
 
 from l3masking import rng
 from l3masking.encoders.load import Encoder
-from l3masking.encoders.weights import weights_of
+from l3masking.encoders.weights import restore_weights, weights_of
 from l3masking.errors import InputError
 from l3masking.masking.applied import MaskedText
 from l3masking.masking.corruption import IGNORED
 from l3masking.masking.settings import MaskingConfig
 from l3masking.precision import Precision, autocast
 from l3masking.training.batches import Chunk, pad, to_device
+from l3masking.training.checkpoint import (
+    NO_KEEPER,
+    Keeper,
+    Snapshot,
+    below,
+    optimiser_state,
+    plain_weights,
+    restore_optimiser,
+    under,
+)
 from l3masking.training.evaluation import check_finite
 from l3masking.training.mlm import updates_of
 from l3masking.training.model import mlm_loss
@@ -67,13 +78,16 @@ def adapt(
     seed: int,
     precision: Precision = "float32",
     progress: Callable[[int, int], None] | None = None,
+    keeper: Keeper = NO_KEEPER,
+    saved: Snapshot | None = None,
 ) -> Adapted:
     """Train a copy of `encoder` (which stays as it is) on the masked texts of `source`.
 
     An evaluation on the held-out texts follows each pass. progress: called with the update and their number after each.
+    keeper: is offered a snapshot at every evaluation. saved: one of these, after which the stage goes on.
     Raises InputError where no text is left to train on, NonFiniteLoss where training diverges.
     """
-    return _Adaptation(encoder, source, config, masking, seed, precision).run(progress)
+    return _Adaptation(encoder, source, config, masking, seed, precision).run(progress, keeper, saved)
 
 
 class _Adaptation:
@@ -99,15 +113,19 @@ class _Adaptation:
         self.order = rng.stream(seed, "adapt", "order")
         self.masks = rng.stream(seed, "adapt", "mask")
         self.fed = self.taken = 0
+        self.points: list[dict[str, float]] = []
+        self.kept, self.kept_at = dict[str, Tensor](), 0
+        self.begun, self.made = self.order.get_state(), 0  # the present pass: its generator, and its windows so far
 
-    def run(self, progress: Callable[[int, int], None] | None) -> Adapted:
+    def run(self, progress: Callable[[int, int], None] | None, keeper: Keeper, saved: Snapshot | None) -> Adapted:
         """Train to the end; the weights are those with the least held-out loss, or the last ones."""
         config, model = self.config, self.encoder.model
         optimiser = adamw(decay_groups(model, config.lr, config.decay), config)
         warmup = int(config.warmup * self.total)
-        windows = self.windows()
         per_pass = max(1, self.train_texts // (config.batch * config.accumulate))
-        losses, points, best, kept, kept_at = [], [], math.inf, None, 0
+        losses: list[Tensor] = []
+        done = 0 if saved is None else self.resume(saved, optimiser)
+        windows = self.windows()
         steps = updates_of(
             [parameter for parameter in model.parameters() if parameter.requires_grad],
             optimiser,
@@ -115,6 +133,7 @@ class _Adaptation:
             lambda done: linear_factor(done + 1, self.total + 1, warmup),
             total=self.total,
             clip=config.clip,
+            done=done,
         )
         for update, loss in steps:
             losses.append(loss)
@@ -124,21 +143,43 @@ class _Adaptation:
                 continue
             point = {"update": update, "train": float(torch.stack(losses).mean())} | self.dev_loss()
             check_finite(f"adapt, update {update} (peak lr {config.lr})", point)
-            points.append(point)
+            self.points.append(point)
             losses = []
-            if not self.every or point["dev"] <= best:
-                best, kept_at = point.get("dev", best), update
-                kept = weights_of(model)
-        assert kept is not None
+            if not self.every or point["dev"] <= min((seen["dev"] for seen in self.points), default=math.inf):
+                self.kept, self.kept_at = weights_of(model), update
+            keeper.offer(partial(self.state, optimiser))
         return Adapted(
-            weights=kept,
+            weights=self.kept,
             updates=self.total,
-            best_update=kept_at,
+            best_update=self.kept_at,
             passes=self.total * config.batch * config.accumulate / self.train_texts,
             texts=self.source.count,
             masked_share=self.taken / max(1, self.fed),
-            losses=points,
+            losses=self.points,
         )
+
+    def state(self, optimiser: torch.optim.Optimizer) -> Snapshot:
+        """The stage after its last evaluation."""
+        facts = {"points": self.points, "kept_at": self.kept_at, "fed": self.fed, "taken": self.taken}
+        model, tensors = self.encoder.model, {"order": self.begun, "masks": self.masks.get_state()}
+        tensors |= under("model", plain_weights(model)) | under("adam", optimiser_state(optimiser))
+        if self.kept_at != self.points[-1]["update"]:  # else they are the model's own
+            tensors |= under("kept", self.kept)
+        return Snapshot({**facts, "made": self.made}, tensors)
+
+    def resume(self, saved: Snapshot, optimiser: torch.optim.Optimizer) -> int:
+        """Put back what `state` gave; the update after which the stage goes on."""
+        facts, tensors = saved
+        self.points, self.kept_at, self.fed, self.taken, self.made = (
+            facts[name] for name in ("points", "kept_at", "fed", "taken", "made")
+        )
+        self.order.set_state(tensors["order"])
+        self.masks.set_state(tensors["masks"])
+        restore_weights(self.encoder.model, below("model", tensors))
+        restore_optimiser(optimiser, below("adam", tensors))
+        update = int(self.points[-1]["update"])
+        self.kept = weights_of(self.encoder.model) if self.kept_at == update else below("kept", tensors)
+        return update
 
     def update(self, update: int, window: Sequence[Batch]) -> Tensor:
         """Gradients of one optimiser step into `param.grad`; the mean loss (nats, on the device)."""
@@ -156,18 +197,26 @@ class _Adaptation:
         return total
 
     def windows(self) -> Iterator[list[Batch]]:
-        """The batches of each update, without end; of every pass the last incomplete window is dropped."""
-        config = self.config
+        """The batches of each update, without end; of every pass the last incomplete window is dropped.
+
+        The first pass leaves out the windows that are `made` already: their texts are read, and nothing else.
+        """
+        skipped = self.made
         while True:
             window: list[Batch] = []
-            made = False
+            self.begun, self.made = self.order.get_state(), 0
             for batch in self.batches():
                 window.append(batch)
-                if len(window) == config.accumulate:
+                if len(window) == self.config.accumulate:
+                    self.made += 1
+                    if self.made > skipped:
+                        yield window
+                    window = []
+            if window and not self.made:  # fewer texts than one update takes: all of them
+                self.made = 1
+                if self.made > skipped:
                     yield window
-                    window, made = [], True
-            if window and not made:  # fewer texts than one update takes: all of them
-                yield window
+            skipped = 0
 
     def batches(self) -> Iterator[Batch]:
         """One pass over the training texts: shuffled within a buffer, texts of like length together.

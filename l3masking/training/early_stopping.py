@@ -21,7 +21,7 @@ class Selection:
     first_best_update: int = 0  # of equal values the first
     stop_update: int | None = None
     weights: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
-    _counted: list[float] = field(default_factory=list)
+    counted: list[float] = field(default_factory=list)  # values that count for patience, in order
 
     def see(self, value: float, update: int, *, warming_up: bool) -> bool:
         """Take note of one evaluation; True where its weights are to be kept (ties go to the latest)."""
@@ -33,9 +33,9 @@ class Selection:
         if keep:
             self.best, self.best_update = value, update
         if self.config.count_warmup or not warming_up:
-            self._counted.append(value)
+            self.counted.append(value)
         patience = self.config.patience
-        if len(self._counted) > patience and max(self._counted[-patience:]) < self.best:
+        if len(self.counted) > patience and max(self.counted[-patience:]) < self.best:
             self.stop_update = update
         return keep
 

@@ -8,6 +8,16 @@ from l3masking import rng
 from l3masking.encoders.weights import restore_weights, weights_of
 from l3masking.precision import Precision, autocast
 from l3masking.training.batches import epochs
+from l3masking.training.checkpoint import (
+    NO_KEEPER,
+    Keeper,
+    Snapshot,
+    below,
+    optimiser_state,
+    plain_weights,
+    restore_optimiser,
+    under,
+)
 from l3masking.training.early_stopping import Selection
 from l3masking.training.evaluation import Task, check_finite, measure
 from l3masking.training.model import MultiTaskModel
@@ -25,11 +35,14 @@ def final_stage(
     precision: Precision,
     selection: Selection,
     seed: int,
+    keeper: Keeper = NO_KEEPER,
+    saved: Snapshot | None = None,
 ) -> dict[str, Any]:
     """Train from the weights that `model` holds, the best of `selection`; it ends with the best of both stages.
 
     The stage's result is kept only where validation improves strictly. Its random streams are named by the objective,
-    so that it does not matter which other objectives the training serves.
+    so that it does not matter which other objectives the training serves. keeper, saved: as in `fine_tune`, of this
+    objective.
     """
     best, kept, since, epoch = selection.best, False, 0, 0
     weights = selection.weights
@@ -38,6 +51,18 @@ def final_stage(
     size = len(task.train.labels)
     order = epochs(size, train.batch, rng.stream(seed, "order", "final", selection.objective))
     device, pad_id = model.encoder.device, model.encoder.tokenizer.pad_token_id
+    if saved is not None:
+        epoch, since, best, kept = (saved.facts[name] for name in ("epoch", "since", "best", "kept"))
+        restore_weights(model, below("model", saved.tensors))
+        restore_optimiser(optimiser, below("adam", saved.tensors))
+        order.restore(below("order", saved.tensors))
+        weights = weights_of(model) if not since else below("kept", saved.tensors) if kept else weights
+
+    def state() -> Snapshot:
+        tensors = under("model", plain_weights(model)) | under("adam", optimiser_state(optimiser))
+        tensors |= under("order", order.state()) | (under("kept", weights) if kept and since else {})
+        return Snapshot({"epoch": epoch, "since": since, "best": best, "kept": kept}, tensors)
+
     while epoch < final.max_epochs and since < final.patience:
         epoch += 1
         for update in range(train.updates_per_epoch(size)):
@@ -55,5 +80,6 @@ def final_stage(
         since += 1
         if metrics[selection.objective] > best:
             best, kept, since, weights = metrics[selection.objective], True, 0, weights_of(model)
+        keeper.offer(state)
     restore_weights(model, weights)
     return {"enabled": True, "epochs": epoch, "kept": kept}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,38 +21,29 @@ from l3masking.encoders.load import Encoder
 from l3masking.encoders.weights import restore_weights, weights_of
 from l3masking.errors import check_choice
 from l3masking.metrics import METRICS
+from l3masking.training.checkpoint import (
+    NO_KEEPER,
+    Adding,
+    Keeper,
+    Snapshot,
+    below,
+    main_state,
+    restore_main,
+    restore_optimiser,
+    restore_selections,
+    selections_state,
+    under,
+)
 from l3masking.training.early_stopping import Selection
 from l3masking.training.evaluation import Measurement, Task, check_finite, judge, measure
 from l3masking.training.final import final_stage
-from l3masking.training.mask_tune import MaskTuneStepper, MaskTuning, first_round
+from l3masking.training.mask_tune import FIRST_ROUND, MaskTuneStepper, MaskTuning, first_round, texts_state
 from l3masking.training.model import MultiTaskModel
-from l3masking.training.optim import MainStage, Pace, adamw, clip_norms, decay_groups, linear_factor
+from l3masking.training.optim import MainStage, Pace, adamw, clip_norms, decay_groups, linear_factor, schedule_at
+from l3masking.training.outcome import Outcome
 from l3masking.training.settings import FinetuneConfig
 from l3masking.training.steps import Auxiliary, Examples, Stepper
 from l3masking.training.task_weights import WEIGHTINGS
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What one objective leaves. Metric values are fractions; epochs are primary examples seen / |train|."""
-
-    objective: str
-    test: dict[str, float] | None  # None if the task holds no test split
-    validation: dict[str, float]
-    epochs_to_best: float  # where validation ties, to the latest of the ties, whose weights are kept
-    epochs_to_first_best: float  # to the first of them
-    epochs_to_stop: float
-    updates: int
-    planned_updates: int  # where nothing stops the main stage early
-    primary_examples: int
-    mlm_passes: float
-    empty_mlm_batches: int
-    final_stage: dict[str, Any]
-    curve: list[dict[str, Any]]
-    test_predictions: list[int] | None
-    test_probabilities: list[list[float]] | None  # [E, C], as in Measurement
-    evaluations: dict[str, Measurement]  # on each evaluation set; {} if the task has none
-    weights: dict[str, Tensor] = field(repr=False)  # parameters of the MultiTaskModel that was tested, by name
 
 
 def fine_tune(
@@ -67,25 +58,35 @@ def fine_tune(
     tuning: MaskTuning | None = None,
     pace: Pace | None = None,
     on_evaluation: Callable[[dict[str, Any]], None] | None = None,
+    keeper: Keeper = NO_KEEPER,
 ) -> dict[str, Outcome]:
     """Fine-tune a copy of `encoder` (which stays vanilla) and return one outcome per objective.
 
     weighting: a name of WEIGHTINGS; with no auxiliary task the one weight is 1. tuning: Mask-tuning in the place of
     plain fine-tuning; of two rounds, both. pace: what an epoch is; default: a pass over the texts of the auxiliary
-    task, or of train. on_evaluation: called with every point of the curve. Raises NonFiniteLoss where training
-    diverges, InputError for a name that is not known.
+    task, or of train. on_evaluation: called with every point of the curve. keeper: is offered a snapshot at every
+    evaluation, and says where the training goes on; the outcomes are then those of an uninterrupted one, bit by bit,
+    and `on_evaluation` is told of the new points alone. Raises NonFiniteLoss where training diverges, InputError for a
+    name that is not known.
     """
     check_choice("weighting", weighting, WEIGHTINGS)
     for objective in objectives:
         check_choice("objective", objective, METRICS)
+    saved = keeper.newest()
     if tuning is not None and tuning.rounds == 2:
         updates = main_stage_of(task, config, auxiliary, pace).total
-        encoder, train = first_round(encoder, task.train, tuning, config, seed=seed, updates=updates)
+        encoder, train = first_round(
+            encoder, task.train, tuning, config, seed=seed, updates=updates, keeper=keeper, saved=saved
+        )
+        keeper = Adding(keeper=keeper, tensors=texts_state(train))
+        saved = None if saved is not None and saved.facts["stage"] == FIRST_ROUND else saved
         task, tuning = dataclasses.replace(task, train=train), None
     trajectory = Trajectory(encoder, task, config, seed, auxiliary, weighting, tuning, pace)
     selections = [Selection(objective=name, config=config.stop) for name in objectives]
-    trajectory.main_stage(selections, on_evaluation)
-    return {selection.objective: trajectory.finish(selection) for selection in selections}
+    trajectory.saved = saved
+    del saved  # as large as several models: nobody else holds it while the training goes on
+    trajectory.main_stage(selections, on_evaluation, keeper)
+    return trajectory.finished(selections, keeper)
 
 
 def main_stage_of(task: Task, config: FinetuneConfig, auxiliary: Auxiliary | None, pace: Pace | None) -> MainStage:
@@ -134,22 +135,32 @@ class Trajectory:
             )
         self.total, self.warmup, self.every = main_stage_of(task, config, auxiliary, pace)
         self.curve: list[dict[str, Any]] = []
+        self.saved: Snapshot | None = None  # where it goes on; of a main stage only until that has been taken up
 
     def main_stage(
-        self, selections: Sequence[Selection], on_evaluation: Callable[[dict[str, Any]], None] | None
+        self,
+        selections: Sequence[Selection],
+        on_evaluation: Callable[[dict[str, Any]], None] | None,
+        keeper: Keeper = NO_KEEPER,
     ) -> None:
-        """Train until every objective has stopped or the epochs are used up."""
+        """Train until every objective has stopped or the epochs are used up, from `saved` on where there is one."""
+        begun, moments = 0, dict[str, Tensor]()
+        self.model.train()
+        if self.saved is not None:
+            begun, moments = self._resume(self.saved, selections)
+            if begun == self.total or all(selection.stopped for selection in selections):
+                return
         optim = self.config.optim
         groups = decay_groups(self.model.language_model, optim.lr, optim.decay)
         head = {"params": self.stepper.head, "lr": optim.head_lr, "weight_decay": optim.head_decay}
         optimiser = adamw([*groups, head], optim)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimiser, lambda update: linear_factor(update, self.total, self.warmup)
-        )
+        schedule = schedule_at(optimiser, lambda update: linear_factor(update, self.total, self.warmup), begun)
+        if begun:
+            restore_optimiser(optimiser, moments)
+            del moments
         parts = [self.stepper.body + self.stepper.lm_head, self.stepper.head]
         losses: list[dict[str, Tensor]] = []
-        self.model.train()
-        for update in range(1, self.total + 1):
+        for update in range(begun + 1, self.total + 1):
             losses.append(self.stepper.window(update))
             clip_norms(parts, optim.clip)
             optimiser.step()
@@ -168,8 +179,21 @@ class Trajectory:
                     selection.weights = weights
             if on_evaluation:
                 on_evaluation(point)
+            keeper.offer(
+                partial(main_state, self.model, self.stepper, optimiser, selections, curve=self.curve, update=update)
+            )
             if all(selection.stopped for selection in selections):
                 return
+
+    def _resume(self, saved: Snapshot, selections: Sequence[Selection]) -> tuple[int, dict[str, Tensor]]:
+        """Put all but the optimiser back; the update after which the main stage goes on, and its moments."""
+        self.curve = list(saved.facts["curve"])
+        if saved.facts["stage"] == "final":
+            restore_selections(selections, saved)
+            return self.total, {}
+        restore_main(saved, self.model, self.stepper, selections)
+        self.saved = None
+        return saved.facts["update"], below("adam", saved.tensors)
 
     def evaluate_at(self, update: int, losses: Sequence[dict[str, Tensor]]) -> dict[str, Any]:
         """A point of the curve: validation metrics and the mean training losses since the last one."""
@@ -202,11 +226,29 @@ class Trajectory:
     def measure(self, examples: Examples) -> Measurement:
         return measure(self.model, examples, self.task.num_classes, self.config.precision)
 
-    def finish(self, selection: Selection) -> Outcome:
+    def finished(self, selections: Sequence[Selection], keeper: Keeper = NO_KEEPER) -> dict[str, Outcome]:
+        """The outcome of each objective, one final stage after the other."""
+        kept, outcomes = selections_state(selections, None), dict[str, Outcome]()
+        for selection in selections:
+            done = {name: outcome.final_stage for name, outcome in outcomes.items()}
+            facts: dict[str, Any] = {"stage": "final", "objective": selection.objective, "done": done}
+            tensors = under("best", kept.tensors)
+            for name, outcome in outcomes.items():
+                tensors |= under(f"done.{name}", outcome.weights)
+            facts |= {"curve": self.curve, "selections": kept.facts}
+            inside = Adding(keeper=keeper, facts=facts, tensors=tensors)
+            outcomes[selection.objective] = self.finish(selection, inside)
+        return outcomes
+
+    def finish(self, selection: Selection, keeper: Keeper = NO_KEEPER) -> Outcome:
         """Final stage from the objective's best weights, then the one look at the test split."""
+        saved = self.saved
         restore_weights(self.model, selection.weights)
         stage = {"enabled": False, "epochs": 0, "kept": False}
-        if self.config.final.enabled:
+        if saved is not None and selection.objective in saved.facts["done"]:
+            stage = saved.facts["done"][selection.objective]
+            restore_weights(self.model, below(f"done.{selection.objective}", saved.tensors))
+        elif self.config.final.enabled:
             stage = final_stage(
                 self.model,
                 self.task,
@@ -216,6 +258,8 @@ class Trajectory:
                 precision=self.config.precision,
                 selection=selection,
                 seed=self.seed,
+                keeper=keeper,
+                saved=saved if saved is not None and saved.facts["objective"] == selection.objective else None,
             )
         validation = self.measure(self.task.validation).metrics
         test = None if self.task.test is None else self.measure(self.task.test)

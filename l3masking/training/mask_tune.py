@@ -10,7 +10,7 @@ Shapes: B texts, T positions, N masked positions, V vocabulary.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ from l3masking.masking.applied import MaskedText
 from l3masking.masking.settings import MaskingConfig
 from l3masking.precision import Precision, autocast
 from l3masking.training.batches import Chunk, by_length, chunk_of, pad, sampler_of, to_device
+from l3masking.training.checkpoint import NO_KEEPER, Adding, Keeper, Snapshot, below, under
 from l3masking.training.continual import TextSource, adapt
 from l3masking.training.model import MultiTaskModel
 from l3masking.training.settings import AdaptConfig, FinetuneConfig, MaskTuningConfig
@@ -33,6 +34,7 @@ from l3masking.training.steps import Examples, accumulate_gradients, gradients_o
 
 # what is masked becomes the mask token, and a text has as many masks as its probabilities add up to
 EVERY_MASKED = MaskingConfig(mask_share=1.0, random_share=0.0, selection="systematic")
+FIRST_ROUND = "first round"  # stage of a snapshot
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -134,14 +136,24 @@ class MaskTuneStepper:
         self.head = list(model.classifier.parameters())
         self.alpha = tuning.config.alpha if tuning.mlm_loss else 0.0
         sampler = sampler_of(config.train.sampling, "shuffle")
-        self._primary: Iterator[list[int]] = sampler(
-            len(train.labels), config.train.batch, rng.stream(seed, "order", "primary")
-        )
+        self._primary = sampler(len(train.labels), config.train.batch, rng.stream(seed, "order", "primary"))
         self._masks, self._draws = rng.stream(seed, "mask"), rng.stream(seed, "fill")
 
     def task_weights(self) -> dict[str, float]:
         """Task and the weight of its loss."""
         return {"primary": 1 - self.alpha, "mlm": self.alpha} if self.tuning.mlm_loss else {"primary": 1.0}
+
+    def state(self) -> Snapshot:
+        """What the next windows depend on beside the model."""
+        generators = {"masks": self._masks.get_state(), "draws": self._draws.get_state()}
+        return Snapshot({"empty": self.empty_mlm_batches}, generators | under("primary", self._primary.state()))
+
+    def restore(self, saved: Snapshot) -> None:
+        """Go on where `state` was taken."""
+        self.empty_mlm_batches = saved.facts["empty"]
+        self._masks.set_state(saved.tensors["masks"])
+        self._draws.set_state(saved.tensors["draws"])
+        self._primary.restore(below("primary", saved.tensors))
 
     def window(self, update: int) -> dict[str, Tensor]:
         """Fill `param.grad` for one optimiser step; returns the mean loss of each task (nats, on the device)."""
@@ -202,13 +214,26 @@ class MaskTuneStepper:
 
 
 def first_round(
-    encoder: Encoder, train: Examples, tuning: MaskTuning, config: FinetuneConfig, *, seed: int, updates: int
+    encoder: Encoder,
+    train: Examples,
+    tuning: MaskTuning,
+    config: FinetuneConfig,
+    *,
+    seed: int,
+    updates: int,
+    keeper: Keeper = NO_KEEPER,
+    saved: Snapshot | None = None,
 ) -> tuple[Encoder, Examples]:
     """The first of two rounds: the encoder after masked-LM training, and the training texts that it has perturbed once.
+
+    saved: where the whole training goes on. Behind this round it holds the texts and all weights, and `encoder` is
+    returned as it is.
 
     The masked LM trains for `updates` updates, as many as fine-tuning may take, at its learning rate and batch size,
     with as many masks in each text as Mask-tuning has, drawn anew in each pass.
     """
+    if saved is not None and saved.facts["stage"] != FIRST_ROUND:
+        return encoder, restored_texts(train, saved.tensors)
     shares = [_as_probabilities(row, tuning.config) for row in tuning.weights]
     texts = [MaskedText(ids, row) for ids, row in zip(train.input_ids, shares, strict=True)]
     source = TextSource(count=len(texts), read=lambda: iter(texts))
@@ -225,10 +250,25 @@ def first_round(
         clip=config.optim.clip,
         dev_share=0.0,
     )
-    found = adapt(encoder, source, stage, EVERY_MASKED, seed=seed, precision=config.precision)
+    inside = Adding(keeper=keeper, facts={"stage": FIRST_ROUND})
+    found = adapt(
+        encoder, source, stage, EVERY_MASKED, seed=seed, precision=config.precision, keeper=inside, saved=saved
+    )
     trained = encoder.copied(found.weights)
     trained.model.eval()
     return trained, _perturbed(trained, train, tuning, config, seed=seed)
+
+
+def texts_state(examples: Examples) -> dict[str, Tensor]:
+    """The texts that `restored_texts` takes: all token ids one after the other, and the length of each text."""
+    ids = torch.from_numpy(np.concatenate(list(examples.input_ids)))
+    return {"texts.ids": ids, "texts.lengths": torch.tensor([len(text) for text in examples.input_ids])}
+
+
+def restored_texts(train: Examples, tensors: Mapping[str, Tensor]) -> Examples:
+    """`train` with the texts of `texts_state`."""
+    texts = torch.split(tensors["texts.ids"], tensors["texts.lengths"].tolist())
+    return Examples([text.numpy() for text in texts], train.labels)
 
 
 def _as_probabilities(weights: NDArray[np.float64], config: MaskTuningConfig) -> NDArray[np.float64]:

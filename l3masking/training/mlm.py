@@ -13,6 +13,7 @@ from torch import Tensor
 from l3masking.encoders.families import family_of
 from l3masking.errors import InputError
 from l3masking.masking.corruption import IGNORED
+from l3masking.training.optim import schedule_at
 
 T = TypeVar("T")
 CHUNK = 16  # batches that are sorted by length together, so that texts of like length meet and padding is rare
@@ -88,17 +89,18 @@ def updates_of(
     *,
     total: int,
     clip: float,
+    done: int = 0,
 ) -> Iterator[tuple[int, T]]:
-    """Masked-LM training step by step: yields update 1 to `total`, each made, and what `gradients` gave for it.
+    """Masked-LM training step by step: yields each update up to `total` once it is made, and what `gradients` gave.
 
     parameters: those of `optimiser`, in the order in which their gradients are summed for the norm. gradients: adds the
     gradients of an update to cleared ones. factor: of the learning rate, by the number of updates that are done. clip:
-    largest norm of all gradients together.
+    largest norm of all gradients together. done: updates that `optimiser` has made already.
     """
     # `train_mlm` and continual.py share these steps alone: the embedded encoder is pinned, bit by bit, to batches of a
     # list, weight decay everywhere and no dropout, while `adapt` streams, accumulates, holds texts out and drops out
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
-    for update in range(1, total + 1):
+    schedule = schedule_at(optimiser, factor, done)
+    for update in range(done + 1, total + 1):
         optimiser.zero_grad()
         found = gradients(update)
         torch.nn.utils.clip_grad_norm_(parameters, clip, foreach=True)

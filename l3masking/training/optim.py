@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -55,6 +55,20 @@ def decay_groups(module: nn.Module, lr: float, decay: float) -> list[dict[str, o
 
 def adamw(groups: Iterable[dict[str, object]], config: OptimConfig | AdaptConfig) -> torch.optim.AdamW:
     return torch.optim.AdamW(list(groups), betas=config.betas, eps=config.eps, fused=True)
+
+
+def schedule_at(
+    optimiser: torch.optim.Optimizer, factor: Callable[[int], float], update: int
+) -> torch.optim.lr_scheduler.LambdaLR:
+    """The schedule of a fresh optimiser as it is after `update` updates. factor: of the learning rate, by updates."""
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+    if update:
+        rates = [base * factor(update) for base in schedule.base_lrs]
+        place = {"last_epoch": update, "_step_count": update + 1, "_last_lr": rates}
+        schedule.load_state_dict(schedule.state_dict() | place)
+        for group, rate in zip(optimiser.param_groups, rates, strict=True):
+            group["lr"] = rate
+    return schedule
 
 
 def linear_factor(update: int, total: int, warmup: int) -> float:

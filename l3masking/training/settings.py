@@ -15,6 +15,8 @@ DevMode = Literal["eval", "train", "once"]
 Sampling = Literal["auto", "random", "shuffle"]
 Fill = Literal["argmax", "sample", "top_k"]
 
+KEPT_CHECKPOINTS = 2  # of a training: the newest, and the one before it in case the newest is damaged
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:

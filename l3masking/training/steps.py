@@ -6,7 +6,7 @@ by update, micro-step and pass, so that no pass depends on which others ran.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,7 @@ from l3masking.training.batches import (
     sampler_of,
     to_device,
 )
+from l3masking.training.checkpoint import Snapshot, below, under
 from l3masking.training.model import ClassificationHead, MultiTaskModel
 from l3masking.training.settings import MetaConfig, ModelConfig, Sampling
 from l3masking.training.task_weights import Weighting, cosine, norm
@@ -119,15 +120,33 @@ class Stepper:
         self.head = list(model.classifier.parameters())
         order = rng.stream(seed, "order", "primary")
         sampler = sampler_of(sampling, "shuffle" if auxiliary is None else "random")
-        self._primary: Iterator[list[int]] = sampler(len(train.labels), batch, order)
-        self._dev: Iterator[list[int]] = draws(len(validation.labels), batch, rng.stream(seed, "dev-batch"))
+        self._primary = sampler(len(train.labels), batch, order)
+        self._dev = draws(len(validation.labels), batch, rng.stream(seed, "dev-batch"))
+        self._orders = {"primary": self._primary, "dev": self._dev}
         if auxiliary is not None:
-            self._mlm: Iterator[list[int]] = epochs(len(auxiliary.input_ids), batch, rng.stream(seed, "order", "mlm"))
+            self._mlm = epochs(len(auxiliary.input_ids), batch, rng.stream(seed, "order", "mlm"))
+            self._orders["mlm"] = self._mlm
             self._masks = rng.stream(seed, "mask")
 
     def task_weights(self) -> dict[str, float]:
         """Task and the weight of its loss."""
         return dict(zip(self.tasks, self.weighting.weights(), strict=True))
+
+    def state(self) -> Snapshot:
+        """What the next windows depend on beside the model."""
+        tensors = {} if self.auxiliary is None else {"masks": self._masks.get_state()}
+        for name, order in self._orders.items():
+            tensors |= under(name, order.state())
+        return Snapshot({"weighting": self.weighting.state(), "empty": self.empty_mlm_batches}, tensors)
+
+    def restore(self, saved: Snapshot) -> None:
+        """Go on where `state` was taken."""
+        self.weighting.restore(saved.facts["weighting"])
+        self.empty_mlm_batches = saved.facts["empty"]
+        for name, order in self._orders.items():
+            order.restore(below(name, saved.tensors))
+        if self.auxiliary is not None:
+            self._masks.set_state(saved.tensors["masks"])
 
     def window(self, update: int) -> dict[str, Tensor]:
         """Fill `param.grad` for one optimiser step; returns the mean loss of each task (nats, on the device)."""

@@ -35,6 +35,12 @@ class Weighting(Protocol):
         """Move the weights, once per optimiser step."""
         ...
 
+    def state(self) -> list[float]:
+        """What `restore` takes, between two windows."""
+        ...
+
+    def restore(self, state: Sequence[float]) -> None: ...
+
 
 @dataclass(kw_only=True)
 class StaticWeighting:
@@ -51,6 +57,12 @@ class StaticWeighting:
 
     def update(self) -> None:
         """Nothing moves."""
+
+    def state(self) -> list[float]:
+        return []
+
+    def restore(self, state: Sequence[float]) -> None:
+        """Nothing was learned."""
 
 
 @dataclass(kw_only=True)
@@ -81,6 +93,13 @@ class MetaWeighting:
         means = torch.stack(self._window).double().mean(dim=0).tolist()
         self._logits = [logit + self.lr * mean for logit, mean in zip(self._logits, means, strict=True)]
         self._window = []
+
+    def state(self) -> list[float]:
+        """[K] logits."""
+        return list(self._logits)
+
+    def restore(self, state: Sequence[float]) -> None:
+        self._logits = list(state)
 
 
 def cosine(dev: Sequence[Tensor], task: Sequence[Tensor], task_norm: Tensor | None = None) -> Tensor:

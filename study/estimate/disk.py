@@ -15,6 +15,7 @@ from pathlib import Path
 
 from l3masking.encoders.hub import TOKENIZER_FILES, WEIGHT_FILES
 from l3masking.encoders.table import EncoderSpec
+from l3masking.training.settings import KEPT_CHECKPOINTS
 from study.estimate.shared import TableRoom, adapted_encoders, artefacts_read, tables, with_what_they_need
 from study.estimate.sizes import DataSize, training_size
 from study.plan.trials import Trial
@@ -32,7 +33,7 @@ HISTOGRAM_BYTES = 250  # bytes of the mask probabilities, for an arm that masks 
 SET_BYTES = 190  # bytes of an evaluation set, apart from the predictions
 # of the quickstart's and two smaller studies' mlflow.db, tables of the empty database included
 DATABASE, RUN, RUN_POINT = 980_000, 17_000, 2_000  # bytes: empty, of a seed run, of an evaluation
-PARTS = ("records", "scores", "importance", "classifiers", "adapted", "mlflow", "models")  # of a Disk
+PARTS = ("records", "scores", "importance", "classifiers", "adapted", "checkpoints", "mlflow", "models")  # of a Disk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,7 @@ class Disk:
     importance: int | None = 0  # a number per token
     classifiers: int | None = 0  # that tell importance, and scoring networks
     adapted: int | None = 0  # weights after masked-LM training: those of all, or of the trainings under way
+    checkpoints: int | None = 0  # of the trainings under way
     basis: str  # in words
 
     @property
@@ -68,6 +70,7 @@ def disk_space(
     weights = _weights(spec, trials)
     classifiers = _sum(weights[need.encoder] for need in needs if need.kind in ("classifier", "network"))
     adapted = _adapted(spec, trials, weights)
+    checkpoints = _checkpoints(spec, trials, weights)
     kept = Counter({trial.encoder: 0 for trial in trials})
     for trial in trials if spec.resources.save_models else ():
         kept[trial.encoder] += len(trial.keys)
@@ -78,7 +81,7 @@ def disk_space(
     notes += [
         note for name, found in (("scores", scores), ("importance", importance)) if (note := _unknown(name, found))
     ]
-    notes += ["models of unknown size"] if None in (models, classifiers, adapted) else []
+    notes += ["models of unknown size"] if None in (models, classifiers, adapted, checkpoints) else []
     return Disk(
         records=made,
         scores=scores.size,
@@ -87,6 +90,7 @@ def disk_space(
         importance=importance.size,
         classifiers=classifiers,
         adapted=adapted,
+        checkpoints=checkpoints,
         basis="; ".join(notes),
     )
 
@@ -142,6 +146,19 @@ def _adapted(spec: StudySpec, trials: Sequence[Trial], weights: Mapping[str, int
     """Weights after masked-LM training: all where they are kept, else the largest ones, one for each slot of a CPU."""
     found = [weights[name] for name in adapted_encoders(trials)]
     if not spec.resources.keep_adapted and None not in found:
+        found = sorted(found, key=lambda size: -(size or 0))[: spec.resources.workers or os.cpu_count() or 1]
+    return _sum(found)
+
+
+def _checkpoints(spec: StudySpec, trials: Sequence[Trial], weights: Mapping[str, int | None]) -> int | None:
+    """Those of the largest trainings, one for each slot of a CPU, while each writes one beside those that it keeps.
+
+    Each holds the weights, two moments, and of each objective the best weights of the main and of the final stage.
+    """
+    if spec.resources.checkpoint_minutes is None:
+        return 0
+    found = [_times(weights[trial.encoder], (KEPT_CHECKPOINTS + 1) * (3 + 2 * len(trial.keys))) for trial in trials]
+    if None not in found:
         found = sorted(found, key=lambda size: -(size or 0))[: spec.resources.workers or os.cpu_count() or 1]
     return _sum(found)
 

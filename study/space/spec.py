@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
@@ -87,6 +88,7 @@ class Resources:
     token_budget: int | None = None  # tokens in a scoring batch, >= 1; none: what suits the device
     save_models: bool = False  # keep each tested model in models/<key>/, as transformers reads it
     keep_adapted: bool = False  # keep the weights after masked-LM training in adapted/<key>/
+    checkpoint_minutes: float | None = 5.0  # least time between two checkpoints, >= 0; none: no checkpoints
     executor: Literal["ray", "serial"] = "ray"  # serial: one after the other in this process
 
     @property
@@ -103,6 +105,9 @@ class Resources:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"resources.{name} is {value}: at least 1")
+        minutes = self.checkpoint_minutes
+        if minutes is not None and not 0 <= minutes < math.inf:
+            raise InputError(f"resources.checkpoint_minutes is {minutes}: 0 or more, or null for no checkpoints")
 
 
 @dataclass(frozen=True, kw_only=True)

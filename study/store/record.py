@@ -83,14 +83,16 @@ class Evaluated(Identity):
 class Run(TypedDict):
     """Where and when a record was made. The one part that differs when a trial is repeated."""
 
-    seconds: float  # wall time of the training, which serves all its objectives; above 0
+    # wall time of the training, which serves all its objectives, without what a killed process did in vain; above 0
+    seconds: float
     host: str  # name of the machine
     device: str  # name of the GPU, or architecture of the processor
     threads: int  # CPU threads that PyTorch used, 1 and up
     versions: dict[str, str]  # of Python, torch, transformers, tokenizers and numpy
     commit: str | None  # of the program's checkout; None if it is not one
     attempts: int  # attempts that this record took, failed ones included; 1 and up
-    started: str  # when the training began, ISO 8601 in UTC, to the second
+    started: str  # when the process that finished it began, ISO 8601 in UTC, to the second
+    resumed: NotRequired[int]  # times that the training went on from a checkpoint, 1 and up; absent if it never did
     # file of models/<key>/ -> BLAKE2b (32 hexadecimal digits) of the weights in it; only of a run that kept the model
     weights: NotRequired[dict[str, str]]
 

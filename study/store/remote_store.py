@@ -34,7 +34,8 @@ ONCE = re.compile(r"(.*/)?(records|conflicts|models)/.+|(.*/)?scores/.+\.parquet
 RECORD = re.compile(r"(?:(?P<part>.*)/)?records/(?P<key>[0-9a-f]{32})\.json")  # of the study, or of a search in it
 RESULTS = re.compile(r"(.*/)?(records|failures|conflicts)/[^/]+")  # what other machines finish while a run goes on
 ON_DEMAND = re.compile(r"(.*/)?(scores/.+\.parquet|models/.+)")  # large; fetched where they are needed
-NEVER = re.compile(r"(.*/)?(\.|quarantine/).*|.+\.(lock|db-journal|db-wal|db-shm)")  # of one machine alone; hidden
+# of one machine alone, and what is hidden
+NEVER = re.compile(r"(.*/)?(\.|quarantine/|checkpoints/).*|.+\.(lock|db-journal|db-wal|db-shm)")
 HALF = ("-journal", "-wal", "-shm")  # behind the name of an SQLite file: what its next reader takes back or adds
 PUT = ".put"  # what copy and URL had in common last: "<digest> <name>" per line, later lines over earlier ones
 GONE = ".gone"  # copies of what was removed there

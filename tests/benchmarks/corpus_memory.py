@@ -87,6 +87,7 @@ def read_as_a_study(folder: Path) -> dict[str, Any]:
 
     from study.adapted import adapted_encoder
     from study.plan.inputs import held_encoder
+    from study.trial import kept_of
 
     made.SHAPES["bert"], made.VOCABULARY = (1, 16, 2), 4000
     (folder / "made").mkdir()
@@ -95,7 +96,7 @@ def read_as_a_study(folder: Path) -> dict[str, Any]:
     before, started = resident("VmRSS"), time.perf_counter()
     (one,) = assignments(space, folder / "out")
     planned, planning = resident("VmHWM"), time.perf_counter()
-    _, facts = adapted_encoder(one, held_encoder(one.encoder, "cpu"))
+    _, facts = adapted_encoder(one, held_encoder(one.encoder, "cpu"), kept_of(one))
     assert one.corpus is not None
     assert facts["texts"] == one.corpus.units
     return {

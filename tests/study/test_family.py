@@ -19,7 +19,7 @@ from l3masking.methods import METHODS
 from study import adapted, importance
 from study.adapted import adapted_encoder, adapted_place, masked_source
 from study.plan.inputs import held_encoder
-from study.trial import execute
+from study.trial import execute, kept_of
 from study.workers import ArtefactWorker
 
 POLICY = """
@@ -149,7 +149,7 @@ def test_a_trial_that_is_killed_after_its_masked_lm_stage_goes_on_from_there(
     (whole,) = assignments(space, tmp_path / "whole")
     assert execute(whole) is None
     (torn,) = assignments(space, tmp_path / "torn")
-    adapted_encoder(torn, held_encoder(torn.encoder, "cpu"))  # and then the process dies
+    adapted_encoder(torn, held_encoder(torn.encoder, "cpu"), kept_of(torn))  # and then the process dies
     assert (Path(str(adapted_place(torn))) / "manifest.json").is_file()
     monkeypatch.setattr(adapted, "adapt", lambda *_, **__: pytest.fail("trained again"))
     assert execute(torn) is None

@@ -23,7 +23,7 @@ from l3masking.regimes import run_method
 from l3masking.scoring.scoring import TokenScores
 from l3masking.scoring.settings import ScoringConfig
 from l3masking.scoring.words import encode_texts
-from l3masking.training.loop import Outcome
+from l3masking.training.outcome import Outcome
 from l3masking.training.settings import (
     EvaluateConfig,
     FinalConfig,

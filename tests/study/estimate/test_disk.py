@@ -176,3 +176,13 @@ def test_sizes_in_words(size, text) -> None:
 def test_what_is_shared_is_counted_by_the_texts_it_is_made_from(name: str, shared: dict[str, int]) -> None:
     spec = read_space(SPACES / f"{name}.yaml")
     assert shared_work(spec, make_plan(spec, Identities())) == shared
+
+
+def test_checkpoints_of_the_trainings_under_way_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At most three of a training, each with weights, two moments, and two best weights of each of two objectives."""
+    monkeypatch.setattr("study.estimate.disk.encoder_bytes", lambda *_: 1_000_000)
+    for minutes, each in ((5, 3 * (3 + 2 * 2) * 1_000_000), (None, 0)):
+        resources = {"workers": 2, "checkpoint_minutes": minutes}
+        spec = space(methods=["stl"], seeds=3, objectives=["accuracy", "macro_f1"], resources=resources)
+        found = disk_space(spec, make_plan(spec, KNOWN), [], data_sizes(spec))
+        assert found.checkpoints == 2 * each

@@ -156,7 +156,15 @@ def test_every_other_field_of_a_study_moves_the_keys_or_is_named_here():
         "compare": CompareConfig(questions=(("rtm", "stl"),)),
         "report": ReportConfig(epoch_unit="updates"),
         "resources": Resources(
-            gpu=1, cpu=4, threads=2, workers=3, token_budget=99, executor="serial", save_models=True, keep_adapted=True
+            gpu=1,
+            cpu=4,
+            threads=2,
+            workers=3,
+            token_budget=99,
+            executor="serial",
+            save_models=True,
+            keep_adapted=True,
+            checkpoint_minutes=1.0,
         ),
     }
     assert {*moves, *cannot, *SECTIONS} == {field.name for field in dataclasses.fields(StudySpec)}

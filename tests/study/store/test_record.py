@@ -70,6 +70,7 @@ JSON |= {Mapping: "object", NoneType: "null"}
 
 OF_A_SEARCH = frozenset({"test", "test_predictions", "test_probabilities"})  # what its records lack
 OF_SOME_DATASETS = frozenset({"evaluations"})  # what the records of other datasets, and of a search, lack
+OF_CONTINUED = frozenset({"resumed"})  # what `run` lacks where a training was never continued
 OF_SOME_ARMS = frozenset({"adaptation"})  # what the records of other arms lack
 OF_KEPT_MODELS = frozenset({"weights"})  # what `run` lacks if the model is not kept
 
@@ -131,7 +132,7 @@ def test_the_page_says_what_a_search_lacks() -> None:
     assert optional == {
         "Record": Record.__optional_keys__,
         "evaluations": {"probabilities"},
-        "run": OF_KEPT_MODELS,
+        "run": OF_KEPT_MODELS | OF_CONTINUED,
     }
 
 
@@ -173,7 +174,7 @@ def check(value: Mapping[str, Any], heading: str, *, without: frozenset[str] = f
 def check_record(record: Mapping[str, Any], *, without: frozenset[str] = frozenset()) -> None:
     """The same for a record and all that is inside it."""
     check(record, "Record", without=without | ((OF_SOME_ARMS | OF_SOME_DATASETS) - record.keys()))
-    check(record["run"], "run", without=OF_KEPT_MODELS - record["run"].keys())
+    check(record["run"], "run", without=(OF_KEPT_MODELS | OF_CONTINUED) - record["run"].keys())
     for name in ("final_stage", *({*OF_SOME_ARMS, "test_probabilities"} & record.keys())):
         check(record[name], name)
     for point in record["curve"]:

@@ -1,0 +1,224 @@
+"""A training that is interrupted after any of its snapshots and goes on from the files gives the same bits."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_task import SCORING, data, digest, encoder, one_thread, scores, settings, tokenizer
+
+from l3masking.masking.applied import MaskedText
+from l3masking.masking.settings import MaskingConfig
+from l3masking.methods import METHODS
+from l3masking.regimes import Training, encode_inputs, prepare
+from l3masking.rng import stream
+from l3masking.scoring.words import encode_texts
+from l3masking.training.batches import Batches, draws, epochs
+from l3masking.training.checkpoint import Snapshot
+from l3masking.training.checkpoint_files import checkpoints, numbers, tidy, write_checkpoint
+from l3masking.training.continual import TextSource, adapt
+from l3masking.training.settings import AdaptConfig, FinalConfig, StopConfig
+
+OBJECTIVES = ("accuracy", "macro_f1")
+FINAL = FinalConfig(lr=3e-3, max_epochs=4, patience=2)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+class Folder:
+    """Writes every snapshot, and ends the training after the `last` one."""
+
+    def __init__(self, path: Path, last: int) -> None:
+        self.path, self.left, self.stages = path, last, list[str]()
+
+    def newest(self) -> Snapshot | None:
+        return next(checkpoints(self.path), None)
+
+    def offer(self, make: Callable[[], Snapshot]) -> None:
+        snapshot = make()
+        write_checkpoint(self.path, snapshot)
+        self.stages.append(snapshot.facts.get("stage", "adapt"))
+        self.left -= 1
+        if not self.left:
+            raise Killed
+
+
+class Memory:
+    """Keeps every snapshot, and goes on from one of another training."""
+
+    def __init__(self, begin: Snapshot | None = None) -> None:
+        self.begin, self.kept = begin, list[Snapshot]()
+
+    def newest(self) -> Snapshot | None:
+        return self.begin
+
+    def offer(self, make: Callable[[], Snapshot]) -> None:
+        facts, tensors = make()
+        copies = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+        self.kept.append(Snapshot(json.loads(json.dumps(facts, allow_nan=False)), copies))
+
+
+def training(method: str, seed: int = 0) -> Training:
+    """A training whose objectives choose different updates, with final stages."""
+    arm, source = METHODS[method], data(48, 0.4)
+    inputs = encode_inputs(arm, encoder(), source, SCORING)
+    return prepare(
+        arm,
+        encoder(),
+        inputs,
+        masking=MaskingConfig(mean=0.2),
+        config=settings(max_epochs=3, final=FINAL, every=2),
+        seed=seed,
+        scores=scores(source.mlm_texts) if arm.needs_scores else None,
+    )
+
+
+METHODS_TRIED = ["stl", "rtm", "l3masking", "mask_tuning", "mask_tuning_two_rounds"]
+
+
+@pytest.mark.parametrize("method", METHODS_TRIED)
+def test_a_training_that_is_cut_anywhere_ends_in_the_same_bits(method: str) -> None:
+    made = training(method)
+    whole = Memory()
+    expected = digest(made.run(OBJECTIVES, keeper=whole))
+    assert digest(made.run(OBJECTIVES)) == expected, "a keeper that keeps changes nothing"
+    stages = [snapshot.facts["stage"] for snapshot in whole.kept]
+    assert {"main", "final"} <= set(stages)
+    assert ("first round" in stages) == (method == "mask_tuning_two_rounds")
+    for last, snapshot in enumerate(whole.kept, start=1):
+        rest = Memory(snapshot)
+        assert digest(made.run(OBJECTIVES, keeper=rest)) == expected, f"cut after snapshot {last}"
+        assert len(rest.kept) == len(stages) - last, "nothing is done twice"
+
+
+def test_a_training_that_is_cut_after_each_snapshot_ends_in_the_same_bits(tmp_path: Path) -> None:
+    made = training("l3masking")
+    expected, cuts = digest(made.run(OBJECTIVES)), 0
+    while True:
+        try:
+            found = made.run(OBJECTIVES, keeper=Folder(tmp_path, 1))
+            break
+        except Killed:
+            cuts += 1
+    assert digest(found) == expected
+    assert cuts > 10
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_an_objective_goes_on_alone_from_a_training_of_several(objective: str) -> None:
+    made = training("rtm")
+    made = dataclasses.replace(made, config=dataclasses.replace(made.config, stop=StopConfig(patience=2)))
+    whole = Memory()
+    expected = digest({objective: made.run(OBJECTIVES, keeper=whole)[objective]})
+    for snapshot in whole.kept:
+        assert digest(made.run((objective,), keeper=Memory(snapshot))) == expected
+
+
+@pytest.mark.parametrize("damaged", [1, 2])
+def test_a_damaged_checkpoint_is_passed_over(damaged: int, tmp_path: Path) -> None:
+    """The one before it is taken, and where that is damaged too the training starts anew: the same bits each time."""
+    made = training("stl")
+    expected = digest(made.run(OBJECTIVES))
+    with pytest.raises(Killed):
+        made.run(OBJECTIVES, keeper=Folder(tmp_path, 4))
+    assert numbers(tmp_path) == [3, 4]
+    for number in (4, 3)[:damaged]:
+        path = tmp_path / f"{number:08d}.safetensors"
+        content = bytearray(path.read_bytes())
+        content[-100] ^= 1
+        path.write_bytes(bytes(content))
+    rest = Folder(tmp_path, -1)
+    found = rest.newest()
+    assert found is None if damaged == 2 else found is not None and found.facts["update"] == 6
+    assert digest(made.run(OBJECTIVES, keeper=rest)) == expected
+
+
+@pytest.mark.parametrize("part", ["00000002.json", "00000002.safetensors"])
+@pytest.mark.parametrize("change", ["flip", "cut", "empty", "remove", "swap"])
+def test_every_damage_is_seen(part: str, change: str, tmp_path: Path) -> None:
+    for value in (1, 2):
+        write_checkpoint(tmp_path, Snapshot({"value": value}, {"x": torch.full((9,), value)}))
+    path = tmp_path / part
+    content = path.read_bytes()
+    for at in range(len(content)) if change == "flip" else [len(content) // 2]:
+        changed = {
+            "flip": content[:at] + bytes([content[at] ^ 4]) + content[at + 1 :],
+            "cut": content[:at],
+            "empty": b"",
+            "swap": (tmp_path / part.replace("2.", "1.")).read_bytes(),
+        }
+        path.unlink(missing_ok=True)
+        if change != "remove":
+            path.write_bytes(changed[change])
+        (found,) = checkpoints(tmp_path)
+        assert found.facts == {"value": 1}
+        assert torch.equal(found.tensors["x"], torch.ones(9, dtype=torch.long))
+
+
+def test_two_checkpoints_stay_and_leftovers_go(tmp_path: Path) -> None:
+    for value in range(5):
+        write_checkpoint(tmp_path, Snapshot({"value": value}, {"x": torch.tensor(value)}))
+    assert [found.facts["value"] for found in checkpoints(tmp_path)] == [4, 3]
+    (tmp_path / "00000006.safetensors").write_bytes(b"no JSON was written")
+    tidy(tmp_path)
+    assert numbers(tmp_path) == [4, 5]
+    assert [found.facts["value"] for found in checkpoints(tmp_path)] == [4, 3]
+    assert list(checkpoints(tmp_path / "none")) == []
+
+
+@pytest.mark.parametrize(("make", "size"), [(epochs, 10), (draws, 10), (epochs, 3), (draws, 3)])
+def test_batches_go_on_from_any_place(make: Callable[..., Batches], size: int) -> None:
+    for taken in range(8):
+        first, second = make(size, 4, stream(3, "order")), make(size, 4, stream(9, "other"))
+        for _ in range(taken):
+            next(first)
+        second.restore(first.state())
+        assert [next(first) for _ in range(9)] == [next(second) for _ in range(9)]
+
+
+@pytest.mark.parametrize("static", [False, True])
+@pytest.mark.parametrize("dev_share", [0.0, 0.2])
+def test_an_adapt_stage_that_is_cut_anywhere_ends_in_the_same_bits(
+    static: bool, dev_share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a pass is more than one buffer, and an evaluation falls into the middle of one."""
+    monkeypatch.setattr("l3masking.training.continual.SHUFFLED", 20)
+    texts = masked_texts()
+    source = TextSource(count=len(texts), read=lambda: iter(texts))
+    config = AdaptConfig(epochs=11, batch=8, lr=5e-3, warmup=0.5, dev_share=dev_share, static=static)
+
+    def run(keeper: Memory) -> tuple[object, ...]:
+        found = adapt(encoder(), source, config, MaskingConfig(mean=0.3), seed=2, keeper=keeper, saved=keeper.newest())
+        weights = {name: value.numpy().tobytes() for name, value in found.weights.items()}
+        return weights, {name: value for name, value in vars(found).items() if name != "weights"}
+
+    whole = Memory()
+    expected = run(whole)
+    assert len(whole.kept) > 10
+    for last, snapshot in enumerate(whole.kept, start=1):
+        rest = Memory(snapshot)
+        assert run(rest) == expected, f"cut after snapshot {last}"
+        assert len(rest.kept) == len(whole.kept) - last
+
+
+def masked_texts() -> list[MaskedText]:
+    """The training texts, every token with the same mask probability."""
+    found = []
+    for text in encode_texts(tokenizer(), data().train.texts, max_length=16):
+        row = np.zeros(len(text.input_ids))
+        row[text.positions] = 0.3
+        found.append(MaskedText(text.input_ids, row))
+    return found
