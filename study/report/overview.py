@@ -160,6 +160,8 @@ def _by_epochs(question: PaperQuestion, effort: Sequence[EffortComparison]) -> l
     found = [entry for entry in asked if entry.quantity == "epochs_to_best"]
     if not found:
         return [("This study", f"Undecided: {_absent(question)}.")]
+    if not any(entry.n for entry in found):
+        return [("This study", "Undecided: no seed has finished in both rows.")]
     counts = Counter(map(_epochs_outcome, found))
     text = _counted(counts, f"{len(found)} comparison{'s' * (len(found) != 1)}")
     text = "Undecided" if set(counts) == {UNDECIDED} else text[0].upper() + text[1:]
