@@ -12,7 +12,7 @@ from typing import NamedTuple
 from l3masking.data.known import ABOUT
 from l3masking.data.textdata import SPLITS
 from study.plan.resolved import Resolved
-from study.report.escape import csv_text, latex_text, markdown_table, markdown_text
+from study.report.escape import csv_text, latex_table, markdown_table, markdown_text
 from study.store.data_facts import DataFacts, SplitFacts, read_facts
 from study.store.store import write_atomic
 
@@ -86,22 +86,7 @@ def data_markdown(rows: Sequence[DataRow]) -> str:
 def data_latex(rows: Sequence[DataRow]) -> str:
     """The whole of data.tex, for a document with booktabs."""
     header, lines = data_table(rows)
-    return "\n".join(
-        [
-            r"\begin{table}",
-            r"\centering\small",
-            rf"\caption{{{latex_text(DATA_CAPTION)}}}",
-            rf"\begin{{tabular}}{{lll{'r' * (len(header) - 3)}}}",
-            r"\toprule",
-            " & ".join(map(latex_text, header)) + r" \\",
-            r"\midrule",
-            *(" & ".join(map(latex_text, line)) + r" \\" for line in lines),
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-            "",
-        ]
-    )
+    return latex_table(DATA_CAPTION, "lll" + "r" * (len(header) - 3), header, lines)
 
 
 def data_csv(rows: Sequence[DataRow]) -> str:

@@ -53,6 +53,26 @@ def markdown_table(header: Sequence[str], align: Sequence[str], rows: Iterable[S
     return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *rows))
 
 
+def latex_table(caption: str, align: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A whole table for a document with booktabs; every text is escaped here. `align`: l | r for each column."""
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"\centering\small",
+            rf"\caption{{{latex_text(caption)}}}",
+            rf"\begin{{tabular}}{{{align}}}",
+            r"\toprule",
+            " & ".join(map(latex_text, header)) + r" \\",
+            r"\midrule",
+            *(" & ".join(map(latex_text, row)) + r" \\" for row in rows),
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
 def _csv_entry(value: object) -> str:
     """One entry after RFC 4180; Python 3.11's csv writer leaves a lone carriage return unquoted."""
     if value is None:

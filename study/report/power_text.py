@@ -18,7 +18,7 @@ POWER_LEGEND = (
 )
 POWER_LIMITS = (
     "Differences are taken as normal. The numbers are about seeds: a test set is as uncertain with more seeds as with "
-    "few. A deviation from few pairs is uncertain, and so is all that follows from it."
+    "few. A deviation from few pairs is uncertain, and so are the numbers computed from it."
 )
 
 

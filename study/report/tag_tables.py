@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from l3masking.analysis.pos_profile import NUM_RANKED, TagProfile, TagRow
-from study.report.escape import csv_text, latex_text, markdown_table, markdown_text
+from study.report.escape import csv_text, latex_table, markdown_table, markdown_text
 from study.report.layout import plain
 from study.store.store import write_atomic
 
@@ -178,12 +178,14 @@ def tags_markdown(table: TagTable) -> str:
 def tags_latex(table: TagTable) -> str:
     """The same with booktabs."""
     text = f"{table.dataset}. {about_tags(table)} {' '.join(tag_notes(table))}"
+    heads = ["", *_titles(table)]
     tables = [
-        _tex_table(f"{title}. {text}", ["", *_titles(table)], [[str(n), *line] for n, line in enumerate(lines, 1)], "l")
+        latex_table(f"{title}. {text}", "l" * len(heads), heads, [[str(n), *line] for n, line in enumerate(lines, 1)])
         for title, lines in _ranked(table)
     ]
     header, rows = _all(table)
-    return "\n".join(["% needs \\usepackage{booktabs}", *tables, _tex_table(f"All tags. {text}", header, rows, "r")])
+    tables.append(latex_table(f"All tags. {text}", "l" + "r" * (len(header) - 1), header, rows))
+    return "\n".join(["% needs \\usepackage{booktabs}", *tables])
 
 
 def terminal_tags(table: TagTable) -> list[Table]:
@@ -231,25 +233,6 @@ def _all(table: TagTable) -> tuple[list[str], list[list[str]]]:
 
 def _value(row: TagRow) -> str:
     return f"{row.mean:.4f}" if row.std is None else f"{row.mean:.4f} ± {row.std:.4f}"
-
-
-def _tex_table(text: str, header: Sequence[str], rows: Sequence[Sequence[str]], side: str) -> str:
-    return "\n".join(
-        [
-            r"\begin{table}",
-            r"\centering\small",
-            rf"\caption{{{latex_text(text)}}}",
-            rf"\begin{{tabular}}{{l{side * (len(header) - 1)}}}",
-            r"\toprule",
-            " & ".join(map(latex_text, header)) + r" \\",
-            r"\midrule",
-            *(" & ".join(map(latex_text, row)) + r" \\" for row in rows),
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-            "",
-        ]
-    )
 
 
 def _terminal(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], side: Any) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from study.results.aggregate import CellKey
 from study.results.equivalence import Concluded
 
 Pairing = Literal["batches", "head"]  # what a seed fixes for both rows: head, splits and (batches) their order too
@@ -106,3 +107,8 @@ class Comparison:
     only_second: int | None = None
     p_mcnemar: float | None = None  # mid-p of these two counts
     notes: tuple[str, ...] = ()
+
+
+def compared_cell(entry: Comparison, side: Side) -> CellKey:
+    """The cell that stands on one side of a comparison within a study."""
+    return CellKey(entry.encoder, entry.dataset, side.method, side.variant, side.mask_mean, entry.objective)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.results.aggregate import Cell, CellKey
-from study.results.comparison import Comparison, Side
+from study.results.comparison import Comparison, compared_cell
 from study.results.components import joint_interval, text_values
 from study.results.families import Compared
 from study.results.set_comparisons import MEASURES, SetComparison, measured
@@ -100,7 +100,7 @@ def _over(
         for index, entry in enumerate(out):
             if (entry.encoder, entry.dataset, entry.objective) != place or not entry.n:
                 continue
-            keys = [_key(entry, side) for side in (entry.first, entry.second)]
+            keys = [compared_cell(entry, side) for side in (entry.first, entry.second)]
             here, there = (compared[key].values for key in keys)
             seeds = [seed for seed in here if seed in there]
             tables = [_table(sample, known, keys, seeds) for sample, known in zip(parts, made, strict=True)]
@@ -150,7 +150,3 @@ def _by_text(sample: Sample, key: CellKey) -> ByText | None:
 def _cut_anew(cells: Sequence[Cell]) -> frozenset[str]:
     """The datasets whose test split each seed cuts anew."""
     return frozenset(cell.dataset for cell in cells if cell.resampled is not None)
-
-
-def _key(entry: Comparison, side: Side) -> CellKey:
-    return CellKey(entry.encoder, entry.dataset, side.method, side.variant, side.mask_mean, entry.objective)

@@ -12,9 +12,9 @@ from typing import Literal
 
 from l3masking.methods import REFERENCE
 from study.results.aggregate import CellKey
-from study.results.comparison import Comparison, Side
+from study.results.comparison import Comparison, Side, compared_cell
+from study.results.power import LEVEL as LEVEL
 
-LEVEL = 0.05  # of a decisive difference, after Holm's adjustment
 Verdict = Literal[
     "nothing",  # no seed, or none in common
     "untested",  # one seed, or nothing varies
@@ -63,8 +63,7 @@ def better_than_random(comparisons: Iterable[Comparison]) -> frozenset[CellKey]:
     for entry in comparisons:
         above, below = (entry.first, entry.second) if (entry.difference or 0) > 0 else (entry.second, entry.first)
         if below.method == REFERENCE != above.method and verdict(entry) == "decisive":
-            row = above.method, above.variant, above.mask_mean
-            marked.add(CellKey(entry.encoder, entry.dataset, *row, entry.objective))
+            marked.add(compared_cell(entry, above))
     return frozenset(marked)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from study.results.aggregate import Cell, CellKey
-from study.results.comparison import Comparison, Side
+from study.results.comparison import Comparison, compared_cell
 from study.results.equivalence import Limits
 from study.results.evidence import ensembles, evidence
 from study.results.texts import Predictions, Truth
@@ -55,7 +55,7 @@ def _weighed(
     margin: float | None,
     tests: int,
 ) -> Comparison:
-    first, second = (_key(entry, side) for side in (entry.first, entry.second))
+    first, second = (compared_cell(entry, side) for side in (entry.first, entry.second))
     found, told = verdict(entry), dict[str, Any]()
     if not entry.n:
         return entry
@@ -97,7 +97,3 @@ def texts_part(entry: Comparison) -> float:
     if entry.joint_low is None or entry.joint_high is None or entry.ci_low is None or entry.ci_high is None:
         return 0.0
     return max(0.0, (entry.joint_high - entry.joint_low) ** 2 - (entry.ci_high - entry.ci_low) ** 2) / 4
-
-
-def _key(entry: Comparison, side: Side) -> CellKey:
-    return CellKey(entry.encoder, entry.dataset, side.method, side.variant, side.mask_mean, entry.objective)

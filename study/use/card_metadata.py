@@ -69,6 +69,7 @@ def _eval_results(facts: CardFacts) -> list[EvalResult]:
     hub = data.hub if isinstance(data, DataSpec) else None
 
     def result(split: str, metric: str, value: float, name: str) -> EvalResult:
+        """One value of the card; `name` says whose it is."""
         return EvalResult(
             task_type="text-classification",
             task_name="Text classification",
