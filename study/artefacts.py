@@ -19,6 +19,7 @@ from study.space.spec import Resources
 from study.store.places import Place, fetched, put
 from study.store.whole_files import canonical
 
+Step = Callable[[], None]  # called after each batch or so of a shard: its worker is alive
 PART_NAME = re.compile(r"part-(\d{5})-([0-9a-f]{32})\.\w+")
 
 
@@ -76,7 +77,7 @@ class Artefact(Protocol):
         """Those of some numbers, made one by one, in rising order."""
         ...
 
-    def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path]) -> Piece:
+    def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path], step: Callable[[], None]) -> Piece:
         """Do one shard. `folders`: of the jobs that it needs, by their keys."""
         ...
 

@@ -7,8 +7,23 @@ from typing import Protocol
 
 import torch
 
+from l3masking.errors import EnvironmentFault
+
 GIB = 2**30
 CUDA_CONTEXT = 0.75 * GIB  # of each process beside torch's own memory: CUDA context, workspaces (an assumption)
+LASTING = ("CUDA error", "cuDNN error", "CUDA driver error", "device-side assert", "No CUDA GPUs are available")
+
+
+class GpuLost(EnvironmentFault):
+    """Nothing works any more on the GPU of this process: only another process can go on."""
+
+    def __init__(self, said: str) -> None:
+        """said: by CUDA, in one line."""
+        super().__init__(said)
+        self.said = said
+
+    def __str__(self) -> str:
+        return f"this process has lost its GPU ({self.said}): the same command continues in a new one"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,3 +78,14 @@ def limit_share(gpu: float, device: Gpu | None = None) -> None:
     if 0 < gpu < 1:
         total = (device or Cuda()).describe().total
         torch.cuda.set_per_process_memory_fraction(max(0.0, gpu - CUDA_CONTEXT / total))
+
+
+def loss_of(error: RuntimeError) -> GpuLost | None:
+    """What an error means that stays with the process, so that everything after it fails too; None for others.
+
+    Such are a failed assertion in a kernel, an illegal address, a GPU that fell off the bus. Too little memory is not.
+    """
+    said = str(error)
+    if isinstance(error, torch.OutOfMemoryError) or not any(sign in said for sign in LASTING):
+        return None
+    return GpuLost(said.splitlines()[0])

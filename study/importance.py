@@ -27,7 +27,7 @@ from l3masking.selective.classifier import Classifier, importance_of
 from l3masking.selective.network import predict, train_network
 from l3masking.selective.settings import SelectiveConfig
 from l3masking.training.settings import FinetuneConfig
-from study.artefacts import Artefact, Piece, Shard, finished_parts
+from study.artefacts import Artefact, Piece, Shard, Step, finished_parts
 from study.plan.inputs import DataSource, EncoderSource, held_data, held_encoder
 from study.score import TextSources, count_shards, cut_texts, parquet
 from study.space.relevant import without_later
@@ -98,7 +98,7 @@ class ClassifierJob(OnePiece):
     def needs(self) -> Sequence[Artefact]:
         return ()
 
-    def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path]) -> Piece:
+    def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path], step: Step) -> Piece:
         """Train it, and keep the weights with the best validation accuracy. Its epochs are passes over train."""
         data = held_data(self.data)
         outcomes, _ = run_method(
@@ -110,6 +110,7 @@ class ClassifierJob(OnePiece):
             seed=self.seed,
             objectives=("accuracy",),
             with_test=False,
+            on_evaluation=lambda point: step(),
         )
         return Piece(packed(outcomes["accuracy"].weights), 0)
 
@@ -148,18 +149,17 @@ class HeuristicJob(OfImportance):
         return -(-len(self._labelled()) // SHARD_TEXTS_LABELLED)
 
     def shards(self, numbers: Sequence[int]) -> Iterator[Shard]:
-        labelled = self._labelled()
+        labelled, size = self._labelled(), SHARD_TEXTS_LABELLED
         for number in numbers:
-            start = number * SHARD_TEXTS_LABELLED
-            yield Shard(number, tuple(labelled[start : start + SHARD_TEXTS_LABELLED]))
+            yield Shard(number, tuple(labelled[number * size : (number + 1) * size]))
 
-    def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path]) -> Piece:
+    def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path], step: Step) -> Piece:
         """Test the tokens of some labelled texts."""
         source = self.classifier
         classifier = held_classifier(source, folders[source.key], resources.device, resources.token_budget)
         texts, labels = [text for text, _ in shard.content], [label for _, label in shard.content]
         encoded = encode_as(source.scoring, classifier.model.encoder.tokenizer, texts)
-        found = importance_of(classifier, encoded, labels, self.selective)
+        found = importance_of(classifier, encoded, labels, self.selective, lambda units: step())
         columns = {
             "text": texts,
             "label": labels,
@@ -197,7 +197,7 @@ class NetworkJob(OnePiece):
     def needs(self) -> Sequence[Artefact]:
         return (self.heuristic,)
 
-    def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path]) -> Piece:
+    def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path], step: Step) -> Piece:
         """Train it on all labelled texts."""
         source = self.heuristic.classifier
         encoder = held_encoder(source.encoder, resources.device)
@@ -211,6 +211,7 @@ class NetworkJob(OnePiece):
             self.heuristic.selective,
             seed=source.seed,
             precision=source.finetune.precision,
+            progress=step,
         )
         return Piece(packed(network.weights, {"epoch": str(network.epoch), "f1": repr(network.f1)}), 0)
 
@@ -241,18 +242,18 @@ class PredictionJob(OfImportance):
     def shards(self, numbers: Sequence[int]) -> Iterator[Shard]:
         return cut_texts(self.texts, numbers)
 
-    def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path]) -> Piece:
+    def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path], step: Step) -> Piece:
         """Ask the network about some texts."""
         source = self.network.heuristic.classifier
         encoder = held_encoder(source.encoder, resources.device)
         encoded = encode_as(source.scoring, encoder.tokenizer, shard.content)
         weights = unpacked(finished_parts(folders[self.network.key])[0].read_bytes())
         precision, budget = source.finetune.precision, resources.token_budget
-        chances = list(predict(encoder, weights, encoded, precision=precision, token_budget=budget))
+        chances = predict(encoder, weights, encoded, precision=precision, token_budget=budget, progress=step)
         columns = {
             "text": list(shard.content),
             "input_ids": [text.input_ids for text in encoded],
-            "importance": chances,
+            "importance": list(chances),
         }
         return Piece(parquet(columns), sum(len(text.positions) for text in encoded))
 
@@ -294,7 +295,6 @@ def read_heuristic(folder: Path) -> dict[tuple[Text, int], Found]:
 def stream_predictions(folder: Path) -> Iterator[tuple[Text, NDArray[np.float32]]]:
     """(text, importance [n]) in the order of the job's shards, a part at a time."""
     for path in finished_parts(folder):
-        table = pq.read_table(path, columns=["text", "importance"])
-        columns = [table.column(name).to_pylist() for name in ("text", "importance")]
-        for text, values in zip(*columns, strict=True):
+        table = pq.read_table(path)
+        for text, values in zip(*(table.column(name).to_pylist() for name in ("text", "importance")), strict=True):
             yield as_text(text), np.asarray(values, dtype=np.float32)

@@ -20,7 +20,7 @@ from l3masking.encoders.hub import read_facts
 from l3masking.precision import Precision
 from l3masking.scoring.scoring import TokenScores, score_texts
 from l3masking.scoring.settings import TOKEN_BUDGETS, ScoringConfig
-from study.artefacts import Artefact, Piece, Shard, finished_parts
+from study.artefacts import Artefact, Piece, Shard, Step, finished_parts
 from study.plan.inputs import CorpusSource, DataSource, EncoderSource, concrete_encoder, held_data, held_encoder
 from study.plan.needs import score_key
 from study.plan.united import UnitedSource
@@ -68,7 +68,7 @@ class ScoreJob:
     def shards(self, numbers: Sequence[int]) -> Iterator[Shard]:
         return cut_texts(self.data, numbers)
 
-    def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path]) -> Piece:
+    def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path], step: Step) -> Piece:
         """Score the texts of one shard."""
         scores = score_texts(
             held_encoder(self.encoder, resources.device),
@@ -77,6 +77,7 @@ class ScoreJob:
             precision=self.precision,
             token_budget=resources.token_budget,
             entropy=self.entropy,
+            progress=lambda tokens: step(),
         )
         return Piece(part_bytes(shard.content, scores), sum(len(score.positions) for score in scores))
 

@@ -2,41 +2,64 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from itertools import groupby, islice
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
 
 import torch
 
 from l3masking.errors import EnvironmentFault, InputError
 from l3masking.training.evaluation import NonFiniteLoss
 from study.artefacts import Done, Work, put_part
-from study.gpu import limit_share
+from study.crew import Crew, WorkerLost
+from study.gpu import GpuLost, limit_share, loss_of
+from study.patience import Board, Patience, Sign, Steps
+from study.processes import NodeProcess, kill_process, this_process
 from study.space.spec import Resources
 from study.store.places import fetched
 
-RESTARTS = 3  # of a worker that died, and so often is a shard tried again
+ANSWER = 5.0  # seconds in which the board of signs must answer; it has little to do
 
 
 class ArtefactWorker:
     """Makes shards of any job. A plain class: Ray makes actors of it, a serial run calls it."""
 
-    def __init__(self, resources: Resources) -> None:
+    def __init__(self, resources: Resources, board: Any = None, number: int = 0) -> None:
+        """board: an actor of Board, which is told of the steps of this worker under its number; None: nobody is."""
         torch.set_num_threads(resources.threads)
         limit_share(resources.gpu)
+        self._step = Steps(lambda sign: None if board is None else board.put.remote(number, sign))
+        self._lost: GpuLost | None = None
+
+    def process(self) -> NodeProcess:
+        """In which it works."""
+        return this_process()
 
     def make(self, work: Work) -> Done:
-        """Make one shard and write its part. A job that may fail costs itself and those that need it."""
+        """Make one shard and write its part. A job that may fail costs itself and those that need it.
+
+        Raises GpuLost, from then on for every shard, where the GPU of this process fails for good.
+        """
+        if self._lost is not None:
+            raise self._lost
+        self._step(f"shard {work.shard.number}")
         started = time.perf_counter()
         folders = {key: fetched(place) for key, place in work.needed.items()}
         try:
-            piece = work.job.make(work.shard, work.resources, folders)
+            piece = work.job.make(work.shard, work.resources, folders, self._step)
         except (InputError, NonFiniteLoss) as error:
             if not work.job.may_fail:
                 raise
             reason = f"{work.job.name}: {error}"
             return Done(work.job.key, work.shard.number, 0, time.perf_counter() - started, reason)
+        except RuntimeError as error:
+            self._lost = loss_of(error)
+            if self._lost is not None:
+                raise self._lost from error
+            raise
         put_part(work.place, work.shard.number, piece.content, work.job.suffix)
         return Done(work.job.key, work.shard.number, piece.tokens, time.perf_counter() - started)
 
@@ -48,42 +71,110 @@ def execute_serially(works: Iterable[Work], count: int) -> Iterator[Done]:
 
 
 def execute_on_ray(works: Iterable[Work], count: int) -> Iterator[Done]:
-    """One actor per GPU share or CPU slot, two shards in flight each. Actors that die are restarted, shards retried.
+    """One actor per GPU share or CPU slot. One that dies, hangs or loses its GPU is replaced, its shards made again.
 
-    Shards are made as they are wanted. Those of one size of workers come together, so that each set of actors starts
+    Shards are cut as they are wanted. Those of one size of workers come together, so that each set of actors starts
     once.
     """
     for resources, same in groupby(works, key=lambda work: work.resources):
-        yield from _on_actors(resources, same, count)
+        hands = RayHands(resources)
+        size = min(hands.slots(), count)
+        yield from Crew(hands, same, size, Patience(resources.patience_minutes)).run()
 
 
-def _on_actors(resources: Resources, works: Iterator[Work], count: int) -> Iterator[Done]:
-    import ray
+class RayHands:
+    """The `Hands` of a crew whose workers are actors."""
 
-    options = {"num_cpus": resources.cpu, "num_gpus": resources.gpu}
-    options |= {"max_restarts": RESTARTS, "max_task_retries": RESTARTS}
-    slots = min(worker_slots(resources), count)
-    actors = [ray.remote(ArtefactWorker).options(**options).remote(resources) for _ in range(slots)]
-    running = {}
-    for actor, work in zip(actors * 2, islice(works, 2 * slots), strict=False):
-        running[actor.make.remote(work)] = actor, work.job.name
-    while running:
-        ready, _ = ray.wait(list(running), num_returns=1)
-        actor, name = running.pop(ready[0])
+    def __init__(self, resources: Resources) -> None:
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        self._resources = resources
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self._board = ray.remote(Board).options(num_cpus=0, scheduling_strategy=here).remote()
+        self._numbers = itertools.count()
+        self._actors: dict[int, Any] = {}
+        self._refs: dict[int, Any] = {}
+        self._starts: dict[int, int] = {}  # ticket -> worker
+        self._processes: dict[int, NodeProcess] = {}
+
+    def slots(self) -> int:
+        """Workers for which the cluster has room."""
+        return worker_slots(self._resources)
+
+    def start(self) -> tuple[int, int]:
+        """A new actor. It waits for its room where somebody else has it."""
+        import ray
+
+        worker = next(self._numbers)
+        options = {"num_cpus": self._resources.cpu, "num_gpus": self._resources.gpu}
+        made = ray.remote(ArtefactWorker).options(**options).remote(self._resources, self._board, worker)
+        self._actors[worker] = made
+        ticket = self._ticket(made.process.remote())
+        self._starts[ticket] = worker
+        return worker, ticket
+
+    def give(self, worker: int, work: Work) -> int:
+        """Queue a shard."""
+        return self._ticket(self._actors[worker].make.remote(work))
+
+    def wait(self, tickets: Sequence[int], seconds: float) -> int | None:
+        """The first ticket that is done."""
+        import ray
+
+        by_ref = {self._refs[ticket]: ticket for ticket in tickets}
+        ready, _ = ray.wait(list(by_ref), num_returns=1, timeout=seconds)
+        return by_ref[ready[0]] if ready else None
+
+    def result(self, ticket: int) -> Done | None:
+        """What a shard gave."""
+        import ray
+
         try:
-            done = ray.get(ready[0])
+            done = ray.get(self._refs.pop(ticket))
         except ray.exceptions.RayTaskError as error:  # what the worker raised; Ray's own text is the whole traceback
             raise error.cause from None
-        except ray.exceptions.RayActorError as error:
-            raise EnvironmentFault(
-                f"{name}: a worker died {RESTARTS + 1} times (out of memory, or killed): lower resources.workers or "
-                "resources.token_budget; what is done stays"
-            ) from error
-        if (following := next(works, None)) is not None:
-            running[actor.make.remote(following)] = actor, following.job.name
-        yield done
-    for actor in actors:
-        ray.kill(actor)
+        except ray.exceptions.RayError as error:
+            raise _lost(error) from error
+        if ticket in self._starts:
+            self._processes[self._starts.pop(ticket)] = done
+            return None
+        return done  # type: ignore[no-any-return]
+
+    def signs(self) -> Mapping[int, Sign] | None:
+        """What the board holds."""
+        import ray
+
+        try:
+            found: dict[int, Sign] = ray.get(self._board.signs.remote(), timeout=ANSWER)
+        except ray.exceptions.RayError:
+            return None
+        return found
+
+    def end(self, worker: int) -> None:
+        """End an actor."""
+        import ray
+
+        ray.kill(self._actors[worker])
+
+    def kill(self, worker: int) -> None:
+        """End an actor and its process."""
+        self.end(worker)
+        kill_process(self._processes[worker])
+
+    def _ticket(self, ref: Any) -> int:
+        ticket = next(self._numbers)
+        self._refs[ticket] = ref
+        return ticket
+
+
+def _lost(error: Exception) -> WorkerLost:
+    """Why an actor is gone, from what Ray raises."""
+    lines = str(error).strip().splitlines()
+    if any("creation task" in line for line in lines):
+        return WorkerLost(f"a worker cannot start ({lines[-1].strip()})", "`l3study doctor` looks for the cause")
+    advice = "lower resources.workers or resources.token_budget"
+    return WorkerLost("a worker died (out of memory, or killed, or its node is gone)", advice)
 
 
 def worker_slots(resources: Resources) -> int:

@@ -61,8 +61,9 @@ PACKAGES = {
 
 
 STUDY_LAYERS = (  # of top-level units, from the bottom up; a unit imports from lower layers alone
-    {"exit_codes", "gpu", "space", "store", "surroundings", "version"},
+    {"exit_codes", "gpu", "patience", "processes", "space", "store", "surroundings", "version"},
     {"artefacts", "cluster", "ray_tune", "toyworld"},
+    {"crew"},
     {"workers"},
     {"plan"},
     {"results", "score"},

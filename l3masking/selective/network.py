@@ -5,7 +5,7 @@ It gives the importance of tokens in texts without labels. Shapes: B texts, T po
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -66,11 +66,13 @@ def train_network(
     *,
     seed: int = 0,
     precision: Precision = "float32",
+    progress: Callable[[], None] | None = None,
 ) -> Network:
     """Fit a copy of `encoder` with a linear layer to the importance [n] of each text's eligible tokens.
 
     Special tokens count as not important. The last tenth of the texts is held out; of the epochs the one with the best
-    F1 of important tokens there is kept, the earliest of equals. Raises InputError where no token is important.
+    F1 of important tokens there is kept, the earliest of equals. progress: called after every batch. Raises InputError
+    where no token is important.
     """
     if not any(flags.any() for flags in important):
         raise InputError("no token is important, so the scoring network has nothing to learn: take a larger delta")
@@ -99,8 +101,10 @@ def train_network(
             clip_norms([list(model.parameters())], 1.0)
             optimiser.step()
             schedule.step()
+            if progress:
+                progress()
         check_finite(f"scoring network, epoch {epoch}", {"loss": float(loss.detach())})
-        f1 = _f1(model, encoder, [texts[i] for i in dev], [important[i] for i in dev], precision)
+        f1 = _f1(model, encoder, [texts[i] for i in dev], [important[i] for i in dev], precision, progress)
         if best is None or f1 > best.f1:
             best = Network(weights=weights_of(model), epoch=epoch, f1=f1)
     assert best is not None
@@ -114,22 +118,28 @@ def predict(
     *,
     precision: Precision = "float32",
     token_budget: int | None = None,
+    progress: Callable[[], None] | None = None,
 ) -> Iterator[NDArray[np.float32]]:
     """[n] in [0, 1] for each text: the network's probability that each eligible token is important.
 
-    Texts are streamed, HELD_TEXTS of them at a time.
+    Texts are streamed, HELD_TEXTS of them at a time. progress: called after every batch.
     """
     model = _TokenClassifier(encoder.copied(), rng.stream(0, "network", "head"))
     restore_weights(model, weights)
     budget = token_budget or TOKEN_BUDGETS[encoder.device.type]
     stream = iter(texts)
     while buffer := list(islice(stream, HELD_TEXTS)):
-        yield from _predicted(model, encoder, buffer, precision, budget)
+        yield from _predicted(model, encoder, buffer, precision, budget, progress)
 
 
 @torch.inference_mode()
 def _predicted(
-    model: _TokenClassifier, encoder: Encoder, texts: Sequence[EncodedText], precision: Precision, budget: int
+    model: _TokenClassifier,
+    encoder: Encoder,
+    texts: Sequence[EncodedText],
+    precision: Precision,
+    budget: int,
+    progress: Callable[[], None] | None = None,
 ) -> list[NDArray[np.float32]]:
     """Of some texts, in order, in batches of like lengths."""
     model.eval()
@@ -144,6 +154,8 @@ def _predicted(
         chances = torch.softmax(logits.float(), dim=-1)[..., 1].cpu().numpy()
         for row, index in zip(chances, part, strict=True):
             found[index] = row[texts[index].positions]
+        if progress:
+            progress()
     return found
 
 
@@ -153,9 +165,10 @@ def _f1(
     texts: Sequence[EncodedText],
     important: Sequence[NDArray[np.bool_]],
     precision: Precision,
+    progress: Callable[[], None] | None,
 ) -> float:
     """F1 of important tokens among the eligible ones: 2 TP / (2 TP + FP + FN), 0 where there are none."""
-    found = _predicted(model, encoder, texts, precision, TOKEN_BUDGETS[encoder.device.type])
+    found = _predicted(model, encoder, texts, precision, TOKEN_BUDGETS[encoder.device.type], progress)
     said, true = np.concatenate(found) > 0.5, np.concatenate(important)
     both, either = int((said & true).sum()), int(said.sum() + true.sum())
     return 2 * both / either if either else 0.0

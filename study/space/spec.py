@@ -89,6 +89,7 @@ class Resources:
     save_models: bool = False  # keep each tested model in models/<key>/, as transformers reads it
     keep_adapted: bool = False  # keep the weights after masked-LM training in adapted/<key>/
     checkpoint_minutes: float | None = 5.0  # least time between two checkpoints, >= 0; none: no checkpoints
+    patience_minutes: float | None = 30.0  # without progress until a worker is ended, > 0; none: it is never
     executor: Literal["ray", "serial"] = "ray"  # serial: one after the other in this process
 
     @property
@@ -108,6 +109,9 @@ class Resources:
         minutes = self.checkpoint_minutes
         if minutes is not None and not 0 <= minutes < math.inf:
             raise InputError(f"resources.checkpoint_minutes is {minutes}: 0 or more, or null for no checkpoints")
+        patience = self.patience_minutes
+        if patience is not None and not 0 < patience < math.inf:
+            raise InputError(f"resources.patience_minutes is {patience}: above 0, or null for no limit")
 
 
 @dataclass(frozen=True, kw_only=True)

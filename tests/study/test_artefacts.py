@@ -1,6 +1,6 @@
 """Making artefacts: what is needed first, and how work is handed out."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ class Letters:
     def shards(self, numbers: Sequence[int]) -> Iterator[Shard]:
         return (Shard(number, (self.letter,)) for number in numbers)
 
-    def make(self, shard: Shard, resources: Resources, folders: dict[str, Path]) -> Piece:
+    def make(self, shard: Shard, resources: Resources, folders: dict[str, Path], step: Callable[[], None]) -> Piece:
         before = b"".join(path.read_bytes() for folder in folders.values() for path in finished_parts(folder))
         return Piece(before + f"{self.letter}{shard.number}".encode(), 1)
 

@@ -24,8 +24,10 @@ from second_checkout import second_checkout, with_traps
 from small_study import NoMirror, Said, command, marks, records, results, tables, write_study
 
 from study import schedule
+from study.artefacts import Piece, Shard, Work, parts
 from study.space.spec import Resources
 from study.version import code_folder
+from study.workers import execute_on_ray
 
 pytestmark = pytest.mark.slow
 
@@ -192,3 +194,60 @@ def test_a_process_that_dies_between_two_trials_costs_none(
     tries = [line.split() for line in notes.read_text().splitlines()]
     assert sorted(name for name, _ in tries) == ["a", "b", "c"], "each ran once"
     assert len({pid for _, pid in tries}) >= 2, "the first process did die"
+
+
+class Fated:
+    """A job of which some shards meet something when they are first made; it notes who makes which."""
+
+    key, name, suffix, may_fail = "k", "making numbers", "txt", False
+
+    def __init__(self, notes: Path, fates: dict[int, str]) -> None:
+        self.notes, self.fates = notes, fates
+
+    def make(self, shard: Shard, resources: Resources, folders: Any, step: Any) -> Piece:
+        fate = self.fates.get(shard.number) if f"{shard.number} " not in self.read() else None
+        with self.notes.open("a") as notes:
+            notes.write(f"{shard.number} {os.getpid()}\n")
+        if fate == "gpu":
+            raise RuntimeError("CUDA error: device-side assert triggered\nCompile with `TORCH_USE_CUDA_DSA`")
+        if fate is not None:
+            time.sleep(0.3)  # Ray sends what the process has said so far
+            os.kill(os.getpid(), getattr(signal, fate))
+        for _ in range(3):
+            time.sleep(0.1)
+            step()
+        return Piece(f"{shard.number}\n".encode(), 1)
+
+    def read(self) -> str:
+        return self.notes.read_text()
+
+
+def test_scoring_workers_that_hang_die_or_lose_their_gpu_are_replaced(
+    working_directory: Path, tmp_path: Path, caplog
+) -> None:
+    (tmp_path / "notes").touch()
+    job: Any = Fated(tmp_path / "notes", {2: "SIGSTOP", 5: "gpu", 7: "SIGKILL"})
+    resources = Resources(workers=2, patience_minutes=0.05)
+    works = (Work(job, tmp_path / "parts", {}, resources, Shard(number, ())) for number in range(10))
+    begun = time.monotonic()
+    assert sorted(done.number for done in execute_on_ray(works, 10)) == list(range(10))
+    assert {number: path.read_text() for number, path in parts(tmp_path / "parts")} == {
+        number: f"{number}\n" for number in range(10)
+    }
+    tries = [line.split() for line in job.read().splitlines()]
+    assert Counter(number for number, _ in tries) == {str(n): 2 if n in job.fates else 1 for n in range(10)}
+    for number in job.fates:  # a process that has met its fate makes nothing any more
+        (pid,) = {next(pid for made, pid in tries if made == str(number))}
+        assert [made for made, by in tries if by == pid][-1] == str(number)
+    frozen = int(next(pid for number, pid in tries if number == "2"))
+    while Path(f"/proc/{frozen}/cmdline").exists() and Path(f"/proc/{frozen}/cmdline").read_bytes():
+        assert time.monotonic() < begun + 60, "the stopped process is still there"
+        time.sleep(0.1)
+    said = sorted(record.getMessage() for record in caplog.records if record.name == "study.crew")
+    assert [line.split(" (")[0] for line in said] == [
+        "making numbers: a worker died",
+        "making numbers: a worker lost its GPU",
+        said[2],
+    ]
+    assert said[2].startswith("making numbers: a worker made no progress for ")
+    assert said[2].endswith(" s at shard 2; another one goes on")

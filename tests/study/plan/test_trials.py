@@ -165,6 +165,7 @@ def test_every_other_field_of_a_study_moves_the_keys_or_is_named_here():
             save_models=True,
             keep_adapted=True,
             checkpoint_minutes=1.0,
+            patience_minutes=1.0,
         ),
     }
     assert {*moves, *cannot, *SECTIONS} == {field.name for field in dataclasses.fields(StudySpec)}

@@ -75,6 +75,8 @@ BROKEN = {  # what is added to GOOD -> words of the one line about it
     "resources: {gpu: 1.5}": ["resources.gpu is 1.5", "whole number"],
     "resources: {checkpoint_minutes: -1}": ["resources.checkpoint_minutes is -1", "0 or more, or null"],
     "resources: {checkpoint_minutes: .inf}": ["resources.checkpoint_minutes"],
+    "resources: {patience_minutes: 0}": ["resources.patience_minutes is 0", "above 0, or null"],
+    "resources: {patience_minutes: .nan}": ["resources.patience_minutes"],
     "resources: {cpu: 0}": ["resources.cpu is 0", "above 0"],
     "resources: {threads: 0}": ["resources.threads is 0", "at least 1"],
     "resources: {gpus: 1}": ["resources.gpus", "nearest: gpu"],
