@@ -45,6 +45,7 @@ PARTS = {
 }
 TOP = {
     *(f"training.{name}" for name in ("steps", "evaluation", "outcome", "final", "loop", "continual", "mask_tune")),
+    "training.two_rounds",
     *("regimes", "encoders.export", "selective.network", "predicting", "analysis.case_study"),
 }
 LAYERS = (NOUNS, INPUTS, PARTS, TOP)
@@ -61,7 +62,7 @@ PACKAGES = {
 
 
 STUDY_LAYERS = (  # of top-level units, from the bottom up; a unit imports from lower layers alone
-    {"exit_codes", "gpu", "space", "store", "surroundings", "version"},
+    {"exit_codes", "gpu", "pulse", "space", "store", "surroundings", "version"},
     {"artefacts", "cluster", "ray_tune", "toyworld"},
     {"workers"},
     {"plan"},
