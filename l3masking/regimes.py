@@ -196,12 +196,13 @@ def run_method(
     scores: Sequence[TokenScores] | None = None,
     on_evaluation: Callable[[dict[str, Any]], None] | None = None,
     with_test: bool = True,
+    keeper: Keeper = NO_KEEPER,
 ) -> tuple[dict[str, Outcome], dict[str, float] | None]:
     """Train one arm of METHODS. Returns an outcome per objective, and the summary of the masks (or None).
 
     scores: of `data.mlm_texts`, one per text, for arms that need them. `encoder` stays as it was. with_test False: the
-    test split is not read, and the outcomes have no test values. Raises InputError for an arm with `adapt` stages: a
-    study makes the encoder and the masks that they need.
+    test split is not read, and the outcomes have no test values. keeper: as in `fine_tune`. Raises InputError for an
+    arm with `adapt` stages: a study makes the encoder and the masks that they need.
     """
     check_choice("method", name, METHODS)
     method = METHODS[name]
@@ -212,4 +213,4 @@ def run_method(
     training = prepare(
         method, encoder, inputs, masking=masking or MaskingConfig(), config=config, seed=seed, scores=scores
     )
-    return training.run(objectives, on_evaluation), training.masks
+    return training.run(objectives, on_evaluation, keeper), training.masks

@@ -1,7 +1,8 @@
 """Checkpoints of the trainings under way: where they lie, when they are written, and which of them count.
 
-checkpoints/<trajectory>/ lies with the study and is removed when the records of the training are there. A checkpoint of
-another device, other threads or other versions is passed over: it would end in other bits than a whole training.
+checkpoints/<trajectory>/ lies with the study and is removed when the records of the training are there. A training that
+is to end saves at its next step. A checkpoint of another device, other threads or other versions is passed over: it
+would end in other bits than a whole training.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from l3masking.training.checkpoint import Snapshot
+from l3masking.training.checkpoint import Interrupted, Snapshot
 from l3masking.training.checkpoint_files import checkpoints, tidy, write_checkpoint
+from study.pulse import NO_PULSE, Pulse
 
 CHECKPOINTS = "checkpoints"  # folder of a study
 CHECKPOINT_SCHEMA = 1
@@ -33,13 +35,14 @@ class TrialCheckpoints:
         minutes: float | None,
         objectives: Iterable[str],
         made_with: Mapping[str, Any],
+        pulse: Pulse = NO_PULSE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """minutes: least time between two saves, >= 0, 0: every evaluation; None: nothing is saved or continued.
 
-        made_with: what must be equal for a checkpoint to count, as JSON values.
+        made_with: what must be equal for a checkpoint to count, as JSON values. pulse: hears of every step.
         """
-        self.folder, self.minutes, self.clock = folder, minutes, clock
+        self.folder, self.minutes, self.pulse, self.clock = folder, minutes, pulse, clock
         self.objectives, self.made_with = list(objectives), {"schema": CHECKPOINT_SCHEMA, **made_with}
         self.resumed = 0  # continuations of which the present state is the result
         self.earlier = 0.0  # seconds that processes before this one spent on the present state
@@ -72,15 +75,26 @@ class TrialCheckpoints:
         """Save, where it is time. A checkpoint that cannot be written costs itself alone."""
         if self.minutes is None or (began := self.clock()) < self._due:
             return
-        snapshot = make()
+        self._save(folder, make())
+        ended = self.clock()
+        self._due = ended + max(60 * self.minutes, LEAST_REST * (ended - began) if self.minutes else 0.0)
+
+    def beat(self, folder: Path, make: Callable[[], Snapshot]) -> None:
+        """Tell of a step. Raises Interrupted, after a save, where the training is to end."""
+        if not self.pulse.beat(folder.name):
+            return
+        if self.minutes is not None:
+            self.pulse.saves()
+            self._save(folder, make())
+        raise Interrupted("asked to end")
+
+    def _save(self, folder: Path, snapshot: Snapshot) -> None:
         kept: dict[str, Any] = {"made_with": self.made_with, "objectives": self.objectives}
         kept |= {"resumed": self.resumed, "seconds": self.seconds}
         try:
             write_checkpoint(folder, Snapshot({**snapshot.facts, "trial": kept}, snapshot.tensors))
         except (OSError, SafetensorError) as error:
             log.warning("%s: no checkpoint written (%s); the training goes on", folder, error)
-        ended = self.clock()
-        self._due = ended + max(60 * self.minutes, LEAST_REST * (ended - began) if self.minutes else 0.0)
 
 
 class StageCheckpoints:
@@ -94,3 +108,6 @@ class StageCheckpoints:
 
     def offer(self, make: Callable[[], Snapshot]) -> None:
         self._trial.offer(self._folder, make)
+
+    def beat(self, make: Callable[[], Snapshot]) -> None:
+        self._trial.beat(self._folder, make)

@@ -26,6 +26,7 @@ from l3masking.scoring.words import encode_as
 from l3masking.selective.classifier import Classifier, importance_of
 from l3masking.selective.network import predict, train_network
 from l3masking.selective.settings import SelectiveConfig
+from l3masking.training.checkpoint import OnlyTells
 from l3masking.training.settings import FinetuneConfig
 from study.artefacts import Artefact, Piece, Shard, Step, finished_parts
 from study.plan.inputs import DataSource, EncoderSource, held_data, held_encoder
@@ -110,7 +111,7 @@ class ClassifierJob(OnePiece):
             seed=self.seed,
             objectives=("accuracy",),
             with_test=False,
-            on_evaluation=lambda point: step(),
+            keeper=OnlyTells(step),
         )
         return Piece(packed(outcomes["accuracy"].weights), 0)
 
@@ -285,9 +286,8 @@ def read_heuristic(folder: Path) -> dict[tuple[Text, int], Found]:
     """What was found, by text and label. FileNotFoundError where it is unfinished or damaged."""
     found: dict[tuple[Text, int], Found] = {}
     for path in finished_parts(folder):
-        table = pq.read_table(path)
-        columns = [table.column(name).to_pylist() for name in ("text", "label", "important", "gain")]
-        for text, label, important, gain in zip(*columns, strict=True):
+        table = pq.read_table(path, columns=["text", "label", "important", "gain"]).to_pydict()
+        for text, label, important, gain in zip(*table.values(), strict=True):
             found[as_text(text), label] = Found(np.asarray(important, dtype=bool), np.asarray(gain, dtype=np.float32))
     return found
 
@@ -295,6 +295,6 @@ def read_heuristic(folder: Path) -> dict[tuple[Text, int], Found]:
 def stream_predictions(folder: Path) -> Iterator[tuple[Text, NDArray[np.float32]]]:
     """(text, importance [n]) in the order of the job's shards, a part at a time."""
     for path in finished_parts(folder):
-        table = pq.read_table(path)
-        for text, values in zip(*(table.column(name).to_pylist() for name in ("text", "importance")), strict=True):
+        table = pq.read_table(path, columns=["text", "importance"]).to_pydict()
+        for text, values in zip(*table.values(), strict=True):
             yield as_text(text), np.asarray(values, dtype=np.float32)

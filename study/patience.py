@@ -14,7 +14,6 @@ from typing import Generic, NamedTuple, TypeVar
 
 USUAL = 20  # usual times of a step that a worker may be silent, where that is longer than its patience
 LOOK = 10.0  # seconds between two looks, at most
-REST = 2.0  # seconds between two signs of a worker, at least, where it does not begin something new
 
 Who = TypeVar("Who", bound=Hashable)
 
@@ -22,8 +21,8 @@ Who = TypeVar("Who", bound=Hashable)
 class Sign(NamedTuple):
     """What was last heard of a worker."""
 
-    steps: int  # since its process began
-    where: str  # such as "update 120 of the main stage"
+    steps: int  # since it began what it is at
+    where: str  # such as "shard 3"
 
 
 NO_SIGN = Sign(0, "its start")
@@ -32,8 +31,8 @@ NO_SIGN = Sign(0, "its start")
 @dataclass
 class _Silence:
     sign: Sign
-    first: Sign
-    heard: float = 0.0  # seconds until `sign`, since the first one
+    steps: int = 0  # since the first sign
+    heard: float = 0.0  # seconds from the first sign to `sign`
     silent: float = 0.0  # seconds since `sign`
 
 
@@ -65,9 +64,10 @@ class Patience(Generic[Who]):
         known, self._known = self._known, {}
         found: dict[Who, str] = {}
         for who, sign in signs.items():
-            one = self._known[who] = known.get(who) or _Silence(sign, sign)
+            one = self._known[who] = known.get(who) or _Silence(sign)
             one.silent += passed if who in known else 0.0
-            if sign.steps != one.sign.steps:
+            if sign != one.sign:
+                one.steps += max(1, sign.steps - one.sign.steps)
                 one.sign, one.heard, one.silent = sign, one.heard + one.silent, 0.0
             if one.silent > max(self._seconds, USUAL * _usual(one)):
                 found[who] = f"no progress for {_in_words(one.silent)} at {one.sign.where}"
@@ -76,41 +76,8 @@ class Patience(Generic[Who]):
 
 def _usual(one: _Silence) -> float:
     """Mean seconds of its steps so far; 0 where none is known."""
-    return one.heard / max(1, one.sign.steps - one.first.steps)
+    return one.heard / max(1, one.steps)
 
 
 def _in_words(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
-
-
-class Board:
-    """Where workers put their signs. A plain class: Ray makes an actor of it."""
-
-    def __init__(self) -> None:
-        self._signs: dict[int, Sign] = {}
-
-    def put(self, who: int, sign: Sign) -> None:
-        """The newest sign of a worker."""
-        self._signs[who] = sign
-
-    def signs(self) -> dict[int, Sign]:
-        """Of all workers that have ever put one."""
-        return self._signs
-
-
-class Steps:
-    """Counts the steps of a process, and tells of them at most every REST seconds."""
-
-    def __init__(self, tell: Callable[[Sign], object], clock: Callable[[], float] = time.monotonic) -> None:
-        self.where = NO_SIGN.where
-        self._tell, self._clock = tell, clock
-        self._count, self._told = 0, -math.inf
-
-    def __call__(self, where: str | None = None) -> None:
-        """One more; `where`: if that is another place than before."""
-        self._count += 1
-        self.where = where or self.where
-        now = self._clock()
-        if where is not None or now - self._told >= REST:
-            self._told = now
-            self._tell(Sign(self._count, self.where))

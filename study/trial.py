@@ -7,9 +7,8 @@ import datetime
 import platform
 import socket
 import traceback
-from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, cast
+from typing import cast
 
 import torch
 
@@ -19,6 +18,7 @@ from l3masking.encoders.load import Encoder
 from l3masking.errors import InputError
 from l3masking.masking.policies.base import ENTROPY, IMPORTANCE, LIKELIHOOD
 from l3masking.regimes import Training, encode_inputs, prepare
+from l3masking.training.checkpoint import Interrupted
 from l3masking.training.evaluation import Measurement, NonFiniteLoss
 from l3masking.training.outcome import Outcome
 from study.adapted import ROOM, adapted_encoder, adapted_key, importance_of_texts
@@ -27,6 +27,7 @@ from study.checkpoints import CHECKPOINTS, TrialCheckpoints
 from study.gpu import limit_share
 from study.plan.inputs import held_data, held_encoder
 from study.plan.trials import Trial
+from study.pulse import NO_PULSE, Pulse
 from study.score import held_scores
 from study.space.spec import configs
 from study.store.packed import packed
@@ -49,24 +50,27 @@ from study.version import DISTRIBUTION, program_version
 RECORDED_PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
 
 
-def execute(assignment: Assignment, on_evaluation: Callable[[dict[str, Any]], None] | None = None) -> str | None:
+def execute(assignment: Assignment, pulse: Pulse = NO_PULSE) -> str | None:
     """Run one trial and write its records, or its failure; returns the reason of a failure, None if it finished.
 
     This is the one place where any exception is caught: a trial that fails costs itself alone. Where a training that
     serves several objectives diverges, one of them may have stopped before: each is then trained by itself, with the
-    result that it has in the shared training.
+    result that it has in the shared training. pulse: hears of every step; where it ends the trial, Interrupted is
+    raised, and neither records nor a failure are written.
     """
     store = open_store(assignment.root)
     attempts = 1 + max(attempts_of(store, key) for key in assignment.trial.keys.values())
     try:
-        for record in run_trial(assignment, attempts=attempts, on_evaluation=on_evaluation):
+        for record in run_trial(assignment, attempts=attempts, pulse=pulse):
             store.commit(record)
         if assignment.trial.arm.adapts and not assignment.keep_adapted:
             store.discard(ROOM, adapted_key(assignment))
         store.discard(CHECKPOINTS, assignment.trial.trajectory)
+    except Interrupted:
+        raise
     except Exception as error:
         if isinstance(error, NonFiniteLoss) and len(assignment.trial.keys) > 1:
-            return _each_alone(assignment, on_evaluation)
+            return _each_alone(assignment, pulse)
         if isinstance(error, NonFiniteLoss):  # it would end so again
             store.discard(CHECKPOINTS, assignment.trial.trajectory)
         reason = f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
@@ -75,10 +79,10 @@ def execute(assignment: Assignment, on_evaluation: Callable[[dict[str, Any]], No
     return None
 
 
-def _each_alone(assignment: Assignment, on_evaluation: Callable[[dict[str, Any]], None] | None) -> str | None:
+def _each_alone(assignment: Assignment, pulse: Pulse) -> str | None:
     """As `execute`, one objective after the other; the first reason of a failure."""
     trials = [dataclasses.replace(assignment.trial, keys={name: key}) for name, key in assignment.trial.keys.items()]
-    reasons = [execute(dataclasses.replace(assignment, trial=trial), on_evaluation) for trial in trials]
+    reasons = [execute(dataclasses.replace(assignment, trial=trial), pulse) for trial in trials]
     return next((reason for reason in reasons if reason is not None), None)
 
 
@@ -114,9 +118,7 @@ def identity(trial: Trial, objective: str, key: str) -> Identity:
     }
 
 
-def run_trial(
-    assignment: Assignment, *, attempts: int = 1, on_evaluation: Callable[[dict[str, Any]], None] | None = None
-) -> list[NewRecord]:
+def run_trial(assignment: Assignment, *, attempts: int = 1, pulse: Pulse = NO_PULSE) -> list[NewRecord]:
     """Fine-tune once, keep the models where that is asked for, and return a record per objective."""
     if assignment.lost is not None:
         raise InputError(assignment.lost)
@@ -125,13 +127,13 @@ def run_trial(
     torch.set_num_threads(resources.threads)  # whatever Ray put into the environment: threads change rounding
     device = resources.device
     limit_share(resources.gpu)
-    kept = kept_of(assignment)
+    kept = kept_of(assignment, pulse)
     encoder, adaptation = held_encoder(assignment.encoder, device), None
     data = held_data(assignment.data)
     if trial.arm.adapts:
         encoder, adaptation = adapted_encoder(assignment, encoder, kept)
     training = prepared(assignment, encoder, data)
-    outcomes = training.run(trial.objectives, on_evaluation, kept.stage("training"))
+    outcomes = training.run(trial.objectives, None, kept.stage("training"))
     run: Run = {
         "seconds": kept.seconds,
         "host": socket.gethostname(),
@@ -164,7 +166,7 @@ def run_trial(
     return records
 
 
-def kept_of(assignment: Assignment) -> TrialCheckpoints:
+def kept_of(assignment: Assignment, pulse: Pulse = NO_PULSE) -> TrialCheckpoints:
     """The checkpoints of a trial."""
     trial, resources = assignment.trial, assignment.resources
     return TrialCheckpoints(
@@ -178,6 +180,7 @@ def kept_of(assignment: Assignment) -> TrialCheckpoints:
             "versions": versions(),
             "commit": assignment.commit,
         },
+        pulse=pulse,
     )
 
 

@@ -16,27 +16,24 @@ from l3masking.training.evaluation import NonFiniteLoss
 from study.artefacts import Done, Work, put_part
 from study.crew import Crew, WorkerLost
 from study.gpu import GpuLost, limit_share, loss_of
-from study.patience import Board, Patience, Sign, Steps
-from study.processes import NodeProcess, kill_process, this_process
+from study.patience import Patience, Sign
+from study.processes import NodeProcess, kill_process
+from study.pulse import NO_PULSE, Pulse, RemotePulse, UnderWay, remote_overseer
 from study.space.spec import Resources
 from study.store.places import fetched
 
-ANSWER = 5.0  # seconds in which the board of signs must answer; it has little to do
+ANSWER = 5.0  # seconds in which the overseer must answer; it has little to do
 
 
 class ArtefactWorker:
     """Makes shards of any job. A plain class: Ray makes actors of it, a serial run calls it."""
 
-    def __init__(self, resources: Resources, board: Any = None, number: int = 0) -> None:
-        """board: an actor of Board, which is told of the steps of this worker under its number; None: nobody is."""
+    def __init__(self, resources: Resources, overseer: Any = None, number: int = 0) -> None:
+        """overseer: the handle of an `Overseer`, which hears of every step under this number; None: nobody does."""
         torch.set_num_threads(resources.threads)
         limit_share(resources.gpu)
-        self._step = Steps(lambda sign: None if board is None else board.put.remote(number, sign))
+        self._overseer, self._number = overseer, number
         self._lost: GpuLost | None = None
-
-    def process(self) -> NodeProcess:
-        """In which it works."""
-        return this_process()
 
     def make(self, work: Work) -> Done:
         """Make one shard and write its part. A job that may fail costs itself and those that need it.
@@ -45,11 +42,20 @@ class ArtefactWorker:
         """
         if self._lost is not None:
             raise self._lost
-        self._step(f"shard {work.shard.number}")
+        if self._overseer is None:
+            return self._made(work, NO_PULSE)
+        with RemotePulse(self._overseer, f"shard {work.shard.number}", str(self._number)) as pulse:
+            return self._made(work, pulse)
+
+    def _made(self, work: Work, pulse: Pulse) -> Done:
+
+        def step() -> None:
+            pulse.beat("")
+
         started = time.perf_counter()
         folders = {key: fetched(place) for key, place in work.needed.items()}
         try:
-            piece = work.job.make(work.shard, work.resources, folders, self._step)
+            piece = work.job.make(work.shard, work.resources, folders, step)
         except (InputError, NonFiniteLoss) as error:
             if not work.job.may_fail:
                 raise
@@ -86,17 +92,11 @@ class RayHands:
     """The `Hands` of a crew whose workers are actors."""
 
     def __init__(self, resources: Resources) -> None:
-        import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        self._resources = resources
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        self._board = ray.remote(Board).options(num_cpus=0, scheduling_strategy=here).remote()
+        self._resources, self._overseer = resources, remote_overseer()
         self._numbers = itertools.count()
         self._actors: dict[int, Any] = {}
         self._refs: dict[int, Any] = {}
-        self._starts: dict[int, int] = {}  # ticket -> worker
-        self._processes: dict[int, NodeProcess] = {}
+        self._processes: dict[int, NodeProcess] = {}  # of workers that have begun a shard
 
     def slots(self) -> int:
         """Workers for which the cluster has room."""
@@ -108,11 +108,9 @@ class RayHands:
 
         worker = next(self._numbers)
         options = {"num_cpus": self._resources.cpu, "num_gpus": self._resources.gpu}
-        made = ray.remote(ArtefactWorker).options(**options).remote(self._resources, self._board, worker)
+        made = ray.remote(ArtefactWorker).options(**options).remote(self._resources, self._overseer, worker)
         self._actors[worker] = made
-        ticket = self._ticket(made.process.remote())
-        self._starts[ticket] = worker
-        return worker, ticket
+        return worker, self._ticket(made.__ray_ready__.remote())
 
     def give(self, worker: int, work: Work) -> int:
         """Queue a shard."""
@@ -136,20 +134,18 @@ class RayHands:
             raise error.cause from None
         except ray.exceptions.RayError as error:
             raise _lost(error) from error
-        if ticket in self._starts:
-            self._processes[self._starts.pop(ticket)] = done
-            return None
-        return done  # type: ignore[no-any-return]
+        return done if isinstance(done, Done) else None
 
     def signs(self) -> Mapping[int, Sign] | None:
-        """What the board holds."""
+        """What the overseer has heard."""
         import ray
 
         try:
-            found: dict[int, Sign] = ray.get(self._board.signs.remote(), timeout=ANSWER)
+            under_way: list[UnderWay] = ray.get(self._overseer.under_way.remote(), timeout=ANSWER)
         except ray.exceptions.RayError:
             return None
-        return found
+        self._processes |= {int(work.who): work.process for work in under_way}
+        return {int(work.who): Sign(work.steps, work.name) for work in under_way}
 
     def end(self, worker: int) -> None:
         """End an actor."""
@@ -160,7 +156,8 @@ class RayHands:
     def kill(self, worker: int) -> None:
         """End an actor and its process."""
         self.end(worker)
-        kill_process(self._processes[worker])
+        if worker in self._processes:
+            kill_process(self._processes[worker])
 
     def _ticket(self, ref: Any) -> int:
         ticket = next(self._numbers)

@@ -45,6 +45,7 @@ PARTS = {
 }
 TOP = {
     *(f"training.{name}" for name in ("steps", "evaluation", "outcome", "final", "loop", "continual", "mask_tune")),
+    "training.two_rounds",
     *("regimes", "encoders.export", "selective.network", "predicting", "analysis.case_study"),
 }
 LAYERS = (NOUNS, INPUTS, PARTS, TOP)
@@ -62,6 +63,7 @@ PACKAGES = {
 
 STUDY_LAYERS = (  # of top-level units, from the bottom up; a unit imports from lower layers alone
     {"exit_codes", "gpu", "patience", "processes", "space", "store", "surroundings", "version"},
+    {"pulse"},
     {"artefacts", "cluster", "ray_tune", "toyworld"},
     {"crew"},
     {"workers"},

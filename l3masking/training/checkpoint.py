@@ -1,14 +1,17 @@
 """What a training needs to go on after its process has died, as plain values and tensors.
 
-A loop offers a snapshot at its evaluations; a `Keeper` decides whether and where it is written. Little has to be kept
-of the random streams: a pass through dropout is seeded by its name, so that only the generators that live through the
-whole training (orders of texts, masks, fills) have a state.
+A loop offers a snapshot at its evaluations; a `Keeper` decides whether and where it is written. After every step the
+keeper may also end the training, which then goes on from there. Little has to be kept of the random streams: a pass
+through dropout is seeded by its name, so that only the generators that live through the whole training (orders of
+texts, masks, fills) have a state.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -18,8 +21,12 @@ from l3masking.encoders.weights import restore_weights, weights_of
 from l3masking.training.early_stopping import Selection
 
 
+class Interrupted(Exception):
+    """The training was asked to end before it was finished. That is no failure: it goes on from its last snapshot."""
+
+
 class Snapshot(NamedTuple):
-    """The state of a training after an evaluation."""
+    """The state of a training between two updates."""
 
     facts: Mapping[str, Any]  # JSON values
     tensors: Mapping[str, Tensor]  # by dotted name; not copied, so they are read before the training goes on
@@ -36,6 +43,13 @@ class Keeper(Protocol):
         """The training has come to an evaluation: `make` gives its state, and is called only where it is kept."""
         ...
 
+    def beat(self, make: Callable[[], Snapshot]) -> None:
+        """The training has made a step: an update, or a batch of an evaluation; `make`: as in `offer`.
+
+        Raises Interrupted where the training is to end here.
+        """
+        ...
+
 
 class KeepsNothing:
     """Every training starts at its beginning."""
@@ -45,6 +59,19 @@ class KeepsNothing:
 
     def offer(self, make: Callable[[], Snapshot]) -> None:
         """Nothing is kept."""
+
+    def beat(self, make: Callable[[], Snapshot]) -> None:
+        """Nobody asks it to end."""
+
+
+class OnlyTells(KeepsNothing):
+    """Keeps nothing either, and tells of every step."""
+
+    def __init__(self, step: Callable[[], None]) -> None:
+        self._step = step
+
+    def beat(self, make: Callable[[], Snapshot]) -> None:
+        self._step()
 
 
 NO_KEEPER = KeepsNothing()
@@ -62,11 +89,14 @@ class Adding:
         return self.keeper.newest()
 
     def offer(self, make: Callable[[], Snapshot]) -> None:
-        def whole() -> Snapshot:
-            facts, tensors = make()
-            return Snapshot({**facts, **self.facts}, {**tensors, **self.tensors})
+        self.keeper.offer(partial(self._whole, make))
 
-        self.keeper.offer(whole)
+    def beat(self, make: Callable[[], Snapshot]) -> None:
+        self.keeper.beat(partial(self._whole, make))
+
+    def _whole(self, make: Callable[[], Snapshot]) -> Snapshot:
+        facts, tensors = make()
+        return Snapshot({**facts, **self.facts}, {**tensors, **self.tensors})
 
 
 def under(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -99,6 +129,19 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Te
     optimiser.load_state_dict({"state": states, "param_groups": optimiser.state_dict()["param_groups"]})
 
 
+Losses = Mapping[str, Sequence[Tensor]]  # of each task since the last evaluation, [] each, on the device
+
+
+def losses_state(losses: Losses) -> dict[str, Tensor]:
+    """What `restored_losses` takes."""
+    return {name: torch.stack(list(values)) for name, values in losses.items() if values}
+
+
+def restored_losses(tensors: Mapping[str, Tensor], device: torch.device) -> dict[str, list[Tensor]]:
+    """Losses on the device on which their mean is taken."""
+    return {name: list(values.to(device).unbind()) for name, values in tensors.items()}
+
+
 def selections_state(selections: Sequence[Selection], current: int | None) -> Snapshot:
     """What the objectives have kept; `current`: the update whose weights the model holds, which are not repeated.
 
@@ -106,7 +149,7 @@ def selections_state(selections: Sequence[Selection], current: int | None) -> Sn
     """
     facts = {
         selection.objective: {
-            "best": selection.best,
+            "best": selection.best if math.isfinite(selection.best) else None,  # None: before the first evaluation
             "best_update": selection.best_update,
             "first_best_update": selection.first_best_update,
             "stop_update": selection.stop_update,
@@ -128,7 +171,8 @@ def restore_selections(
     shared = dict(present or {})
     for selection in selections:
         facts = saved.facts["selections"][selection.objective]
-        selection.best, selection.best_update = facts["best"], facts["best_update"]
+        selection.best = -math.inf if facts["best"] is None else facts["best"]
+        selection.best_update = facts["best_update"]
         selection.first_best_update, selection.stop_update = facts["first_best_update"], facts["stop_update"]
         selection.counted = list(facts["counted"])
         update = selection.best_update
@@ -156,18 +200,23 @@ def main_state(
     selections: Sequence[Selection],
     *,
     curve: Sequence[Mapping[str, Any]],
+    losses: Losses,
     update: int,
 ) -> Snapshot:
-    """The main stage after the evaluation at `update`."""
+    """The main stage after `update`, and after its evaluation where `curve` has that."""
     inside, kept = stepper.state(), selections_state(selections, update)
     facts = {"stage": "main", "update": update, "curve": list(curve)}
     facts |= {"stepper": inside.facts, "selections": kept.facts}
     tensors = under("model", plain_weights(model)) | under("adam", optimiser_state(optimiser))
+    tensors |= under("losses", losses_state(losses))
     return Snapshot(facts, tensors | under("stepper", inside.tensors) | under("best", kept.tensors))
 
 
-def restore_main(saved: Snapshot, model: torch.nn.Module, stepper: Stateful, selections: Sequence[Selection]) -> None:
-    """Put back what `main_state` gave, but for the curve and the optimiser."""
+def restore_main(
+    saved: Snapshot, model: torch.nn.Module, stepper: Stateful, selections: Sequence[Selection]
+) -> dict[str, list[Tensor]]:
+    """Put back what `main_state` gave, but for the curve and the optimiser. Returns the losses."""
     restore_weights(model, below("model", saved.tensors))
     restore_selections(selections, saved, {saved.facts["update"]: weights_of(model)})
     stepper.restore(Snapshot(saved.facts["stepper"], below("stepper", saved.tensors)))
+    return restored_losses(below("losses", saved.tensors), next(model.parameters()).device)

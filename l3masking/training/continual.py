@@ -30,9 +30,11 @@ from l3masking.training.checkpoint import (
     Keeper,
     Snapshot,
     below,
+    losses_state,
     optimiser_state,
     plain_weights,
     restore_optimiser,
+    restored_losses,
     under,
 )
 from l3masking.training.evaluation import check_finite
@@ -84,8 +86,9 @@ def adapt(
     """Train a copy of `encoder` (which stays as it is) on the masked texts of `source`.
 
     An evaluation on the held-out texts follows each pass. progress: called with the update and their number after each.
-    keeper: is offered a snapshot at every evaluation. saved: one of these, after which the stage goes on.
-    Raises InputError where no text is left to train on, NonFiniteLoss where training diverges.
+    keeper: is offered a snapshot at every evaluation, and hears of every step. saved: a snapshot, from which the stage
+    goes on. Raises InputError where no text is left to train on, NonFiniteLoss where training diverges, and Interrupted
+    where the keeper ends it.
     """
     return _Adaptation(encoder, source, config, masking, seed, precision).run(progress, keeper, saved)
 
@@ -110,6 +113,9 @@ class _Adaptation:
         if self.train_texts < 1:
             raise InputError("masked-LM training: the source holds no text; give a corpus with at least one line")
         self.total = config.planned_updates(self.train_texts)
+        self.per_pass = max(1, self.train_texts // (config.batch * config.accumulate))
+        self.done = 0  # updates
+        self.losses: list[Tensor] = []  # of them, since the last evaluation
         self.order = rng.stream(seed, "adapt", "order")
         self.masks = rng.stream(seed, "adapt", "mask")
         self.fed = self.taken = 0
@@ -122,10 +128,10 @@ class _Adaptation:
         config, model = self.config, self.encoder.model
         optimiser = adamw(decay_groups(model, config.lr, config.decay), config)
         warmup = int(config.warmup * self.total)
-        per_pass = max(1, self.train_texts // (config.batch * config.accumulate))
-        losses: list[Tensor] = []
-        done = 0 if saved is None else self.resume(saved, optimiser)
-        windows = self.windows()
+        if saved is not None:
+            self.resume(saved, optimiser)
+        windows, state = self.windows(), partial(self.state, optimiser)
+        self.evaluate(keeper, state)
         steps = updates_of(
             [parameter for parameter in model.parameters() if parameter.requires_grad],
             optimiser,
@@ -133,21 +139,14 @@ class _Adaptation:
             lambda done: linear_factor(done + 1, self.total + 1, warmup),
             total=self.total,
             clip=config.clip,
-            done=done,
+            done=self.done,
         )
-        for update, loss in steps:
-            losses.append(loss)
+        for self.done, loss in steps:
+            self.losses.append(loss)
             if progress is not None:
-                progress(update, self.total)
-            if update % per_pass and update < self.total:
-                continue
-            point = {"update": update, "train": float(torch.stack(losses).mean())} | self.dev_loss()
-            check_finite(f"adapt, update {update} (peak lr {config.lr})", point)
-            self.points.append(point)
-            losses = []
-            if not self.every or point["dev"] <= min((seen["dev"] for seen in self.points), default=math.inf):
-                self.kept, self.kept_at = weights_of(model), update
-            keeper.offer(partial(self.state, optimiser))
+                progress(self.done, self.total)
+            keeper.beat(state)
+            self.evaluate(keeper, state)
         return Adapted(
             weights=self.kept,
             updates=self.total,
@@ -158,28 +157,42 @@ class _Adaptation:
             losses=self.points,
         )
 
+    def evaluate(self, keeper: Keeper, state: Callable[[], Snapshot]) -> None:
+        """Look at the losses, where that is due and not done yet."""
+        update, last = self.done, self.points[-1]["update"] if self.points else 0
+        if update == last or (update % self.per_pass and update < self.total):
+            return
+        point = {"update": update, "train": float(torch.stack(self.losses).mean())}
+        point |= self.dev_loss(partial(keeper.beat, state))
+        check_finite(f"adapt, update {update} (peak lr {self.config.lr})", point)
+        self.points.append(point)
+        self.losses = []
+        if not self.every or point["dev"] <= min((seen["dev"] for seen in self.points), default=math.inf):
+            self.kept, self.kept_at = weights_of(self.encoder.model), update
+        keeper.offer(state)
+
     def state(self, optimiser: torch.optim.Optimizer) -> Snapshot:
-        """The stage after its last evaluation."""
+        """The stage after its last update, and after an evaluation of that where `points` has it."""
         facts = {"points": self.points, "kept_at": self.kept_at, "fed": self.fed, "taken": self.taken}
         model, tensors = self.encoder.model, {"order": self.begun, "masks": self.masks.get_state()}
         tensors |= under("model", plain_weights(model)) | under("adam", optimiser_state(optimiser))
-        if self.kept_at != self.points[-1]["update"]:  # else they are the model's own
+        if self.kept_at != self.done:  # else they are the model's own
             tensors |= under("kept", self.kept)
-        return Snapshot({**facts, "made": self.made}, tensors)
+        tensors |= under("losses", losses_state({"train": self.losses}))
+        return Snapshot({**facts, "made": self.made, "update": self.done}, tensors)
 
-    def resume(self, saved: Snapshot, optimiser: torch.optim.Optimizer) -> int:
-        """Put back what `state` gave; the update after which the stage goes on."""
+    def resume(self, saved: Snapshot, optimiser: torch.optim.Optimizer) -> None:
+        """Put back what `state` gave."""
         facts, tensors = saved
-        self.points, self.kept_at, self.fed, self.taken, self.made = (
-            facts[name] for name in ("points", "kept_at", "fed", "taken", "made")
+        self.points, self.kept_at, self.fed, self.taken, self.made, self.done = (
+            facts[name] for name in ("points", "kept_at", "fed", "taken", "made", "update")
         )
+        self.losses = restored_losses(below("losses", tensors), self.device).get("train", [])
         self.order.set_state(tensors["order"])
         self.masks.set_state(tensors["masks"])
         restore_weights(self.encoder.model, below("model", tensors))
         restore_optimiser(optimiser, below("adam", tensors))
-        update = int(self.points[-1]["update"])
-        self.kept = weights_of(self.encoder.model) if self.kept_at == update else below("kept", tensors)
-        return update
+        self.kept = weights_of(self.encoder.model) if self.kept_at == self.done else below("kept", tensors)
 
     def update(self, update: int, window: Sequence[Batch]) -> Tensor:
         """Gradients of one optimiser step into `param.grad`; the mean loss (nats, on the device)."""
@@ -251,8 +264,7 @@ class _Adaptation:
         fills = (tokenizer.pad_token_id, 0, IGNORED)
         return to_device([Chunk(*(pad(rows, fill) for rows, fill in zip(parts, fills, strict=True)))], self.device)[0]
 
-    @torch.inference_mode()
-    def dev_loss(self) -> dict[str, float]:
+    def dev_loss(self, beat: Callable[[], None]) -> dict[str, float]:
         """Mean loss over the masked tokens of the held-out texts (nats), with the same masks every time."""
         if not self.every:
             return {}
@@ -262,7 +274,8 @@ class _Adaptation:
         while batch := list(islice(numbered, self.config.batch)):
             chunk = self.masked_batch(batch, fixed=True)
             masked = int((chunk.labels != IGNORED).sum())
-            with autocast(self.device, self.precision):
+            with torch.inference_mode(), autocast(self.device, self.precision):
                 loss = mlm_loss(self.encoder, [chunk])
             total, count = total + masked * float(0.0 if loss is None else loss), count + masked
+            beat()
         return {"dev": total / max(1, count)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -57,8 +57,21 @@ def check_finite(place: str, values: Mapping[str, float]) -> None:
         raise NonFiniteLoss(f"not finite at {place}: {', '.join(f'{name} {value}' for name, value in values.items())}")
 
 
-def measure(model: MultiTaskModel, examples: Examples, num_classes: int, precision: Precision) -> Measurement:
-    """All metrics over a split, in large batches of like lengths. The model is left in training mode."""
+def unheard() -> None:
+    """Nobody wants to hear of a batch."""
+
+
+def measure(
+    model: MultiTaskModel,
+    examples: Examples,
+    num_classes: int,
+    precision: Precision,
+    beat: Callable[[], None] = unheard,
+) -> Measurement:
+    """All metrics over a split, in large batches of like lengths. The model is left in training mode.
+
+    beat: called after each batch.
+    """
     predicted = torch.zeros(len(examples.labels), dtype=torch.long)
     likely_EC = torch.zeros(len(examples.labels), num_classes)
     total = 0.0
@@ -66,15 +79,19 @@ def measure(model: MultiTaskModel, examples: Examples, num_classes: int, precisi
         total += float(F.cross_entropy(logits_BC, labels_B, reduction="sum"))
         predicted[part] = logits_BC.argmax(dim=-1).cpu()
         likely_EC[part] = logits_BC.softmax(dim=-1).cpu()
+        beat()
     metrics = {**_metrics(predicted, examples, num_classes), "loss": total / max(1, len(examples.labels))}
     return Measurement(metrics, predicted.tolist(), likely_EC.tolist())
 
 
-def judge(model: MultiTaskModel, further: FurtherSet, precision: Precision) -> Measurement:
+def judge(
+    model: MultiTaskModel, further: FurtherSet, precision: Precision, beat: Callable[[], None] = unheard
+) -> Measurement:
     """Metrics on an evaluation set: the predicted class of the task counts as the class that it stands for there.
 
     The probability of a class of the set is the sum over the task's classes that stand for it. Where several do, the
-    likeliest class of the set may therefore be another one than the predicted class. There is no loss.
+    likeliest class of the set may therefore be another one than the predicted class. There is no loss. beat: as in
+    `measure`.
     """
     predicted = torch.zeros(len(further.examples.labels), dtype=torch.long)
     likely_EC = torch.zeros(len(further.examples.labels), further.num_classes)
@@ -82,6 +99,7 @@ def judge(model: MultiTaskModel, further: FurtherSet, precision: Precision) -> M
         predicted[part] = further.of_class[logits_BC.argmax(dim=-1).cpu()]
         summed_BC = torch.zeros(len(part), further.num_classes)
         likely_EC[part] = summed_BC.index_add_(1, further.of_class, logits_BC.softmax(dim=-1).cpu())
+        beat()
     metrics = _metrics(predicted, further.examples, further.num_classes)
     return Measurement(metrics, predicted.tolist(), likely_EC.tolist())
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from l3masking import rng
 from l3masking.encoders.weights import restore_weights, weights_of
 from l3masking.precision import Precision, autocast
-from l3masking.training.batches import epochs
+from l3masking.training.batches import Batches, epochs
 from l3masking.training.checkpoint import (
     NO_KEEPER,
     Keeper,
@@ -44,38 +45,39 @@ def final_stage(
     so that it does not matter which other objectives the training serves. keeper, saved: as in `fine_tune`, of this
     objective.
     """
-    best, kept, since, epoch = selection.best, False, 0, 0
+    best, kept, since = selection.best, False, 0
+    epoch, made = 0, 0  # whole epochs, and updates of the next one
     weights = selection.weights
     body, head = model.encoder.body, model.classifier
     optimiser = adamw([group for part in (body, head) for group in decay_groups(part, final.lr, final.decay)], optim)
     size = len(task.train.labels)
     order = epochs(size, train.batch, rng.stream(seed, "order", "final", selection.objective))
-    device, pad_id = model.encoder.device, model.encoder.tokenizer.pad_token_id
+    gradients = partial(_gradients, model, task, train, order, precision)
+    per_epoch = train.updates_per_epoch(size)
     if saved is not None:
-        epoch, since, best, kept = (saved.facts[name] for name in ("epoch", "since", "best", "kept"))
+        epoch, made, since, best, kept = (saved.facts[name] for name in ("epoch", "made", "since", "best", "kept"))
         restore_weights(model, below("model", saved.tensors))
         restore_optimiser(optimiser, below("adam", saved.tensors))
         order.restore(below("order", saved.tensors))
-        weights = weights_of(model) if not since else below("kept", saved.tensors) if kept else weights
+        if kept:
+            weights = below("kept", saved.tensors) if since or made else weights_of(model)
 
     def state() -> Snapshot:
         tensors = under("model", plain_weights(model)) | under("adam", optimiser_state(optimiser))
-        tensors |= under("order", order.state()) | (under("kept", weights) if kept and since else {})
-        return Snapshot({"epoch": epoch, "since": since, "best": best, "kept": kept}, tensors)
+        tensors |= under("order", order.state()) | (under("kept", weights) if kept and (since or made) else {})
+        return Snapshot({"epoch": epoch, "made": made, "since": since, "best": best, "kept": kept}, tensors)
 
+    beat = partial(keeper.beat, state)
     while epoch < final.max_epochs and since < final.patience:
-        epoch += 1
-        for update in range(train.updates_per_epoch(size)):
+        while made < per_epoch:
             optimiser.zero_grad()
-            for micro in range(train.accumulate):
-                chunks = task.train.chunks(next(order), train.length_buckets, pad_id, device)
-                names = ("final", selection.objective, epoch, update, micro)
-                with rng.dropout(device, seed, *names), autocast(device, precision):
-                    loss = model.classification_loss(chunks)
-                (loss / train.accumulate).backward()
+            gradients(seed, "final", selection.objective, epoch + 1, made)
             clip_norms([model.body_parameters(), list(head.parameters())], optim.clip)
             optimiser.step()
-        metrics = measure(model, task.validation, task.num_classes, precision).metrics
+            made += 1
+            beat()
+        metrics = measure(model, task.validation, task.num_classes, precision, beat).metrics
+        epoch, made = epoch + 1, 0
         check_finite(f"epoch {epoch} of the final stage (lr {final.lr})", metrics)
         since += 1
         if metrics[selection.objective] > best:
@@ -83,3 +85,21 @@ def final_stage(
         keeper.offer(state)
     restore_weights(model, weights)
     return {"enabled": True, "epochs": epoch, "kept": kept}
+
+
+def _gradients(
+    model: MultiTaskModel,
+    task: Task,
+    train: TrainConfig,
+    order: Batches,
+    precision: Precision,
+    seed: int,
+    *names: int | str,
+) -> None:
+    """Add the gradients of one update. names: of its passes through dropout."""
+    device, pad_id = model.encoder.device, model.encoder.tokenizer.pad_token_id
+    for micro in range(train.accumulate):
+        chunks = task.train.chunks(next(order), train.length_buckets, pad_id, device)
+        with rng.dropout(device, seed, *names, micro), autocast(device, precision):
+            loss = model.classification_loss(chunks)
+        (loss / train.accumulate).backward()

@@ -9,6 +9,7 @@ each result equals that of a run with this objective alone. The test split is re
 from __future__ import annotations
 
 import dataclasses
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -35,15 +36,16 @@ from l3masking.training.checkpoint import (
     under,
 )
 from l3masking.training.early_stopping import Selection
-from l3masking.training.evaluation import Measurement, Task, check_finite, judge, measure
+from l3masking.training.evaluation import Measurement, Task, check_finite, judge, measure, unheard
 from l3masking.training.final import final_stage
-from l3masking.training.mask_tune import FIRST_ROUND, MaskTuneStepper, MaskTuning, first_round, texts_state
+from l3masking.training.mask_tune import MaskTuneStepper, MaskTuning
 from l3masking.training.model import MultiTaskModel
 from l3masking.training.optim import MainStage, Pace, adamw, clip_norms, decay_groups, linear_factor, schedule_at
 from l3masking.training.outcome import Outcome
 from l3masking.training.settings import FinetuneConfig
 from l3masking.training.steps import Auxiliary, Examples, Stepper
 from l3masking.training.task_weights import WEIGHTINGS
+from l3masking.training.two_rounds import first_round, texts_state
 
 
 def fine_tune(
@@ -65,9 +67,9 @@ def fine_tune(
     weighting: a name of WEIGHTINGS; with no auxiliary task the one weight is 1. tuning: Mask-tuning in the place of
     plain fine-tuning; of two rounds, both. pace: what an epoch is; default: a pass over the texts of the auxiliary
     task, or of train. on_evaluation: called with every point of the curve. keeper: is offered a snapshot at every
-    evaluation, and says where the training goes on; the outcomes are then those of an uninterrupted one, bit by bit,
-    and `on_evaluation` is told of the new points alone. Raises NonFiniteLoss where training diverges, InputError for a
-    name that is not known.
+    evaluation, hears of every step, and says where the training goes on; the outcomes are then those of an
+    uninterrupted one, bit by bit, and `on_evaluation` is told of the new points alone. Raises NonFiniteLoss where
+    training diverges, InputError for a name that is not known, Interrupted where the keeper ends the training.
     """
     check_choice("weighting", weighting, WEIGHTINGS)
     for objective in objectives:
@@ -79,7 +81,7 @@ def fine_tune(
             encoder, task.train, tuning, config, seed=seed, updates=updates, keeper=keeper, saved=saved
         )
         keeper = Adding(keeper=keeper, tensors=texts_state(train))
-        saved = None if saved is not None and saved.facts["stage"] == FIRST_ROUND else saved
+        saved = None if saved is not None and saved.facts["stage"] not in ("main", "final") else saved
         task, tuning = dataclasses.replace(task, train=train), None
     trajectory = Trajectory(encoder, task, config, seed, auxiliary, weighting, tuning, pace)
     selections = [Selection(objective=name, config=config.stop) for name in objectives]
@@ -135,6 +137,7 @@ class Trajectory:
             )
         self.total, self.warmup, self.every = main_stage_of(task, config, auxiliary, pace)
         self.curve: list[dict[str, Any]] = []
+        self.losses = defaultdict[str, list[Tensor]](list)  # of each task since the last evaluation
         self.saved: Snapshot | None = None  # where it goes on; of a main stage only until that has been taken up
 
     def main_stage(
@@ -148,7 +151,7 @@ class Trajectory:
         self.model.train()
         if self.saved is not None:
             begun, moments = self._resume(self.saved, selections)
-            if begun == self.total or all(selection.stopped for selection in selections):
+            if all(selection.stopped for selection in selections) or (begun == self.total and not self._due(begun)):
                 return
         optim = self.config.optim
         groups = decay_groups(self.model.language_model, optim.lr, optim.decay)
@@ -159,18 +162,21 @@ class Trajectory:
             restore_optimiser(optimiser, moments)
             del moments
         parts = [self.stepper.body + self.stepper.lm_head, self.stepper.head]
-        losses: list[dict[str, Tensor]] = []
-        for update in range(begun + 1, self.total + 1):
-            losses.append(self.stepper.window(update))
-            clip_norms(parts, optim.clip)
-            optimiser.step()
-            schedule.step()
-            if self.weighting.learns:
-                self.weighting.update()
-            if update % self.every and update < self.total:
+        kept = partial(main_state, self.model, self.stepper, optimiser, selections)
+        for update in range(begun, self.total + 1):
+            state = partial(kept, curve=self.curve, losses=self.losses, update=update)
+            if update > begun:  # that one has been made
+                for name, loss in self.stepper.window(update).items():
+                    self.losses[name].append(loss)
+                clip_norms(parts, optim.clip)
+                optimiser.step()
+                schedule.step()
+                if self.weighting.learns:
+                    self.weighting.update()
+                keeper.beat(state)
+            if not self._due(update):
                 continue
-            point = self.evaluate_at(update, losses)
-            losses = []
+            point = self.evaluate_at(update, partial(keeper.beat, state))
             values = point["validation"]
             keepers = [s for s in selections if s.see(values[s.objective], update, warming_up=update < self.warmup)]
             if keepers:
@@ -179,11 +185,14 @@ class Trajectory:
                     selection.weights = weights
             if on_evaluation:
                 on_evaluation(point)
-            keeper.offer(
-                partial(main_state, self.model, self.stepper, optimiser, selections, curve=self.curve, update=update)
-            )
+            keeper.offer(state)
             if all(selection.stopped for selection in selections):
                 return
+
+    def _due(self, update: int) -> bool:
+        """Whether the evaluation after `update` is to be made and has not been."""
+        last = self.curve[-1]["update"] if self.curve else 0
+        return update > last and (update % self.every == 0 or update == self.total)
 
     def _resume(self, saved: Snapshot, selections: Sequence[Selection]) -> tuple[int, dict[str, Tensor]]:
         """Put all but the optimiser back; the update after which the main stage goes on, and its moments."""
@@ -191,18 +200,14 @@ class Trajectory:
         if saved.facts["stage"] == "final":
             restore_selections(selections, saved)
             return self.total, {}
-        restore_main(saved, self.model, self.stepper, selections)
+        self.losses.update(restore_main(saved, self.model, self.stepper, selections))
         self.saved = None
         return saved.facts["update"], below("adam", saved.tensors)
 
-    def evaluate_at(self, update: int, losses: Sequence[dict[str, Tensor]]) -> dict[str, Any]:
+    def evaluate_at(self, update: int, beat: Callable[[], None]) -> dict[str, Any]:
         """A point of the curve: validation metrics and the mean training losses since the last one."""
-        names = {name for window in losses for name in window}
-        train_loss = {
-            name: float(torch.stack([window[name] for window in losses if name in window]).mean())
-            for name in sorted(names)
-        }
-        metrics = self.measure(self.task.validation).metrics
+        train_loss = {name: float(torch.stack([*values]).mean()) for name, values in sorted(self.losses.items())}
+        metrics = self.measure(self.task.validation, beat).metrics
         point = {
             "update": update,
             "epoch": self.epochs_at(update),
@@ -213,6 +218,7 @@ class Trajectory:
         }
         check_finite(f"update {update} (peak lr {self.config.optim.lr})", {**train_loss, **metrics})
         self.curve.append(point)
+        self.losses.clear()
         return point
 
     def epochs_at(self, update: int) -> float:
@@ -223,26 +229,24 @@ class Trajectory:
         train = self.config.train
         return update * train.accumulate * min(train.batch, len(self.task.train.labels))
 
-    def measure(self, examples: Examples) -> Measurement:
-        return measure(self.model, examples, self.task.num_classes, self.config.precision)
+    def measure(self, examples: Examples, beat: Callable[[], None] = unheard) -> Measurement:
+        return measure(self.model, examples, self.task.num_classes, self.config.precision, beat)
 
     def finished(self, selections: Sequence[Selection], keeper: Keeper = NO_KEEPER) -> dict[str, Outcome]:
         """The outcome of each objective, one final stage after the other."""
         kept, outcomes = selections_state(selections, None), dict[str, Outcome]()
         for selection in selections:
-            done = {name: outcome.final_stage for name, outcome in outcomes.items()}
-            facts: dict[str, Any] = {"stage": "final", "objective": selection.objective, "done": done}
+            facts = {"stage": "final", "curve": self.curve, "selections": kept.facts, "objective": selection.objective}
+            facts |= {"done": {name: outcome.final_stage for name, outcome in outcomes.items()}}
             tensors = under("best", kept.tensors)
             for name, outcome in outcomes.items():
                 tensors |= under(f"done.{name}", outcome.weights)
-            facts |= {"curve": self.curve, "selections": kept.facts}
-            inside = Adding(keeper=keeper, facts=facts, tensors=tensors)
-            outcomes[selection.objective] = self.finish(selection, inside)
+            outcomes[selection.objective] = self.finish(selection, keeper, Snapshot(facts, tensors))
         return outcomes
 
-    def finish(self, selection: Selection, keeper: Keeper = NO_KEEPER) -> Outcome:
-        """Final stage from the objective's best weights, then the one look at the test split."""
-        saved = self.saved
+    def finish(self, selection: Selection, keeper: Keeper, before: Snapshot) -> Outcome:
+        """Final stage from the objective's best weights, then the one look at the test split. before: for snapshots."""
+        saved, (facts, tensors) = self.saved, before
         restore_weights(self.model, selection.weights)
         stage = {"enabled": False, "epochs": 0, "kept": False}
         if saved is not None and selection.objective in saved.facts["done"]:
@@ -258,11 +262,15 @@ class Trajectory:
                 precision=self.config.precision,
                 selection=selection,
                 seed=self.seed,
-                keeper=keeper,
+                keeper=Adding(keeper=keeper, facts=facts, tensors=tensors),
                 saved=saved if saved is not None and saved.facts["objective"] == selection.objective else None,
             )
-        validation = self.measure(self.task.validation).metrics
-        test = None if self.task.test is None else self.measure(self.task.test)
+        facts = {**facts, "done": {**facts["done"], selection.objective: stage}}
+        tensors, weights = dict(tensors), weights_of(self.model)
+        tensors |= under(f"done.{selection.objective}", weights)
+        beat = partial(keeper.beat, partial(Snapshot, facts, tensors))
+        validation = self.measure(self.task.validation, beat).metrics
+        test = None if self.task.test is None else self.measure(self.task.test, beat)
         stop = selection.stop_update or self.curve[-1]["update"]
         curve = [point for point in self.curve if point["update"] <= stop]
         micro_steps = stop * self.config.train.accumulate
@@ -284,7 +292,8 @@ class Trajectory:
             test_predictions=None if test is None else test.predictions,
             test_probabilities=None if test is None else test.probabilities,
             evaluations={
-                name: judge(self.model, further, self.config.precision) for name, further in self.task.further.items()
+                name: judge(self.model, further, self.config.precision, beat)
+                for name, further in self.task.further.items()
             },
-            weights=weights_of(self.model),
+            weights=weights,
         )

@@ -9,8 +9,7 @@ Shapes: B texts, T positions, N masked positions, V vocabulary.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -22,19 +21,12 @@ from torch import Tensor
 
 from l3masking import rng
 from l3masking.encoders.load import Encoder
-from l3masking.masking.applied import MaskedText
-from l3masking.masking.settings import MaskingConfig
 from l3masking.precision import Precision, autocast
 from l3masking.training.batches import Chunk, by_length, chunk_of, pad, sampler_of, to_device
-from l3masking.training.checkpoint import NO_KEEPER, Adding, Keeper, Snapshot, below, under
-from l3masking.training.continual import TextSource, adapt
+from l3masking.training.checkpoint import Snapshot, below, under
 from l3masking.training.model import MultiTaskModel
-from l3masking.training.settings import AdaptConfig, FinetuneConfig, MaskTuningConfig
+from l3masking.training.settings import FinetuneConfig, MaskTuningConfig
 from l3masking.training.steps import Examples, accumulate_gradients, gradients_of
-
-# what is masked becomes the mask token, and a text has as many masks as its probabilities add up to
-EVERY_MASKED = MaskingConfig(mask_share=1.0, random_share=0.0, selection="systematic")
-FIRST_ROUND = "first round"  # stage of a snapshot
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -211,86 +203,3 @@ class MaskTuneStepper:
             chunks.append((to_device([chunk], self.device)[0], selected.to(self.device)))
             start += len(part)
         return chunks
-
-
-def first_round(
-    encoder: Encoder,
-    train: Examples,
-    tuning: MaskTuning,
-    config: FinetuneConfig,
-    *,
-    seed: int,
-    updates: int,
-    keeper: Keeper = NO_KEEPER,
-    saved: Snapshot | None = None,
-) -> tuple[Encoder, Examples]:
-    """The first of two rounds: the encoder after masked-LM training, and the training texts that it has perturbed once.
-
-    saved: where the whole training goes on. Behind this round it holds the texts and all weights, and `encoder` is
-    returned as it is.
-
-    The masked LM trains for `updates` updates, as many as fine-tuning may take, at its learning rate and batch size,
-    with as many masks in each text as Mask-tuning has, drawn anew in each pass.
-    """
-    if saved is not None and saved.facts["stage"] != FIRST_ROUND:
-        return encoder, restored_texts(train, saved.tensors)
-    shares = [_as_probabilities(row, tuning.config) for row in tuning.weights]
-    texts = [MaskedText(ids, row) for ids, row in zip(train.input_ids, shares, strict=True)]
-    source = TextSource(count=len(texts), read=lambda: iter(texts))
-    stage = AdaptConfig(
-        epochs=math.ceil(updates / config.train.updates_per_epoch(len(texts))),
-        updates=updates,
-        batch=config.train.batch,
-        accumulate=config.train.accumulate,
-        lr=config.optim.lr,
-        warmup=config.optim.warmup,
-        decay=config.optim.decay,
-        betas=config.optim.betas,
-        eps=config.optim.eps,
-        clip=config.optim.clip,
-        dev_share=0.0,
-    )
-    inside = Adding(keeper=keeper, facts={"stage": FIRST_ROUND})
-    found = adapt(
-        encoder, source, stage, EVERY_MASKED, seed=seed, precision=config.precision, keeper=inside, saved=saved
-    )
-    trained = encoder.copied(found.weights)
-    trained.model.eval()
-    return trained, _perturbed(trained, train, tuning, config, seed=seed)
-
-
-def texts_state(examples: Examples) -> dict[str, Tensor]:
-    """The texts that `restored_texts` takes: all token ids one after the other, and the length of each text."""
-    ids = torch.from_numpy(np.concatenate(list(examples.input_ids)))
-    return {"texts.ids": ids, "texts.lengths": torch.tensor([len(text) for text in examples.input_ids])}
-
-
-def restored_texts(train: Examples, tensors: Mapping[str, Tensor]) -> Examples:
-    """`train` with the texts of `texts_state`."""
-    texts = torch.split(tensors["texts.ids"], tensors["texts.lengths"].tolist())
-    return Examples([text.numpy() for text in texts], train.labels)
-
-
-def _as_probabilities(weights: NDArray[np.float64], config: MaskTuningConfig) -> NDArray[np.float64]:
-    """[T] mask probabilities whose sum is the number of masks that Mask-tuning gives a text."""
-    eligible = int(np.count_nonzero(weights))
-    if not eligible:
-        return weights
-    wanted = max(config.least, round(config.rate * eligible))
-    return np.minimum(weights * (wanted / weights.sum()), 1.0)
-
-
-@torch.inference_mode()
-def _perturbed(encoder: Encoder, train: Examples, tuning: MaskTuning, config: FinetuneConfig, *, seed: int) -> Examples:
-    """The training texts with predictions in the place of masked tokens."""
-    masks, draws = rng.stream(seed, "mask"), rng.stream(seed, "fill")
-    pad_id, size = encoder.tokenizer.pad_token_id, config.train.batch
-    texts: list[NDArray[np.int64]] = []
-    for start in range(0, len(train.labels), size):
-        part = list(range(start, min(start + size, len(train.labels))))
-        selected = tuning.chosen(part, masks)
-        chunk = to_device([chunk_of(train.input_ids, part, train.labels[part], pad_id)], encoder.device)[0]
-        filled = fill_in(encoder, chunk, selected.to(encoder.device), tuning.config, draws, precision=config.precision)
-        ids = filled.input_ids.cpu().numpy()
-        texts += [ids[row, : len(train.input_ids[index])].copy() for row, index in enumerate(part)]
-    return Examples(texts, train.labels)

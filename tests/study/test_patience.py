@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from study.patience import LOOK, REST, Board, Patience, Sign, Steps
+from study.patience import LOOK, Patience, Sign
 
 
 class Clock:
@@ -64,6 +64,14 @@ def test_slow_steps_lengthen_the_patience_and_quick_ones_do_not_shorten_it() -> 
     assert quick.look(20, a=500)
 
 
+def test_another_thing_to_do_is_progress_too() -> None:
+    watched = Watched(1)
+    for shard in range(10):
+        for _ in range(4):
+            watched.clock.now += 10
+            assert watched.patience.hung({"a": Sign(3, f"shard {shard}")}) == {}
+
+
 def test_a_machine_that_slept_is_no_hang() -> None:
     watched = Watched(30)
     assert watched.look(60, a=1) == {}
@@ -88,17 +96,3 @@ def test_it_is_looked_often_enough(minutes: float, every: float) -> None:
     assert watched.patience.due()
     watched.look(1, a=1)
     assert not watched.patience.due()
-
-
-def test_steps_are_counted_all_and_told_now_and_then() -> None:
-    clock, board = Clock(), Board()
-    step = Steps(lambda sign: board.put(7, sign), clock)
-    step("shard 1")
-    step()
-    step()
-    assert board.signs() == {7: Sign(1, "shard 1")}
-    clock.now += REST
-    step()
-    assert board.signs() == {7: Sign(4, "shard 1")}
-    step("shard 2")
-    assert board.signs() == {7: Sign(5, "shard 2")}, "something new is told at once"

@@ -144,12 +144,6 @@ def test_settings_of_a_record_are_those_that_its_method_reads(recorded) -> None:
     assert all(record[0]["settings"]["train"]["max_epochs"] == 2 for record in recorded.values())
 
 
-def test_evaluations_are_reported_as_they_come(given, recorded) -> None:
-    seen: list[dict] = []
-    again = run_trial(given["stl"], on_evaluation=seen.append)
-    assert seen == again[0]["curve"] == recorded["stl"][0]["curve"]
-
-
 def test_the_same_seed_in_another_process_is_equal(given, recorded, tmp_path: Path) -> None:
     """Which also shows that an assignment is all that a process needs."""
     (tmp_path / "given").write_bytes(pickle.dumps(list(given.values())))

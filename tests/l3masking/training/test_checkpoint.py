@@ -19,7 +19,7 @@ from l3masking.regimes import Training, encode_inputs, prepare
 from l3masking.rng import stream
 from l3masking.scoring.words import encode_texts
 from l3masking.training.batches import Batches, draws, epochs
-from l3masking.training.checkpoint import Snapshot
+from l3masking.training.checkpoint import Interrupted, KeepsNothing, Snapshot
 from l3masking.training.checkpoint_files import checkpoints, numbers, tidy, write_checkpoint
 from l3masking.training.continual import TextSource, adapt
 from l3masking.training.settings import AdaptConfig, FinalConfig, StopConfig
@@ -38,7 +38,14 @@ class Killed(Exception):
     """Stands for the end of the process."""
 
 
-class Folder:
+def copied(snapshot: Snapshot) -> Snapshot:
+    """As it comes back from a file."""
+    facts, tensors = snapshot
+    copies = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+    return Snapshot(json.loads(json.dumps(facts, allow_nan=False)), copies)
+
+
+class Folder(KeepsNothing):
     """Writes every snapshot, and ends the training after the `last` one."""
 
     def __init__(self, path: Path, last: int) -> None:
@@ -56,7 +63,7 @@ class Folder:
             raise Killed
 
 
-class Memory:
+class Memory(KeepsNothing):
     """Keeps every snapshot, and goes on from one of another training."""
 
     def __init__(self, begin: Snapshot | None = None) -> None:
@@ -66,9 +73,14 @@ class Memory:
         return self.begin
 
     def offer(self, make: Callable[[], Snapshot]) -> None:
-        facts, tensors = make()
-        copies = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-        self.kept.append(Snapshot(json.loads(json.dumps(facts, allow_nan=False)), copies))
+        self.kept.append(copied(make()))
+
+
+class AtEveryStep(Memory):
+    """Keeps the state at every step too."""
+
+    def beat(self, make: Callable[[], Snapshot]) -> None:
+        self.offer(make)
 
 
 def training(method: str, seed: int = 0) -> Training:
@@ -102,6 +114,57 @@ def test_a_training_that_is_cut_anywhere_ends_in_the_same_bits(method: str) -> N
         rest = Memory(snapshot)
         assert digest(made.run(OBJECTIVES, keeper=rest)) == expected, f"cut after snapshot {last}"
         assert len(rest.kept) == len(stages) - last, "nothing is done twice"
+
+
+def position(snapshot: Snapshot) -> tuple[object, ...]:
+    """Where in a training a snapshot was taken, in general: its stage, and what is over and what is not."""
+    facts = snapshot.facts
+    seen = [point["update"] for point in (facts.get("curve") or facts.get("points") or [])]
+    pending = max((len(tensor) for name, tensor in snapshot.tensors.items() if name.startswith("losses.")), default=0)
+    return (
+        facts.get("stage"),
+        facts.get("update") in seen,
+        pending,
+        facts.get("made", 0) > 0,
+        len(facts.get("done", ())),
+    )
+
+
+# long: l3masking-False and mask_tuning_two_rounds-False show one step of each kind; here a third of all steps
+EVERY_STEP = [pytest.param(method, True, marks=pytest.mark.long) for method in METHODS_TRIED]
+
+
+@pytest.mark.parametrize(("method", "every"), [("l3masking", False), ("mask_tuning_two_rounds", False), *EVERY_STEP])
+def test_a_training_that_is_ended_after_any_step_goes_on_to_the_same_bits(
+    method: str, every: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two updates, batches of an evaluation, or stages. Long: after each third step; else one of each kind."""
+    monkeypatch.setattr("l3masking.training.evaluation.EVALUATION_TOKENS", 128)
+    made, whole = training(method), AtEveryStep()
+    expected = digest(made.run(OBJECTIVES, keeper=whole))
+    kinds = {position(snapshot): snapshot for snapshot in whole.kept}
+    assert {("main", False, 1), ("main", False, 2), ("main", True, 0), ("final", False, 0)} <= {k[:3] for k in kinds}
+    assert {kind[3:] for kind in kinds if kind[0] == "final"} == {
+        (made, done) for made in (False, True) for done in (0, 1)
+    } | {(False, 2)}
+    assert (
+        ("between rounds" in {kind[0] for kind in kinds})
+        == ("first round" in {kind[0] for kind in kinds})
+        == ("rounds" in method)
+    )
+    for snapshot in whole.kept[::3] if every else kinds.values():
+        rest = AtEveryStep(snapshot)
+        assert digest(made.run(OBJECTIVES, keeper=rest)) == expected, position(snapshot)
+
+
+@pytest.mark.parametrize("method", ["l3masking", "mask_tuning_two_rounds"])
+def test_what_the_keeper_raises_ends_a_training_at_once(method: str) -> None:
+    class Ends(KeepsNothing):
+        def beat(self, make: Callable[[], Snapshot]) -> None:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        training(method).run(OBJECTIVES, keeper=Ends())
 
 
 def test_a_training_that_is_cut_after_each_snapshot_ends_in_the_same_bits(tmp_path: Path) -> None:
@@ -196,22 +259,35 @@ def test_an_adapt_stage_that_is_cut_anywhere_ends_in_the_same_bits(
 ) -> None:
     """Also where a pass is more than one buffer, and an evaluation falls into the middle of one."""
     monkeypatch.setattr("l3masking.training.continual.SHUFFLED", 20)
-    texts = masked_texts()
-    source = TextSource(count=len(texts), read=lambda: iter(texts))
-    config = AdaptConfig(epochs=11, batch=8, lr=5e-3, warmup=0.5, dev_share=dev_share, static=static)
-
-    def run(keeper: Memory) -> tuple[object, ...]:
-        found = adapt(encoder(), source, config, MaskingConfig(mean=0.3), seed=2, keeper=keeper, saved=keeper.newest())
-        weights = {name: value.numpy().tobytes() for name, value in found.weights.items()}
-        return weights, {name: value for name, value in vars(found).items() if name != "weights"}
-
     whole = Memory()
-    expected = run(whole)
+    expected = adapted(whole, static, dev_share)
     assert len(whole.kept) > 10
     for last, snapshot in enumerate(whole.kept, start=1):
         rest = Memory(snapshot)
-        assert run(rest) == expected, f"cut after snapshot {last}"
+        assert adapted(rest, static, dev_share) == expected, f"cut after snapshot {last}"
         assert len(rest.kept) == len(whole.kept) - last
+
+
+@pytest.mark.parametrize("dev_share", [0.0, 0.2])
+def test_an_adapt_stage_that_is_ended_after_any_step_goes_on_to_the_same_bits(
+    dev_share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("l3masking.training.continual.SHUFFLED", 20)
+    whole = AtEveryStep()
+    expected = adapted(whole, False, dev_share, epochs=3)
+    assert {(False, 1), (True, 0)} <= {position(snapshot)[1:3] for snapshot in whole.kept}
+    for number, snapshot in enumerate(whole.kept):
+        assert adapted(AtEveryStep(snapshot), False, dev_share, epochs=3) == expected, f"ended after step {number}"
+
+
+def adapted(keeper: Memory, static: bool, dev_share: float, epochs: int = 11) -> tuple[object, ...]:
+    """What an adapt stage gives that goes on where the keeper says."""
+    texts = masked_texts()
+    source = TextSource(count=len(texts), read=lambda: iter(texts))
+    config = AdaptConfig(epochs=epochs, batch=8, lr=5e-3, warmup=0.5, dev_share=dev_share, static=static)
+    found = adapt(encoder(), source, config, MaskingConfig(mean=0.3), seed=2, keeper=keeper, saved=keeper.newest())
+    weights = {name: value.numpy().tobytes() for name, value in found.weights.items()}
+    return weights, {name: value for name, value in vars(found).items() if name != "weights"}
 
 
 def masked_texts() -> list[MaskedText]:

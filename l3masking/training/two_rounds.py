@@ -1,0 +1,141 @@
+"""The first of two rounds of Mask-tuning: masked-LM training, then one perturbation of every training text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from l3masking import rng
+from l3masking.encoders.load import Encoder
+from l3masking.masking.applied import MaskedText
+from l3masking.masking.settings import MaskingConfig
+from l3masking.training.batches import chunk_of, to_device
+from l3masking.training.checkpoint import NO_KEEPER, Adding, Keeper, Snapshot, below, under
+from l3masking.training.continual import TextSource, adapt
+from l3masking.training.mask_tune import MaskTuning, fill_in
+from l3masking.training.settings import AdaptConfig, FinetuneConfig, MaskTuningConfig
+from l3masking.training.steps import Examples
+
+# what is masked becomes the mask token, and a text has as many masks as its probabilities add up to
+EVERY_MASKED = MaskingConfig(mask_share=1.0, random_share=0.0, selection="systematic")
+FIRST_ROUND, BETWEEN_ROUNDS = "first round", "between rounds"  # stages of a snapshot
+
+
+def first_round(
+    encoder: Encoder,
+    train: Examples,
+    tuning: MaskTuning,
+    config: FinetuneConfig,
+    *,
+    seed: int,
+    updates: int,
+    keeper: Keeper = NO_KEEPER,
+    saved: Snapshot | None = None,
+) -> tuple[Encoder, Examples]:
+    """The first of two rounds: the encoder after masked-LM training, and the training texts that it has perturbed once.
+
+    saved: where the whole training goes on. Behind this round it holds the texts and all weights, and `encoder` is
+    returned as it is.
+
+    The masked LM trains for `updates` updates, as many as fine-tuning may take, at its learning rate and batch size,
+    with as many masks in each text as Mask-tuning has, drawn anew in each pass.
+    """
+    if saved is not None and saved.facts["stage"] not in (FIRST_ROUND, BETWEEN_ROUNDS):
+        return encoder, restored_texts(train, saved.tensors)
+    if saved is not None and saved.facts["stage"] == BETWEEN_ROUNDS:
+        weights = below("model", saved.tensors)
+    else:
+        weights = _first_round(encoder, train, tuning, config, seed=seed, updates=updates, keeper=keeper, saved=saved)
+    trained = encoder.copied(weights)
+    trained.model.eval()
+    beat = partial(keeper.beat, partial(Snapshot, {"stage": BETWEEN_ROUNDS}, under("model", weights)))
+    return trained, _perturbed(trained, train, tuning, config, seed=seed, beat=beat)
+
+
+def _first_round(
+    encoder: Encoder,
+    train: Examples,
+    tuning: MaskTuning,
+    config: FinetuneConfig,
+    *,
+    seed: int,
+    updates: int,
+    keeper: Keeper,
+    saved: Snapshot | None,
+) -> dict[str, Tensor]:
+    """The weights of the masked LM after its training; arguments: as in `first_round`."""
+    shares = [_as_probabilities(row, tuning.config) for row in tuning.weights]
+    texts = [MaskedText(ids, row) for ids, row in zip(train.input_ids, shares, strict=True)]
+    source = TextSource(count=len(texts), read=lambda: iter(texts))
+    stage = AdaptConfig(
+        epochs=math.ceil(updates / config.train.updates_per_epoch(len(texts))),
+        updates=updates,
+        batch=config.train.batch,
+        accumulate=config.train.accumulate,
+        lr=config.optim.lr,
+        warmup=config.optim.warmup,
+        decay=config.optim.decay,
+        betas=config.optim.betas,
+        eps=config.optim.eps,
+        clip=config.optim.clip,
+        dev_share=0.0,
+    )
+    inside = Adding(keeper=keeper, facts={"stage": FIRST_ROUND})
+    found = adapt(
+        encoder, source, stage, EVERY_MASKED, seed=seed, precision=config.precision, keeper=inside, saved=saved
+    )
+    return found.weights
+
+
+def texts_state(examples: Examples) -> dict[str, Tensor]:
+    """The texts that `restored_texts` takes: all token ids one after the other, and the length of each text."""
+    ids = torch.from_numpy(np.concatenate(list(examples.input_ids)))
+    return {"texts.ids": ids, "texts.lengths": torch.tensor([len(text) for text in examples.input_ids])}
+
+
+def restored_texts(train: Examples, tensors: Mapping[str, Tensor]) -> Examples:
+    """`train` with the texts of `texts_state`."""
+    texts = torch.split(tensors["texts.ids"], tensors["texts.lengths"].tolist())
+    return Examples([text.numpy() for text in texts], train.labels)
+
+
+def _as_probabilities(weights: NDArray[np.float64], config: MaskTuningConfig) -> NDArray[np.float64]:
+    """[T] mask probabilities whose sum is the number of masks that Mask-tuning gives a text."""
+    eligible = int(np.count_nonzero(weights))
+    if not eligible:
+        return weights
+    wanted = max(config.least, round(config.rate * eligible))
+    return np.minimum(weights * (wanted / weights.sum()), 1.0)
+
+
+def _perturbed(
+    encoder: Encoder,
+    train: Examples,
+    tuning: MaskTuning,
+    config: FinetuneConfig,
+    *,
+    seed: int,
+    beat: Callable[[], None],
+) -> Examples:
+    """The training texts with predictions in the place of masked tokens."""
+    masks, draws = rng.stream(seed, "mask"), rng.stream(seed, "fill")
+    pad_id, size = encoder.tokenizer.pad_token_id, config.train.batch
+    texts: list[NDArray[np.int64]] = []
+    for start in range(0, len(train.labels), size):
+        part = list(range(start, min(start + size, len(train.labels))))
+        selected = tuning.chosen(part, masks)
+        chunk = to_device([chunk_of(train.input_ids, part, train.labels[part], pad_id)], encoder.device)[0]
+        with torch.inference_mode():
+            filled = fill_in(
+                encoder, chunk, selected.to(encoder.device), tuning.config, draws, precision=config.precision
+            )
+        ids = filled.input_ids.cpu().numpy()
+        texts += [ids[row, : len(train.input_ids[index])].copy() for row, index in enumerate(part)]
+        beat()
+    return Examples(texts, train.labels)
