@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -70,6 +71,11 @@ class Cuda:
         return int(torch.cuda.max_memory_reserved())
 
 
+def device_name(device: str) -> str:
+    """Name of the GPU, or architecture of the processor."""
+    return torch.cuda.get_device_name() if device == "cuda" else platform.machine()
+
+
 def limit_share(gpu: float, device: Gpu | None = None) -> None:
     """Keep torch of this process within its fraction of the GPU, so that a training that grows ends alone.
 
@@ -80,12 +86,13 @@ def limit_share(gpu: float, device: Gpu | None = None) -> None:
         torch.cuda.set_per_process_memory_fraction(max(0.0, gpu - CUDA_CONTEXT / total))
 
 
-def loss_of(error: RuntimeError) -> GpuLost | None:
+def loss_of(error: Exception) -> GpuLost | None:
     """What an error means that stays with the process, so that everything after it fails too; None for others.
 
     Such are a failed assertion in a kernel, an illegal address, a GPU that fell off the bus. Too little memory is not.
     """
     said = str(error)
-    if isinstance(error, torch.OutOfMemoryError) or not any(sign in said for sign in LASTING):
+    lasts = isinstance(error, RuntimeError) and any(sign in said for sign in LASTING)
+    if isinstance(error, torch.OutOfMemoryError) or not lasts:
         return None
     return GpuLost(said.splitlines()[0])

@@ -24,7 +24,7 @@ from l3masking.training.outcome import Outcome
 from study.adapted import ROOM, adapted_encoder, adapted_key, importance_of_texts
 from study.assignment import Assignment
 from study.checkpoints import CHECKPOINTS, TrialCheckpoints
-from study.gpu import limit_share
+from study.gpu import device_name, limit_share, loss_of
 from study.plan.inputs import held_data, held_encoder
 from study.plan.trials import Trial
 from study.pulse import NO_PULSE, Pulse
@@ -56,7 +56,7 @@ def execute(assignment: Assignment, pulse: Pulse = NO_PULSE) -> str | None:
     This is the one place where any exception is caught: a trial that fails costs itself alone. Where a training that
     serves several objectives diverges, one of them may have stopped before: each is then trained by itself, with the
     result that it has in the shared training. pulse: hears of every step; where it ends the trial, Interrupted is
-    raised, and neither records nor a failure are written.
+    raised, and neither records nor a failure are written. Raises GpuLost where this process can train nothing more.
     """
     store = open_store(assignment.root)
     attempts = 1 + max(attempts_of(store, key) for key in assignment.trial.keys.values())
@@ -69,6 +69,9 @@ def execute(assignment: Assignment, pulse: Pulse = NO_PULSE) -> str | None:
     except Interrupted:
         raise
     except Exception as error:
+        lost = loss_of(error)
+        if lost is not None:
+            raise lost from error
         if isinstance(error, NonFiniteLoss) and len(assignment.trial.keys) > 1:
             return _each_alone(assignment, pulse)
         if isinstance(error, NonFiniteLoss):  # it would end so again
@@ -129,10 +132,13 @@ def run_trial(assignment: Assignment, *, attempts: int = 1, pulse: Pulse = NO_PU
     limit_share(resources.gpu)
     kept = kept_of(assignment, pulse)
     encoder, adaptation = held_encoder(assignment.encoder, device), None
+    pulse.beat("loading")
     data = held_data(assignment.data)
+    pulse.beat("loading")
     if trial.arm.adapts:
         encoder, adaptation = adapted_encoder(assignment, encoder, kept)
     training = prepared(assignment, encoder, data)
+    pulse.beat("loading")
     outcomes = training.run(trial.objectives, None, kept.stage("training"))
     run: Run = {
         "seconds": kept.seconds,
@@ -162,6 +168,7 @@ def run_trial(assignment: Assignment, *, attempts: int = 1, pulse: Pulse = NO_PU
     if resources.save_models:
         store = open_store(assignment.root)
         for record in records:
+            pulse.beat("saving")
             _keep_model(store, record, encoder, outcomes[record["objective"]])
     return records
 
@@ -182,11 +189,6 @@ def kept_of(assignment: Assignment, pulse: Pulse = NO_PULSE) -> TrialCheckpoints
         },
         pulse=pulse,
     )
-
-
-def device_name(device: str) -> str:
-    """Name of the GPU, or architecture of the processor."""
-    return torch.cuda.get_device_name() if device == "cuda" else platform.machine()
 
 
 def _keep_model(store: Store, record: NewRecord, encoder: Encoder, outcome: Outcome) -> None:

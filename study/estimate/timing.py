@@ -7,7 +7,6 @@ a device, or a memory bus, take longer each.
 from __future__ import annotations
 
 import dataclasses
-import platform
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -26,6 +25,7 @@ from l3masking.scoring.scoring import score_texts
 from l3masking.training.early_stopping import Selection
 from l3masking.training.settings import EvaluateConfig, FinetuneConfig
 from study.estimate.timing_file import Calibration, Measured
+from study.gpu import device_name
 from study.plan.inputs import held_data, held_encoder, sources
 from study.plan.trials import Identities, Trial
 from study.space.spec import Configs, Generated, StudySpec, configs
@@ -100,7 +100,7 @@ def _measure(spec: StudySpec, identities: Identities, trial: Trial) -> Measured:
         scoring_seconds=scoring if method.needs_scores else None,
         updates=UPDATES,
         host=socket.gethostname(),
-        device=torch.cuda.get_device_name() if resources.gpu else platform.machine(),
+        device=device_name(resources.device),
     )
 
 

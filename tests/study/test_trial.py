@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from small_study import assignments, results
@@ -21,6 +22,8 @@ from l3masking.regimes import Training
 from l3masking.training.evaluation import NonFiniteLoss
 from study import trial as trials
 from study.assignment import Assignment
+from study.checkpoints import CHECKPOINTS
+from study.gpu import GpuLost
 from study.store.store import Store, content_key
 from study.trial import died, execute, run_trial
 
@@ -263,6 +266,27 @@ def test_an_interrupt_is_no_failure(given, tmp_path, monkeypatch) -> None:
     with pytest.raises(KeyboardInterrupt):
         execute(at(given["stl"], tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lost_gpu_ends_the_process_and_is_no_end_of_the_trial(given, recorded, tmp_path, monkeypatch) -> None:
+    """Nothing is written down: another process goes on. Its checkpoints stay."""
+    made = at(given["stl"], tmp_path)
+    kept = Store(tmp_path).artefact_dir(CHECKPOINTS, made.trial.trajectory)
+    kept.mkdir(parents=True)
+
+    def asserts(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA error: device-side assert triggered\nmore")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trials, "prepared", asserts)
+        with pytest.raises(GpuLost, match="device-side assert triggered"):
+            execute(made)
+    assert Store(tmp_path).failures() == []
+    assert kept.is_dir()
+    assert execute(made) is None
+    assert [results(record) for record in map(Store(tmp_path).read, made.trial.keys.values())] == [
+        {**results(record), "checksum": ANY} for record in recorded["stl"]
+    ]
 
 
 def test_scores_that_are_not_there_fail_the_trial_with_advice(given, tmp_path: Path) -> None:
