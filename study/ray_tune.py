@@ -17,13 +17,15 @@ from typing import Any
 import ray
 from ray import tune
 
+from study.gpu import GpuLost
+from study.hangs import hangs_ended
 from study.space.spec import Resources
 
 log = logging.getLogger(__name__)
 
 CRASHES = 2  # a trial whose process died (out of memory, a signal) is started again so many times
 ROUNDS = 3  # Tuners, where one leaves trials behind
-EARLY = "a process died between two trials"
+EARLY = "a process died between two trials, or with its node"
 
 Heard = Callable[[Any], None]  # a trial of Ray Tune
 
@@ -33,7 +35,7 @@ class Watch(tune.Callback):
 
     A process that dies while Tune makes it ready for its next trial is counted by Ray 2.60 against that trial twice in
     one step: first the trial is queued again, then, as it is not running, ended for good. Such a trial has neither
-    returned nor failed: it is in `early`, for another Tuner.
+    returned nor failed: it is in `early`, for another Tuner. So is one whose last process was lost with its node.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Watch(tune.Callback):
         self.early: set[str] = set()
         self._queued_again: dict[str, int] = {}  # id -> the last step in which it was
         self._returned, self._failed, self._begun = returned, failed, begun
+        self.why_killed: Callable[[str], str | None] = lambda trial_id: None  # see `hangs_ended`
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Tune pickles its callbacks for a restore that never happens; what these call has a thread
@@ -62,18 +65,26 @@ class Watch(tune.Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A death after which the trial is to be started again."""
+        self.why_killed(trial.trial_id)
         self._queued_again[trial.trial_id] = iteration
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The last death, or one that was counted twice."""
-        if self._queued_again.get(trial.trial_id) == iteration:
+        error, hang = trial.get_pickled_error(), self.why_killed(trial.trial_id)
+        lost_node = isinstance(error, ray.exceptions.ActorUnavailableError) and hang is None
+        if lost_node or self._queued_again.get(trial.trial_id) == iteration:
             self.early.add(trial.trial_id)
             return
-        error = trial.get_pickled_error()  # a process that cannot even start its trial raises; else it died
-        raised = isinstance(error, ray.exceptions.RayTaskError)
-        what = repr(error.cause).splitlines()[0] if raised else "its process died (out of memory, or killed)"
         self.ended.add(trial.trial_id)
-        self._failed(trial, f"{what}, {CRASHES + 1} times")
+        self._failed(trial, f"{hang or _cause(error)}, {CRASHES + 1} times")
+
+
+def _cause(error: Any) -> str:
+    """Of the end of a process: it died, has lost its GPU, or could not even start its trial."""
+    if not isinstance(error, ray.exceptions.RayTaskError):
+        return "its process died (out of memory, or killed)"
+    lost = isinstance(error.cause, GpuLost)
+    return f"it lost its GPU ({error.cause.said})" if lost else repr(error.cause).splitlines()[0]
 
 
 def sized(trainable: Any, takes: Sequence[Resources], entry: str) -> Any:

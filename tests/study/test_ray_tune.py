@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from ray import tune
-from ray.exceptions import ActorDiedError, RayTaskError
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 
+from study.gpu import GpuLost
 from study.ray_tune import CRASHES, EARLY, Watch, fit, run_tuner, stop_on_sigterm
 from study.space.spec import Resources
 
@@ -38,7 +39,13 @@ DEAD = ActorDiedError(), "its process died (out of memory, or killed), 3 times"
 UNFIT = RayTaskError("f", "...", ImportError("no\nstudy"), "t", 1, "h"), "ImportError('no\\nstudy'), 3 times"
 
 
-@pytest.mark.parametrize(("error", "reason"), [DEAD, UNFIT])
+LOST = (
+    RayTaskError("f", "...", GpuLost("CUDA error: an assert"), "t", 1, "h"),
+    "it lost its GPU (CUDA error: an assert), 3 times",
+)
+
+
+@pytest.mark.parametrize(("error", "reason"), [DEAD, UNFIT, LOST])
 def test_each_trial_is_told_of_once(error: Exception, reason: str) -> None:
     heard = Heard(2)
     heard.watch.on_trial_start(0, [], trial("a"))
@@ -58,6 +65,21 @@ def test_one_death_that_is_counted_twice_is_no_end() -> None:
     heard.watch.on_trial_error(7, [], trial("a", ActorDiedError()))
     assert heard.told == []
     assert (heard.watch.ended, heard.watch.early) == (set(), {"a"})
+
+
+def test_a_trial_that_was_lost_with_its_node_is_for_another_tuner() -> None:
+    heard = Heard(1)
+    heard.watch.on_trial_error(7, [], trial("a", ActorUnavailableError("the node is away", b"0" * 16)))
+    assert (heard.told, heard.watch.ended, heard.watch.early) == ([], set(), {"a"})
+
+
+def test_a_trial_that_was_killed_for_a_hang_says_so() -> None:
+    heard, asked = Heard(1), []
+    heard.watch.why_killed = lambda name: asked.append(name) or "no progress for 30 min at step 7 of training"
+    heard.watch.on_trial_recover(6, [], trial("a"))
+    assert asked == ["a"], "the next death has its own reason"
+    heard.watch.on_trial_error(7, [], trial("a", ActorUnavailableError("stopped", b"0" * 16)))
+    assert heard.told == [("a", "no progress for 30 min at step 7 of training, 3 times")]
 
 
 class Tuner:
