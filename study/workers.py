@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice
+from typing import Any
 
 import torch
 
@@ -64,8 +65,19 @@ def _on_actors(resources: Resources, works: Iterator[Work], count: int) -> Itera
     options |= {"max_restarts": RESTARTS, "max_task_retries": RESTARTS}
     slots = min(worker_slots(resources), count)
     actors = [ray.remote(ArtefactWorker).options(**options).remote(resources) for _ in range(slots)]
+    try:
+        yield from _spread(actors, works)
+    finally:  # also after a stop: what they are at is lost, and they end at once
+        for actor in actors:
+            ray.kill(actor)
+
+
+def _spread(actors: Sequence[Any], works: Iterator[Work]) -> Iterator[Done]:
+    """Keep all actors busy until nothing is left."""
+    import ray
+
     running = {}
-    for actor, work in zip(actors * 2, islice(works, 2 * slots), strict=False):
+    for actor, work in zip([*actors, *actors], islice(works, 2 * len(actors)), strict=False):
         running[actor.make.remote(work)] = actor, work.job.name
     while running:
         ready, _ = ray.wait(list(running), num_returns=1)
@@ -82,8 +94,6 @@ def _on_actors(resources: Resources, works: Iterator[Work], count: int) -> Itera
         if (following := next(works, None)) is not None:
             running[actor.make.remote(following)] = actor, following.job.name
         yield done
-    for actor in actors:
-        ray.kill(actor)
 
 
 def worker_slots(resources: Resources) -> int:

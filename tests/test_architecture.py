@@ -63,8 +63,8 @@ PACKAGES = {
 
 STUDY_LAYERS = (  # of top-level units, from the bottom up; a unit imports from lower layers alone
     {"exit_codes", "gpu", "pulse", "space", "store", "surroundings", "version"},
-    {"artefacts", "cluster", "ray_tune", "toyworld"},
-    {"workers"},
+    {"artefacts", "cluster", "stopping", "toyworld"},
+    {"ray_tune", "workers"},
     {"plan"},
     {"results", "score"},
     {"assignment", "checkpoints", "importance", "report"},
