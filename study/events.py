@@ -34,7 +34,6 @@ class GridTeller:
         """A trial has ended, with its records or with the reason of its failure."""
         self.ends += 1
         trial = assignment.trial
-        name = " / ".join(part for part in (*trial.cell, f"seed {trial.seed}") if part)
         records = [record for key in trial.keys.values() if (record := self.store.read(key)) is not None]
         for record in records:
             self.mirror.add(record)
@@ -44,10 +43,10 @@ class GridTeller:
         if not done:
             self.failed += 1
             reason = reason or "its record is damaged"
-            self.reporter.say(f"FAILED {name}: {reason}")
+            self.reporter.say(f"FAILED {trial.name}: {reason}")
         else:
             tests = ", ".join(f"{r['objective']} {100 * r['test'][r['objective']]:.1f} %" for r in records)
-            self.reporter.say(f"done   {name}: test {tests} ({records[0]['run']['seconds']:.0f} s)")
+            self.reporter.say(f"done   {trial.name}: test {tests} ({records[0]['run']['seconds']:.0f} s)")
         self.progress.ended(trial, None if done else reason)
         self.reporter.step("trainings", self.ends, self.total)
 

@@ -7,7 +7,8 @@ one in EVERY seconds each and without waiting: a beat is sent, and the answer to
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
 from study.processes import NodeProcess, this_process
@@ -63,18 +64,18 @@ class Overseer:
 
     def begin(self, who: str, name: str, actor: Any, process: NodeProcess) -> bool:
         """Work begins in an actor. Returns whether it is to end, as `beat` does. who: the same where it is retried."""
-        return self._hear(who, UnderWay(who, name, actor, process, "", 0, 0.0, False))
+        return self._hear(UnderWay(who, name, actor, process, "", 0, 0.0, False))
 
     def beat(self, who: str, stage: str, steps: int) -> bool:
         """Work has come so far."""
         if who in self._works:
-            self._hear(who, self._works[who][1]._replace(stage=stage, steps=steps))
+            self._hear(self._works[who][1]._replace(stage=stage, steps=steps))
         return self._stop
 
     def saves(self, who: str) -> None:
         """Work was told to end, and writes its checkpoint."""
         if who in self._works:
-            self._hear(who, self._works[who][1]._replace(saving=True))
+            self._hear(self._works[who][1]._replace(saving=True))
 
     def end(self, who: str) -> None:
         """Work is over, however it ended."""
@@ -89,8 +90,8 @@ class Overseer:
         now = self._clock()
         return [work._replace(silent=now - heard) for heard, work in self._works.values()]
 
-    def _hear(self, who: str, work: UnderWay) -> bool:
-        self._works[who] = self._clock(), work
+    def _hear(self, work: UnderWay) -> bool:
+        self._works[work.who] = self._clock(), work
         return self._stop
 
 
@@ -139,10 +140,15 @@ class RemotePulse:
         self._overseer.saves.remote(self._who)
 
 
-def remote_overseer() -> Any:
-    """A new overseer as an actor on the driver's node. Ray must be connected."""
+@contextmanager
+def remote_overseer() -> Iterator[Any]:
+    """An overseer as an actor on the driver's node. Ray must be connected."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    return ray.remote(Overseer).options(num_cpus=0, scheduling_strategy=here).remote()
+    overseer = ray.remote(Overseer).options(num_cpus=0, scheduling_strategy=here).remote()
+    try:
+        yield overseer
+    finally:
+        ray.kill(overseer)

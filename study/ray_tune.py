@@ -1,4 +1,4 @@
-"""What every run of Ray Tune has in common here: it keeps nothing, says nothing, and SIGTERM ends it.
+"""What every run of Ray Tune has in common here: it keeps nothing, says nothing, and heeds a stop.
 
 Importing this imports Ray Tune.
 """
@@ -6,12 +6,8 @@ Importing this imports Ray Tune.
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ray
@@ -19,13 +15,16 @@ from ray import tune
 
 from study.gpu import GpuLost
 from study.hangs import hangs_ended
+from study.pulse import remote_overseer
 from study.space.spec import Resources
+from study.stopping import under_tune
 
 log = logging.getLogger(__name__)
 
 CRASHES = 2  # a trial whose process died (out of memory, a signal) is started again so many times
 ROUNDS = 3  # Tuners, where one leaves trials behind
 EARLY = "a process died between two trials, or with its node"
+STOPPED_RESULT = {"stopped": True}  # what a trial reports that was told to end, beside what its searcher reads
 
 Heard = Callable[[Any], None]  # a trial of Ray Tune
 
@@ -58,8 +57,8 @@ class Watch(tune.Callback):
             self._begun(trial)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Tune may say it twice."""
-        if trial.trial_id not in self.ended:
+        """Tune may say it twice. A trial that was told to end has no end here."""
+        if trial.trial_id not in self.ended and not (trial.last_result or {}).get("stopped"):
             self.ended.add(trial.trial_id)
             self._returned(trial)
 
@@ -105,17 +104,24 @@ def run_tuner(
     watch: Watch,
     *,
     at_once: int,
+    shared: Mapping[str, Any],
     param_space: dict[str, Any] | None = None,
     **how: Any,
 ) -> str | None:
     """One Tuner from beginning to end; returns what `fit` returns. It keeps nothing and prints nothing.
 
-    SIGTERM asks it to stop; a process that dies is started again CRASHES times. takes, entry: as in `sized`.
-    at_once: trials that run at a time. how: further fields of Ray's TuneConfig.
+    SIGTERM and Ctrl-C ask it to stop; a process that dies or hangs is started again CRASHES times. takes, entry: as in
+    `sized`. at_once: trials that run at a time. shared: arguments of `trainable` that are the same for all trials; one
+    more, `overseer`, is for a RemotePulse. how: further fields of Ray's TuneConfig.
     """
-    with tempfile.TemporaryDirectory(prefix=f"l3study-{name}-") as scratch, stop_on_sigterm():
+    with (
+        tempfile.TemporaryDirectory(prefix=f"l3study-{name}-") as scratch,
+        remote_overseer() as overseer,
+        hangs_ended(overseer, takes[0].patience_minutes) as watch.why_killed,
+        under_tune(overseer),
+    ):
         tuner = tune.Tuner(
-            sized(trainable, takes, entry),
+            sized(tune.with_parameters(trainable, overseer=overseer, **shared), takes, entry),
             param_space=param_space,
             tune_config=tune.TuneConfig(max_concurrent_trials=at_once, reuse_actors=True, **how),
             run_config=tune.RunConfig(
@@ -142,29 +148,3 @@ def fit(tuner: tune.Tuner, watch: Watch) -> str | None:
         log.warning("Ray Tune ended early: %s", reason)
         return reason
     return EARLY if watch.early and len(watch.ended) + len(watch.early) == watch.total else None
-
-
-@contextmanager
-def stop_on_sigterm() -> Iterator[None]:
-    """SIGTERM becomes SIGUSR1, which Tune takes as "save and return"; the second one stops at once.
-
-    Until Tune has put its own handler there, SIGUSR1 stops at once too: by default it would kill. Tune leaves its
-    handlers behind, of which the one for Ctrl-C would swallow a Ctrl-C after the trials.
-    """
-    asked = False
-
-    def note(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-        os.kill(os.getpid(), signal.SIGUSR1)
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
-    signal.signal(signal.SIGUSR1, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, note)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -24,12 +24,12 @@ from study.plan.resolved import RESOLVED_FILE, Resolved, changed, pinned, read_r
 from study.plan.searches import Search, said_of, searches
 from study.plan.trials import Trial
 from study.results.aggregate import Cell
-from study.schedule import Stopped
 from study.space.reader import read_space
 from study.space.search_section import SEARCH_FOLDER
 from study.space.spec import StudySpec, plain
 from study.status.console import Reporter, followed
 from study.status.progress import Progress
+from study.stopping import AtOnce, Stopped
 from study.store.briefs import briefs
 from study.store.places import Place, find_place, open_store
 from study.store.store import Store, write_atomic
@@ -68,7 +68,8 @@ class Finish:
 def run_study(options: RunOptions, reporter: Reporter) -> Finish:
     """Score, search, train, aggregate and export what the space declares and the records lack.
 
-    KeyboardInterrupt during scoring and training ends them early and the rest is still done; later it is passed on.
+    SIGTERM or KeyboardInterrupt during scoring and training ends them early and the rest is still done. Later, and
+    where it is the second one, KeyboardInterrupt is passed on.
     """
     spec = read_space(options.space, options.sets)
     place = find_place(options.out, spec.name)
@@ -167,6 +168,8 @@ class _Run:
                 self.search()
             if "grid" in self.options.stages:
                 self.grid()
+        except AtOnce:
+            raise
         except (Stopped, KeyboardInterrupt) as stop:
             return str(stop) or "stopped"
         finally:

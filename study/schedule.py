@@ -13,17 +13,18 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from l3masking.errors import EnvironmentFault
+from l3masking.training.checkpoint import Interrupted
 from study.assignment import Assignment
 from study.cluster.access import guard_token
 from study.cluster.nodes import check_code, search_path
 from study.cluster.ray_address import VARIABLE, joined
+from study.gpu import GpuLost
+from study.pulse import RemotePulse
 from study.space.spec import Resources
+from study.stopping import Stopped, in_this_process
+from study.store.places import open_store
 from study.trial import died, execute
 from study.workers import worker_slots
-
-
-class Stopped(Exception):
-    """The run was asked to stop; what is left is left for the next run."""
 
 
 class Listener(Protocol):
@@ -39,10 +40,18 @@ class Listener(Protocol):
 
 
 def run_serially(assignments: Sequence[Assignment], listener: Listener) -> None:
-    """One trial after the other, in this process."""
-    for assignment in assignments:
-        listener.started(assignment)
-        listener.ended(assignment, execute(assignment))
+    """One trial after the other, in this process. Raises Stopped on SIGTERM or Ctrl-C, GpuLost after such a failure."""
+    with in_this_process() as flag:
+        for assignment in assignments:
+            flag.check()
+            listener.started(assignment)
+            try:
+                listener.ended(assignment, execute(assignment, flag))
+            except GpuLost as lost:  # nor can this process train the next one
+                reason = f"it lost its GPU ({lost.said})"
+                died(assignment, reason, 1)
+                listener.ended(assignment, reason)
+                raise
 
 
 @contextmanager
@@ -81,6 +90,7 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a task without a GPU share sees no GPU
     "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C stops a run as SIGTERM does
     "TOKENIZERS_PARALLELISM": "false",
 }
 
@@ -115,25 +125,38 @@ def _round(assignments: Sequence[Assignment], listener: Listener) -> tuple[set[i
 
     from study.ray_tune import run_tuner
 
+    begun = set[int]()
     takes = [assignment.resources for assignment in assignments]  # the trials themselves need not travel with this
     left = set(range(len(assignments)))
     broken = run_tuner(
         "trials",
-        tune.with_parameters(_trainable, assignments=list(assignments)),
+        _trainable,
         takes,
         "index",
-        _watch(assignments, left, listener),
+        _watch(assignments, left, begun, listener),
         at_once=most_slots(takes),
+        shared={"assignments": list(assignments)},
         param_space={"index": tune.grid_search(sorted(left))},
     )
+    for index in begun & left if broken is None else ():  # Tune was stopped, and these have ended since
+        if finished(assignments[index]):
+            left.discard(index)
+            listener.ended(assignments[index], None)
     return left, broken
 
 
-def _watch(assignments: Sequence[Assignment], left: set[int], listener: Listener) -> Any:
-    """Tells the listener of trials, and takes those that have ended out of `left`."""
+def finished(assignment: Assignment) -> bool:
+    """Whether every objective of a trial has its record."""
+    store = open_store(assignment.root)
+    return all(store.read(key) is not None for key in assignment.trial.keys.values())
+
+
+def _watch(assignments: Sequence[Assignment], left: set[int], begun: set[int], listener: Listener) -> Any:
+    """Tells the listener of trials, takes those that have ended out of `left`, and puts into `begun` what has begun."""
     from study.ray_tune import CRASHES, Watch
 
-    def begun(trial: Any) -> None:
+    def begin(trial: Any) -> None:
+        begun.add(trial.config["index"])
         listener.started(assignments[trial.config["index"]])
 
     def end(trial: Any, reason: str | None) -> None:
@@ -148,7 +171,7 @@ def _watch(assignments: Sequence[Assignment], left: set[int], listener: Listener
         len(assignments),
         returned=lambda trial: end(trial, trial.last_result.get("reason") or None),
         failed=failed,
-        begun=begun,
+        begun=begin,
     )
 
 
@@ -157,8 +180,16 @@ def most_slots(takes: Iterable[Resources]) -> int:
     return max(worker_slots(resources) for resources in dict.fromkeys(takes))
 
 
-def _trainable(config: dict[str, Any], assignments: Sequence[Assignment]) -> None:
+def _trainable(config: dict[str, Any], assignments: Sequence[Assignment], overseer: Any) -> None:
     from ray import tune
 
-    reason = execute(assignments[config["index"]])
-    tune.report({"failed": reason is not None, "reason": reason or ""})
+    from study.ray_tune import STOPPED_RESULT
+
+    assignment = assignments[config["index"]]
+    try:
+        with RemotePulse(overseer, assignment.trial.name, tune.get_context().get_trial_id()) as pulse:
+            reason = execute(assignment, pulse)
+    except Interrupted:
+        tune.report(STOPPED_RESULT)
+    else:
+        tune.report({"failed": reason is not None, "reason": reason or ""})

@@ -83,16 +83,17 @@ def execute_on_ray(works: Iterable[Work], count: int) -> Iterator[Done]:
     once.
     """
     for resources, same in groupby(works, key=lambda work: work.resources):
-        hands = RayHands(resources)
-        size = min(hands.slots(), count)
-        yield from Crew(hands, same, size, Patience(resources.patience_minutes)).run()
+        with remote_overseer() as overseer:
+            hands = RayHands(resources, overseer)
+            size = min(hands.slots(), count)
+            yield from Crew(hands, same, size, Patience(resources.patience_minutes)).run()
 
 
 class RayHands:
     """The `Hands` of a crew whose workers are actors."""
 
-    def __init__(self, resources: Resources) -> None:
-        self._resources, self._overseer = resources, remote_overseer()
+    def __init__(self, resources: Resources, overseer: Any) -> None:
+        self._resources, self._overseer = resources, overseer
         self._numbers = itertools.count()
         self._actors: dict[int, Any] = {}
         self._refs: dict[int, Any] = {}

@@ -64,9 +64,8 @@ PACKAGES = {
 STUDY_LAYERS = (  # of top-level units, from the bottom up; a unit imports from lower layers alone
     {"exit_codes", "gpu", "patience", "processes", "space", "store", "surroundings", "version"},
     {"pulse"},
-    {"artefacts", "cluster", "hangs", "toyworld"},
-    {"ray_tune"},
-    {"crew"},
+    {"artefacts", "cluster", "hangs", "stopping", "toyworld"},
+    {"crew", "ray_tune"},
     {"workers"},
     {"plan"},
     {"results", "score"},

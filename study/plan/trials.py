@@ -69,6 +69,11 @@ class Trial:
         """Encoder, dataset, method and variant: what the seeds are averaged over."""
         return self.encoder, self.dataset, self.method, self.variant
 
+    @property
+    def name(self) -> str:
+        """What it is, in words."""
+        return " / ".join(part for part in (*self.cell, f"seed {self.seed}") if part)
+
 
 def identity_of(
     identities: Identities,

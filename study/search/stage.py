@@ -14,8 +14,10 @@ from typing import Any
 
 from study.assignment import Assignment
 from study.plan.searches import Search
+from study.pulse import Pulse
 from study.search.journal import JOURNAL_FILE, open_journal
 from study.space.search_section import SEARCH_FOLDER
+from study.stopping import in_this_process
 from study.store.places import Place, inside, open_store
 from study.store.record import Failure, Record
 from study.trial import execute
@@ -66,16 +68,17 @@ class SearchStage:
         self.explorer = Explorer(self.searches, open_journal(self.store.root))
 
     def serially(self, tried: Tried) -> None:
-        """One setting after the other, in this process."""
+        """One setting after the other, in this process. Raises Stopped on SIGTERM or Ctrl-C."""
         count = 0
-        while (suggestion := self.explorer.suggest(name := f"serial-{count}")) != self.explorer.FINISHED:
-            count += 1
-            result: dict[str, Any] = {}
-            for result in trainings(self.searches[suggestion["search"]], suggestion["values"], self.assign):
-                if self.explorer.judge(name, result):
-                    break
-            self.explorer.on_trial_complete(name, result)
-            tried(self.attempt(suggestion, result))
+        with in_this_process() as flag:
+            while (suggestion := self.explorer.suggest(name := f"serial-{count}")) != self.explorer.FINISHED:
+                count += 1
+                result: dict[str, Any] = {}
+                for result in trainings(self.searches[suggestion["search"]], suggestion["values"], self.assign, flag):
+                    if self.explorer.judge(name, result):
+                        break
+                self.explorer.on_trial_complete(name, result)
+                tried(self.attempt(suggestion, result))
 
     def attempt(self, suggestion: Mapping[str, Any], result: Mapping[str, Any], reason: str | None = None) -> Attempt:
         """The outcome of a suggestion. Also puts the journal at the study's URL, if it has one."""
@@ -132,10 +135,11 @@ class SearchStage:
         return found
 
 
-def trainings(search: Search, values: Mapping[str, Any], assign: Assign) -> Any:
+def trainings(search: Search, values: Mapping[str, Any], assign: Assign, pulse: Pulse) -> Any:
     """Train one setting with each seed in turn; yields {"value": mean so far, "seeds": how many} after each.
 
-    A training that has a record is not repeated. A failure ends it with {"failed": reason, "seeds": before it}.
+    A training that has a record is not repeated. A failure ends it with {"failed": reason, "seeds": before it}. pulse:
+    as in `execute`, of all these trainings.
     """
     done: list[float] = []
     for seed in search.config.seed_list:
@@ -143,7 +147,7 @@ def trainings(search: Search, values: Mapping[str, Any], assign: Assign) -> Any:
         store, (key,) = open_store(assignment.root), assignment.trial.keys.values()
         record = store.read(key)
         if record is None:
-            reason = execute(assignment)
+            reason = execute(assignment, pulse)
             record = store.read(key)
             if reason is not None or record is None:
                 yield {"failed": reason or "its record is damaged", "seeds": len(done)}

@@ -9,9 +9,12 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from l3masking.errors import EnvironmentFault
-from study.ray_tune import ROUNDS, Watch, run_tuner
-from study.schedule import Stopped, most_slots
+from l3masking.training.checkpoint import Interrupted
+from study.pulse import RemotePulse
+from study.ray_tune import ROUNDS, STOPPED_RESULT, Watch, run_tuner
+from study.schedule import most_slots
 from study.space.spec import Resources
+from study.stopping import Stopped
 
 if TYPE_CHECKING:
     from study.search.stage import SearchStage, Tried
@@ -61,11 +64,12 @@ def _round(stage: SearchStage, resources: Sequence[Resources], tried: Tried) -> 
     )
     broken = run_tuner(
         "search",
-        tune.with_parameters(_trainable, searches=stage.searches, assign=stage.assign),
+        _trainable,
         resources,
         "search",
         watch,
         at_once=most_slots(resources),
+        shared={"searches": stage.searches, "assign": stage.assign},
         search_alg=stage.explorer,
         scheduler=Screen(stage),
         num_samples=total,
@@ -75,8 +79,13 @@ def _round(stage: SearchStage, resources: Sequence[Resources], tried: Tried) -> 
     return broken
 
 
-def _trainable(config: dict[str, Any], searches: Sequence[Any], assign: Any) -> None:
+def _trainable(config: dict[str, Any], searches: Sequence[Any], assign: Any, overseer: Any) -> None:
     from study.search.stage import trainings
 
-    for result in trainings(searches[config["search"]], config["values"], assign):
-        tune.report({"failed": "", **result})
+    search = searches[config["search"]]
+    try:
+        with RemotePulse(overseer, f"{search.name}, {config['values']}", tune.get_context().get_trial_id()) as pulse:
+            for result in trainings(search, config["values"], assign, pulse):
+                tune.report({"failed": "", **result})
+    except Interrupted:  # no training more: the searcher takes nothing from it, and the setting stays open
+        tune.report({"failed": "", "value": 0.0, "seeds": 0, **STOPPED_RESULT})

@@ -113,9 +113,8 @@ def work_lines(standing: Standing) -> list[str]:
     """The driver, the number of trials in each state, and the running trials with the time left."""
     lines = [driver_line(standing), totals_line(standing)]
     for trial, elapsed, seconds in standing.running:
-        name = " / ".join(part for part in (*trial.cell, f"seed {trial.seed}") if part)
         of = f" of about {duration(seconds)}" if seconds is not None else ""
-        lines.append(f"running {name}: {duration(elapsed)}{of} ({trial.trajectory[:12]})")
+        lines.append(f"running {trial.name}: {duration(elapsed)}{of} ({trial.trajectory[:12]})")
     return lines
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import time
@@ -17,6 +18,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 from unittest import mock
 
+import psutil
 import pytest
 import ray.cloudpickle
 from ray import tune
@@ -25,6 +27,8 @@ from small_study import NoMirror, Said, command, marks, records, results, tables
 
 from study import schedule
 from study.artefacts import Piece, Shard, Work, parts
+from study.gpu import GpuLost
+from study.pulse import RemotePulse
 from study.space.spec import Resources
 from study.version import code_folder
 from study.workers import execute_on_ray
@@ -222,6 +226,16 @@ class Fated:
         return self.notes.read_text()
 
 
+def gone(pid: int) -> None:
+    """Wait until a process has ended, although it was stopped."""
+    until = time.monotonic() + 60
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        while process.status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < until, "the stopped process is still there"
+            time.sleep(0.1)
+
+
 def test_scoring_workers_that_hang_die_or_lose_their_gpu_are_replaced(
     working_directory: Path, tmp_path: Path, caplog
 ) -> None:
@@ -229,7 +243,6 @@ def test_scoring_workers_that_hang_die_or_lose_their_gpu_are_replaced(
     job: Any = Fated(tmp_path / "notes", {2: "SIGSTOP", 5: "gpu", 7: "SIGKILL"})
     resources = Resources(workers=2, patience_minutes=0.05)
     works = (Work(job, tmp_path / "parts", {}, resources, Shard(number, ())) for number in range(10))
-    begun = time.monotonic()
     assert sorted(done.number for done in execute_on_ray(works, 10)) == list(range(10))
     assert {number: path.read_text() for number, path in parts(tmp_path / "parts")} == {
         number: f"{number}\n" for number in range(10)
@@ -239,10 +252,7 @@ def test_scoring_workers_that_hang_die_or_lose_their_gpu_are_replaced(
     for number in job.fates:  # a process that has met its fate makes nothing any more
         (pid,) = {next(pid for made, pid in tries if made == str(number))}
         assert [made for made, by in tries if by == pid][-1] == str(number)
-    frozen = int(next(pid for number, pid in tries if number == "2"))
-    while Path(f"/proc/{frozen}/cmdline").exists() and Path(f"/proc/{frozen}/cmdline").read_bytes():
-        assert time.monotonic() < begun + 60, "the stopped process is still there"
-        time.sleep(0.1)
+    gone(int(next(pid for number, pid in tries if number == "2")))
     said = sorted(record.getMessage() for record in caplog.records if record.name == "study.crew")
     assert [line.split(" (")[0] for line in said] == [
         "making numbers: a worker died",
@@ -251,3 +261,47 @@ def test_scoring_workers_that_hang_die_or_lose_their_gpu_are_replaced(
     ]
     assert said[2].startswith("making numbers: a worker made no progress for ")
     assert said[2].endswith(" s at shard 2; another one goes on")
+
+
+def meets_its_fate(config: dict[str, Any], assignments: Any, overseer: Any) -> None:
+    """In the place of schedule._trainable, in the workers: the first try of two trainings ends badly."""
+    given = assignments[config["index"]]
+    with open(given.notes, "a") as notes:
+        notes.write(f"{given.name} {os.getpid()}\n")
+    first = Path(given.notes).read_text().count(f"{given.name} ") == 1
+    with RemotePulse(overseer, f"training {given.name}", tune.get_context().get_trial_id()) as pulse:
+        for _ in range(15):
+            pulse.beat("training")
+            time.sleep(0.1)
+        if first and given.fate == "gpu":
+            raise GpuLost("CUDA error: an assert")
+        if first and given.fate == "hang":
+            time.sleep(0.2)  # Ray sends the last beat
+            os.kill(os.getpid(), signal.SIGSTOP)
+    tune.report({"reason": ""})
+
+
+def test_a_training_that_hangs_or_loses_its_gpu_goes_on_in_another_process(
+    working_directory: Path, tmp_path: Path, monkeypatch, caplog
+) -> None:
+    monkeypatch.setattr(schedule, "_trainable", meets_its_fate)
+    monkeypatch.setattr(schedule, "died", lambda *why: pytest.fail(str(why)))
+    told: list[Any] = []
+    notes, resources = tmp_path / "notes", Resources(workers=2, patience_minutes=0.05)
+    given: list[Any] = [
+        SimpleNamespace(name=name, resources=resources, notes=notes, fate=fate)
+        for name, fate in {"a": "hang", "b": "gpu"}.items()
+    ]
+    listener = SimpleNamespace(
+        started=lambda given: None, ended=lambda given, reason: told.append((given.name, reason))
+    )
+    schedule.run_on_ray(given, listener)  # type: ignore[arg-type]
+    assert sorted(told) == [("a", None), ("b", None)]
+    tries = [line.split() for line in notes.read_text().splitlines()]
+    assert sorted(name for name, _ in tries) == ["a", "a", "b", "b"]
+    pids = {name: [pid for of, pid in tries if of == name] for name in "ab"}
+    assert pids["a"][0] != pids["a"][1]
+    assert pids["b"][0] not in (pids["b"][1], pids["a"][1]), "a process without a GPU is never used again"
+    gone(int(pids["a"][0]))
+    (said,) = (record.getMessage() for record in caplog.records if record.name == "study.hangs")
+    assert re.fullmatch(r"training a: no progress for \d+ s at step \d+ of training; its process is ended", said)

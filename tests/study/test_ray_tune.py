@@ -1,8 +1,8 @@
-"""What is common to all runs of Ray Tune: which trials have ended, and how a run is stopped."""
+"""What is common to all runs of Ray Tune: which trials have ended, and what a Tuner is given."""
 
 from __future__ import annotations
 
-import os
+import contextlib
 import signal
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,8 +12,9 @@ import pytest
 from ray import tune
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 
+from study import ray_tune
 from study.gpu import GpuLost
-from study.ray_tune import CRASHES, EARLY, Watch, fit, run_tuner, stop_on_sigterm
+from study.ray_tune import CRASHES, EARLY, STOPPED_RESULT, Watch, fit, run_tuner
 from study.space.spec import Resources
 
 
@@ -31,8 +32,8 @@ class Heard:
         )
 
 
-def trial(name: str, error: Exception | None = None) -> Any:
-    return SimpleNamespace(trial_id=name, get_pickled_error=lambda: error)
+def trial(name: str, error: Exception | None = None, **result: Any) -> Any:
+    return SimpleNamespace(trial_id=name, get_pickled_error=lambda: error, last_result=result)
 
 
 DEAD = ActorDiedError(), "its process died (out of memory, or killed), 3 times"
@@ -57,6 +58,13 @@ def test_each_trial_is_told_of_once(error: Exception, reason: str) -> None:
     assert heard.told == [("a", None), ("b", reason)]
     assert heard.watch.ended == {"a", "b"}
     assert not heard.watch.early
+
+
+def test_a_trial_that_was_told_to_end_has_no_end() -> None:
+    heard = Heard(1)
+    heard.watch.on_trial_complete(1, [], trial("a", **STOPPED_RESULT))
+    assert heard.told == []
+    assert not heard.watch.ended
 
 
 def test_one_death_that_is_counted_twice_is_no_end() -> None:
@@ -118,13 +126,28 @@ def test_every_tuner_keeps_nothing_and_takes_what_its_trials_take(monkeypatch) -
         return Tuner(RuntimeError("broken"))
 
     monkeypatch.setattr(tune, "Tuner", tuner)
+    monkeypatch.setattr(tune, "with_parameters", lambda made, **given: lambda config: made(config, **given))
+    monkeypatch.setattr(ray_tune, "remote_overseer", lambda: contextlib.nullcontext("the overseer"))
+    told: list[Any] = []
     watch, takes = Heard(2).watch, [Resources(cpu=1), Resources(cpu=2)]
     space = {"n": tune.grid_search([0, 1])}
     assert (
-        run_tuner("own", lambda config: None, takes, "n", watch, at_once=3, param_space=space, num_samples=5)
+        run_tuner(
+            "own",
+            lambda config, **given: told.append(given),
+            takes,
+            "n",
+            watch,
+            at_once=3,
+            shared={"x": 1},
+            param_space=space,
+            num_samples=5,
+        )
         == "broken"
     )
     (given,) = made
+    given["trainable"]({})
+    assert told == [{"x": 1, "overseer": "the overseer"}]
     assert not given["scratch"].exists()
     assert given["param_space"] == space
     how, run = given["tune_config"], given["run_config"]
@@ -133,27 +156,3 @@ def test_every_tuner_keeps_nothing_and_takes_what_its_trials_take(monkeypatch) -
     assert run.failure_config.max_failures == CRASHES
     bundles = [given["trainable"]._resources({"n": n}).bundles for n in (0, 1)]
     assert bundles == [[{"CPU": 1.0}], [{"CPU": 2.0}]]
-
-
-def handlers() -> list[Any]:
-    return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
-
-
-def test_sigterm_reaches_tune_once_and_the_second_stops_at_once() -> None:
-    before, seen = handlers(), []
-    with stop_on_sigterm():
-        signal.signal(signal.SIGUSR1, lambda *_: seen.append("usr1"))  # as Tune does
-        signal.signal(signal.SIGINT, lambda *_: seen.append("int"))
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert seen == ["usr1"]
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGTERM)
-    assert seen == ["usr1"]
-    assert handlers() == before
-
-
-def test_sigterm_before_tune_listens_stops_at_once() -> None:
-    before = handlers()
-    with pytest.raises(KeyboardInterrupt), stop_on_sigterm():
-        os.kill(os.getpid(), signal.SIGTERM)
-    assert handlers() == before

@@ -22,6 +22,7 @@ from study.plan.inputs import identify
 from study.plan.resolved import read_resolved
 from study.run import longest_first
 from study.space.reader import read_space
+from study.stopping import AtOnce
 from study.store.store import Store
 from study.workers import ArtefactWorker
 
@@ -256,6 +257,16 @@ def test_an_interrupt_while_training_still_writes_tables(fresh: Path, mirror, mo
     said = run(fresh)
     assert (said.code, said.out.splitlines()[-1]) == (75, "stopped: the same command continues")
     assert said.err == ""
+
+
+def test_a_second_signal_ends_a_run_without_tables(fresh: Path, mirror, monkeypatch) -> None:
+    def asked_twice(*_: object, **__: object) -> None:
+        raise AtOnce
+
+    monkeypatch.setattr(study.executor, "run_serially", asked_twice)
+    said = run(fresh)
+    assert (said.code, said.out.splitlines()[-1], said.err) == (75, "stopped: the same command continues", "")
+    assert not (fresh / "out" / "tables").exists()
 
 
 def test_the_second_of_two_runs_is_refused(here: Path, mirror) -> None:

@@ -33,7 +33,7 @@ def test_trials_are_told_when_they_begin_and_end(tmp_path: Path, monkeypatch) ->
     root, seen = tmp_path / "out", []
     execute, write = schedule.execute, Progress._write
 
-    def watched(assignment):
+    def watched(assignment, pulse):
         (progress,) = held
         write(progress)
         standing = look(root)
@@ -41,7 +41,7 @@ def test_trials_are_told_when_they_begin_and_end(tmp_path: Path, monkeypatch) ->
         seen.append((trial.method, standing.totals, standing.alive))
         if trial.method == "rtm":
             return "it broke"
-        return execute(assignment)
+        return execute(assignment, pulse)
 
     held: list[Progress] = []
     begin = Progress.__init__

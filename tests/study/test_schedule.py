@@ -12,9 +12,12 @@ import pytest
 from ray.exceptions import ActorDiedError
 
 from l3masking.errors import EnvironmentFault
+from l3masking.training.checkpoint import Interrupted
 from study import schedule
+from study.gpu import GpuLost
 from study.ray_tune import ROUNDS
 from study.schedule import run_on_ray, run_serially
+from study.stopping import Stopped
 
 
 class Ears:
@@ -33,10 +36,42 @@ class Ears:
 
 def test_one_after_the_other_in_the_given_order(monkeypatch) -> None:
     heard = Ears()
-    monkeypatch.setattr(schedule, "execute", lambda given: "broken" if given == "b" else None)
+    monkeypatch.setattr(schedule, "execute", lambda given, pulse: "broken" if given == "b" else None)
     run_serially(["a", "b", "c"], heard)  # type: ignore[list-item]
     assert heard.told == [("a", None), ("b", "broken"), ("c", None)]
     assert heard.begun == ["a", "b", "c"]
+
+
+def test_after_a_lost_gpu_a_serial_run_ends_with_the_failure_of_the_trial(monkeypatch) -> None:
+    heard, dead = Ears(), []
+
+    def execute(given: Any, pulse: Any) -> None:
+        raise GpuLost("CUDA error: an assert")
+
+    monkeypatch.setattr(schedule, "execute", execute)
+    monkeypatch.setattr(schedule, "died", lambda *given: dead.append(given))
+    with pytest.raises(EnvironmentFault, match="the same command continues in a new one"):
+        run_serially(["a", "b"], heard)  # type: ignore[list-item]
+    reason = "it lost its GPU (CUDA error: an assert)"
+    assert (heard.begun, heard.told, dead) == (["a"], [("a", reason)], [("a", reason, 1)])
+
+
+@pytest.mark.parametrize("at_its_end", [False, True])
+def test_a_stop_ends_the_trial_under_way_and_begins_none(monkeypatch, at_its_end: bool) -> None:
+    heard = Ears()
+
+    def execute(given: Any, pulse: Any) -> None:
+        assert not pulse.beat("training")
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert pulse.beat("training")
+        if not at_its_end:
+            raise Interrupted
+
+    monkeypatch.setattr(schedule, "execute", execute)
+    with pytest.raises(Stopped):
+        run_serially(["a", "b"], heard)  # type: ignore[list-item]
+    assert heard.begun == ["a"]
+    assert heard.told == ([("a", None)] if at_its_end else [])
 
 
 def test_nothing_to_do_starts_nothing() -> None:
@@ -147,16 +182,16 @@ def test_what_breaks_every_tuner_has_failed(monkeypatch) -> None:
 
 def test_a_tuner_that_returns_early_was_asked_to(monkeypatch) -> None:
     monkeypatch.setattr(schedule, "_round", Rounds(((0,), None)))
-    with pytest.raises(schedule.Stopped, match="1 trials left"):
+    with pytest.raises(Stopped, match="1 trials left"):
         schedule.run_on_ray(["a", "b"], Ears())  # type: ignore[list-item]
 
 
 def test_what_a_watcher_hears_of_trials_is_told_of_their_assignments(monkeypatch) -> None:
-    heard, left = Ears(), {0, 1, 2}
+    heard, left, begun = Ears(), {0, 1, 2}, set[int]()
     monkeypatch.setattr(
         schedule, "died", lambda given, reason, times: heard.told.append((given, f"died {times} times"))
     )
-    watch = schedule._watch(["a", "b", "c"], left, heard)  # type: ignore[list-item]
+    watch = schedule._watch(["a", "b", "c"], left, begun, heard)  # type: ignore[list-item]
     good, bad, dead = (
         SimpleNamespace(
             trial_id=str(index),
@@ -172,6 +207,24 @@ def test_what_a_watcher_hears_of_trials_is_told_of_their_assignments(monkeypatch
     assert left == {2}
     watch.on_trial_error(3, [], dead)
     assert heard.begun == ["b"]
+    assert begun == {1}
     reason = "its process died (out of memory, or killed), 3 times"
     assert heard.told == [("a", None), ("b", "broken"), ("c", "died 3 times"), ("c", reason)]
     assert left == set()
+
+
+def test_what_has_ended_while_tune_was_stopped_is_told_of(monkeypatch) -> None:
+    """Tune no longer listens to trials that end themselves then."""
+    heard = Ears()
+    given = [SimpleNamespace(name=name, resources=None) for name in "abc"]
+
+    def tuner(name: str, trainable: Any, takes: Any, entry: str, watch: Any, **how: Any) -> None:
+        for index in (0, 1):
+            watch.on_trial_start(0, [], SimpleNamespace(config={"index": index}))
+
+    monkeypatch.setattr("study.ray_tune.run_tuner", tuner)
+    monkeypatch.setattr(schedule, "most_slots", lambda takes: 1)
+    monkeypatch.setattr(schedule, "finished", lambda given: given.name == "b")
+    with pytest.raises(Stopped, match="2 trials left"):
+        run_on_ray(given, heard)  # type: ignore[arg-type]
+    assert heard.told == [(given[1], None)]

@@ -139,11 +139,11 @@ def test_an_interrupted_search_goes_on_and_loses_and_repeats_nothing(tmp_path: P
     written(tmp_path)
     execute, done = study.search.stage.execute, []
 
-    def interrupted(assignment: Any) -> str | None:
+    def interrupted(assignment: Any, pulse: Any) -> str | None:
         if len(done) == 5:
             raise KeyboardInterrupt
         done.append(assignment.trial.trajectory)
-        return execute(assignment)
+        return execute(assignment, pulse)
 
     monkeypatch.setattr(study.search.stage, "execute", interrupted)
     said = run(tmp_path)
@@ -151,7 +151,7 @@ def test_an_interrupted_search_goes_on_and_loses_and_repeats_nothing(tmp_path: P
     first = marks(tmp_path / "out/search")
     assert len(first) == 5, "two settings, and half of the third"
     monkeypatch.setattr(
-        study.search.stage, "execute", lambda given: done.append(given.trial.trajectory) or execute(given)
+        study.search.stage, "execute", lambda given, pulse: done.append(given.trial.trajectory) or execute(given, pulse)
     )
     said = run(tmp_path)
     assert said.code == 0, said.err

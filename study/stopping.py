@@ -1,0 +1,167 @@
+"""How a run is asked to stop, and how its work ends: trainings at their next step, and what does not end is killed.
+
+A run is asked by SIGTERM or Ctrl-C; a second one ends it at once.
+"""
+
+from __future__ import annotations
+
+import _thread
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from l3masking.training.checkpoint import Interrupted
+from study.pulse import UnderWay
+
+GRACE = 5.0  # seconds in which a training that is to end has to come to its next step
+SAVING = 10.0  # seconds in all for one that then writes its checkpoint
+POLL_SECONDS = 0.1
+log = logging.getLogger(__name__)
+
+
+class Stopped(Exception):
+    """The run was asked to stop; what is left is left for the next run."""
+
+
+class AtOnce(KeyboardInterrupt):
+    """The run was asked to stop twice: nothing more is waited for or written."""
+
+
+@contextmanager
+def heeded(act: Callable[[], None]) -> Iterator[None]:
+    """The first SIGTERM or Ctrl-C calls `act`, the second raises AtOnce. SIGUSR1 raises KeyboardInterrupt.
+
+    By default SIGUSR1 would kill, also where Ray Tune has not put its own handler there yet. Tune leaves that behind.
+    """
+    asked = False
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise AtOnce
+        asked = True
+        act()
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+    signal.signal(signal.SIGUSR1, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, hear)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Flag:
+    """The `Pulse` of trainings in this process: they end at the next step after a stop was asked for.
+
+    One that does not come to a step in GRACE seconds, or has not written its checkpoint after SAVING, is interrupted.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._timer: threading.Timer | None = None
+
+    def ask(self) -> None:
+        """Ask for a stop."""
+        self.asked = True
+        self._interrupt_in(GRACE)
+
+    def beat(self, stage: str) -> bool:
+        return self.asked
+
+    def saves(self) -> None:
+        self._interrupt_in(SAVING - GRACE)
+
+    def check(self) -> None:
+        """Raise Interrupted where a stop was asked for."""
+        if self.asked:
+            raise Interrupted
+
+    def close(self) -> None:
+        """Interrupt nothing any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer.join()
+
+    def _interrupt_in(self, seconds: float) -> None:
+        self.close()
+        self._timer = threading.Timer(seconds, _thread.interrupt_main, [signal.SIGUSR1])
+        self._timer.daemon = True
+        self._timer.start()
+
+
+@contextmanager
+def in_this_process() -> Iterator[Flag]:
+    """Work in this process, which heeds a stop between its steps; raises Stopped then."""
+    flag = Flag()
+    with heeded(flag.ask):
+        try:
+            yield flag
+        except Interrupted:
+            raise Stopped("stopped") from None
+        finally:
+            flag.close()
+
+
+@contextmanager
+def under_tune(overseer: Any) -> Iterator[None]:
+    """Ray Tune, which heeds a stop: it begins no further trial, and those under way are told by `overseer`.
+
+    Tune waits until the actors of its trials are free, so those that do not end are killed meanwhile, by a thread.
+    """
+    import ray
+
+    asked, over = threading.Event(), threading.Event()
+
+    def end() -> None:
+        asked.wait()
+        if not over.is_set():
+            try:
+                ray.get(overseer.ask_to_stop.remote())
+                end_work(lambda: ray.get(overseer.under_way.remote()), lambda work: ray.kill(work.actor), over.is_set)
+            except ray.exceptions.RayError as error:  # Tune's own patience is 10 seconds
+                log.warning("trainings cannot be told to end: %s", error)
+
+    def act() -> None:
+        asked.set()
+        os.kill(os.getpid(), signal.SIGUSR1)  # Tune takes this as "save and return"
+
+    thread = threading.Thread(target=end, name="ends-trainings", daemon=True)
+    thread.start()
+    try:
+        with heeded(act):
+            yield
+    finally:
+        over.set()
+        asked.set()
+        thread.join(GRACE)
+
+
+def end_work(
+    under_way: Callable[[], list[UnderWay]],
+    kill: Callable[[UnderWay], None],
+    over: Callable[[], bool],
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Wait for work that was told to end, and kill what takes longer than it may. over: whether to wait no longer."""
+    began, killed = clock(), set[str]()
+    while not over():
+        left = [work for work in under_way() if work.who not in killed]
+        if not left:
+            return
+        for work in left:
+            if clock() - began > (SAVING if work.saving else GRACE):
+                log.warning("%s: did not end in time, and was killed", work.name)
+                killed.add(work.who)
+                kill(work)
+        sleep(POLL_SECONDS)
