@@ -34,7 +34,8 @@ class Watch(tune.Callback):
 
     A process that dies while Tune makes it ready for its next trial is counted by Ray 2.60 against that trial twice in
     one step: first the trial is queued again, then, as it is not running, ended for good. Such a trial has neither
-    returned nor failed: it is in `early`, for another Tuner. So is one whose last process was lost with its node.
+    returned nor failed: it is in `early`, for another Tuner. So is one of which a process was lost with its node: that
+    is no fault of the trial.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Watch(tune.Callback):
         self.ended: set[str] = set()  # ids of trials
         self.early: set[str] = set()
         self._queued_again: dict[str, int] = {}  # id -> the last step in which it was
+        self._blameless: set[str] = set()  # ids of trials that lost a process with its node
         self._returned, self._failed, self._begun = returned, failed, begun
         self.why_killed: Callable[[str], str | None] = lambda trial_id: None  # see `hangs_ended`
 
@@ -64,18 +66,32 @@ class Watch(tune.Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A death after which the trial is to be started again."""
-        self.why_killed(trial.trial_id)
+        if self._lost_with_node(trial, self.why_killed(trial.trial_id)):
+            self._blameless.add(trial.trial_id)
         self._queued_again[trial.trial_id] = iteration
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The last death, or one that was counted twice."""
-        error, hang = trial.get_pickled_error(), self.why_killed(trial.trial_id)
-        lost_node = isinstance(error, ray.exceptions.ActorUnavailableError) and hang is None
-        if lost_node or self._queued_again.get(trial.trial_id) == iteration:
+        hang = self.why_killed(trial.trial_id)
+        blameless = trial.trial_id in self._blameless or self._lost_with_node(trial, hang)
+        if blameless or self._queued_again.get(trial.trial_id) == iteration:
             self.early.add(trial.trial_id)
             return
         self.ended.add(trial.trial_id)
-        self._failed(trial, f"{hang or _cause(error)}, {CRASHES + 1} times")
+        self._failed(trial, f"{hang or _cause(error_of(trial))}, {CRASHES + 1} times")
+
+    def _lost_with_node(self, trial: Any, hang: str | None) -> bool:
+        """Whether a process did not die by itself: Ray cannot tell, as nothing of its node answers."""
+        return hang is None and isinstance(error_of(trial), ray.exceptions.ActorUnavailableError)
+
+
+def error_of(trial: Any) -> Exception | None:
+    """What Tune has kept of the last death of a trial. Its own way to that reads a copy which is not made yet."""
+    path = trial.pickled_error_file
+    if path is None:
+        return None
+    with open(path, "rb") as file:
+        return ray.cloudpickle.load(file)  # type: ignore[no-any-return]
 
 
 def _cause(error: Any) -> str:

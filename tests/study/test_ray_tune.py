@@ -33,7 +33,7 @@ class Heard:
 
 
 def trial(name: str, error: Exception | None = None, **result: Any) -> Any:
-    return SimpleNamespace(trial_id=name, get_pickled_error=lambda: error, last_result=result)
+    return SimpleNamespace(trial_id=name, error=error, last_result=result)
 
 
 DEAD = ActorDiedError(), "its process died (out of memory, or killed), 3 times"
@@ -88,6 +88,19 @@ def test_a_trial_that_was_killed_for_a_hang_says_so() -> None:
     assert asked == ["a"], "the next death has its own reason"
     heard.watch.on_trial_error(7, [], trial("a", ActorUnavailableError("stopped", b"0" * 16)))
     assert heard.told == [("a", "no progress for 30 min at step 7 of training, 3 times")]
+
+
+@pytest.fixture(autouse=True)
+def _errors(monkeypatch) -> None:
+    """Trials hold them, where those of Tune are in files."""
+    monkeypatch.setattr(ray_tune, "error_of", lambda trial: trial.error)
+
+
+def test_a_trial_that_lost_a_process_with_its_node_may_die_again(monkeypatch) -> None:
+    heard, away = Heard(1), ActorUnavailableError("the node is away", b"0" * 16)
+    heard.watch.on_trial_recover(6, [], trial("a", away))
+    heard.watch.on_trial_error(7, [], trial("a", ActorDiedError()))
+    assert (heard.told, heard.watch.early) == ([], {"a"})
 
 
 class Tuner:

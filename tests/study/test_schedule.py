@@ -9,7 +9,6 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from ray.exceptions import ActorDiedError
 
 from l3masking.errors import EnvironmentFault
 from l3masking.training.checkpoint import Interrupted
@@ -197,7 +196,7 @@ def test_what_a_watcher_hears_of_trials_is_told_of_their_assignments(monkeypatch
             trial_id=str(index),
             config={"index": index},
             last_result={"reason": ["", "broken", None][index]},
-            get_pickled_error=ActorDiedError,
+            pickled_error_file=None,
         )
         for index in range(3)
     )
