@@ -16,7 +16,7 @@ import torch
 from small_study import NoMirror, assignments, command, records, results, start, tables, write_study
 from small_task import one_thread
 
-from l3masking.training.checkpoint import Snapshot
+from l3masking.training.checkpoint import Interrupted, Snapshot
 from l3masking.training.checkpoint_files import numbers, write_checkpoint
 from l3masking.training.evaluation import NonFiniteLoss
 from study.assignment import Assignment
@@ -137,6 +137,35 @@ def test_a_full_disk_costs_the_checkpoint_alone(
     assert found.facts["value"] == 1
 
 
+class Asked:
+    """A pulse that asks to end at a step, and notes what it hears."""
+
+    def __init__(self, steps: int) -> None:
+        self.left, self.heard = steps, list[str]()
+
+    def beat(self, stage: str) -> bool:
+        self.left -= 1
+        self.heard.append(stage)
+        return self.left <= 0
+
+    def saves(self) -> None:
+        self.heard.append("saves")
+
+
+@pytest.mark.parametrize("minutes", [5.0, None])
+def test_what_is_asked_to_end_saves_at_its_next_step(tmp_path: Path, minutes: float | None) -> None:
+    trial = kept(tmp_path, Clock(), minutes=minutes)
+    trial.pulse = Asked(3)
+    for _ in range(2):
+        trial.stage("main").beat(lambda: snapshot(1))
+    assert not numbers(tmp_path / "main"), "it is not time for one"
+    with pytest.raises(Interrupted):
+        trial.stage("main").beat(lambda: snapshot(2))
+    assert trial.pulse.heard == ["main"] * 3 + ["saves"] * bool(minutes)
+    found = kept(tmp_path, Clock()).stage("main").newest()
+    assert (None if found is None else found.facts["value"]) == (2 if minutes else None)
+
+
 class Killed(BaseException):
     """Stands for the end of the process."""
 
@@ -187,6 +216,28 @@ def test_a_trial_that_dies_has_the_record_of_one_that_does_not(
             assert not list(root.glob("checkpoints/*"))
             count += 1
         assert count > (6 if which else 3)
+
+
+@pytest.mark.parametrize(("which", "steps"), [(0, 5), (1, 3), (1, 20)], ids=["main", "adapt", "after-adapt"])
+def test_a_trial_that_is_asked_to_end_fails_not_and_goes_on(
+    which: int, steps: int, trials: Callable[[Path], list[Assignment]], tmp_path: Path
+) -> None:
+    with one_thread():
+        for name in ("whole", "asked"):
+            given = trials(tmp_path / name)[which]
+            resources = dataclasses.replace(given.resources, checkpoint_minutes=60.0)
+            given = dataclasses.replace(given, resources=resources)
+            if name == "asked":
+                with pytest.raises(Interrupted):
+                    execute(given, pulse := Asked(steps))
+                assert not list((tmp_path / name).glob("records/*"))
+                assert Store(tmp_path / name).failures() == []
+                assert len(list((tmp_path / name).glob("checkpoints/*/*/*.json"))) == 1
+            assert execute(given) is None
+    whole, asked = records(tmp_path / "whole"), records(tmp_path / "asked")
+    assert {key: results(record) for key, record in whole.items()} == {k: results(r) for k, r in asked.items()}
+    assert {record["run"]["resumed"] for record in asked.values()} == {1}
+    assert pulse.heard[-2:] == ["adapt-0" if steps == 3 else "training", "saves"]
 
 
 def test_what_diverged_leaves_no_checkpoints(

@@ -10,9 +10,10 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -30,17 +31,23 @@ from study.artefacts import Piece, Shard, Work, parts
 from study.gpu import GpuLost
 from study.pulse import RemotePulse
 from study.space.spec import Resources
+from study.stopping import Stopped
 from study.version import code_folder
 from study.workers import execute_on_ray
 
 pytestmark = pytest.mark.slow
 
+PROMPT = 20.0  # seconds from the request to stop to the exit code, on two cores
+
 DOOMED = ("mtl_static", 1)  # method and seed whose process dies whenever it is tried
 METHODS = ["stl", "rtm", "l3masking", "mtl_static"]
 
 
-def fated(config: dict[str, Any], assignments: Any) -> None:
-    """In the place of schedule._trainable, in the workers: notes process, place and program; kills the doomed one."""
+def fated(config: dict[str, Any], assignments: Any, overseer: Any) -> None:
+    """In the place of schedule._trainable, in the workers: notes process, place and program; kills the doomed one.
+
+    The first training in its final stage takes its next step when it has been told to end.
+    """
     given = assignments[config["index"]]
     folder = given.root / "processes"
     folder.mkdir(exist_ok=True)
@@ -48,21 +55,45 @@ def fated(config: dict[str, Any], assignments: Any) -> None:
     note.write_text(f"{os.getpid()}\n{Path.cwd()}\n{Path(schedule.__file__).parents[1]}")
     if (given.trial.method, given.trial.seed) == DOOMED:
         os.kill(os.getpid(), signal.SIGKILL)
-    original(config, assignments)
+    flight = given.root / "in-flight"
+
+    def beat(self: Any, stage: str) -> bool:
+        if list((given.root / "records").glob("[!.]*.json")) and not flight.exists():
+            flight.write_text(given.trial.trajectory)
+            while not step(self, stage):
+                time.sleep(0.01)
+        return step(self, stage)
+
+    with mock.patch.object(RemotePulse, "beat", beat):
+        original(config, assignments, overseer)
 
 
-original = schedule._trainable
+original, step = schedule._trainable, RemotePulse.beat
 
 
 class Terminates(NoMirror):
-    """Sends SIGTERM to the driver when the first trial is finished."""
+    """Sends SIGTERM to the driver when a trial is finished and another one is in flight."""
 
-    sent = False
+    root: Path
+    sent = 0.0
 
     def add(self, record: Any) -> None:
         if not Terminates.sent:
-            Terminates.sent = True
-            os.kill(os.getpid(), signal.SIGTERM)
+            Terminates.sent = time.monotonic()
+            threading.Thread(target=self.terminate).start()
+
+    def terminate(self) -> None:
+        until(lambda: (self.root / "in-flight").exists())
+        Terminates.sent = time.monotonic()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Wait."""
+    limit = time.monotonic() + 100
+    while not true():
+        assert time.monotonic() < limit, "it takes too long"
+        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +113,8 @@ def working_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
 class OnRay(NamedTuple):
     root: Path
     stopped: Said
+    seconds: float  # from SIGTERM to the exit code
+    waiting: list[Path]  # checkpoints after the stop
     after_stop: dict[str, tuple[int, int]]
     finished: Said
 
@@ -92,12 +125,14 @@ def on_ray(working_directory: Path, tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("on-ray")
     space, root = write_study(folder, methods=METHODS, resources={"workers": 1}), folder / "out"
     with mock.patch("study.score.SHARD_TEXTS", 8), mock.patch("study.schedule._trainable", fated):
+        Terminates.root = root
         with mock.patch("study.run.Mirror", Terminates):
             stopped = command("run", space, "--out", root)
-        after_stop = marks(root)
+        seconds, after_stop = time.monotonic() - Terminates.sent, marks(root)
+        waiting = sorted(root.glob("checkpoints/*/*/*.json"))
         with mock.patch("study.run.Mirror", NoMirror), mock.patch("study.ray_tune.CRASHES", 1):
             finished = command("run", space, "--out", root, "--set", "resources.workers=2")
-    return OnRay(root, stopped, after_stop, finished)
+    return OnRay(root, stopped, seconds, waiting, after_stop, finished)
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +186,17 @@ def test_sigterm_under_ray_is_75_and_nothing_finished_runs_again(on_ray: OnRay) 
     assert {name: now[name] for name in on_ray.after_stop} == on_ray.after_stop
 
 
+def test_a_stop_under_ray_is_prompt_and_the_training_in_flight_goes_on(on_ray: OnRay) -> None:
+    """Its record equals that of the serial run, as all do."""
+    assert on_ray.seconds < PROMPT
+    (checkpoint,) = on_ray.waiting
+    trajectory = (on_ray.root / "in-flight").read_text()
+    assert checkpoint.parent.parent.name == trajectory
+    resumed = {record["trajectory"]: record["run"].get("resumed") for record in records(on_ray.root).values()}
+    assert resumed == {one: 1 if one == trajectory else None for one in resumed}
+    assert not list(on_ray.root.glob("checkpoints/*"))
+
+
 def test_a_trial_whose_process_dies_fails_alone(on_ray: OnRay) -> None:
     from study.store.store import Store
 
@@ -170,7 +216,38 @@ def test_a_trial_whose_process_dies_fails_alone(on_ray: OnRay) -> None:
     assert b"n=1/2" in tables(on_ray.root)["results.md"]
 
 
-def dies_when_it_is_used_again(config: dict[str, Any], assignments: Any) -> None:
+def never_ends(config: dict[str, Any], assignments: Any, overseer: Any) -> None:
+    """In the place of schedule._trainable, in the workers: comes to no step."""
+    given = assignments[config["index"]]
+    with RemotePulse(overseer, given.name):
+        Path(given.notes).write_text(str(os.getpid()))
+        time.sleep(1000)
+
+
+def test_a_training_that_comes_to_no_step_is_killed_after_a_stop(
+    working_directory: Path, tmp_path: Path, monkeypatch, caplog
+) -> None:
+    monkeypatch.setattr(schedule, "_trainable", never_ends)
+    notes = tmp_path / "pid"
+    given = [SimpleNamespace(name=name, resources=Resources(workers=1), notes=notes) for name in "ab"]
+    monkeypatch.setattr(schedule, "finished", lambda given: False)
+    sent: list[float] = []
+
+    def interrupt() -> None:
+        until(notes.exists)
+        sent.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(Stopped, match="2 trials left"):
+        schedule.run_on_ray(given, SimpleNamespace(started=lambda given: None))  # type: ignore[arg-type]
+    assert time.monotonic() - sent[0] < PROMPT
+    assert "a: did not end in time, and was killed" in caplog.text
+    pid = int(notes.read_text())
+    until(lambda: not Path(f"/proc/{pid}").exists())
+
+
+def dies_when_it_is_used_again(config: dict[str, Any], assignments: Any, overseer: Any) -> None:
     """In the place of schedule._trainable, in the workers: the first trial returns, then its process waits to die."""
     from ray.train._internal.session import _TrainSession
 
