@@ -39,6 +39,7 @@ from l3masking.training.evaluation import check_finite
 from l3masking.training.mlm import updates_of
 from l3masking.training.model import mlm_loss
 from l3masking.training.optim import adamw, decay_groups, linear_factor
+from l3masking.training.portions import Portions, stream_of
 from l3masking.training.settings import AdaptConfig
 from l3masking.training.steps import Auxiliary
 
@@ -67,6 +68,7 @@ class Adapted:
     texts: int  # of the source, held-out ones included
     masked_share: float  # of all tokens that were fed to the model, special ones included
     losses: list[dict[str, float]]  # per evaluation: update, train and dev loss in nats per masked token
+    micro_batch: int | None = None  # most texts at a time at the end; None: whole batches, as memory was never short
 
 
 def adapt(
@@ -78,16 +80,19 @@ def adapt(
     seed: int,
     precision: Precision = "float32",
     progress: Callable[[int, int], None] | None = None,
+    portions: Portions | None = None,
     keeper: Keeper = NO_KEEPER,
     saved: Snapshot | None = None,
 ) -> Adapted:
     """Train a copy of `encoder` (which stays as it is) on the masked texts of `source`.
 
     An evaluation on the held-out texts follows each pass. progress: called with the update and their number after each.
+    portions: how much of a batch memory holds, where that is known from before.
     keeper: is offered a snapshot at every evaluation. saved: one of these, after which the stage goes on.
     Raises InputError where no text is left to train on, NonFiniteLoss where training diverges.
     """
-    return _Adaptation(encoder, source, config, masking, seed, precision).run(progress, keeper, saved)
+    portions = portions or Portions(config.batch)
+    return _Adaptation(encoder, source, config, masking, seed, precision, portions).run(progress, keeper, saved)
 
 
 class _Adaptation:
@@ -101,6 +106,7 @@ class _Adaptation:
         masking: MaskingConfig,
         seed: int,
         precision: Precision,
+        portions: Portions,
     ) -> None:
         self.source, self.config, self.masking, self.seed, self.precision = source, config, masking, seed, precision
         self.encoder = encoder.copied()
@@ -112,6 +118,7 @@ class _Adaptation:
         self.total = config.planned_updates(self.train_texts)
         self.order = rng.stream(seed, "adapt", "order")
         self.masks = rng.stream(seed, "adapt", "mask")
+        self.portions = portions
         self.fed = self.taken = 0
         self.points: list[dict[str, float]] = []
         self.kept, self.kept_at = dict[str, Tensor](), 0
@@ -156,6 +163,7 @@ class _Adaptation:
             texts=self.source.count,
             masked_share=self.taken / max(1, self.fed),
             losses=self.points,
+            micro_batch=self.portions.micro_batch,
         )
 
     def state(self, optimiser: torch.optim.Optimizer) -> Snapshot:
@@ -165,7 +173,7 @@ class _Adaptation:
         tensors |= under("model", plain_weights(model)) | under("adam", optimiser_state(optimiser))
         if self.kept_at != self.points[-1]["update"]:  # else they are the model's own
             tensors |= under("kept", self.kept)
-        return Snapshot({**facts, "made": self.made}, tensors)
+        return Snapshot({**facts, "made": self.made, "portions": self.portions.state()}, tensors)
 
     def resume(self, saved: Snapshot, optimiser: torch.optim.Optimizer) -> int:
         """Put back what `state` gave; the update after which the stage goes on."""
@@ -173,6 +181,7 @@ class _Adaptation:
         self.points, self.kept_at, self.fed, self.taken, self.made = (
             facts[name] for name in ("points", "kept_at", "fed", "taken", "made")
         )
+        self.portions.restore(facts["portions"])
         self.order.set_state(tensors["order"])
         self.masks.set_state(tensors["masks"])
         restore_weights(self.encoder.model, below("model", tensors))
@@ -182,18 +191,33 @@ class _Adaptation:
         return update
 
     def update(self, update: int, window: Sequence[Batch]) -> Tensor:
-        """Gradients of one optimiser step into `param.grad`; the mean loss (nats, on the device)."""
+        """Gradients of one optimiser step into `param.grad`; the mean loss (nats, on the device).
+
+        Where memory is short, they are made again from the beginning in smaller portions.
+        """
+        masks, fed, taken = self.masks.get_state(), self.fed, self.taken
+
+        def undo() -> None:
+            self.masks.set_state(masks)
+            self.fed, self.taken = fed, taken
+            self.encoder.model.zero_grad()
+
+        return self.portions.texts.attempt(lambda: self._update(update, window), undo)
+
+    def _update(self, update: int, window: Sequence[Batch]) -> Tensor:
         self.encoder.model.train()
         total = torch.zeros((), device=self.device)
         for micro, batch in enumerate(window):
             chunk = self.masked_batch(batch, fixed=self.config.static)
             self.fed += int(chunk.attention_mask.sum())
             self.taken += int((chunk.labels != IGNORED).sum())
-            with rng.dropout(self.device, self.seed, "adapt", update, micro), autocast(self.device, self.precision):
-                loss = mlm_loss(self.encoder, [chunk])
-            if loss is not None:  # None: no token was selected, a zero loss that moves nothing
-                (loss / len(window)).backward()
-                total += loss.detach() / len(window)
+            for number, (portion, share) in enumerate(self.portions.shares([chunk])):
+                name = "adapt", update, micro, *stream_of(number)
+                with rng.dropout(self.device, self.seed, *name), autocast(self.device, self.precision):
+                    loss = mlm_loss(self.encoder, portion)
+                if loss is not None:  # None: no token was selected, a zero loss that moves nothing
+                    (loss * share / len(window)).backward()
+                    total += loss.detach() * share / len(window)
         return total
 
     def windows(self) -> Iterator[list[Batch]]:
@@ -262,7 +286,15 @@ class _Adaptation:
         while batch := list(islice(numbered, self.config.batch)):
             chunk = self.masked_batch(batch, fixed=True)
             masked = int((chunk.labels != IGNORED).sum())
-            with autocast(self.device, self.precision):
-                loss = mlm_loss(self.encoder, [chunk])
-            total, count = total + masked * float(0.0 if loss is None else loss), count + masked
+            loss = self.portions.texts.attempt(partial(self._held_loss, chunk))
+            total, count = total + masked * loss, count + masked
         return {"dev": total / max(1, count)}
+
+    def _held_loss(self, chunk: Chunk) -> float:
+        """Mean loss over the masked tokens of a batch (nats), 0 if there are none."""
+        total = 0.0
+        for portion, share in self.portions.shares([chunk]):
+            with autocast(self.device, self.precision):
+                loss = mlm_loss(self.encoder, portion)
+            total += share * float(0.0 if loss is None else loss)
+        return total

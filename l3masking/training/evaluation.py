@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from l3masking.memory import Halving
 from l3masking.metrics import METRICS
 from l3masking.precision import Precision, autocast
 from l3masking.training.model import MultiTaskModel
+from l3masking.training.portions import EVALUATION_TOKENS
 from l3masking.training.steps import Examples
-
-EVALUATION_TOKENS = 16384  # padded tokens in an evaluation batch; no gradient is held
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,12 +57,21 @@ def check_finite(place: str, values: Mapping[str, float]) -> None:
         raise NonFiniteLoss(f"not finite at {place}: {', '.join(f'{name} {value}' for name, value in values.items())}")
 
 
-def measure(model: MultiTaskModel, examples: Examples, num_classes: int, precision: Precision) -> Measurement:
-    """All metrics over a split, in large batches of like lengths. The model is left in training mode."""
+def measure(
+    model: MultiTaskModel,
+    examples: Examples,
+    num_classes: int,
+    precision: Precision,
+    tokens: Halving | None = None,
+) -> Measurement:
+    """All metrics over a split, in large batches of like lengths. The model is left in training mode.
+
+    tokens: padded ones of a batch, halved where memory does not hold them.
+    """
     predicted = torch.zeros(len(examples.labels), dtype=torch.long)
     likely_EC = torch.zeros(len(examples.labels), num_classes)
     total = 0.0
-    for part, logits_BC, labels_B in _classified(model, examples, precision):
+    for part, logits_BC, labels_B in _classified(model, examples, precision, tokens):
         total += float(F.cross_entropy(logits_BC, labels_B, reduction="sum"))
         predicted[part] = logits_BC.argmax(dim=-1).cpu()
         likely_EC[part] = logits_BC.softmax(dim=-1).cpu()
@@ -70,7 +79,9 @@ def measure(model: MultiTaskModel, examples: Examples, num_classes: int, precisi
     return Measurement(metrics, predicted.tolist(), likely_EC.tolist())
 
 
-def judge(model: MultiTaskModel, further: FurtherSet, precision: Precision) -> Measurement:
+def judge(
+    model: MultiTaskModel, further: FurtherSet, precision: Precision, tokens: Halving | None = None
+) -> Measurement:
     """Metrics on an evaluation set: the predicted class of the task counts as the class that it stands for there.
 
     The probability of a class of the set is the sum over the task's classes that stand for it. Where several do, the
@@ -78,7 +89,7 @@ def judge(model: MultiTaskModel, further: FurtherSet, precision: Precision) -> M
     """
     predicted = torch.zeros(len(further.examples.labels), dtype=torch.long)
     likely_EC = torch.zeros(len(further.examples.labels), further.num_classes)
-    for part, logits_BC, _ in _classified(model, further.examples, precision):
+    for part, logits_BC, _ in _classified(model, further.examples, precision, tokens):
         predicted[part] = further.of_class[logits_BC.argmax(dim=-1).cpu()]
         summed_BC = torch.zeros(len(part), further.num_classes)
         likely_EC[part] = summed_BC.index_add_(1, further.of_class, logits_BC.softmax(dim=-1).cpu())
@@ -93,17 +104,25 @@ def _metrics(predicted: Tensor, examples: Examples, num_classes: int) -> dict[st
 
 @torch.inference_mode()
 def _classified(
-    model: MultiTaskModel, examples: Examples, precision: Precision
+    model: MultiTaskModel, examples: Examples, precision: Precision, tokens: Halving | None
 ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
     """Indices of some texts, their logits [B, C] and labels [B], batch by batch, the longest texts first."""
     model.eval()
     device, pad_id = model.encoder.device, model.encoder.tokenizer.pad_token_id
     order = sorted(range(len(examples.labels)), key=lambda i: len(examples.input_ids[i]))
-    while order:
-        size = max(1, EVALUATION_TOKENS // (model.encoder.padded_to or len(examples.input_ids[order[-1]])))
-        part, order = order[-size:], order[:-size]
+    tokens = tokens or Halving(EVALUATION_TOKENS, of_tokens=True)
+
+    def longest() -> tuple[list[int], Tensor, Tensor]:
+        length = model.encoder.padded_to or len(examples.input_ids[order[-1]])
+        part = order[-max(1, tokens.size // length) :]
+        tokens.taking(len(part), length)
         chunks = examples.chunks(part, 1, pad_id, device)
         with autocast(device, precision):
             logits = model.classifier(model.features(chunks)).float()
-        yield part, logits, chunks[0].labels  # one bucket keeps the order of `part`, which is by length
+        return part, logits, chunks[0].labels  # one bucket keeps the order of `part`, which is by length
+
+    while order:
+        found = tokens.attempt(longest)
+        order = order[: -len(found[0])]
+        yield found
     model.train()

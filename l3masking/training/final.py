@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from l3masking import rng
 from l3masking.encoders.weights import restore_weights, weights_of
 from l3masking.precision import Precision, autocast
-from l3masking.training.batches import epochs
+from l3masking.training.batches import Batches, epochs
 from l3masking.training.checkpoint import (
     NO_KEEPER,
     Keeper,
@@ -22,7 +23,39 @@ from l3masking.training.early_stopping import Selection
 from l3masking.training.evaluation import Task, check_finite, measure
 from l3masking.training.model import MultiTaskModel
 from l3masking.training.optim import adamw, clip_norms, decay_groups
+from l3masking.training.portions import Portions, stream_of
 from l3masking.training.settings import FinalConfig, OptimConfig, TrainConfig
+
+
+@dataclass(frozen=True, eq=False)
+class _Gradients:
+    """The gradients of the updates of one final stage."""
+
+    model: MultiTaskModel
+    task: Task
+    train: TrainConfig
+    precision: Precision
+    name: tuple[str, str]  # of the stage's streams
+    seed: int
+    order: Batches
+    portions: Portions
+
+    def fill(self, epoch: int, update: int) -> None:
+        """Those of one update into `param.grad`; made again in smaller portions where memory is short."""
+        before = self.order.state()
+        self.portions.texts.attempt(lambda: self._fill(epoch, update), lambda: self.order.restore(before))
+
+    def _fill(self, epoch: int, update: int) -> None:
+        model, train, encoder = self.model, self.train, self.model.encoder
+        model.zero_grad()
+        for micro in range(train.accumulate):
+            pad_id = encoder.tokenizer.pad_token_id
+            chunks = self.task.train.chunks(next(self.order), train.length_buckets, pad_id, encoder.device)
+            for number, (portion, share) in enumerate(self.portions.shares(chunks)):
+                name = *self.name, epoch, update, micro, *stream_of(number)
+                with rng.dropout(encoder.device, self.seed, *name), autocast(encoder.device, self.precision):
+                    loss = model.classification_loss(portion)
+                (loss * share / train.accumulate).backward()
 
 
 def final_stage(
@@ -35,6 +68,7 @@ def final_stage(
     precision: Precision,
     selection: Selection,
     seed: int,
+    portions: Portions | None = None,
     keeper: Keeper = NO_KEEPER,
     saved: Snapshot | None = None,
 ) -> dict[str, Any]:
@@ -48,9 +82,9 @@ def final_stage(
     weights = selection.weights
     body, head = model.encoder.body, model.classifier
     optimiser = adamw([group for part in (body, head) for group in decay_groups(part, final.lr, final.decay)], optim)
-    size = len(task.train.labels)
+    size, portions = len(task.train.labels), portions or Portions(train.batch)
     order = epochs(size, train.batch, rng.stream(seed, "order", "final", selection.objective))
-    device, pad_id = model.encoder.device, model.encoder.tokenizer.pad_token_id
+    gradients = _Gradients(model, task, train, precision, ("final", selection.objective), seed, order, portions)
     if saved is not None:
         epoch, since, best, kept = (saved.facts[name] for name in ("epoch", "since", "best", "kept"))
         restore_weights(model, below("model", saved.tensors))
@@ -61,21 +95,16 @@ def final_stage(
     def state() -> Snapshot:
         tensors = under("model", plain_weights(model)) | under("adam", optimiser_state(optimiser))
         tensors |= under("order", order.state()) | (under("kept", weights) if kept and since else {})
-        return Snapshot({"epoch": epoch, "since": since, "best": best, "kept": kept}, tensors)
+        facts = {"epoch": epoch, "since": since, "best": best, "kept": kept, "portions": portions.state()}
+        return Snapshot(facts, tensors)
 
     while epoch < final.max_epochs and since < final.patience:
         epoch += 1
         for update in range(train.updates_per_epoch(size)):
-            optimiser.zero_grad()
-            for micro in range(train.accumulate):
-                chunks = task.train.chunks(next(order), train.length_buckets, pad_id, device)
-                names = ("final", selection.objective, epoch, update, micro)
-                with rng.dropout(device, seed, *names), autocast(device, precision):
-                    loss = model.classification_loss(chunks)
-                (loss / train.accumulate).backward()
+            gradients.fill(epoch, update)
             clip_norms([model.body_parameters(), list(head.parameters())], optim.clip)
             optimiser.step()
-        metrics = measure(model, task.validation, task.num_classes, precision).metrics
+        metrics = measure(model, task.validation, task.num_classes, precision, portions.tokens).metrics
         check_finite(f"epoch {epoch} of the final stage (lr {final.lr})", metrics)
         since += 1
         if metrics[selection.objective] > best:

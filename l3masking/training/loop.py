@@ -36,11 +36,13 @@ from l3masking.training.checkpoint import (
 )
 from l3masking.training.early_stopping import Selection
 from l3masking.training.evaluation import Measurement, Task, check_finite, judge, measure
+from l3masking.training.filling import MaskTuning
 from l3masking.training.final import final_stage
-from l3masking.training.mask_tune import FIRST_ROUND, MaskTuneStepper, MaskTuning, first_round, texts_state
+from l3masking.training.mask_tune import FIRST_ROUND, MaskTuneStepper, first_round, texts_state
 from l3masking.training.model import MultiTaskModel
 from l3masking.training.optim import MainStage, Pace, adamw, clip_norms, decay_groups, linear_factor, schedule_at
 from l3masking.training.outcome import Outcome
+from l3masking.training.portions import Portions
 from l3masking.training.settings import FinetuneConfig
 from l3masking.training.steps import Auxiliary, Examples, Stepper
 from l3masking.training.task_weights import WEIGHTINGS
@@ -72,16 +74,16 @@ def fine_tune(
     check_choice("weighting", weighting, WEIGHTINGS)
     for objective in objectives:
         check_choice("objective", objective, METRICS)
-    saved = keeper.newest()
+    saved, portions = keeper.newest(), None
     if tuning is not None and tuning.rounds == 2:
         updates = main_stage_of(task, config, auxiliary, pace).total
-        encoder, train = first_round(
-            encoder, task.train, tuning, config, seed=seed, updates=updates, keeper=keeper, saved=saved
-        )
+        portions = Portions(config.train.batch)
+        how: dict[str, Any] = {"updates": updates, "portions": portions, "keeper": keeper, "saved": saved}
+        encoder, train = first_round(encoder, task.train, tuning, config, seed=seed, **how)
         keeper = Adding(keeper=keeper, tensors=texts_state(train))
         saved = None if saved is not None and saved.facts["stage"] == FIRST_ROUND else saved
         task, tuning = dataclasses.replace(task, train=train), None
-    trajectory = Trajectory(encoder, task, config, seed, auxiliary, weighting, tuning, pace)
+    trajectory = Trajectory(encoder, task, config, seed, auxiliary, weighting, tuning, pace, portions)
     selections = [Selection(objective=name, config=config.stop) for name in objectives]
     trajectory.saved = saved
     del saved  # as large as several models: nobody else holds it while the training goes on
@@ -109,14 +111,16 @@ class Trajectory:
         weighting: str,
         tuning: MaskTuning | None = None,
         pace: Pace | None = None,
+        portions: Portions | None = None,
     ) -> None:
         self.task, self.config, self.seed, self.auxiliary = task, config, seed, auxiliary
         self.model = MultiTaskModel(encoder.copied(), task.num_classes, config.model, rng.stream(seed, "head"))
         self.weighting = WEIGHTINGS[weighting](1 if auxiliary is None else 2, config.meta)
         train = config.train
+        self.portions = portions or Portions(max(train.batch, config.meta.head_sample))
         self.stepper: Stepper | MaskTuneStepper
         if tuning is not None:
-            self.stepper = MaskTuneStepper(self.model, task.train, tuning, config, seed)
+            self.stepper = MaskTuneStepper(self.model, task.train, tuning, config, seed, self.portions)
         else:
             self.stepper = Stepper(
                 self.model,
@@ -132,6 +136,7 @@ class Trajectory:
                 precision=config.precision,
                 seed=seed,
                 sampling=train.sampling,
+                portions=self.portions,
             )
         self.total, self.warmup, self.every = main_stage_of(task, config, auxiliary, pace)
         self.curve: list[dict[str, Any]] = []
@@ -190,6 +195,7 @@ class Trajectory:
         self.curve = list(saved.facts["curve"])
         if saved.facts["stage"] == "final":
             restore_selections(selections, saved)
+            self.portions.restore(saved.facts["portions"])
             return self.total, {}
         restore_main(saved, self.model, self.stepper, selections)
         self.saved = None
@@ -224,7 +230,7 @@ class Trajectory:
         return update * train.accumulate * min(train.batch, len(self.task.train.labels))
 
     def measure(self, examples: Examples) -> Measurement:
-        return measure(self.model, examples, self.task.num_classes, self.config.precision)
+        return measure(self.model, examples, self.task.num_classes, self.config.precision, self.portions.tokens)
 
     def finished(self, selections: Sequence[Selection], keeper: Keeper = NO_KEEPER) -> dict[str, Outcome]:
         """The outcome of each objective, one final stage after the other."""
@@ -258,6 +264,7 @@ class Trajectory:
                 precision=self.config.precision,
                 selection=selection,
                 seed=self.seed,
+                portions=self.portions,
                 keeper=keeper,
                 saved=saved if saved is not None and saved.facts["objective"] == selection.objective else None,
             )
@@ -284,7 +291,9 @@ class Trajectory:
             test_predictions=None if test is None else test.predictions,
             test_probabilities=None if test is None else test.probabilities,
             evaluations={
-                name: judge(self.model, further, self.config.precision) for name, further in self.task.further.items()
+                name: judge(self.model, further, self.config.precision, self.portions.tokens)
+                for name, further in self.task.further.items()
             },
+            micro_batch=self.portions.micro_batch,
             weights=weights_of(self.model),
         )

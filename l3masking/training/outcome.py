@@ -30,4 +30,5 @@ class Outcome:
     test_predictions: list[int] | None
     test_probabilities: list[list[float]] | None  # [E, C], as in Measurement
     evaluations: dict[str, Measurement]  # on each evaluation set; {} if the task has none
+    micro_batch: int | None = None  # most texts at a time at the end; None: whole batches, as memory was never short
     weights: dict[str, Tensor] = field(repr=False)  # parameters of the MultiTaskModel that was tested, by name

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from small_task import SCORING, data, digest, encoder, one_thread, scores, settings, tokenizer
+from kept_snapshots import Memory, masked_texts
+from small_task import SCORING, data, digest, encoder, one_thread, scores, settings
 
-from l3masking.masking.applied import MaskedText
 from l3masking.masking.settings import MaskingConfig
 from l3masking.methods import METHODS
 from l3masking.regimes import Training, encode_inputs, prepare
 from l3masking.rng import stream
-from l3masking.scoring.words import encode_texts
 from l3masking.training.batches import Batches, draws, epochs
 from l3masking.training.checkpoint import Snapshot
 from l3masking.training.checkpoint_files import checkpoints, numbers, tidy, write_checkpoint
@@ -54,21 +51,6 @@ class Folder:
         self.left -= 1
         if not self.left:
             raise Killed
-
-
-class Memory:
-    """Keeps every snapshot, and goes on from one of another training."""
-
-    def __init__(self, begin: Snapshot | None = None) -> None:
-        self.begin, self.kept = begin, list[Snapshot]()
-
-    def newest(self) -> Snapshot | None:
-        return self.begin
-
-    def offer(self, make: Callable[[], Snapshot]) -> None:
-        facts, tensors = make()
-        copies = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-        self.kept.append(Snapshot(json.loads(json.dumps(facts, allow_nan=False)), copies))
 
 
 def training(method: str, seed: int = 0) -> Training:
@@ -212,13 +194,3 @@ def test_an_adapt_stage_that_is_cut_anywhere_ends_in_the_same_bits(
         rest = Memory(snapshot)
         assert run(rest) == expected, f"cut after snapshot {last}"
         assert len(rest.kept) == len(whole.kept) - last
-
-
-def masked_texts() -> list[MaskedText]:
-    """The training texts, every token with the same mask probability."""
-    found = []
-    for text in encode_texts(tokenizer(), data().train.texts, max_length=16):
-        row = np.zeros(len(text.input_ids))
-        row[text.positions] = 0.3
-        found.append(MaskedText(text.input_ids, row))
-    return found
