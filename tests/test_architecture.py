@@ -68,7 +68,7 @@ STUDY_LAYERS = (  # of top-level units, from the bottom up; a unit imports from 
     {"plan"},
     {"results", "score"},
     {"assignment", "checkpoints", "importance", "report"},
-    {"adapted"},
+    {"adapted", "recorded"},
     {"trial"},
     {"assign", "estimate", "schedule", "tracking"},
     {"doctor", "search", "status", "tag_profiles", "verify"},

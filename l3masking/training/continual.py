@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 
@@ -35,10 +35,11 @@ from l3masking.training.checkpoint import (
     restore_optimiser,
     under,
 )
-from l3masking.training.evaluation import check_finite
+from l3masking.training.evaluation import check_course
 from l3masking.training.mlm import updates_of
 from l3masking.training.model import mlm_loss
 from l3masking.training.optim import adamw, decay_groups, linear_factor
+from l3masking.training.outcome import Adapted
 from l3masking.training.portions import Portions, stream_of
 from l3masking.training.settings import AdaptConfig
 from l3masking.training.steps import Auxiliary
@@ -55,20 +56,6 @@ class TextSource:
 
     count: int  # texts, >= 1
     read: Callable[[], Iterator[MaskedText]]
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Adapted:
-    """What an `adapt` stage leaves."""
-
-    weights: dict[str, Tensor] = field(repr=False)  # of the whole masked LM, by parameter name
-    updates: int  # optimiser steps until the end
-    best_update: int  # whose weights these are
-    passes: float  # over the training texts
-    texts: int  # of the source, held-out ones included
-    masked_share: float  # of all tokens that were fed to the model, special ones included
-    losses: list[dict[str, float]]  # per evaluation: update, train and dev loss in nats per masked token
-    micro_batch: int | None = None  # most texts at a time at the end; None: whole batches, as memory was never short
 
 
 def adapt(
@@ -149,7 +136,14 @@ class _Adaptation:
             if update % per_pass and update < self.total:
                 continue
             point = {"update": update, "train": float(torch.stack(losses).mean())} | self.dev_loss()
-            check_finite(f"adapt, update {update} (peak lr {config.lr})", point)
+            check_course(
+                "adapt, ",
+                update,
+                [{"train": loss} for loss in losses],
+                point,
+                rate=lambda at: config.lr * linear_factor(at, self.total + 1, warmup),
+                earlier=self.points[-1] if self.points else None,
+            )
             self.points.append(point)
             losses = []
             if not self.every or point["dev"] <= min((seen["dev"] for seen in self.points), default=math.inf):

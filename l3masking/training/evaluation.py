@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -57,6 +57,41 @@ def check_finite(place: str, values: Mapping[str, float]) -> None:
         raise NonFiniteLoss(f"not finite at {place}: {', '.join(f'{name} {value}' for name, value in values.items())}")
 
 
+def mean_losses(losses: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
+    """The mean of each task over some updates; not each of them has a loss of each task."""
+    names = sorted({name for window in losses for name in window})
+    return {name: float(torch.stack([window[name] for window in losses if name in window]).mean()) for name in names}
+
+
+def check_course(
+    name: str,
+    update: int,
+    losses: Sequence[Mapping[str, Tensor]],
+    values: Mapping[str, float],
+    *,
+    rate: Callable[[int], float],
+    earlier: Mapping[str, float] | None = None,
+) -> None:
+    """Raise NonFiniteLoss where one of `values` is not finite, which were found after `update`.
+
+    losses: by task, of the last updates, `update` being the last. The message names the first of them that is not
+    finite, its learning rate, and the last finite losses. rate: learning rate of an update. earlier: losses before.
+    """
+    if all(map(math.isfinite, values.values())):
+        return
+    last, at = earlier, update - len(losses)
+    for at, window in enumerate(losses, update - len(losses) + 1):  # noqa: B007
+        found = {task: float(loss) for task, loss in window.items()}
+        if not all(map(math.isfinite, found.values())):
+            break
+        last = found
+    else:  # the weights are not finite since the last update, or the metrics are not
+        found = dict(values)
+    known = "none" if not last else ", ".join(f"{task} {loss:.4g}" for task, loss in last.items())
+    said = ", ".join(f"{task} {loss}" for task, loss in found.items())
+    raise NonFiniteLoss(f"not finite at {name}update {at} (lr {rate(at):.3g}): {said}; last finite loss: {known}")
+
+
 def measure(
     model: MultiTaskModel,
     examples: Examples,
@@ -93,6 +128,7 @@ def judge(
         predicted[part] = further.of_class[logits_BC.argmax(dim=-1).cpu()]
         summed_BC = torch.zeros(len(part), further.num_classes)
         likely_EC[part] = summed_BC.index_add_(1, further.of_class, logits_BC.softmax(dim=-1).cpu())
+    check_finite("an evaluation set", {"probabilities": float(likely_EC.sum())})
     metrics = _metrics(predicted, further.examples, further.num_classes)
     return Measurement(metrics, predicted.tolist(), likely_EC.tolist())
 

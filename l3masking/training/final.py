@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from l3masking import rng
 from l3masking.encoders.weights import restore_weights, weights_of
 from l3masking.precision import Precision, autocast
@@ -20,7 +23,7 @@ from l3masking.training.checkpoint import (
     under,
 )
 from l3masking.training.early_stopping import Selection
-from l3masking.training.evaluation import Task, check_finite, measure
+from l3masking.training.evaluation import Task, check_course, measure
 from l3masking.training.model import MultiTaskModel
 from l3masking.training.optim import adamw, clip_norms, decay_groups
 from l3masking.training.portions import Portions, stream_of
@@ -40,12 +43,13 @@ class _Gradients:
     order: Batches
     portions: Portions
 
-    def fill(self, epoch: int, update: int) -> None:
-        """Those of one update into `param.grad`; made again in smaller portions where memory is short."""
+    def fill(self, epoch: int, update: int) -> Tensor:
+        """Those of one update into `param.grad`, and the mean loss (nats); in portions where memory is short."""
         before = self.order.state()
-        self.portions.texts.attempt(lambda: self._fill(epoch, update), lambda: self.order.restore(before))
+        return self.portions.texts.attempt(lambda: self._fill(epoch, update), lambda: self.order.restore(before))
 
-    def _fill(self, epoch: int, update: int) -> None:
+    def _fill(self, epoch: int, update: int) -> Tensor:
+        total = torch.zeros((), device=self.model.encoder.device)
         model, train, encoder = self.model, self.train, self.model.encoder
         model.zero_grad()
         for micro in range(train.accumulate):
@@ -56,6 +60,8 @@ class _Gradients:
                 with rng.dropout(encoder.device, self.seed, *name), autocast(encoder.device, self.precision):
                     loss = model.classification_loss(portion)
                 (loss * share / train.accumulate).backward()
+                total += loss.detach() * share / train.accumulate
+        return total
 
 
 def final_stage(
@@ -100,12 +106,13 @@ def final_stage(
 
     while epoch < final.max_epochs and since < final.patience:
         epoch += 1
+        losses = []
         for update in range(train.updates_per_epoch(size)):
-            gradients.fill(epoch, update)
+            losses.append({"primary": gradients.fill(epoch, update)})
             clip_norms([model.body_parameters(), list(head.parameters())], optim.clip)
             optimiser.step()
         metrics = measure(model, task.validation, task.num_classes, precision, portions.tokens).metrics
-        check_finite(f"epoch {epoch} of the final stage (lr {final.lr})", metrics)
+        check_course(f"final stage, epoch {epoch}, ", len(losses), losses, metrics, rate=lambda _: final.lr)
         since += 1
         if metrics[selection.objective] > best:
             best, kept, since, weights = metrics[selection.objective], True, 0, weights_of(model)

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from l3masking import rng
@@ -35,7 +34,7 @@ from l3masking.training.checkpoint import (
     under,
 )
 from l3masking.training.early_stopping import Selection
-from l3masking.training.evaluation import Measurement, Task, check_finite, judge, measure
+from l3masking.training.evaluation import Measurement, Task, check_course, check_finite, judge, mean_losses, measure
 from l3masking.training.filling import MaskTuning
 from l3masking.training.final import final_stage
 from l3masking.training.mask_tune import FIRST_ROUND, MaskTuneStepper, first_round, texts_state
@@ -76,7 +75,7 @@ def fine_tune(
         check_choice("objective", objective, METRICS)
     saved, portions = keeper.newest(), None
     if tuning is not None and tuning.rounds == 2:
-        updates = main_stage_of(task, config, auxiliary, pace).total
+        updates = MainStage.paced(config, len((auxiliary or task.train).input_ids), pace).total
         portions = Portions(config.train.batch)
         how: dict[str, Any] = {"updates": updates, "portions": portions, "keeper": keeper, "saved": saved}
         encoder, train = first_round(encoder, task.train, tuning, config, seed=seed, **how)
@@ -89,13 +88,6 @@ def fine_tune(
     del saved  # as large as several models: nobody else holds it while the training goes on
     trajectory.main_stage(selections, on_evaluation, keeper)
     return trajectory.finished(selections, keeper)
-
-
-def main_stage_of(task: Task, config: FinetuneConfig, auxiliary: Auxiliary | None, pace: Pace | None) -> MainStage:
-    """The main stage of a training in updates."""
-    texts, factor = pace or Pace()
-    own = len(task.train.input_ids if auxiliary is None else auxiliary.input_ids)
-    return MainStage.of(config, own if texts is None else texts, factor)
 
 
 class Trajectory:
@@ -138,7 +130,7 @@ class Trajectory:
                 sampling=train.sampling,
                 portions=self.portions,
             )
-        self.total, self.warmup, self.every = main_stage_of(task, config, auxiliary, pace)
+        self.total, self.warmup, self.every = MainStage.paced(config, len((auxiliary or task.train).input_ids), pace)
         self.curve: list[dict[str, Any]] = []
         self.saved: Snapshot | None = None  # where it goes on; of a main stage only until that has been taken up
 
@@ -203,11 +195,7 @@ class Trajectory:
 
     def evaluate_at(self, update: int, losses: Sequence[dict[str, Tensor]]) -> dict[str, Any]:
         """A point of the curve: validation metrics and the mean training losses since the last one."""
-        names = {name for window in losses for name in window}
-        train_loss = {
-            name: float(torch.stack([window[name] for window in losses if name in window]).mean())
-            for name in sorted(names)
-        }
+        train_loss = mean_losses(losses)
         metrics = self.measure(self.task.validation).metrics
         point = {
             "update": update,
@@ -217,7 +205,14 @@ class Trajectory:
             "task_weights": self.stepper.task_weights(),
             "empty_mlm_batches": self.stepper.empty_mlm_batches,
         }
-        check_finite(f"update {update} (peak lr {self.config.optim.lr})", {**train_loss, **metrics})
+        check_course(
+            "",
+            update,
+            losses,
+            {**train_loss, **metrics},
+            rate=lambda at: self.config.optim.lr * linear_factor(at - 1, self.total, self.warmup),
+            earlier=self.curve[-1]["train_loss"] if self.curve else None,
+        )
         self.curve.append(point)
         return point
 
@@ -270,6 +265,7 @@ class Trajectory:
             )
         validation = self.measure(self.task.validation).metrics
         test = None if self.task.test is None else self.measure(self.task.test)
+        check_finite("the chosen weights", {} if test is None else test.metrics)
         stop = selection.stop_update or self.curve[-1]["update"]
         curve = [point for point in self.curve if point["update"] <= stop]
         micro_steps = stop * self.config.train.accumulate
