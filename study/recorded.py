@@ -52,10 +52,7 @@ def record_of(
 ) -> NewRecord:
     """The record of one objective: all of its outcome but the weights, which no record holds."""
     trial = assignment.trial
-    for split, values in {"validation": outcome.validation, "test": outcome.test or outcome.validation}.items():
-        if values.keys() != METRICS.keys():
-            raise ValueError(f"metrics on {split} are {sorted(values)}: expected {sorted(METRICS)}")
-        check_finite(split, values)
+    _check_metrics(outcome)
     assert trial.revision is not None, "a trial runs only where its encoder is available"
     assert trial.data_hash is not None, "a trial runs only where its dataset is available"
     record: NewRecord = {
@@ -99,6 +96,14 @@ def record_of(
             name: _judged(found, data.evaluations[name]) for name, found in outcome.evaluations.items()
         }
     return record
+
+
+def _check_metrics(outcome: Outcome) -> None:
+    """Raise ValueError for a metric that is missing or unknown, NonFiniteLoss for one that is no number."""
+    for split, values in {"validation": outcome.validation, "test": outcome.test or outcome.validation}.items():
+        if values.keys() != METRICS.keys():
+            raise ValueError(f"metrics on {split} are {sorted(values)}: expected {sorted(METRICS)}")
+        check_finite(split, values)
 
 
 def _judged(found: Measurement, read: EvaluationSet) -> EvaluationResult:
