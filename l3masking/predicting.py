@@ -21,6 +21,7 @@ from l3masking.encoders.hub import reading as reading_files
 from l3masking.encoders.load import given_to
 from l3masking.encoders.table import EncoderSpec
 from l3masking.errors import InputError
+from l3masking.memory import Halving
 from l3masking.precision import Precision, autocast
 from l3masking.reading import Described, Reading, described_all, member_folders
 from l3masking.scoring.words import TOKENIZING, encode_texts
@@ -121,8 +122,9 @@ def predict_texts(
 ) -> TextPredictions:
     """The probabilities of texts, in their order. Batches hold texts of like lengths.
 
-    texts: strings, or tuples of two for a classifier of pairs. batch: texts in one forward pass, 1 and up. on_batch is
-    told how many texts a batch settled. Raises InputError for texts of the other kind.
+    texts: strings, or tuples of two for a classifier of pairs. batch: texts in one forward pass, 1 and up; halved where
+    memory does not hold them. on_batch is told how many texts a batch settled. Raises InputError for texts of the other
+    kind.
     """
     reading, tokenizer = classifier.reading, classifier.tokenizer
     _check_kind(texts, reading)
@@ -134,11 +136,18 @@ def predict_texts(
     encoded = encode_texts(tokenizer, read, max_length=reading.max_length, whitespace=reading.whitespace)
     ids = [text.input_ids for text in encoded]
     order = sorted(range(len(ids)), key=lambda place: len(ids[place]), reverse=True)
-    for start in range(0, len(order), batch):
-        part = order[start : start + batch]
+    at_a_time = Halving(batch)
+
+    def longest() -> NDArray[np.float64]:
+        part = order[: at_a_time.size]
+        at_a_time.taking(len(part), len(ids[part[0]]))
         chunk = chunk_of(ids, part, torch.zeros(len(part)), tokenizer.pad_token_id)
-        rows = [seen[place] for place in part]
-        probabilities[rows] = _mean_probabilities(classifier, chunk.input_ids, chunk.attention_mask)
+        return _mean_probabilities(classifier, chunk.input_ids, chunk.attention_mask)
+
+    while order:
+        found = at_a_time.attempt(longest)
+        part, order = order[: len(found)], order[len(found) :]
+        probabilities[[seen[place] for place in part]] = found
         if on_batch is not None:
             on_batch(len(part))
     return TextPredictions(probabilities, _count_cut(classifier, read, ids), len(texts) - len(seen))

@@ -23,8 +23,8 @@ from l3masking.scoring.words import EncodedText, encode_as, encode_texts
 from l3masking.stages import Finetune, MaskTune
 from l3masking.training.checkpoint import NO_KEEPER, Keeper
 from l3masking.training.evaluation import FurtherSet, Task
+from l3masking.training.filling import MaskTuning
 from l3masking.training.loop import Trajectory, fine_tune
-from l3masking.training.mask_tune import MaskTuning
 from l3masking.training.optim import Pace
 from l3masking.training.outcome import Outcome
 from l3masking.training.settings import FinetuneConfig, MaskTuningConfig

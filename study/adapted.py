@@ -63,10 +63,13 @@ def adapted_encoder(assignment: Assignment, vanilla: Encoder, kept: TrialCheckpo
     folder = fetched(place)
     manifest = manifest_of(folder)
     if manifest is None:
-        weights, facts = _train(assignment, vanilla, kept)
+        weights, facts, micro_batch = _train(assignment, vanilla, kept)
         part = put_part(place, 0, packed(weights), "safetensors")
         manifest = {"key": adapted_key(assignment), "parts": [part], "adaptation": facts}
+        if micro_batch is not None:
+            manifest["micro_batch"] = micro_batch
         put(place, "manifest.json", canonical(manifest))
+    kept.micro_batch = manifest.get("micro_batch")
     weights = unpacked(finished_parts(fetched(place))[0].read_bytes())
     return vanilla.copied(weights), cast(Adaptation, manifest["adaptation"])
 
@@ -76,8 +79,10 @@ def adapted_place(assignment: Assignment) -> Place:
     return open_store(assignment.root).artefact_place(ROOM, adapted_key(assignment))
 
 
-def _train(assignment: Assignment, vanilla: Encoder, kept: TrialCheckpoints) -> tuple[dict[str, Tensor], Adaptation]:
-    """All `adapt` stages, one after the other; what is told is of the last one."""
+def _train(
+    assignment: Assignment, vanilla: Encoder, kept: TrialCheckpoints
+) -> tuple[dict[str, Tensor], Adaptation, int | None]:
+    """All `adapt` stages, one after the other; what is told is of the last one, and `Adapted.micro_batch` of it."""
     trial, setting = assignment.trial, configs(assignment.trial.settings)
     encoder = vanilla
     if setting.finetune.model.attend_padding:
@@ -103,7 +108,7 @@ def _train(assignment: Assignment, vanilla: Encoder, kept: TrialCheckpoints) -> 
         "masked_share": found.masked_share,
         "losses": found.losses,
     }
-    return found.weights, facts
+    return found.weights, facts, found.micro_batch
 
 
 def masked_source(stage: Adapt, assignment: Assignment, encoder: Encoder) -> TextSource:

@@ -20,7 +20,7 @@ from l3masking.training.checkpoint_files import checkpoints, tidy, write_checkpo
 from study.pulse import NO_PULSE, Pulse
 
 CHECKPOINTS = "checkpoints"  # folder of a study
-CHECKPOINT_SCHEMA = 1
+CHECKPOINT_SCHEMA = 2
 LEAST_REST = 50  # times the duration of a save that pass until the next: all but the first cost at most 2 % of the time
 log = logging.getLogger("study.checkpoints")
 
@@ -44,6 +44,7 @@ class TrialCheckpoints:
         """
         self.folder, self.minutes, self.pulse, self.clock = folder, minutes, pulse, clock
         self.objectives, self.made_with = list(objectives), {"schema": CHECKPOINT_SCHEMA, **made_with}
+        self.micro_batch: int | None = None  # of the stages before the last one, where memory was short
         self.resumed = 0  # continuations of which the present state is the result
         self.earlier = 0.0  # seconds that processes before this one spent on the present state
         self.began = clock()

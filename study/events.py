@@ -46,7 +46,10 @@ class GridTeller:
             self.reporter.say(f"FAILED {trial.name}: {reason}")
         else:
             tests = ", ".join(f"{r['objective']} {100 * r['test'][r['objective']]:.1f} %" for r in records)
-            self.reporter.say(f"done   {trial.name}: test {tests} ({records[0]['run']['seconds']:.0f} s)")
+            run = records[0]["run"]
+            short = f"; memory held {run['micro_batch']} texts at a time" if "micro_batch" in run else ""
+            again = "; in float32, as it diverged under bf16" if "retried_in_float32" in records[0] else ""
+            self.reporter.say(f"done   {trial.name}: test {tests} ({run['seconds']:.0f} s{short}{again})")
         self.progress.ended(trial, None if done else reason)
         self.reporter.step("trainings", self.ends, self.total)
 

@@ -99,28 +99,36 @@ def run_on_ray(assignments: Sequence[Assignment], listener: Listener) -> None:
     """All trials, in the given order as slots come free. Raises Stopped on SIGTERM or Ctrl-C.
 
     A trial that raises has written its own failure. A process that dies is retried CRASHES times and then reported.
-    Some deaths end a whole Tuner (Ray's memory monitor, a lost node) or leave one trial behind (between two trials):
-    what has no end gets a new one, ROUNDS times in all, and is then reported as failed too.
+    Some deaths end a whole Tuner (Ray's memory monitor, a lost node) or leave one trial behind (between two trials),
+    and nobody says for which trial. What ran then is run again behind all others. Where a Tuner has ended twice while a
+    trial ran, the third one runs such trials one at a time: the trial that ends it has failed, and it alone.
     """
     from study.ray_tune import ROUNDS
 
-    waiting = list(assignments)
-    broken: str | None = None
-    for _ in range(ROUNDS):
-        if not waiting:
-            return
-        left, broken = _round(waiting, listener)
-        waiting = [waiting[index] for index in sorted(left)]
-        if waiting and broken is None:  # Tune returns early only where it was asked to
-            raise Stopped(f"stopped with {len(waiting)} trials left")
-    for assignment in waiting:
-        reason = f"Ray Tune ended {ROUNDS} times before this trial did: {broken}"
-        died(assignment, reason, ROUNDS)
-        listener.ended(assignment, reason)
+    ends = dict.fromkeys(range(len(assignments)), 0)  # of trials that are left: Tuners that ended while they ran
+    while ends:
+        least = min(ends.values())
+        group = [index for index, times in ends.items() if times == least]
+        left, running, broken = _round([assignments[index] for index in group], listener, alone=least == ROUNDS - 1)
+        ends = {index: times for index, times in ends.items() if index not in group or group.index(index) in left}
+        if left and broken is None:  # Tune returns early only where it was asked to
+            raise Stopped(f"stopped with {len(ends)} trials left")
+        for index in (group[place] for place in running or left):
+            ends[index] += 1
+            if ends[index] == ROUNDS:
+                del ends[index]
+                reason = f"{broken}: Ray Tune ended {ROUNDS} times while this trial ran"
+                died(assignments[index], reason, ROUNDS)
+                listener.ended(assignments[index], reason)
 
 
-def _round(assignments: Sequence[Assignment], listener: Listener) -> tuple[set[int], str | None]:
-    """One Tuner over all of `assignments`: the indices of those without an end, and why another is to run them."""
+def _round(
+    assignments: Sequence[Assignment], listener: Listener, *, alone: bool
+) -> tuple[set[int], set[int], str | None]:
+    """One Tuner over all of `assignments`; alone: one trial at a time.
+
+    Returns the indices of those without an end, which of them had begun, and why another Tuner is to run them.
+    """
     from ray import tune
 
     from study.ray_tune import run_tuner
@@ -134,7 +142,7 @@ def _round(assignments: Sequence[Assignment], listener: Listener) -> tuple[set[i
         takes,
         "index",
         _watch(assignments, left, begun, listener),
-        at_once=most_slots(takes),
+        at_once=1 if alone else most_slots(takes),
         shared={"assignments": list(assignments)},
         param_space={"index": tune.grid_search(sorted(left))},
     )
@@ -142,7 +150,7 @@ def _round(assignments: Sequence[Assignment], listener: Listener) -> tuple[set[i
         if finished(assignments[index]):
             left.discard(index)
             listener.ended(assignments[index], None)
-    return left, broken
+    return left, begun & left, broken
 
 
 def finished(assignment: Assignment) -> bool:

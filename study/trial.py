@@ -8,18 +8,17 @@ import platform
 import socket
 import traceback
 from functools import lru_cache
-from typing import cast
 
 import torch
 
-from l3masking.data.table import EvaluationSet, TextData
+from l3masking.data.table import TextData
 from l3masking.encoders.export import save_tuned
 from l3masking.encoders.load import Encoder
 from l3masking.errors import InputError
 from l3masking.masking.policies.base import ENTROPY, IMPORTANCE, LIKELIHOOD
 from l3masking.regimes import Training, encode_inputs, prepare
 from l3masking.training.checkpoint import Interrupted
-from l3masking.training.evaluation import Measurement, NonFiniteLoss
+from l3masking.training.evaluation import NonFiniteLoss
 from l3masking.training.outcome import Outcome
 from study.adapted import ROOM, adapted_encoder, adapted_key, importance_of_texts
 from study.assignment import Assignment
@@ -28,18 +27,11 @@ from study.gpu import device_name, limit_share, loss_of
 from study.plan.inputs import held_data, held_encoder
 from study.plan.trials import Trial
 from study.pulse import NO_PULSE, Pulse
+from study.recorded import identity, record_of
 from study.score import held_scores
 from study.space.spec import configs
-from study.store.packed import packed
 from study.store.places import open_store
 from study.store.record import (
-    SCHEMA,
-    Adaptation,
-    CurvePoint,
-    EvaluationResult,
-    FinalStage,
-    Identity,
-    MaskProbabilities,
     NewRecord,
     Run,
 )
@@ -50,21 +42,24 @@ from study.version import DISTRIBUTION, program_version
 RECORDED_PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
 
 
-def execute(assignment: Assignment, pulse: Pulse = NO_PULSE) -> str | None:
+def execute(assignment: Assignment, pulse: Pulse = NO_PULSE, *, diverged: str | None = None) -> str | None:
     """Run one trial and write its records, or its failure; returns the reason of a failure, None if it finished.
 
     This is the one place where any exception is caught: a trial that fails costs itself alone. Where a training that
     serves several objectives diverges, one of them may have stopped before: each is then trained by itself, with the
-    result that it has in the shared training. pulse: hears of every step; where it ends the trial, Interrupted is
-    raised, and neither records nor a failure are written. Raises GpuLost where this process can train nothing more.
+    result that it has in the shared training. One that diverges under bf16 is made again once where the setting
+    `train.on_nonfinite` says so. diverged: why it is made again, all of it in float32. pulse: hears of every step;
+    where it ends the trial, Interrupted is raised, and neither records nor a failure are written. Raises GpuLost where
+    this process can train nothing more.
     """
     store = open_store(assignment.root)
     attempts = 1 + max(attempts_of(store, key) for key in assignment.trial.keys.values())
     try:
-        for record in run_trial(assignment, attempts=attempts, pulse=pulse):
+        for record in run_trial(assignment, attempts=attempts, pulse=pulse, diverged=diverged):
             store.commit(record)
-        if assignment.trial.arm.adapts and not assignment.keep_adapted:
-            store.discard(ROOM, adapted_key(assignment))
+        for one in {adapted_key(one) for one in (assignment, in_float32(assignment)) if one.trial.arm.adapts}:
+            if not assignment.keep_adapted:
+                store.discard(ROOM, one)
         store.discard(CHECKPOINTS, assignment.trial.trajectory)
     except Interrupted:
         raise
@@ -74,9 +69,14 @@ def execute(assignment: Assignment, pulse: Pulse = NO_PULSE) -> str | None:
             raise lost from error
         if isinstance(error, NonFiniteLoss) and len(assignment.trial.keys) > 1:
             return _each_alone(assignment, pulse)
-        if isinstance(error, NonFiniteLoss):  # it would end so again
-            store.discard(CHECKPOINTS, assignment.trial.trajectory)
-        reason = f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
+        said = (str(error).strip() or "no message").splitlines()[0]
+        if isinstance(error, NonFiniteLoss):
+            if diverged is None and retries_in_float32(assignment.trial):
+                return execute(assignment, pulse, diverged=said)
+            store.discard(CHECKPOINTS, assignment.trial.trajectory)  # it would end so again
+        reason = f"{type(error).__name__}: {said}"
+        if diverged is not None:
+            reason += f"; in float32, after bf16: {diverged}"
         fail(store, assignment.trial, reason, traceback.format_exc(), attempts)
         return reason
     return None
@@ -87,6 +87,18 @@ def _each_alone(assignment: Assignment, pulse: Pulse) -> str | None:
     trials = [dataclasses.replace(assignment.trial, keys={name: key}) for name, key in assignment.trial.keys.items()]
     reasons = [execute(dataclasses.replace(assignment, trial=trial), pulse) for trial in trials]
     return next((reason for reason in reasons if reason is not None), None)
+
+
+def retries_in_float32(trial: Trial) -> bool:
+    """Whether a training that diverges is made again in float32."""
+    settings = configs(trial.settings).finetune
+    return settings.train.on_nonfinite == "retry_float32" and settings.precision != "float32"
+
+
+def in_float32(assignment: Assignment) -> Assignment:
+    """The same with all stages of the training in float32. The scores that it reads stay those of its settings."""
+    settings = {**assignment.trial.settings, "precision": "float32"}
+    return dataclasses.replace(assignment, trial=dataclasses.replace(assignment.trial, settings=settings))
 
 
 def died(assignment: Assignment, reason: str, times: int) -> None:
@@ -107,22 +119,13 @@ def attempts_of(store: Store, key: str) -> int:
     return int(failure["attempts"]) if failure else 0
 
 
-def identity(trial: Trial, objective: str, key: str) -> Identity:
-    """What names a record among the others of its study."""
-    return {
-        "key": key,
-        "encoder": trial.encoder,
-        "dataset": trial.dataset,
-        "method": trial.method,
-        "variant": trial.variant,
-        "mask_mean": trial.mask_mean,
-        "objective": objective,
-        "seed": trial.seed,
-    }
+def run_trial(
+    assignment: Assignment, *, attempts: int = 1, pulse: Pulse = NO_PULSE, diverged: str | None = None
+) -> list[NewRecord]:
+    """Fine-tune once, keep the models where that is asked for, and return a record per objective.
 
-
-def run_trial(assignment: Assignment, *, attempts: int = 1, pulse: Pulse = NO_PULSE) -> list[NewRecord]:
-    """Fine-tune once, keep the models where that is asked for, and return a record per objective."""
+    diverged: as in `execute`.
+    """
     if assignment.lost is not None:
         raise InputError(assignment.lost)
     started = datetime.datetime.now(datetime.UTC)
@@ -130,14 +133,15 @@ def run_trial(assignment: Assignment, *, attempts: int = 1, pulse: Pulse = NO_PU
     torch.set_num_threads(resources.threads)  # whatever Ray put into the environment: threads change rounding
     device = resources.device
     limit_share(resources.gpu)
-    kept = kept_of(assignment, pulse)
+    made = assignment if diverged is None else in_float32(assignment)
+    kept = kept_of(made, pulse)
     encoder, adaptation = held_encoder(assignment.encoder, device), None
     pulse.beat("loading")
     data = held_data(assignment.data)
     pulse.beat("loading")
     if trial.arm.adapts:
-        encoder, adaptation = adapted_encoder(assignment, encoder, kept)
-    training = prepared(assignment, encoder, data)
+        encoder, adaptation = adapted_encoder(made, encoder, kept)
+    training = prepared(made, encoder, data)
     pulse.beat("loading")
     outcomes = training.run(trial.objectives, None, kept.stage("training"))
     run: Run = {
@@ -152,6 +156,8 @@ def run_trial(assignment: Assignment, *, attempts: int = 1, pulse: Pulse = NO_PU
     }
     if kept.resumed:
         run["resumed"] = kept.resumed
+    if halved := [size for size in (kept.micro_batch, *(o.micro_batch for o in outcomes.values())) if size is not None]:
+        run["micro_batch"] = min(halved)
     records = [
         record_of(
             assignment,
@@ -162,6 +168,7 @@ def run_trial(assignment: Assignment, *, attempts: int = 1, pulse: Pulse = NO_PU
             mask_histogram=training.mask_histogram,
             adaptation=adaptation,
             run=run,
+            diverged=diverged,
         )
         for objective in trial.keys
     ]
@@ -176,8 +183,9 @@ def run_trial(assignment: Assignment, *, attempts: int = 1, pulse: Pulse = NO_PU
 def kept_of(assignment: Assignment, pulse: Pulse = NO_PULSE) -> TrialCheckpoints:
     """The checkpoints of a trial."""
     trial, resources = assignment.trial, assignment.resources
+    precision = trial.settings["precision"]
     return TrialCheckpoints(
-        open_store(assignment.root).artefact_dir(CHECKPOINTS, trial.trajectory),
+        open_store(assignment.root).artefact_dir(CHECKPOINTS, trial.trajectory) / precision,
         minutes=resources.checkpoint_minutes,
         objectives=trial.objectives,
         made_with={
@@ -186,6 +194,7 @@ def kept_of(assignment: Assignment, pulse: Pulse = NO_PULSE) -> TrialCheckpoints
             "threads": resources.threads,
             "versions": versions(),
             "commit": assignment.commit,
+            "precision": precision,
         },
         pulse=pulse,
     )
@@ -219,73 +228,6 @@ def prepared(assignment: Assignment, encoder: Encoder, data: TextData) -> Traini
         scores=held_scores(scores, assignment.data) if scores and needs & {LIKELIHOOD, ENTROPY} else None,
         importance=None if important is None else list(important),
         tuning=setting.mask_tuning,
-    )
-
-
-def record_of(
-    assignment: Assignment,
-    objective: str,
-    outcome: Outcome,
-    *,
-    data: TextData,
-    masks: dict[str, float] | None,
-    mask_histogram: list[int] | None,
-    adaptation: Adaptation | None,
-    run: Run,
-) -> NewRecord:
-    """The record of one objective: all of its outcome but the weights, which no record holds."""
-    trial = assignment.trial
-    assert trial.revision is not None, "a trial runs only where its encoder is available"
-    assert trial.data_hash is not None, "a trial runs only where its dataset is available"
-    record: NewRecord = {
-        "schema": SCHEMA,
-        # ignored: mypy says that an Identity might hold a field `test` of another type
-        **identity(trial, objective, trial.keys[objective]),  # type: ignore[typeddict-item]
-        "trajectory": trial.trajectory,
-        "study": assignment.study,
-        "revision": trial.revision,
-        "data_hash": trial.data_hash,
-        "settings": trial.settings,
-        "labels": list(data.labels),
-        "overlap": data.overlap,
-        "mask_probability": cast(MaskProbabilities | None, masks),
-        "mask_histogram": mask_histogram,
-        "validation": outcome.validation,
-        "epochs_to_best": outcome.epochs_to_best,
-        "epochs_to_first_best": outcome.epochs_to_first_best,
-        "epochs_to_stop": outcome.epochs_to_stop,
-        "updates": outcome.updates,
-        "planned_updates": outcome.planned_updates,
-        "primary_examples": outcome.primary_examples,
-        "mlm_passes": outcome.mlm_passes,
-        "empty_mlm_batches": outcome.empty_mlm_batches,
-        "final_stage": cast(FinalStage, outcome.final_stage),
-        "curve": cast(list[CurvePoint], outcome.curve),
-        "run": run,
-    }
-    if adaptation is not None:
-        record["adaptation"] = adaptation
-    if outcome.test is not None:
-        record["test"] = outcome.test
-    if outcome.test_predictions is not None:
-        record["test_predictions"] = outcome.test_predictions
-    if outcome.test_probabilities is not None:
-        record["test_probabilities"] = packed(outcome.test_probabilities)
-    if outcome.evaluations:
-        record["evaluations"] = {
-            name: _judged(found, data.evaluations[name]) for name, found in outcome.evaluations.items()
-        }
-    return record
-
-
-def _judged(found: Measurement, read: EvaluationSet) -> EvaluationResult:
-    return EvaluationResult(
-        metrics=found.metrics,
-        labels=list(read.classes),
-        absent=list(read.absent),
-        predictions=found.predictions,
-        probabilities=packed(found.probabilities),
-        data_hash=read.content_hash,
     )
 
 

@@ -22,6 +22,7 @@ MODULES = {
 TREES = {name: ast.parse(file.read_text()) for name, file in MODULES.items()}
 NOUNS = {  # know nothing of ours but errors
     *("errors", "rng", "metrics", "precision", "lazy", "whole", "hub_ids", "masking.probabilities"),
+    "memory",
 }
 INPUTS = {
     *(f"data.{name}" for name in ("table", "spec", "rows", "sources", "splits", "textdata")),
@@ -40,7 +41,7 @@ PARTS = {
     *(f"selective.{name}" for name in ("heuristic", "sentences", "masks", "classifier")),
     *(f"analysis.{name}" for name in ("tagging", "taggers", "columns", "pos_profile", "token_view")),
     *(f"training.{name}" for name in ("batches", "optim", "model", "task_weights", "early_stopping", "mlm")),
-    *(f"training.{name}" for name in ("checkpoint", "checkpoint_files")),
+    *(f"training.{name}" for name in ("checkpoint", "checkpoint_files", "portions", "filling")),
     "classifier",
 }
 TOP = {
@@ -70,7 +71,7 @@ STUDY_LAYERS = (  # of top-level units, from the bottom up; a unit imports from 
     {"plan"},
     {"results", "score"},
     {"assignment", "checkpoints", "importance", "report"},
-    {"adapted"},
+    {"adapted", "recorded"},
     {"trial"},
     {"assign", "estimate", "schedule", "tracking"},
     {"doctor", "search", "status", "tag_profiles", "verify"},

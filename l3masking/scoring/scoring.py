@@ -18,6 +18,7 @@ from torch import Tensor
 from l3masking.data.pairs import Text
 from l3masking.encoders.load import Encoder
 from l3masking.errors import InputError, check_choice
+from l3masking.memory import FIX, OutOfMemory, free_memory, is_out_of_memory
 from l3masking.precision import Precision, autocast
 from l3masking.scoring.copies import CopyRow, cut_within, mask_rows, pack, token_batches
 from l3masking.scoring.forward import pass_of
@@ -197,15 +198,34 @@ class _Scorer:
             encoder = self.encoder
             copies = pack(batch, self.encoded, encoder.tokenizer.mask_token_id, encoder.device, encoder.separator)
             return [(self.forward(copies), copies.truth)]
-        except torch.OutOfMemoryError:
-            if len(batch) == 1:
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
                 raise
+            if len(batch) == 1:
+                raise OutOfMemory(self._too_large(batch[0])) from error
+        free_memory()  # behind the `except`, which would hold the memory of what failed
         self.budget = sum(len(self.encoded[row.text].input_ids) for row in batch) // 2  # of later batches
-        half = len(batch) // 2  # behind the `except`, which would hold the memory of what failed
+        half = len(batch) // 2
         return self._states(batch[:half]) + self._states(batch[half:])
 
+    def _too_large(self, row: CopyRow) -> str:
+        ids = self.encoded[row.text].input_ids
+        begin = self.encoder.tokenizer.decode(ids[:20].tolist(), skip_special_tokens=True)
+        return f"out of memory with one copy of text {row.text} ({len(ids)} ids, {begin!r:.60}): {FIX}"
+
     def _values(self, states_NH: Tensor, truth_N: Tensor) -> Tensor:
-        """[1, N] log-likelihood of the true ids; [2, N] with the entropy of the prediction."""
+        """[1, N] log-likelihood of the true ids; [2, N] with the entropy of the prediction. It halves too."""
+        try:
+            return self._read(states_NH, truth_N)
+        except (MemoryError, RuntimeError) as error:
+            if len(truth_N) == 1 or not is_out_of_memory(error):
+                raise
+        free_memory()
+        half = len(truth_N) // 2
+        parts = (slice(None, half), slice(half, None))
+        return torch.cat([self._values(states_NH[part], truth_N[part]) for part in parts], dim=1)
+
+    def _read(self, states_NH: Tensor, truth_N: Tensor) -> Tensor:
         with autocast(self.encoder.device, self.precision):
             logits_NV = self.encoder.mlm_logits(states_NH)
         log_softmax_NV = torch.log_softmax(logits_NV.float(), dim=-1)

@@ -17,6 +17,7 @@ from torch import Tensor
 from l3masking import rng
 from l3masking.encoders.load import Encoder
 from l3masking.encoders.weights import restore_weights
+from l3masking.memory import Halving
 from l3masking.precision import Precision, autocast
 from l3masking.scoring.settings import TOKEN_BUDGETS
 from l3masking.scoring.words import EncodedText, sides_of
@@ -55,28 +56,47 @@ class Classifier:
         self.model = MultiTaskModel(encoder.copied(), num_classes, ModelConfig(), rng.stream(0, "head"))
         restore_weights(self.model, weights)
         self.model.eval()
-        self.precision, self.budget = precision, token_budget or TOKEN_BUDGETS[encoder.device.type]
+        self.precision = precision
+        self.tokens = Halving(token_budget or TOKEN_BUDGETS[encoder.device.type], of_tokens=True)
+
+    @property
+    def budget(self) -> int:
+        """Tokens of a batch, padding included; less where memory was short."""
+        return self.tokens.size
 
     @torch.inference_mode()
     def probabilities(self, sequences: Sequence[Sequence[int] | NDArray[np.int64]]) -> NDArray[np.float32]:
         """[B, C] for sequences of ids with their special tokens."""
-        encoder = self.model.encoder
         found = np.zeros((len(sequences), self.model.classifier.out.out_features), dtype=np.float32)
         lengths = np.fromiter(map(len, sequences), np.int64, len(sequences))
         order = np.argsort(-lengths, kind="stable")
-        start = 0
-        while start < len(order):
-            longest = int(lengths[order[start]])
-            part = order[start : start + max(1, self.budget // longest)]
-            mask = np.arange(longest) < lengths[part, None]
-            ids = np.full(mask.shape, encoder.tokenizer.pad_token_id)
-            ids[mask] = np.fromiter(chain.from_iterable(sequences[index] for index in part), np.int64)
-            ids_BT, mask_BT = (torch.from_numpy(array).to(encoder.device) for array in (ids, mask.astype(np.int64)))
-            with autocast(encoder.device, self.precision):
-                logits_BC = self.model.classifier(encoder.text_states(ids_BT, mask_BT))
-            found[part] = torch.softmax(logits_BC.float(), dim=-1).cpu().numpy()
-            start += len(part)
+
+        def longest() -> int:
+            return self._longest(sequences, lengths, order, found)
+
+        while len(order):
+            order = order[self.tokens.attempt(longest) :]
         return found
+
+    def _longest(
+        self,
+        sequences: Sequence[Sequence[int] | NDArray[np.int64]],
+        lengths: NDArray[np.int64],
+        order: NDArray[np.int64],
+        found: NDArray[np.float32],
+    ) -> int:
+        """Put the probabilities of the first sequences of `order` into `found` [B, C]; how many they were."""
+        encoder, longest = self.model.encoder, int(lengths[order[0]])
+        part = order[: max(1, self.budget // longest)]
+        self.tokens.taking(len(part), longest)
+        mask = np.arange(longest) < lengths[part, None]
+        ids = np.full(mask.shape, encoder.tokenizer.pad_token_id)
+        ids[mask] = np.fromiter(chain.from_iterable(sequences[index] for index in part), np.int64)
+        ids_BT, mask_BT = (torch.from_numpy(array).to(encoder.device) for array in (ids, mask.astype(np.int64)))
+        with autocast(encoder.device, self.precision):
+            logits_BC = self.model.classifier(encoder.text_states(ids_BT, mask_BT))
+        found[part] = torch.softmax(logits_BC.float(), dim=-1).cpu().numpy()
+        return len(part)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -19,6 +20,7 @@ from l3masking import rng
 from l3masking.encoders.load import Encoder
 from l3masking.encoders.weights import restore_weights, weights_of
 from l3masking.errors import InputError
+from l3masking.memory import Halving
 from l3masking.precision import Precision, autocast
 from l3masking.scoring.settings import TOKEN_BUDGETS
 from l3masking.scoring.words import EncodedText
@@ -26,6 +28,7 @@ from l3masking.selective.settings import SelectiveConfig
 from l3masking.training.batches import Chunk, chunk_of, to_device
 from l3masking.training.evaluation import check_finite
 from l3masking.training.optim import clip_norms, decay_groups, linear_factor
+from l3masking.training.portions import Portions, stream_of
 
 DEV_SHARE = 0.1  # of the texts, the last ones: they choose the epoch
 DROPOUT = 0.1  # in front of the linear layer, as in BERT's token classifier
@@ -87,28 +90,51 @@ def train_network(
     order = rng.stream(seed, "network", "order")
     weight = torch.tensor([1.0, config.class_weight], device=encoder.device)
     best, update = None, 0
+    portions = Portions(config.network_batch)
+    tokens = Halving(TOKEN_BUDGETS[encoder.device.type], of_tokens=True)
     for epoch in range(1, config.network_epochs + 1):
         model.train()
         for part in torch.randperm(len(train), generator=order).split(config.network_batch):
             update += 1
             batch = part.tolist()
             chunk = _batch(encoder, [texts[i] for i in batch], [important[i] for i in batch])
-            with rng.dropout(encoder.device, seed, "network", update), autocast(encoder.device, precision):
-                logits = model(chunk.input_ids, chunk.attention_mask)
-            loss = F.cross_entropy(logits.float().flatten(0, 1), chunk.labels.flatten(), weight=weight, ignore_index=-1)
-            optimiser.zero_grad()
-            loss.backward()
+            loss = portions.texts.attempt(partial(_gradients, model, chunk, weight, portions, precision, seed, update))
             clip_norms([list(model.parameters())], 1.0)
             optimiser.step()
             schedule.step()
             if progress:
                 progress()
-        check_finite(f"scoring network, epoch {epoch}", {"loss": float(loss.detach())})
-        f1 = _f1(model, encoder, [texts[i] for i in dev], [important[i] for i in dev], precision, progress)
+        check_finite(f"scoring network, epoch {epoch}", {"loss": float(loss)})
+        f1 = _f1(model, encoder, [texts[i] for i in dev], [important[i] for i in dev], precision, tokens, progress)
         if best is None or f1 > best.f1:
             best = Network(weights=weights_of(model), epoch=epoch, f1=f1)
     assert best is not None
     return best
+
+
+def _gradients(
+    model: _TokenClassifier,
+    chunk: Chunk,
+    weight: Tensor,
+    portions: Portions,
+    precision: Precision,
+    seed: int,
+    update: int,
+) -> Tensor:
+    """Those of one update into `param.grad`; the loss, a mean over tokens weighed by `weight` [2] of their class."""
+    model.zero_grad()
+    parts, device, total = portions.cut([chunk]), chunk.input_ids.device, torch.zeros((), device=weight.device)
+    counts = [torch.bincount(part.labels[part.labels >= 0], minlength=2) for part in parts]
+    sums = [1.0] if len(parts) == 1 else [float((weight * count).sum()) for count in counts]
+    for number, (part, share) in enumerate(zip(parts, sums, strict=True)):
+        portions.taking([part])
+        with rng.dropout(device, seed, "network", update, *stream_of(number)), autocast(device, precision):
+            logits = model(part.input_ids, part.attention_mask)
+        loss = F.cross_entropy(logits.float().flatten(0, 1), part.labels.flatten(), weight=weight, ignore_index=-1)
+        loss = loss * (share / sum(sums))
+        loss.backward()
+        total += loss.detach()
+    return total
 
 
 def predict(
@@ -126,10 +152,10 @@ def predict(
     """
     model = _TokenClassifier(encoder.copied(), rng.stream(0, "network", "head"))
     restore_weights(model, weights)
-    budget = token_budget or TOKEN_BUDGETS[encoder.device.type]
+    tokens = Halving(token_budget or TOKEN_BUDGETS[encoder.device.type], of_tokens=True)
     stream = iter(texts)
     while buffer := list(islice(stream, HELD_TEXTS)):
-        yield from _predicted(model, encoder, buffer, precision, budget, progress)
+        yield from _predicted(model, encoder, buffer, precision, tokens, progress)
 
 
 @torch.inference_mode()
@@ -138,20 +164,27 @@ def _predicted(
     encoder: Encoder,
     texts: Sequence[EncodedText],
     precision: Precision,
-    budget: int,
+    tokens: Halving,
     progress: Callable[[], None] | None = None,
 ) -> list[NDArray[np.float32]]:
     """Of some texts, in order, in batches of like lengths."""
     model.eval()
     found = [np.zeros(0, dtype=np.float32)] * len(texts)
     order = sorted(range(len(texts)), key=lambda index: -len(texts[index].input_ids))
-    while order:
-        size = max(1, budget // len(texts[order[0]].input_ids))
-        part, order = order[:size], order[size:]
+
+    def longest() -> NDArray[np.float32]:
+        length = len(texts[order[0]].input_ids)
+        part = order[: max(1, tokens.size // length)]
+        tokens.taking(len(part), length)
         chunk = _batch(encoder, [texts[index] for index in part], [])
         with autocast(encoder.device, precision):
             logits = model(chunk.input_ids, chunk.attention_mask)
-        chances = torch.softmax(logits.float(), dim=-1)[..., 1].cpu().numpy()
+        chances: NDArray[np.float32] = torch.softmax(logits.float(), dim=-1)[..., 1].cpu().numpy()
+        return chances
+
+    while order:
+        chances = tokens.attempt(longest)
+        part, order = order[: len(chances)], order[len(chances) :]
         for row, index in zip(chances, part, strict=True):
             found[index] = row[texts[index].positions]
         if progress:
@@ -165,10 +198,11 @@ def _f1(
     texts: Sequence[EncodedText],
     important: Sequence[NDArray[np.bool_]],
     precision: Precision,
+    tokens: Halving,
     progress: Callable[[], None] | None,
 ) -> float:
     """F1 of important tokens among the eligible ones: 2 TP / (2 TP + FP + FN), 0 where there are none."""
-    found = _predicted(model, encoder, texts, precision, TOKEN_BUDGETS[encoder.device.type], progress)
+    found = _predicted(model, encoder, texts, precision, tokens, progress)
     said, true = np.concatenate(found) > 0.5, np.concatenate(important)
     both, either = int((said & true).sum()), int(said.sum() + true.sum())
     return 2 * both / either if either else 0.0

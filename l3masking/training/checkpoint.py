@@ -129,17 +129,30 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Te
     optimiser.load_state_dict({"state": states, "param_groups": optimiser.state_dict()["param_groups"]})
 
 
-Losses = Mapping[str, Sequence[Tensor]]  # of each task since the last evaluation, [] each, on the device
+Losses = Sequence[Mapping[str, Tensor]]  # [] by task, of each update since the last evaluation, on the device
 
 
 def losses_state(losses: Losses) -> dict[str, Tensor]:
-    """What `restored_losses` takes."""
-    return {name: torch.stack(list(values)) for name, values in losses.items() if values}
+    """What `restored_losses` takes: of each task its losses, and the updates that have one."""
+    tensors: dict[str, Tensor] = {}
+    for name in sorted({name for window in losses for name in window}):
+        found = {at: window[name] for at, window in enumerate(losses) if name in window}
+        tensors[f"{name}.at"] = torch.tensor([*found])
+        tensors[f"{name}.values"] = torch.stack([*found.values()])
+    return tensors
 
 
-def restored_losses(tensors: Mapping[str, Tensor], device: torch.device) -> dict[str, list[Tensor]]:
-    """Losses on the device on which their mean is taken."""
-    return {name: list(values.to(device).unbind()) for name, values in tensors.items()}
+def restored_losses(tensors: Mapping[str, Tensor], device: torch.device) -> list[dict[str, Tensor]]:
+    """Losses by task of each update, on the device on which their mean is taken."""
+    losses: list[dict[str, Tensor]] = []
+    for whole, at in tensors.items():
+        name, _, kind = whole.rpartition(".")
+        if kind != "at":
+            continue
+        losses += [{} for _ in range(len(losses), int(at[-1]) + 1)]
+        for index, value in zip(at.tolist(), tensors[f"{name}.values"].to(device).unbind(), strict=True):
+            losses[index][name] = value
+    return losses
 
 
 def selections_state(selections: Sequence[Selection], current: int | None) -> Snapshot:
@@ -214,7 +227,7 @@ def main_state(
 
 def restore_main(
     saved: Snapshot, model: torch.nn.Module, stepper: Stateful, selections: Sequence[Selection]
-) -> dict[str, list[Tensor]]:
+) -> list[dict[str, Tensor]]:
     """Put back what `main_state` gave, but for the curve and the optimiser. Returns the losses."""
     restore_weights(model, below("model", saved.tensors))
     restore_selections(selections, saved, {saved.facts["update"]: weights_of(model)})

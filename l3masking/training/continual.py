@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 
@@ -37,10 +37,12 @@ from l3masking.training.checkpoint import (
     restored_losses,
     under,
 )
-from l3masking.training.evaluation import check_finite
+from l3masking.training.evaluation import check_course, mean_losses
 from l3masking.training.mlm import updates_of
 from l3masking.training.model import mlm_loss
 from l3masking.training.optim import adamw, decay_groups, linear_factor
+from l3masking.training.outcome import Adapted
+from l3masking.training.portions import Portions, stream_of
 from l3masking.training.settings import AdaptConfig
 from l3masking.training.steps import Auxiliary
 
@@ -58,19 +60,6 @@ class TextSource:
     read: Callable[[], Iterator[MaskedText]]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Adapted:
-    """What an `adapt` stage leaves."""
-
-    weights: dict[str, Tensor] = field(repr=False)  # of the whole masked LM, by parameter name
-    updates: int  # optimiser steps until the end
-    best_update: int  # whose weights these are
-    passes: float  # over the training texts
-    texts: int  # of the source, held-out ones included
-    masked_share: float  # of all tokens that were fed to the model, special ones included
-    losses: list[dict[str, float]]  # per evaluation: update, train and dev loss in nats per masked token
-
-
 def adapt(
     encoder: Encoder,
     source: TextSource,
@@ -80,17 +69,20 @@ def adapt(
     seed: int,
     precision: Precision = "float32",
     progress: Callable[[int, int], None] | None = None,
+    portions: Portions | None = None,
     keeper: Keeper = NO_KEEPER,
     saved: Snapshot | None = None,
 ) -> Adapted:
     """Train a copy of `encoder` (which stays as it is) on the masked texts of `source`.
 
     An evaluation on the held-out texts follows each pass. progress: called with the update and their number after each.
+    portions: how much of a batch memory holds, where that is known from before.
     keeper: is offered a snapshot at every evaluation, and hears of every step. saved: a snapshot, from which the stage
     goes on. Raises InputError where no text is left to train on, NonFiniteLoss where training diverges, and Interrupted
     where the keeper ends it.
     """
-    return _Adaptation(encoder, source, config, masking, seed, precision).run(progress, keeper, saved)
+    portions = portions or Portions(config.batch)
+    return _Adaptation(encoder, source, config, masking, seed, precision, portions).run(progress, keeper, saved)
 
 
 class _Adaptation:
@@ -104,6 +96,7 @@ class _Adaptation:
         masking: MaskingConfig,
         seed: int,
         precision: Precision,
+        portions: Portions,
     ) -> None:
         self.source, self.config, self.masking, self.seed, self.precision = source, config, masking, seed, precision
         self.encoder = encoder.copied()
@@ -114,10 +107,11 @@ class _Adaptation:
             raise InputError("masked-LM training: the source holds no text; give a corpus with at least one line")
         self.total = config.planned_updates(self.train_texts)
         self.per_pass = max(1, self.train_texts // (config.batch * config.accumulate))
-        self.done = 0  # updates
-        self.losses: list[Tensor] = []  # of them, since the last evaluation
+        self.done, self.warmup = 0, int(config.warmup * self.total)  # updates
+        self.losses: list[dict[str, Tensor]] = []  # of each update since the last evaluation
         self.order = rng.stream(seed, "adapt", "order")
         self.masks = rng.stream(seed, "adapt", "mask")
+        self.portions = portions
         self.fed = self.taken = 0
         self.points: list[dict[str, float]] = []
         self.kept, self.kept_at = dict[str, Tensor](), 0
@@ -127,7 +121,6 @@ class _Adaptation:
         """Train to the end; the weights are those with the least held-out loss, or the last ones."""
         config, model = self.config, self.encoder.model
         optimiser = adamw(decay_groups(model, config.lr, config.decay), config)
-        warmup = int(config.warmup * self.total)
         if saved is not None:
             self.resume(saved, optimiser)
         windows, state = self.windows(), partial(self.state, optimiser)
@@ -136,13 +129,13 @@ class _Adaptation:
             [parameter for parameter in model.parameters() if parameter.requires_grad],
             optimiser,
             lambda update: self.update(update, next(windows)),
-            lambda done: linear_factor(done + 1, self.total + 1, warmup),
+            lambda done: linear_factor(done + 1, self.total + 1, self.warmup),
             total=self.total,
             clip=config.clip,
             done=self.done,
         )
         for self.done, loss in steps:
-            self.losses.append(loss)
+            self.losses.append({"train": loss})
             if progress is not None:
                 progress(self.done, self.total)
             keeper.beat(state)
@@ -155,6 +148,7 @@ class _Adaptation:
             texts=self.source.count,
             masked_share=self.taken / max(1, self.fed),
             losses=self.points,
+            micro_batch=self.portions.micro_batch,
         )
 
     def evaluate(self, keeper: Keeper, state: Callable[[], Snapshot]) -> None:
@@ -162,9 +156,15 @@ class _Adaptation:
         update, last = self.done, self.points[-1]["update"] if self.points else 0
         if update == last or (update % self.per_pass and update < self.total):
             return
-        point = {"update": update, "train": float(torch.stack(self.losses).mean())}
-        point |= self.dev_loss(partial(keeper.beat, state))
-        check_finite(f"adapt, update {update} (peak lr {self.config.lr})", point)
+        point = {"update": update, **mean_losses(self.losses), **self.dev_loss(partial(keeper.beat, state))}
+        check_course(
+            "adapt, ",
+            update,
+            self.losses,
+            point,
+            rate=lambda at: self.config.lr * linear_factor(at, self.total + 1, self.warmup),
+            earlier=self.points[-1] if self.points else None,
+        )
         self.points.append(point)
         self.losses = []
         if not self.every or point["dev"] <= min((seen["dev"] for seen in self.points), default=math.inf):
@@ -178,8 +178,8 @@ class _Adaptation:
         tensors |= under("model", plain_weights(model)) | under("adam", optimiser_state(optimiser))
         if self.kept_at != self.done:  # else they are the model's own
             tensors |= under("kept", self.kept)
-        tensors |= under("losses", losses_state({"train": self.losses}))
-        return Snapshot({**facts, "made": self.made, "update": self.done}, tensors)
+        tensors |= under("losses", losses_state(self.losses))
+        return Snapshot({**facts, "made": self.made, "update": self.done, "portions": self.portions.state()}, tensors)
 
     def resume(self, saved: Snapshot, optimiser: torch.optim.Optimizer) -> None:
         """Put back what `state` gave."""
@@ -187,7 +187,8 @@ class _Adaptation:
         self.points, self.kept_at, self.fed, self.taken, self.made, self.done = (
             facts[name] for name in ("points", "kept_at", "fed", "taken", "made", "update")
         )
-        self.losses = restored_losses(below("losses", tensors), self.device).get("train", [])
+        self.losses = restored_losses(below("losses", tensors), self.device)
+        self.portions.restore(facts["portions"])
         self.order.set_state(tensors["order"])
         self.masks.set_state(tensors["masks"])
         restore_weights(self.encoder.model, below("model", tensors))
@@ -195,18 +196,33 @@ class _Adaptation:
         self.kept = weights_of(self.encoder.model) if self.kept_at == self.done else below("kept", tensors)
 
     def update(self, update: int, window: Sequence[Batch]) -> Tensor:
-        """Gradients of one optimiser step into `param.grad`; the mean loss (nats, on the device)."""
+        """Gradients of one optimiser step into `param.grad`; the mean loss (nats, on the device).
+
+        Where memory is short, they are made again from the beginning in smaller portions.
+        """
+        masks, fed, taken = self.masks.get_state(), self.fed, self.taken
+
+        def undo() -> None:
+            self.masks.set_state(masks)
+            self.fed, self.taken = fed, taken
+            self.encoder.model.zero_grad()
+
+        return self.portions.texts.attempt(lambda: self._update(update, window), undo)
+
+    def _update(self, update: int, window: Sequence[Batch]) -> Tensor:
         self.encoder.model.train()
         total = torch.zeros((), device=self.device)
         for micro, batch in enumerate(window):
             chunk = self.masked_batch(batch, fixed=self.config.static)
             self.fed += int(chunk.attention_mask.sum())
             self.taken += int((chunk.labels != IGNORED).sum())
-            with rng.dropout(self.device, self.seed, "adapt", update, micro), autocast(self.device, self.precision):
-                loss = mlm_loss(self.encoder, [chunk])
-            if loss is not None:  # None: no token was selected, a zero loss that moves nothing
-                (loss / len(window)).backward()
-                total += loss.detach() / len(window)
+            for number, (portion, share) in enumerate(self.portions.shares([chunk])):
+                name = "adapt", update, micro, *stream_of(number)
+                with rng.dropout(self.device, self.seed, *name), autocast(self.device, self.precision):
+                    loss = mlm_loss(self.encoder, portion)
+                if loss is not None:  # None: no token was selected, a zero loss that moves nothing
+                    (loss * share / len(window)).backward()
+                    total += loss.detach() * share / len(window)
         return total
 
     def windows(self) -> Iterator[list[Batch]]:
@@ -274,8 +290,17 @@ class _Adaptation:
         while batch := list(islice(numbered, self.config.batch)):
             chunk = self.masked_batch(batch, fixed=True)
             masked = int((chunk.labels != IGNORED).sum())
-            with torch.inference_mode(), autocast(self.device, self.precision):
-                loss = mlm_loss(self.encoder, [chunk])
-            total, count = total + masked * float(0.0 if loss is None else loss), count + masked
+            loss = self.portions.texts.attempt(partial(self._held_loss, chunk))
+            total, count = total + masked * loss, count + masked
             beat()
         return {"dev": total / max(1, count)}
+
+    @torch.inference_mode()
+    def _held_loss(self, chunk: Chunk) -> float:
+        """Mean loss over the masked tokens of a batch (nats), 0 if there are none."""
+        total = 0.0
+        for portion, share in self.portions.shares([chunk]):
+            with autocast(self.device, self.precision):
+                loss = mlm_loss(self.encoder, portion)
+            total += share * float(0.0 if loss is None else loss)
+        return total

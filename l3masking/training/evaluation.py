@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from l3masking.memory import Halving
 from l3masking.metrics import METRICS
 from l3masking.precision import Precision, autocast
 from l3masking.training.model import MultiTaskModel
+from l3masking.training.portions import EVALUATION_TOKENS
 from l3masking.training.steps import Examples
-
-EVALUATION_TOKENS = 16384  # padded tokens in an evaluation batch; no gradient is held
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,21 +61,57 @@ def unheard() -> None:
     """Nobody wants to hear of a batch."""
 
 
+def mean_losses(losses: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
+    """The mean of each task over some updates; not each of them has a loss of each task."""
+    names = sorted({name for window in losses for name in window})
+    return {name: float(torch.stack([window[name] for window in losses if name in window]).mean()) for name in names}
+
+
+def check_course(
+    name: str,
+    update: int,
+    losses: Sequence[Mapping[str, Tensor]],
+    values: Mapping[str, float],
+    *,
+    rate: Callable[[int], float],
+    earlier: Mapping[str, float] | None = None,
+) -> None:
+    """Raise NonFiniteLoss where one of `values` is not finite, which were found after `update`.
+
+    losses: by task, of the last updates, `update` being the last. The message names the first of them that is not
+    finite, its learning rate, and the last finite losses. rate: learning rate of an update. earlier: losses before.
+    """
+    if all(map(math.isfinite, values.values())):
+        return
+    last, at = earlier, update - len(losses)
+    for at, window in enumerate(losses, update - len(losses) + 1):  # noqa: B007
+        found = {task: float(loss) for task, loss in window.items()}
+        if not all(map(math.isfinite, found.values())):
+            break
+        last = found
+    else:  # the weights are not finite since the last update, or the metrics are not
+        found = dict(values)
+    known = "none" if not last else ", ".join(f"{task} {loss:.4g}" for task, loss in last.items())
+    said = ", ".join(f"{task} {loss}" for task, loss in found.items())
+    raise NonFiniteLoss(f"not finite at {name}update {at} (lr {rate(at):.3g}): {said}; last finite loss: {known}")
+
+
 def measure(
     model: MultiTaskModel,
     examples: Examples,
     num_classes: int,
     precision: Precision,
+    tokens: Halving | None = None,
     beat: Callable[[], None] = unheard,
 ) -> Measurement:
     """All metrics over a split, in large batches of like lengths. The model is left in training mode.
 
-    beat: called after each batch.
+    tokens: padded ones of a batch, halved where memory does not hold them. beat: called after each batch.
     """
     predicted = torch.zeros(len(examples.labels), dtype=torch.long)
     likely_EC = torch.zeros(len(examples.labels), num_classes)
     total = 0.0
-    for part, logits_BC, labels_B in _classified(model, examples, precision):
+    for part, logits_BC, labels_B in _classified(model, examples, precision, tokens):
         total += float(F.cross_entropy(logits_BC, labels_B, reduction="sum"))
         predicted[part] = logits_BC.argmax(dim=-1).cpu()
         likely_EC[part] = logits_BC.softmax(dim=-1).cpu()
@@ -85,7 +121,11 @@ def measure(
 
 
 def judge(
-    model: MultiTaskModel, further: FurtherSet, precision: Precision, beat: Callable[[], None] = unheard
+    model: MultiTaskModel,
+    further: FurtherSet,
+    precision: Precision,
+    tokens: Halving | None = None,
+    beat: Callable[[], None] = unheard,
 ) -> Measurement:
     """Metrics on an evaluation set: the predicted class of the task counts as the class that it stands for there.
 
@@ -95,11 +135,12 @@ def judge(
     """
     predicted = torch.zeros(len(further.examples.labels), dtype=torch.long)
     likely_EC = torch.zeros(len(further.examples.labels), further.num_classes)
-    for part, logits_BC, _ in _classified(model, further.examples, precision):
+    for part, logits_BC, _ in _classified(model, further.examples, precision, tokens):
         predicted[part] = further.of_class[logits_BC.argmax(dim=-1).cpu()]
         summed_BC = torch.zeros(len(part), further.num_classes)
         likely_EC[part] = summed_BC.index_add_(1, further.of_class, logits_BC.softmax(dim=-1).cpu())
         beat()
+    check_finite("an evaluation set", {"probabilities": float(likely_EC.sum())})
     metrics = _metrics(predicted, further.examples, further.num_classes)
     return Measurement(metrics, predicted.tolist(), likely_EC.tolist())
 
@@ -111,17 +152,25 @@ def _metrics(predicted: Tensor, examples: Examples, num_classes: int) -> dict[st
 
 @torch.inference_mode()
 def _classified(
-    model: MultiTaskModel, examples: Examples, precision: Precision
+    model: MultiTaskModel, examples: Examples, precision: Precision, tokens: Halving | None
 ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
     """Indices of some texts, their logits [B, C] and labels [B], batch by batch, the longest texts first."""
     model.eval()
     device, pad_id = model.encoder.device, model.encoder.tokenizer.pad_token_id
     order = sorted(range(len(examples.labels)), key=lambda i: len(examples.input_ids[i]))
-    while order:
-        size = max(1, EVALUATION_TOKENS // (model.encoder.padded_to or len(examples.input_ids[order[-1]])))
-        part, order = order[-size:], order[:-size]
+    tokens = tokens or Halving(EVALUATION_TOKENS, of_tokens=True)
+
+    def longest() -> tuple[list[int], Tensor, Tensor]:
+        length = model.encoder.padded_to or len(examples.input_ids[order[-1]])
+        part = order[-max(1, tokens.size // length) :]
+        tokens.taking(len(part), length)
         chunks = examples.chunks(part, 1, pad_id, device)
         with autocast(device, precision):
             logits = model.classifier(model.features(chunks)).float()
-        yield part, logits, chunks[0].labels  # one bucket keeps the order of `part`, which is by length
+        return part, logits, chunks[0].labels  # one bucket keeps the order of `part`, which is by length
+
+    while order:
+        found = tokens.attempt(longest)
+        order = order[: -len(found[0])]
+        yield found
     model.train()

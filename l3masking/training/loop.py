@@ -9,12 +9,10 @@ each result equals that of a run with this objective alone. The test split is re
 from __future__ import annotations
 
 import dataclasses
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from l3masking import rng
@@ -36,12 +34,23 @@ from l3masking.training.checkpoint import (
     under,
 )
 from l3masking.training.early_stopping import Selection
-from l3masking.training.evaluation import Measurement, Task, check_finite, judge, measure, unheard
+from l3masking.training.evaluation import (
+    Measurement,
+    Task,
+    check_course,
+    check_finite,
+    judge,
+    mean_losses,
+    measure,
+    unheard,
+)
+from l3masking.training.filling import MaskTuning
 from l3masking.training.final import final_stage
-from l3masking.training.mask_tune import MaskTuneStepper, MaskTuning
+from l3masking.training.mask_tune import MaskTuneStepper
 from l3masking.training.model import MultiTaskModel
 from l3masking.training.optim import MainStage, Pace, adamw, clip_norms, decay_groups, linear_factor, schedule_at
 from l3masking.training.outcome import Outcome
+from l3masking.training.portions import Portions
 from l3masking.training.settings import FinetuneConfig
 from l3masking.training.steps import Auxiliary, Examples, Stepper
 from l3masking.training.task_weights import WEIGHTINGS
@@ -74,28 +83,21 @@ def fine_tune(
     check_choice("weighting", weighting, WEIGHTINGS)
     for objective in objectives:
         check_choice("objective", objective, METRICS)
-    saved = keeper.newest()
+    saved, portions = keeper.newest(), None
     if tuning is not None and tuning.rounds == 2:
-        updates = main_stage_of(task, config, auxiliary, pace).total
-        encoder, train = first_round(
-            encoder, task.train, tuning, config, seed=seed, updates=updates, keeper=keeper, saved=saved
-        )
+        updates = MainStage.paced(config, len((auxiliary or task.train).input_ids), pace).total
+        portions = Portions(config.train.batch)
+        how: dict[str, Any] = {"updates": updates, "portions": portions, "keeper": keeper, "saved": saved}
+        encoder, train = first_round(encoder, task.train, tuning, config, seed=seed, **how)
         keeper = Adding(keeper=keeper, tensors=texts_state(train))
         saved = None if saved is not None and saved.facts["stage"] not in ("main", "final") else saved
         task, tuning = dataclasses.replace(task, train=train), None
-    trajectory = Trajectory(encoder, task, config, seed, auxiliary, weighting, tuning, pace)
+    trajectory = Trajectory(encoder, task, config, seed, auxiliary, weighting, tuning, pace, portions)
     selections = [Selection(objective=name, config=config.stop) for name in objectives]
     trajectory.saved = saved
     del saved  # as large as several models: nobody else holds it while the training goes on
     trajectory.main_stage(selections, on_evaluation, keeper)
     return trajectory.finished(selections, keeper)
-
-
-def main_stage_of(task: Task, config: FinetuneConfig, auxiliary: Auxiliary | None, pace: Pace | None) -> MainStage:
-    """The main stage of a training in updates."""
-    texts, factor = pace or Pace()
-    own = len(task.train.input_ids if auxiliary is None else auxiliary.input_ids)
-    return MainStage.of(config, own if texts is None else texts, factor)
 
 
 class Trajectory:
@@ -111,14 +113,16 @@ class Trajectory:
         weighting: str,
         tuning: MaskTuning | None = None,
         pace: Pace | None = None,
+        portions: Portions | None = None,
     ) -> None:
         self.task, self.config, self.seed, self.auxiliary = task, config, seed, auxiliary
         self.model = MultiTaskModel(encoder.copied(), task.num_classes, config.model, rng.stream(seed, "head"))
         self.weighting = WEIGHTINGS[weighting](1 if auxiliary is None else 2, config.meta)
         train = config.train
+        self.portions = portions or Portions(max(train.batch, config.meta.head_sample))
         self.stepper: Stepper | MaskTuneStepper
         if tuning is not None:
-            self.stepper = MaskTuneStepper(self.model, task.train, tuning, config, seed)
+            self.stepper = MaskTuneStepper(self.model, task.train, tuning, config, seed, self.portions)
         else:
             self.stepper = Stepper(
                 self.model,
@@ -134,10 +138,11 @@ class Trajectory:
                 precision=config.precision,
                 seed=seed,
                 sampling=train.sampling,
+                portions=self.portions,
             )
-        self.total, self.warmup, self.every = main_stage_of(task, config, auxiliary, pace)
+        self.total, self.warmup, self.every = MainStage.paced(config, len((auxiliary or task.train).input_ids), pace)
         self.curve: list[dict[str, Any]] = []
-        self.losses = defaultdict[str, list[Tensor]](list)  # of each task since the last evaluation
+        self.losses: list[dict[str, Tensor]] = []  # by task, of each update since the last evaluation
         self.saved: Snapshot | None = None  # where it goes on; of a main stage only until that has been taken up
 
     def main_stage(
@@ -166,8 +171,7 @@ class Trajectory:
         for update in range(begun, self.total + 1):
             state = partial(kept, curve=self.curve, losses=self.losses, update=update)
             if update > begun:  # that one has been made
-                for name, loss in self.stepper.window(update).items():
-                    self.losses[name].append(loss)
+                self.losses.append(self.stepper.window(update))
                 clip_norms(parts, optim.clip)
                 optimiser.step()
                 schedule.step()
@@ -199,14 +203,15 @@ class Trajectory:
         self.curve = list(saved.facts["curve"])
         if saved.facts["stage"] == "final":
             restore_selections(selections, saved)
+            self.portions.restore(saved.facts["portions"])
             return self.total, {}
-        self.losses.update(restore_main(saved, self.model, self.stepper, selections))
+        self.losses.extend(restore_main(saved, self.model, self.stepper, selections))
         self.saved = None
         return saved.facts["update"], below("adam", saved.tensors)
 
     def evaluate_at(self, update: int, beat: Callable[[], None]) -> dict[str, Any]:
         """A point of the curve: validation metrics and the mean training losses since the last one."""
-        train_loss = {name: float(torch.stack([*values]).mean()) for name, values in sorted(self.losses.items())}
+        train_loss = mean_losses(self.losses)
         metrics = self.measure(self.task.validation, beat).metrics
         point = {
             "update": update,
@@ -216,7 +221,14 @@ class Trajectory:
             "task_weights": self.stepper.task_weights(),
             "empty_mlm_batches": self.stepper.empty_mlm_batches,
         }
-        check_finite(f"update {update} (peak lr {self.config.optim.lr})", {**train_loss, **metrics})
+        check_course(
+            "",
+            update,
+            self.losses,
+            {**train_loss, **metrics},
+            rate=lambda at: self.config.optim.lr * linear_factor(at - 1, self.total, self.warmup),
+            earlier=self.curve[-1]["train_loss"] if self.curve else None,
+        )
         self.curve.append(point)
         self.losses.clear()
         return point
@@ -230,7 +242,8 @@ class Trajectory:
         return update * train.accumulate * min(train.batch, len(self.task.train.labels))
 
     def measure(self, examples: Examples, beat: Callable[[], None] = unheard) -> Measurement:
-        return measure(self.model, examples, self.task.num_classes, self.config.precision, beat)
+        tokens = self.portions.tokens
+        return measure(self.model, examples, self.task.num_classes, self.config.precision, tokens, beat)
 
     def finished(self, selections: Sequence[Selection], keeper: Keeper = NO_KEEPER) -> dict[str, Outcome]:
         """The outcome of each objective, one final stage after the other."""
@@ -262,15 +275,21 @@ class Trajectory:
                 precision=self.config.precision,
                 selection=selection,
                 seed=self.seed,
+                portions=self.portions,
                 keeper=Adding(keeper=keeper, facts=facts, tensors=tensors),
                 saved=saved if saved is not None and saved.facts["objective"] == selection.objective else None,
             )
         facts = {**facts, "done": {**facts["done"], selection.objective: stage}}
         tensors, weights = dict(tensors), weights_of(self.model)
         tensors |= under(f"done.{selection.objective}", weights)
-        beat = partial(keeper.beat, partial(Snapshot, facts, tensors))
+
+        def state() -> Snapshot:
+            return Snapshot({**facts, "portions": self.portions.state()}, tensors)
+
+        beat = partial(keeper.beat, state)
         validation = self.measure(self.task.validation, beat).metrics
         test = None if self.task.test is None else self.measure(self.task.test, beat)
+        check_finite("the chosen weights", {} if test is None else test.metrics)
         stop = selection.stop_update or self.curve[-1]["update"]
         curve = [point for point in self.curve if point["update"] <= stop]
         micro_steps = stop * self.config.train.accumulate
@@ -292,8 +311,9 @@ class Trajectory:
             test_predictions=None if test is None else test.predictions,
             test_probabilities=None if test is None else test.probabilities,
             evaluations={
-                name: judge(self.model, further, self.config.precision, beat)
+                name: judge(self.model, further, self.config.precision, self.portions.tokens, beat)
                 for name, further in self.task.further.items()
             },
+            micro_batch=self.portions.micro_batch,
             weights=weights,
         )

@@ -33,6 +33,12 @@ class MainStage(NamedTuple):
         unit = train.updates_per_epoch(num_texts) if evaluate.unit == "epochs" else 1
         return cls(total, int(config.optim.warmup * total), evaluate.every * unit * factor)
 
+    @classmethod
+    def paced(cls, config: FinetuneConfig, own_texts: int, pace: Pace | None) -> MainStage:
+        """As `of`, under a pace; own_texts: of the auxiliary task, or of train without one."""
+        texts, factor = pace or Pace()
+        return cls.of(config, own_texts if texts is None else texts, factor)
+
 
 def decay_groups(module: nn.Module, lr: float, decay: float) -> list[dict[str, object]]:
     """Two parameter groups: weights that decay, and biases and normalisation layers that don't.

@@ -30,4 +30,19 @@ class Outcome:
     test_predictions: list[int] | None
     test_probabilities: list[list[float]] | None  # [E, C], as in Measurement
     evaluations: dict[str, Measurement]  # on each evaluation set; {} if the task has none
+    micro_batch: int | None = None  # most texts at a time at the end; None: whole batches, as memory was never short
     weights: dict[str, Tensor] = field(repr=False)  # parameters of the MultiTaskModel that was tested, by name
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Adapted:
+    """What an `adapt` stage leaves."""
+
+    weights: dict[str, Tensor] = field(repr=False)  # of the whole masked LM, by parameter name
+    updates: int  # optimiser steps until the end
+    best_update: int  # whose weights these are
+    passes: float  # over the training texts
+    texts: int  # of the source, held-out ones included
+    masked_share: float  # of all tokens that were fed to the model, special ones included
+    losses: list[dict[str, float]]  # per evaluation: update, train and dev loss in nats per masked token
+    micro_batch: int | None = None  # most texts at a time at the end; None: whole batches, as memory was never short

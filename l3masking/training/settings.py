@@ -13,6 +13,7 @@ EvaluationUnit = Literal["updates", "epochs"]
 CosineScope = Literal["encoder", "reference"]
 DevMode = Literal["eval", "train", "once"]
 Sampling = Literal["auto", "random", "shuffle"]
+OnNonFinite = Literal["fail", "retry_float32"]
 Fill = Literal["argmax", "sample", "top_k"]
 
 KEPT_CHECKPOINTS = 2  # of a training: the newest, and the one before it in case the newest is damaged
@@ -31,9 +32,12 @@ class TrainConfig:
     length_buckets: int = 1  # parts of like length into which a batch is cut before padding; moves rounding and dropout
     # batches of the task: independent draws, shuffled passes, or auto: draws beside the masked LM, else passes
     sampling: Sampling = "auto"
+    # a training under bf16 whose loss becomes NaN or infinite fails, or is made again once, all of it in float32
+    on_nonfinite: OnNonFinite = "fail"
 
     def __post_init__(self) -> None:
         check_choice("train.sampling", self.sampling, Sampling)
+        check_choice("train.on_nonfinite", self.on_nonfinite, OnNonFinite)
         for name in ("batch", "accumulate", "max_epochs", "max_updates", "length_buckets"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -6,8 +6,9 @@ by update, micro-step and pass, so that no pass depends on which others ran.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ from l3masking.training.batches import (
 )
 from l3masking.training.checkpoint import Snapshot, below, under
 from l3masking.training.model import ClassificationHead, MultiTaskModel
+from l3masking.training.portions import Portions, stream_of
 from l3masking.training.settings import MetaConfig, ModelConfig, Sampling
 from l3masking.training.task_weights import Weighting, cosine, norm
 
@@ -108,10 +110,12 @@ class Stepper:
         precision: Precision,
         seed: int,
         sampling: Sampling = "auto",
+        portions: Portions | None = None,
     ) -> None:
         self.model, self.train, self.validation, self.auxiliary = model, train, validation, auxiliary
         self.weighting, self.meta, self.model_config = weighting, meta, model_config
         self.accumulate, self.num_chunks, self.precision, self.seed = accumulate, num_chunks, precision, seed
+        self.portions = portions or Portions(max(batch, meta.head_sample))
         self.device = model.encoder.device
         self.tasks = ["primary"] if auxiliary is None else ["primary", "mlm"]
         self.empty_mlm_batches = 0
@@ -137,10 +141,16 @@ class Stepper:
         tensors = {} if self.auxiliary is None else {"masks": self._masks.get_state()}
         for name, order in self._orders.items():
             tensors |= under(name, order.state())
-        return Snapshot({"weighting": self.weighting.state(), "empty": self.empty_mlm_batches}, tensors)
+        facts = {"weighting": self.weighting.state(), "empty": self.empty_mlm_batches}
+        return Snapshot(facts | {"portions": self.portions.state()}, tensors)
 
     def restore(self, saved: Snapshot) -> None:
         """Go on where `state` was taken."""
+        self.portions.restore(saved.facts["portions"])
+        self._go_back(saved)
+
+    def _go_back(self, saved: Snapshot) -> None:
+        """The same, but for the size of portions."""
         self.weighting.restore(saved.facts["weighting"])
         self.empty_mlm_batches = saved.facts["empty"]
         for name, order in self._orders.items():
@@ -149,7 +159,19 @@ class Stepper:
             self._masks.set_state(saved.tensors["masks"])
 
     def window(self, update: int) -> dict[str, Tensor]:
-        """Fill `param.grad` for one optimiser step; returns the mean loss of each task (nats, on the device)."""
+        """Fill `param.grad` for one optimiser step; returns the mean loss of each task (nats, on the device).
+
+        Where memory is short, it is made again from its beginning in smaller portions.
+        """
+        before = self.state()
+
+        def undo() -> None:
+            self._go_back(before)
+            self.model.train()
+
+        return self.portions.texts.attempt(lambda: self._window(update), undo)
+
+    def _window(self, update: int) -> dict[str, Tensor]:
         tasks, weights = self.tasks, self.task_weights()
         losses: dict[str, list[Tensor]] = {task: [] for task in tasks}
         for parameter in [*self.body, *self.lm_head, *self.head]:
@@ -159,29 +181,49 @@ class Stepper:
             gradients: dict[str, list[Tensor]] = {}
             for task in reversed(tasks):
                 parameters = self.body + (self.head if task == "primary" else self.lm_head)
-                loss = self.loss(task, update, micro)
+                loss, gradients[task] = self.gradients(task, update, micro, parameters)
                 if loss is None:  # no position selected in the whole batch: a zero loss that moves nothing
                     self.empty_mlm_batches += 1
-                    gradients[task] = [torch.zeros_like(p) for p in parameters]
                     continue
-                losses[task].append(loss.detach())
-                gradients[task] = gradients_of(loss, parameters)
+                losses[task].append(loss)
                 accumulate_gradients(parameters, gradients[task], weights[task] / self.accumulate)
             if dev_head is not None:
                 self.weighting.observe(self.cosines(gradients, dev_head, update, micro))
         return {task: torch.stack(values).mean() for task, values in losses.items() if values}
 
-    def loss(self, task: str, update: int, micro: int) -> Tensor | None:
-        """Loss of the task's next batch, or None if no position of it was selected."""
+    def gradients(
+        self, task: str, update: int, micro: int, parameters: Sequence[nn.Parameter]
+    ) -> tuple[Tensor | None, list[Tensor]]:
+        """Loss of the task's next batch and its gradients; None and zeros if no position of it was selected."""
         if task == "mlm":
             assert self.auxiliary is not None
             tokenizer = self.model.encoder.tokenizer
             chunks = self.auxiliary.chunks(next(self._mlm), self.num_chunks, tokenizer, self._masks, self.device)
-            with rng.dropout(self.device, self.seed, update, micro, task), autocast(self.device, self.precision):
-                return self.model.mlm_loss(chunks)
+            return self._in_portions(self.model.mlm_loss, chunks, parameters, update, micro, task)
         chunks = self.chunks(self.train, next(self._primary))
-        with rng.dropout(self.device, self.seed, update, micro, task), autocast(self.device, self.precision):
-            return self.model.classification_loss(chunks)
+        return self._in_portions(self.model.classification_loss, chunks, parameters, update, micro, task)
+
+    def _in_portions(
+        self,
+        loss_of: Callable[[Sequence[Chunk]], Tensor | None],
+        chunks: Sequence[Chunk],
+        parameters: Sequence[nn.Parameter],
+        *name: rng.Name,
+    ) -> tuple[Tensor | None, list[Tensor]]:
+        """Mean loss of a batch and its gradients. name: of the pass; further portions are named by number too."""
+        total, sums = None, list[Tensor]()
+        for number, (portion, share) in enumerate(self.portions.shares(chunks)):
+            with rng.dropout(self.device, self.seed, *name, *stream_of(number)), autocast(self.device, self.precision):
+                loss = loss_of(portion)
+            if loss is None:
+                continue
+            found = gradients_of(loss * share, parameters)
+            total = loss.detach() * share + (0.0 if total is None else total)
+            if sums:
+                torch._foreach_add_(sums, found)
+            else:
+                sums = found
+        return total, sums or [torch.zeros_like(parameter) for parameter in parameters]
 
     def chunks(self, examples: Examples, indices: Sequence[int]) -> list[Chunk]:
         return examples.chunks(indices, self.num_chunks, self.model.encoder.tokenizer.pad_token_id, self.device)
@@ -225,7 +267,7 @@ class Stepper:
     def _frozen_features(self, chunks: Sequence[Chunk]) -> Tensor:
         """[B, H] of the body as it is, under dropout in training mode."""
         with autocast(self.device, self.precision):
-            return self.model.features(chunks)
+            return torch.cat([self.model.features(portion) for portion, _ in self.portions.shares(chunks)])
 
     def cosines(
         self, gradients: dict[str, list[Tensor]], dev_head: ClassificationHead, update: int, micro: int
@@ -233,9 +275,8 @@ class Stepper:
         """[K] cosine of each task's gradient with the dev gradient, over the body's parameters, primary first."""
         chunks = self.chunks(self.validation, next(self._dev))
         self.model.train(self.meta.dev_mode != "eval")
-        with rng.dropout(self.device, self.seed, update, micro, "dev"), autocast(self.device, self.precision):
-            loss = self.model.classification_loss(chunks, dev_head)
-        dev = gradients_of(loss, self.body)
+        loss_of = partial(self.model.classification_loss, head=dev_head)
+        _, dev = self._in_portions(loss_of, chunks, self.body, update, micro, "dev")
         self.model.train()
         shared = len(self.body)
         cosines = [cosine(dev, gradients["primary"][:shared])]

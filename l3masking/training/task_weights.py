@@ -99,7 +99,7 @@ class MetaWeighting:
         return list(self._logits)
 
     def restore(self, state: Sequence[float]) -> None:
-        self._logits = list(state)
+        self._logits, self._window = list(state), []
 
 
 def cosine(dev: Sequence[Tensor], task: Sequence[Tensor], task_norm: Tensor | None = None) -> Tensor:

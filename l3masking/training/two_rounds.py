@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,10 +16,11 @@ from l3masking import rng
 from l3masking.encoders.load import Encoder
 from l3masking.masking.applied import MaskedText
 from l3masking.masking.settings import MaskingConfig
-from l3masking.training.batches import chunk_of, to_device
+from l3masking.training.batches import Chunk, chunk_of, to_device
 from l3masking.training.checkpoint import NO_KEEPER, Adding, Keeper, Snapshot, below, under
 from l3masking.training.continual import TextSource, adapt
-from l3masking.training.mask_tune import MaskTuning, fill_in
+from l3masking.training.filling import MaskTuning, fill_in
+from l3masking.training.portions import Portions, narrowed, part_of, rows_of
 from l3masking.training.settings import AdaptConfig, FinetuneConfig, MaskTuningConfig
 from l3masking.training.steps import Examples
 
@@ -35,6 +37,7 @@ def first_round(
     *,
     seed: int,
     updates: int,
+    portions: Portions | None = None,
     keeper: Keeper = NO_KEEPER,
     saved: Snapshot | None = None,
 ) -> tuple[Encoder, Examples]:
@@ -48,14 +51,21 @@ def first_round(
     """
     if saved is not None and saved.facts["stage"] not in (FIRST_ROUND, BETWEEN_ROUNDS):
         return encoder, restored_texts(train, saved.tensors)
+    portions = portions or Portions(config.train.batch)
     if saved is not None and saved.facts["stage"] == BETWEEN_ROUNDS:
+        portions.restore(saved.facts["portions"])
         weights = below("model", saved.tensors)
     else:
-        weights = _first_round(encoder, train, tuning, config, seed=seed, updates=updates, keeper=keeper, saved=saved)
+        how: dict[str, Any] = {"updates": updates, "portions": portions, "keeper": keeper, "saved": saved}
+        weights = _first_round(encoder, train, tuning, config, seed=seed, **how)
     trained = encoder.copied(weights)
     trained.model.eval()
-    beat = partial(keeper.beat, partial(Snapshot, {"stage": BETWEEN_ROUNDS}, under("model", weights)))
-    return trained, _perturbed(trained, train, tuning, config, seed=seed, beat=beat)
+
+    def state() -> Snapshot:
+        return Snapshot({"stage": BETWEEN_ROUNDS, "portions": portions.state()}, under("model", weights))
+
+    beat = partial(keeper.beat, state)
+    return trained, _perturbed(trained, train, tuning, config, seed=seed, portions=portions, beat=beat)
 
 
 def _first_round(
@@ -66,6 +76,7 @@ def _first_round(
     *,
     seed: int,
     updates: int,
+    portions: Portions,
     keeper: Keeper,
     saved: Snapshot | None,
 ) -> dict[str, Tensor]:
@@ -88,7 +99,15 @@ def _first_round(
     )
     inside = Adding(keeper=keeper, facts={"stage": FIRST_ROUND})
     found = adapt(
-        encoder, source, stage, EVERY_MASKED, seed=seed, precision=config.precision, keeper=inside, saved=saved
+        encoder,
+        source,
+        stage,
+        EVERY_MASKED,
+        seed=seed,
+        precision=config.precision,
+        portions=portions,
+        keeper=inside,
+        saved=saved,
     )
     return found.weights
 
@@ -114,6 +133,7 @@ def _as_probabilities(weights: NDArray[np.float64], config: MaskTuningConfig) ->
     return np.minimum(weights * (wanted / weights.sum()), 1.0)
 
 
+@torch.inference_mode()
 def _perturbed(
     encoder: Encoder,
     train: Examples,
@@ -121,21 +141,31 @@ def _perturbed(
     config: FinetuneConfig,
     *,
     seed: int,
+    portions: Portions,
     beat: Callable[[], None],
 ) -> Examples:
     """The training texts with predictions in the place of masked tokens."""
     masks, draws = rng.stream(seed, "mask"), rng.stream(seed, "fill")
     pad_id, size = encoder.tokenizer.pad_token_id, config.train.batch
     texts: list[NDArray[np.int64]] = []
+
+    def fill(chunk: Chunk, selected_BT: Tensor) -> list[NDArray[np.int64]]:
+        """[B] texts, each padded to the longest that was perturbed with it."""
+        filled: list[NDArray[np.int64]] = []
+        for rows in rows_of(chunk, portions.texts.size):
+            one = part_of(chunk, *rows)
+            portions.taking([one])
+            chosen = narrowed(selected_BT, *rows)
+            found = fill_in(encoder, one, chosen, tuning.config, draws, precision=config.precision)
+            filled += [*found.input_ids.cpu().numpy()]
+        return filled
+
     for start in range(0, len(train.labels), size):
         part = list(range(start, min(start + size, len(train.labels))))
-        selected = tuning.chosen(part, masks)
+        selected = tuning.chosen(part, masks).to(encoder.device)
         chunk = to_device([chunk_of(train.input_ids, part, train.labels[part], pad_id)], encoder.device)[0]
-        with torch.inference_mode():
-            filled = fill_in(
-                encoder, chunk, selected.to(encoder.device), tuning.config, draws, precision=config.precision
-            )
-        ids = filled.input_ids.cpu().numpy()
-        texts += [ids[row, : len(train.input_ids[index])].copy() for row, index in enumerate(part)]
+        before = draws.get_state()
+        ids = portions.texts.attempt(partial(fill, chunk, selected), partial(draws.set_state, before))
+        texts += [row[: len(train.input_ids[index])].copy() for row, index in zip(ids, part, strict=True)]
         beat()
     return Examples(texts, train.labels)

@@ -11,9 +11,11 @@ import torch
 
 from l3masking import rng
 from l3masking.encoders.load import Encoder
+from l3masking.memory import OutOfMemory
 from l3masking.regimes import Inputs, prepare
 from l3masking.scoring.words import EncodedText
-from l3masking.training.evaluation import EVALUATION_TOKENS, Task
+from l3masking.training.evaluation import Task
+from l3masking.training.portions import EVALUATION_TOKENS
 from l3masking.training.settings import EvaluateConfig, FinetuneConfig
 from l3masking.training.steps import Examples
 from study.gpu import Cuda, Gpu
@@ -47,7 +49,9 @@ def measure_peak(assignment: Assignment, gpu: Gpu | None = None) -> int:
     try:
         training = prepare(method, encoder, inputs, masking=setting.masking, config=config, seed=0)
         outcomes = training.run(trial.objectives)
-    except torch.OutOfMemoryError:
+    except (torch.OutOfMemoryError, OutOfMemory):
+        return gpu.describe().total
+    if any(outcome.micro_batch for outcome in outcomes.values()):  # its batches did not fit as they are
         return gpu.describe().total
     # each objective may keep weights of its own update; here they may have kept the same ones
     weights = next(iter(outcomes.values())).weights

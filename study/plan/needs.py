@@ -111,11 +111,11 @@ def masks_labelled(data: DataSpec | Generated) -> bool:
 def classifier_config(setting: Configs) -> FinetuneConfig:
     """How the classifier behind importance is fine-tuned.
 
-    Padding is masked, as it is asked about parts of texts, and its batches are shuffled passes: `train.sampling` says
-    how the arm that needs it is trained.
+    Padding is masked, as it is asked about parts of texts, and its batches are shuffled passes: `train.sampling` and
+    `train.on_nonfinite` say how the arm that needs it is trained.
     """
     model = dataclasses.replace(setting.finetune.model, attend_padding=False)
-    train = dataclasses.replace(setting.finetune.train, sampling="auto")
+    train = dataclasses.replace(setting.finetune.train, sampling="auto", on_nonfinite="fail")
     return dataclasses.replace(setting.finetune, model=model, train=train)
 
 

@@ -15,6 +15,7 @@ from study.results.aggregate import Cell, CellKey
 
 OBJECTIVES = {"accuracy": "accuracy", "macro_f1": "macro F1"}
 MARK = "†"
+RETRIED = "‡"
 MARKED = (
     f"{MARK}: decisively above {label_of(REFERENCE)} in a confirmatory comparison (all planned ones are complete, "
     "adjusted p below 0.05, and the 95 % intervals over seeds and over seeds and test texts exclude zero)."
@@ -103,7 +104,8 @@ def shown(cell: Cell) -> Shown:
             return Shown("", "", f"failed (0/{cell.wanted})")
         return Shown("", "", f"not run (0/{cell.wanted}{f', {cell.failed} failed' if cell.failed else ''})")
     std = "" if cell.std is None else f"{100 * cell.std:.2f}"
-    return Shown(f"{100 * cell.mean:.2f}", std, "" if cell.n == cell.wanted else f"n={cell.n}/{cell.wanted}")
+    notes = ["" if cell.n == cell.wanted else f"n={cell.n}/{cell.wanted}", RETRIED if cell.retried else ""]
+    return Shown(f"{100 * cell.mean:.2f}", std, " ".join(filter(None, notes)))
 
 
 def best(cells: Iterable[Cell]) -> frozenset[CellKey]:
@@ -175,9 +177,12 @@ def _not_converged(encoder: str, dataset: str, rows: Mapping[str, tuple[int, int
 
 
 def completeness(cells: Sequence[Cell]) -> list[str]:
-    """How many records there are, and which trainings had not converged."""
+    """How many records there are, and which trainings were made again in float32 or had not converged."""
     done, failed, wanted = (sum(getattr(cell, name) for cell in cells) for name in ("n", "failed", "wanted"))
-    return [f"Records: {done} of {wanted}; {failed} failed, {wanted - done - failed} not run.", *convergence(cells)]
+    lines = [f"Records: {done} of {wanted}; {failed} failed, {wanted - done - failed} not run."]
+    if retried := sum(cell.retried for cell in cells):
+        lines.append(f"{RETRIED}: {retried} of these diverged under bf16 and were trained again in float32.")
+    return [*lines, *convergence(cells)]
 
 
 def notes(cells: Sequence[Cell]) -> list[str]:

@@ -45,6 +45,7 @@ OPTIONAL = (
     "evaluations",
     "remarks",
     "resampled",
+    "retried",
 )  # fields of a cell that are left out of exports where they are empty
 RESULT_FIELDS = (*(field.name for field in fields(Cell) if field.name not in ("values", *OPTIONAL)), "definition")
 SET_FILES = ("tables/evaluations.csv", "tables/evaluation_comparisons.csv")  # only with evaluation sets
@@ -124,11 +125,13 @@ def _entry(cell: Cell) -> dict[str, Any]:
 
 
 def results_csv(cells: Sequence[Cell]) -> str:
-    """One line per cell with the fields of results.json that are single values, and what the statistics mean."""
-    rows = (
-        [DEFINITION if field == "definition" else getattr(cell, field) for field in RESULT_FIELDS] for cell in cells
-    )
-    return csv_text(RESULT_FIELDS, rows)
+    """One line per cell with the fields of results.json that are single values, and what the statistics mean.
+
+    The column `retried` is there where a cell has such seeds.
+    """
+    head = (*RESULT_FIELDS, "retried") if any(cell.retried for cell in cells) else RESULT_FIELDS
+    rows = ([DEFINITION if field == "definition" else getattr(cell, field) for field in head] for cell in cells)
+    return csv_text(head, rows)
 
 
 def markdown(cells: Sequence[Cell], marked: Collection[CellKey] = ()) -> str:

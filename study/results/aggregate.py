@@ -79,6 +79,8 @@ class Cell:
     """Texts in the test set, 1 and up; None if no record says."""
     remarks: tuple[str, ...] = ()
     """What a reader must know of the trainings on its dataset, a sentence each; left out of exports where empty."""
+    retried: int = 0
+    """Seeds that diverged under bf16 and were trained again in float32, 0 to n; left out of exports where 0."""
     resampled: float | None = None
     """Test texts over training texts where the test split is cut anew with each seed: what `resampled_interval` takes;
     None, and left out of exports, for other datasets."""
@@ -221,6 +223,7 @@ def _cell(key: CellKey, by_seed: Mapping[int, Evaluated], failed: set[int], want
         converged=_converged(rows),
         epochs_to_stop_mean=mean_of(finite(row, row["epochs_to_stop"]) for row in rows),
         values=values,
+        retried=sum("retried_in_float32" in row for row in rows),
         test_texts=next((len(row["test_predictions"]) for row in rows if "test_predictions" in row), None),
         evaluations=generalisations(cast(Sequence[Judged], rows), values, key.objective),
     )

@@ -19,6 +19,7 @@ LATER: Mapping[str, Any] = {
     "model.attend_padding": False,
     "train.max_updates": None,
     "train.sampling": "auto",
+    "train.on_nonfinite": "fail",
 }
 # sections that a classifier reads, which tells which tokens matter
 OF_CLASSIFIER = ("optim", "train", "evaluate", "stop", "final", "model")
@@ -45,6 +46,8 @@ def relevant(settings: Mapping[str, Any], method: Method) -> dict[str, Any]:
         kept["final"] = {"enabled": False}
     if kept["train"].get("sampling") == ("random" if method.masks else "shuffle"):  # what auto stands for
         kept["train"] = {**kept["train"], "sampling": "auto"}
+    if settings["precision"] == "float32" and "on_nonfinite" in kept["train"]:  # there is nothing to make again
+        kept["train"] = {**kept["train"], "on_nonfinite": "fail"}
     return without_later(kept)
 
 

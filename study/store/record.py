@@ -78,6 +78,8 @@ class Evaluated(Identity):
     epochs_to_best: float
     epochs_to_first_best: NotRequired[float]  # the same for the first of equal values; absent before 2026-11-27
     epochs_to_stop: float  # epochs until the main stage ended, at least epochs_to_best
+    # how the training diverged under bf16, before it was made again in float32; absent elsewhere
+    retried_in_float32: NotRequired[str]
 
 
 class Run(TypedDict):
@@ -93,6 +95,7 @@ class Run(TypedDict):
     attempts: int  # attempts that this record took, failed ones included; 1 and up
     started: str  # when the process that finished it began, ISO 8601 in UTC, to the second
     resumed: NotRequired[int]  # times that the training went on from a checkpoint, 1 and up; absent if it never did
+    micro_batch: NotRequired[int]  # most texts at a time, 1 and up, where memory was short; absent if it never was
     # file of models/<key>/ -> BLAKE2b (32 hexadecimal digits) of the weights in it; only of a run that kept the model
     weights: NotRequired[dict[str, str]]
 

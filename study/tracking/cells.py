@@ -184,11 +184,13 @@ def _cell_view(name: str, group: Sequence[Cell]) -> RunView:
     else:
         status = "FAILED" if any(cell.failed for cell in group) else "FINISHED"
     identity = row_of(first)
+    again = sum(cell.retried for cell in group)
+    retried = {"retried_in_float32": f"{again} of {sum(cell.n for cell in group)} records"} if again else {}
     return RunView(
         role="cell",
         key=name,
         name=name,
-        tags={"role": "cell", CURRENT: "yes", **cell_tags(identity)},
+        tags={"role": "cell", CURRENT: "yes", **cell_tags(identity), **retried},
         status=status,
         params=identity_params(identity),
         metrics=finite(metrics),

@@ -198,6 +198,8 @@ def _finished(role: str, record: Record, once: dict[str, Any], prefix: str) -> R
     kind = {"revision": record["revision"], "data_hash": record["data_hash"]}
     tags = {**_trial_tags(role, record), "commit": _text(run.get("commit")), "device": _text(run.get("device"))}
     tags["version"] = _text(run.get("versions", {}).get(DISTRIBUTION))
+    if "retried_in_float32" in record:
+        tags["retried_in_float32"] = record["retried_in_float32"][:MAX_PARAM]
     return RunView(
         role=role,
         key=record["key"],

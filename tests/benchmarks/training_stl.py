@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from l3masking.training.batches import chunk_of
-from l3masking.training.mask_tune import MaskTuneStepper, MaskTuning
+from l3masking.training.filling import MaskTuning
+from l3masking.training.mask_tune import MaskTuneStepper
 from l3masking.training.model import MultiTaskModel
 from l3masking.training.optim import adamw, clip_norms, decay_groups, linear_factor
 from l3masking.training.settings import MaskTuningConfig, TrainConfig

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -153,21 +154,55 @@ class Rounds:
         self.rounds = list(rounds)
         self.seen: list[list[Any]] = []
 
-    def __call__(self, assignments, listener) -> tuple[set[int], str | None]:
+    def __call__(self, assignments, listener, *, alone: bool) -> tuple[set[int], set[int], str | None]:
         self.seen.append(list(assignments))
         ended, reason = self.rounds.pop(0)
         for index in ended:
             listener.ended(assignments[index], None)
-        return set(range(len(assignments))) - set(ended), reason
+        left = set(range(len(assignments))) - set(ended)
+        return left, {min(left)} if left else set(), reason
+
+
+class Hogs:
+    """Stands in for `_round` with two slots: a hog ends the Tuner, with what runs beside it, while others end."""
+
+    def __init__(self, hogs: str) -> None:
+        self.hogs, self.tries, self.tuners = hogs, Counter[str](), 0
+
+    def __call__(self, assignments, listener, *, alone: bool) -> tuple[set[int], set[int], str | None]:
+        self.tuners += 1
+        left, slots = list(range(len(assignments))), 1 if alone else 2
+        while left:
+            running = left[:slots]
+            self.tries.update(assignments[index] for index in running)
+            if any(assignments[index] in self.hogs for index in running):
+                return set(left), set(running), "out of memory"
+            listener.ended(assignments[left.pop(0)], None)
+        return set(), set(), None
 
 
 def test_a_tuner_that_breaks_is_followed_by_another_over_what_is_left(monkeypatch) -> None:
     heard = Ears()
-    rounds = Rounds(((1,), "out of memory"), ((0,), "out of memory"), ((0,), None))
+    rounds = Rounds(((1,), "out of memory"), ((0,), None), ((0,), None))
     monkeypatch.setattr(schedule, "_round", rounds)
     schedule.run_on_ray(["a", "b", "c"], heard)  # type: ignore[list-item]
-    assert rounds.seen == [["a", "b", "c"], ["a", "c"], ["c"]]
-    assert heard.told == [("b", None), ("a", None), ("c", None)]
+    assert rounds.seen == [["a", "b", "c"], ["c"], ["a"]], "what ran when it broke comes last"
+    assert heard.told == [("b", None), ("c", None), ("a", None)]
+
+
+@pytest.mark.parametrize("hogs", ["a", "c", "h", "ab", "dg", "abcdefgh"])
+def test_what_takes_all_memory_costs_itself_alone(hogs: str, monkeypatch) -> None:
+    """Though Ray ends a whole Tuner for it, and does not say for which of the trials that ran."""
+    heard, dead, rounds = Ears(), [], Hogs(hogs)
+    monkeypatch.setattr(schedule, "_round", rounds)
+    monkeypatch.setattr(schedule, "died", lambda *given: dead.append(given))
+    schedule.run_on_ray(list("abcdefgh"), heard)  # type: ignore[arg-type]
+    reason = "out of memory: Ray Tune ended 3 times while this trial ran"
+    assert dict(heard.told) == {name: reason if name in hogs else None for name in "abcdefgh"}
+    assert len(heard.told) == 8, "each has one end"
+    assert sorted(dead) == [(name, reason, 3) for name in sorted(hogs)]
+    assert all(rounds.tries[name] == 3 for name in hogs)
+    assert rounds.tuners <= 3 * len(hogs) + 3
 
 
 def test_what_breaks_every_tuner_has_failed(monkeypatch) -> None:
@@ -175,7 +210,7 @@ def test_what_breaks_every_tuner_has_failed(monkeypatch) -> None:
     monkeypatch.setattr(schedule, "_round", Rounds(*[((), "out of memory")] * ROUNDS))
     monkeypatch.setattr(schedule, "died", lambda *given: dead.append(given))
     schedule.run_on_ray(["a"], heard)  # type: ignore[list-item]
-    reason = "Ray Tune ended 3 times before this trial did: out of memory"
+    reason = "out of memory: Ray Tune ended 3 times while this trial ran"
     assert (heard.told, dead) == ([("a", reason)], [("a", reason, 3)])
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from typing import Any
 from unittest.mock import ANY
 
 import pytest
+from short_memory import ShortMemory
 from small_study import assignments, results
 from small_task import one_thread
 
@@ -248,6 +250,115 @@ def test_an_objective_that_diverges_leaves_the_other_its_result(given, recorded,
     (found,) = store.records()
     found.pop("checksum")
     assert results(found) == results(recorded["rtm"][1])
+
+
+def under_bf16(given: Assignment, root: Path, on_nonfinite: str) -> Assignment:
+    """The same keys: what the files of this test hold is never read by others."""
+    settings = {**given.trial.settings, "precision": "bf16"}
+    settings["train"] = {**settings["train"], "on_nonfinite": on_nonfinite}
+    return dataclasses.replace(at(given, root), trial=dataclasses.replace(given.trial, settings=settings))
+
+
+def diverging(monkeypatch: pytest.MonkeyPatch, *precisions: str) -> list[str]:
+    """Trainings in these precisions diverge; the precision of each training that began."""
+    real, begun = Training.run, list[str]()
+
+    def run(self: Training, *given: Any) -> Any:
+        begun.append(self.config.precision)
+        if self.config.precision in precisions:
+            raise NonFiniteLoss("not finite at update 3")
+        return real(self, *given)
+
+    monkeypatch.setattr(Training, "run", run)
+    return begun
+
+
+def test_a_training_that_diverges_under_bf16_is_made_again_in_float32_where_that_is_set(
+    given, recorded, tmp_path, monkeypatch
+) -> None:
+    begun, made = diverging(monkeypatch, "bf16"), under_bf16(given["rtm"], tmp_path, "retry_float32")
+    assert execute(made) is None
+    assert begun == ["bf16", *["bf16", "float32"] * 2], "shared, then each objective by itself"
+    store = Store(tmp_path)
+    for record, expected in zip(sorted(store.records(), key=lambda r: r["objective"]), recorded["rtm"], strict=True):
+        assert record["retried_in_float32"] == "not finite at update 3"
+        assert record["settings"] == made.trial.settings, "those of its key"
+        for name in ("validation", "test", "curve", "test_predictions"):
+            assert record[name] == expected[name]
+    assert store.failures() == []
+    assert not any((tmp_path / "checkpoints").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("on_nonfinite", "diverge", "begun", "reason"),
+    [
+        ("fail", ["bf16"], ["bf16"] * 3, "NonFiniteLoss: not finite at update 3"),
+        (
+            "retry_float32",
+            ["bf16", "float32"],
+            ["bf16", *["bf16", "float32"] * 2],
+            "NonFiniteLoss: not finite at update 3; in float32, after bf16: not finite at update 3",
+        ),
+    ],
+)
+def test_it_fails_where_that_is_not_set_and_where_float32_diverges_too(
+    on_nonfinite: str, diverge: list[str], begun: list[str], reason: str, given, tmp_path, monkeypatch
+) -> None:
+    found = diverging(monkeypatch, *diverge)
+    assert execute(under_bf16(given["stl"], tmp_path, on_nonfinite)) == reason
+    assert found == begun
+    assert [failure["reason"] for failure in Store(tmp_path).failures()] == [reason] * 2
+    assert Store(tmp_path).records() == []
+
+
+def test_under_float32_it_fails_at_once(given, tmp_path, monkeypatch) -> None:
+    begun, made = diverging(monkeypatch, "float32"), at(given["stl"], tmp_path)
+    settings = {**made.trial.settings, "train": {**made.trial.settings["train"], "on_nonfinite": "retry_float32"}}
+    trial = dataclasses.replace(made.trial, settings=settings, keys={"accuracy": made.trial.keys["accuracy"]})
+    assert execute(dataclasses.replace(made, trial=trial)) == "NonFiniteLoss: not finite at update 3"
+    assert begun == ["float32"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda values: values | {"accuracy": float("nan")}, "NonFiniteLoss: not finite at test: accuracy nan"),
+        (lambda values: values | {"macro_f1": float("inf")}, "NonFiniteLoss: not finite at test: .*macro_f1 inf"),
+        (lambda values: {"macro_f1": values["macro_f1"]}, r"ValueError: metrics on test are \['macro_f1'\]: expected"),
+        (lambda values: {**values, "acc": 1.0}, r"ValueError: metrics on test are \['acc', .*\]: expected"),
+    ],
+)
+def test_a_metric_that_is_no_number_or_has_another_name_is_a_failure(
+    change: Any, reason: str, given, tmp_path, monkeypatch
+) -> None:
+    real = Training.run
+
+    def run(self: Training, *more: Any) -> Any:
+        return {
+            name: dataclasses.replace(outcome, test=change(outcome.test)) for name, outcome in real(self, *more).items()
+        }
+
+    monkeypatch.setattr(Training, "run", run)
+    found = execute(at(given["stl"], tmp_path))
+    assert found is not None
+    assert re.match(reason, found), found
+    assert Store(tmp_path).records() == []
+    assert len(Store(tmp_path).failures()) == 2
+
+
+def test_a_training_with_short_memory_says_how_many_texts_it_took(given, recorded, tmp_path, monkeypatch) -> None:
+    ShortMemory(monkeypatch, 40)
+    assert execute(at(given["stl"], tmp_path)) is None
+    for record in Store(tmp_path).records():
+        assert record["run"]["micro_batch"] in (1, 2, 4)
+    assert all("micro_batch" not in record["run"] for record in recorded["stl"])
+
+
+def test_one_text_that_does_not_fit_fails_the_trial_with_its_length_and_the_fix(given, tmp_path, monkeypatch) -> None:
+    ShortMemory(monkeypatch, 2)
+    reason = execute(at(given["stl"], tmp_path))
+    assert reason is not None
+    assert re.fullmatch(r"OutOfMemory: out of memory with one text of \d+ ids: lower scoring.max_length, or .*", reason)
 
 
 def test_a_message_without_text_is_still_a_reason(given, tmp_path, monkeypatch) -> None:

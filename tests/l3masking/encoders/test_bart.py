@@ -27,7 +27,7 @@ from l3masking.methods import METHODS
 from l3masking.regimes import encode_inputs, prepare, run_method
 from l3masking.rng import stream
 from l3masking.training.batches import epochs
-from l3masking.training.mask_tune import choose
+from l3masking.training.filling import choose
 from l3masking.training.settings import MaskTuningConfig
 
 ALLOWED = ("stl", "stl_matched", "mask_tuning", "mask_tuning_no_mlm", "mask_tuning_two_rounds")

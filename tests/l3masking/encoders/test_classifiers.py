@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from short_memory import ShortMemory
 from small_classifiers import ALL_TYPES, NAMES, random_classifier, save_random
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
@@ -16,6 +17,7 @@ from l3masking.encoders.export import Tuned, load_tuned, write_classifier
 from l3masking.encoders.families import FAMILIES
 from l3masking.encoders.heads import OWN_HEADS, OwnHead
 from l3masking.errors import InputError
+from l3masking.memory import OutOfMemory
 from l3masking.predicting import TEXT_CLASSIFIER, predict_texts, read_classifier
 from l3masking.reading import Reading
 from l3masking.scoring.words import encode_texts
@@ -169,6 +171,22 @@ def test_a_head_that_does_not_fit_is_found_out(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "model").mkdir()
     with pytest.raises(InputError, match=r"its logits differ by up to .* of the trained distilbert model"):
         write_classifier(tuned, reading_of(tuned), tmp_path / "model")
+
+
+def test_predictions_where_memory_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tuned = random_classifier("distilbert", tmp_path)
+    (tmp_path / "model").mkdir()
+    write_classifier(tuned, reading_of(tuned), tmp_path / "model")
+    classifier, told = read_classifier(tmp_path / "model"), list[int]()
+    expected = predict_texts(classifier, TEXTS).probabilities
+    memory = ShortMemory(monkeypatch, 20)
+    found = predict_texts(classifier, TEXTS, on_batch=told.append).probabilities
+    assert found == pytest.approx(expected, abs=1e-5)
+    assert 1 <= memory.failed <= 5
+    assert sum(told) == len(TEXTS)
+    memory.room = 2
+    with pytest.raises(OutOfMemory, match="one text of"):
+        predict_texts(classifier, TEXTS)
 
 
 def test_blank_texts_have_no_prediction_and_long_ones_are_counted(tmp_path: Path) -> None:

@@ -10,10 +10,12 @@ from small_encoders import TEXTS, TYPES
 from transformers import BertConfig, BertForMaskedLM, ModernBertConfig, ModernBertForMaskedLM
 
 from l3masking.encoders.load import Encoder
+from l3masking.memory import OutOfMemory
 from l3masking.scoring import forward, scoring
 from l3masking.scoring.copies import Copies, mask_rows, pack
 from l3masking.scoring.forward import Affine, MaskedForward, Packed
-from l3masking.scoring.scoring import score_tokens
+from l3masking.scoring.scoring import score_texts, score_tokens
+from l3masking.scoring.settings import ScoringConfig
 from l3masking.scoring.words import EncodedText, encode_texts
 
 METRICS = ("original", "word_l2r", "whole_word")
@@ -134,16 +136,17 @@ def test_cuts_inside_a_batch_change_nothing(
 
 
 class Small:
-    """A pass on a device whose memory holds a number of tokens."""
+    """A pass on a device whose memory holds a number of tokens; with `begin` only from a pass of this number on."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, room: int, begin: int = 0) -> None:
         self.tried: list[int] = []
+        self.error: Exception = torch.OutOfMemoryError()
         forward = MaskedForward.__call__
 
         def limited(model: MaskedForward, copies: Copies) -> torch.Tensor:
             self.tried.append(len(copies.pairs))
-            if self.tried[-1] > room:
-                raise torch.OutOfMemoryError
+            if self.tried[-1] > room and len(self.tried) > begin:
+                raise self.error
             return forward(model, copies)
 
         monkeypatch.setattr(MaskedForward, "__call__", limited)
@@ -163,9 +166,53 @@ def test_a_batch_that_memory_does_not_hold_is_halved(encoders: dict, monkeypatch
 
 
 def test_a_single_copy_that_memory_does_not_hold_is_an_error(encoders: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    Small(monkeypatch, 6)
-    with pytest.raises(torch.OutOfMemoryError):
+    small = Small(monkeypatch, 3)
+    with pytest.raises(OutOfMemory, match=r"one copy of text \d+ \(\d+ ids, '.*'\): lower scoring.max_length"):
+        score_tokens(encoders["bert"], TEXTS, max_length=LENGTH, token_budget=250)
+    assert len(small.tried) <= 1 + np.log2(250), "tries of what fails at last are at most the logarithm of the batch"
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_memory_that_ends_in_any_batch_changes_no_score(encoders: dict, monkeypatch, last: bool) -> None:
+    """In the first try, or in the last batch alone; of the machine's memory as well."""
+    whole = score_tokens(encoders["bert"], TEXTS, max_length=LENGTH, token_budget=100)
+    with monkeypatch.context() as patch:
+        counted = Small(patch, 10**9)
+        score_tokens(encoders["bert"], TEXTS, max_length=LENGTH, token_budget=100)
+    large = [number for number, size in enumerate(counted.tried) if size > 40]
+    small = Small(monkeypatch, 40, begin=large[-1] if last else 0)
+    small.error = RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 64 bytes")
+    halved = score_tokens(encoders["bert"], TEXTS, max_length=LENGTH, token_budget=100)
+    assert len(small.tried) > len(counted.tried)
+    for one, other in zip(whole, halved, strict=True):
+        np.testing.assert_allclose(one.log_likelihood, other.log_likelihood, atol=1e-5, rtol=0)
+
+
+def test_predictions_that_memory_does_not_hold_are_read_in_halves(encoders: dict, monkeypatch) -> None:
+    encoder, tried = encoders["bert"], list[int]()
+    whole = score_texts(encoder, TEXTS, ScoringConfig(max_length=LENGTH), entropy=True)
+    head = type(encoder).mlm_logits
+
+    def small(self, states):
+        tried.append(len(states))
+        if tried[-1] > 5:
+            raise torch.OutOfMemoryError
+        return head(self, states)
+
+    monkeypatch.setattr(type(encoder), "mlm_logits", small)
+    found = score_texts(encoder, TEXTS, ScoringConfig(max_length=LENGTH), entropy=True)
+    assert max(tried) > 5
+    for one, other in zip(whole, found, strict=True):
+        np.testing.assert_allclose(one.log_likelihood, other.log_likelihood, atol=1e-5, rtol=0)
+        np.testing.assert_allclose(one.entropy, other.entropy, atol=1e-5, rtol=0)
+
+
+def test_another_error_is_not_tried_again(encoders: dict, monkeypatch) -> None:
+    small = Small(monkeypatch, 3)
+    small.error = RuntimeError("CUDA error: device-side assert triggered")
+    with pytest.raises(RuntimeError, match="device-side"):
         score_tokens(encoders["bert"], TEXTS, max_length=LENGTH)
+    assert len(small.tried) == 1
 
 
 def test_copies_share_their_pairs(encoders: dict) -> None:

@@ -9,11 +9,14 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from short_memory import ShortMemory
 from small_task import SCORING, TELLING, data, encoder, one_thread, run, settings, tokenizer
 
 from l3masking.errors import InputError
+from l3masking.memory import OutOfMemory
 from l3masking.rng import stream
 from l3masking.scoring.words import encode_as
+from l3masking.selective import network
 from l3masking.selective.classifier import Classifier, importance_of
 from l3masking.selective.heuristic import important_tokens
 from l3masking.selective.masks import checked_importance, chosen_tokens
@@ -49,9 +52,43 @@ def test_probabilities_are_those_of_each_sequence_alone(classifier: Classifier) 
             state = model.bert(input_ids=torch.tensor(ids)[None])[0][:, 0]
             expected = torch.softmax(classifier.model.classifier(state), dim=-1)[0]
         np.testing.assert_allclose(row, expected.numpy(), atol=1e-5)
-    classifier.budget, held = 20, classifier.budget
+    classifier.tokens.size, held = 20, classifier.tokens.size
     np.testing.assert_allclose(classifier.probabilities(texts), found, atol=1e-5)
-    classifier.budget = held
+    classifier.tokens.size = held
+
+
+def test_importance_where_memory_is_short(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Smaller batches, the same probabilities; and the text that never fits is named."""
+    texts = [text.input_ids for text in encode_as(SCORING, tokenizer(), data().test.texts)]
+    found, held = classifier.probabilities(texts), classifier.tokens.size
+    memory = ShortMemory(monkeypatch, 40)
+    np.testing.assert_allclose(classifier.probabilities(texts), found, atol=1e-5)
+    assert 1 <= memory.failed <= np.log2(len(texts))
+    assert classifier.budget <= 40
+    memory.room = 4
+    with pytest.raises(OutOfMemory, match=f"one text of {max(map(len, texts))} ids"):
+        classifier.probabilities(texts)
+    classifier.tokens.size = held
+
+
+def test_the_network_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to the first epoch, in which rounding has not parted anything."""
+    texts = encode_as(SCORING, tokenizer(), data().train.texts[:20])
+    flags = [np.arange(len(text.positions)) % 2 == 0 for text in texts]
+    config = SelectiveConfig(network_epochs=1, network_batch=10, network_lr=1e-3)
+    monkeypatch.setattr(network, "DROPOUT", 0.0)
+    whole = train_network(encoder(0.0), texts, flags, config)
+    said = list(predict(encoder(0.0), whole.weights, texts))
+    memory = ShortMemory(monkeypatch, 40)
+    found = train_network(encoder(0.0), texts, flags, config)
+    for name, value in whole.weights.items():
+        assert torch.allclose(found.weights[name], value, atol=2e-4), name
+    for one, other in zip(predict(encoder(0.0), whole.weights, texts), said, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    assert 3 <= memory.failed <= 2 + 2 * np.log2(20)
+    memory.room = 4
+    with pytest.raises(OutOfMemory, match="one text of"):
+        list(predict(encoder(0.0), whole.weights, texts))
 
 
 def test_the_telling_words_are_important(classifier: Classifier) -> None:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from small_task import SCORING, data, digest, encoder, one_thread, scores, settings, tokenizer
+from kept_snapshots import Memory, masked_texts
+from small_task import SCORING, data, digest, encoder, one_thread, scores, settings
 
-from l3masking.masking.applied import MaskedText
 from l3masking.masking.settings import MaskingConfig
 from l3masking.methods import METHODS
 from l3masking.regimes import Training, encode_inputs, prepare
 from l3masking.rng import stream
-from l3masking.scoring.words import encode_texts
 from l3masking.training.batches import Batches, draws, epochs
 from l3masking.training.checkpoint import Interrupted, KeepsNothing, Snapshot
 from l3masking.training.checkpoint_files import checkpoints, numbers, tidy, write_checkpoint
@@ -38,13 +35,6 @@ class Killed(Exception):
     """Stands for the end of the process."""
 
 
-def copied(snapshot: Snapshot) -> Snapshot:
-    """As it comes back from a file."""
-    facts, tensors = snapshot
-    copies = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-    return Snapshot(json.loads(json.dumps(facts, allow_nan=False)), copies)
-
-
 class Folder(KeepsNothing):
     """Writes every snapshot, and ends the training after the `last` one."""
 
@@ -61,19 +51,6 @@ class Folder(KeepsNothing):
         self.left -= 1
         if not self.left:
             raise Killed
-
-
-class Memory(KeepsNothing):
-    """Keeps every snapshot, and goes on from one of another training."""
-
-    def __init__(self, begin: Snapshot | None = None) -> None:
-        self.begin, self.kept = begin, list[Snapshot]()
-
-    def newest(self) -> Snapshot | None:
-        return self.begin
-
-    def offer(self, make: Callable[[], Snapshot]) -> None:
-        self.kept.append(copied(make()))
 
 
 class AtEveryStep(Memory):
@@ -288,13 +265,3 @@ def adapted(keeper: Memory, static: bool, dev_share: float, epochs: int = 11) ->
     found = adapt(encoder(), source, config, MaskingConfig(mean=0.3), seed=2, keeper=keeper, saved=keeper.newest())
     weights = {name: value.numpy().tobytes() for name, value in found.weights.items()}
     return weights, {name: value for name, value in vars(found).items() if name != "weights"}
-
-
-def masked_texts() -> list[MaskedText]:
-    """The training texts, every token with the same mask probability."""
-    found = []
-    for text in encode_texts(tokenizer(), data().train.texts, max_length=16):
-        row = np.zeros(len(text.input_ids))
-        row[text.positions] = 0.3
-        found.append(MaskedText(text.input_ids, row))
-    return found

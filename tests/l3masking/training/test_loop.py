@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,10 +18,12 @@ from l3masking.encoders.weights import restore_weights, weights_of
 from l3masking.errors import InputError
 from l3masking.masking.settings import MaskingConfig
 from l3masking.metrics import METRICS
+from l3masking.training import loop
 from l3masking.training.batches import Chunk
 from l3masking.training.early_stopping import Selection
-from l3masking.training.evaluation import NonFiniteLoss, Task
+from l3masking.training.evaluation import NonFiniteLoss, Task, check_course
 from l3masking.training.loop import Trajectory, fine_tune
+from l3masking.training.optim import linear_factor
 from l3masking.training.settings import FinalConfig
 from l3masking.training.steps import Examples
 
@@ -229,8 +233,52 @@ def test_a_loss_that_is_not_finite_ends_the_run(method: str) -> None:
 
 
 def test_a_final_stage_that_diverges_ends_the_run() -> None:
-    with pytest.raises(NonFiniteLoss, match="final stage"):
+    with pytest.raises(NonFiniteLoss, match=r"final stage, epoch \d+, update \d+ \(lr 1e\+18\): "):
         run("stl", settings(max_epochs=2, final=FinalConfig(lr=1e18)))
+
+
+def test_the_message_names_update_learning_rate_and_the_last_finite_loss() -> None:
+    """A learning rate of 1e10: the step named is the first whose loss is no number, not the evaluation after it."""
+    with pytest.raises(NonFiniteLoss) as failed:
+        run("l3masking", settings(lr=1e10, max_epochs=12, every=9))
+    found = re.fullmatch(
+        r"not finite at update (\d+) \(lr (\S+)\): (.*(?:nan|inf).*); last finite loss: (none|(?:mlm|primary) .*)",
+        str(failed.value),
+    )
+    assert found is not None, str(failed.value)
+    total, warmup = 36, 2
+    assert float(found[2]) == pytest.approx(1e10 * linear_factor(int(found[1]) - 1, total, warmup), rel=1e-2)
+
+
+def test_the_first_loss_that_is_not_finite_is_named() -> None:
+    losses = [{"primary": torch.tensor(value)} for value in (2.0, 1.5, math.inf, math.nan)]
+    how = {"rate": lambda at: at / 100, "earlier": {"primary": 3.0}}
+    check_course("", 8, losses, {"primary": 1.0}, **how)
+    with pytest.raises(NonFiniteLoss, match=r"^not finite at update 7 \(lr 0.07\): primary inf; .* primary 1.5$"):
+        check_course("", 8, losses, {"primary": math.nan}, **how)
+    with pytest.raises(NonFiniteLoss, match=r"at update 8 \(lr 0.08\): primary nan; last finite loss: primary 3$"):
+        check_course("", 8, losses[3:], {"primary": math.nan}, **how)
+    with pytest.raises(NonFiniteLoss, match=r"at update 6 \(lr 0.06\): loss inf; last finite loss: primary 1.5$"):
+        check_course("", 6, losses[:2], {"loss": math.inf}, **how)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_metric_that_is_no_number_ends_the_run(value: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METRICS, "accuracy", lambda *_: value)
+    with pytest.raises(NonFiniteLoss, match=f"accuracy {value}"):
+        run("stl", settings(max_epochs=1))
+
+
+def test_weights_that_overflow_on_the_test_texts_alone_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = loop.measure
+
+    def overflows(model, examples, *how):
+        found = measured(model, examples, *how)
+        return found._replace(metrics={**found.metrics, "loss": math.nan}) if len(examples.labels) == 33 else found
+
+    monkeypatch.setattr(loop, "measure", overflows)
+    with pytest.raises(NonFiniteLoss, match="the chosen weights"):
+        run("stl", settings(max_epochs=1))
 
 
 def test_unknown_names_are_refused() -> None:

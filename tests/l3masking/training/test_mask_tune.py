@@ -21,7 +21,7 @@ from l3masking.rng import stream
 from l3masking.stages import MaskTune
 from l3masking.training import steps
 from l3masking.training.batches import epochs
-from l3masking.training.mask_tune import choose, predicted
+from l3masking.training.filling import choose, predicted
 from l3masking.training.settings import FinalConfig, MaskTuningConfig, ModelConfig
 from l3masking.training.two_rounds import first_round
 

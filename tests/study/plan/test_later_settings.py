@@ -29,6 +29,7 @@ SUPPORT = Path(__file__).parents[2] / "support"
 SPACES = Path(__file__).parents[3] / "search_spaces"
 OTHER = {"scoring.normalise": "reference", "scoring.context": "full", "masking.random_exclude_special": False}
 OTHER |= {"model.attend_padding": True, "train.max_updates": 10, "train.sampling": "random"}
+OTHER |= {"train.on_nonfinite": "retry_float32"}
 
 
 def nested(dotted: dict) -> dict:
@@ -63,7 +64,10 @@ def test_the_keys_of_records_of_2026_11_26_are_still_theirs() -> None:
 def test_later_settings_stand_in_a_key_only_where_they_are_not_at_their_default(method: str) -> None:
     arm = METHODS[method]
     sampling = "shuffle" if arm.masks else "random"  # not what auto stands for
-    plain, other = space(adapt={"corpus": None}), space(**nested(OTHER | {"train.sampling": sampling}))
+    plain, other = (
+        space(adapt={"corpus": None}),
+        space(**nested(OTHER | {"train.sampling": sampling}), precision="bf16"),
+    )
     held, changed = relevant(plain.settings(), arm), relevant(other.settings(), arm)
     for key in LATER:
         section, name = key.split(".")
@@ -95,6 +99,16 @@ def test_the_classifier_behind_importance_is_always_fine_tuned_in_one_way() -> N
 
     assert jobs() == jobs(model={"attend_padding": True})
     assert jobs() == jobs(train={"sampling": "random"}) == jobs(train={"sampling": "shuffle"}), "nor its sampling"
+
+
+def test_a_retry_in_float32_is_another_key_only_where_there_can_be_one() -> None:
+    def keys(**given: object) -> list[str]:
+        return [trial.trajectory for trial in make_plan(space(seeds=1, **given), KNOWN)]
+
+    retry = {"train": {"on_nonfinite": "retry_float32"}}
+    assert keys() == keys(**retry), "under float32 nothing is made again"
+    assert not {*keys(precision="bf16")} & {*keys(precision="bf16", **retry)}
+    assert keys(precision="bf16") == keys(precision="bf16", train={"on_nonfinite": "fail"})
 
 
 def test_what_auto_stands_for_trains_nothing_anew() -> None:

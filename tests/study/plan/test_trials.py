@@ -123,6 +123,7 @@ def test_each_setting_moves_the_keys_of_the_methods_that_read_it(method):
     keys = {name: key_of(mutated(spec, name), method) for name in MUTABLE}
     sampling = "shuffle" if METHODS[method].masks else "random"  # the other value is what auto stands for
     keys["train.sampling"] = key_of(space(train={"sampling": sampling}), method)
+    keys["train.on_nonfinite"] = key_of(space(train={"on_nonfinite": "retry_float32"}, precision="bf16"), method)
     assert {name for name, key in keys.items() if key == plain} == CANNOT_MOVE[method]
     moved = [key for key in keys.values() if key != plain]
     assert len(set(moved)) == len(moved), "two settings, two keys"

@@ -47,6 +47,25 @@ def rendered(table_cells: list[Cell], width: int) -> str:
 # ---- formats
 
 
+def test_trainings_made_again_in_float32_are_marked_in_every_format():
+    given = [cell("stl", 0.7), cell("rtm", 0.75, n=2, retried=1), cell("l3masking", 0.8, retried=2)]
+    note = "‡: 3 of these diverged under bf16 and were trained again in float32."
+    text = markdown(given)
+    assert "|  | RTM | 75.00 ± 1.23 (n=2/3 ‡) |" in text
+    assert "|  | L3Masking | **80.00** ± 1.23 (‡) |" in text
+    assert note in text
+    assert "(n=2/3 ‡)" in latex(given)
+    assert note in latex(given)
+    shown = rendered(given, 80)
+    assert "n=2/3 ‡" in shown
+    assert "‡: 3 of these diverged" in shown
+    assert [entry.get("retried") for entry in json.loads(results_json(given))] == [None, 1, 2]
+    assert [row["retried"] for row in csv.DictReader(io.StringIO(results_csv(given)))] == ["0", "1", "2"]
+    plain = [cell("stl", 0.7), cell("rtm", 0.75)]
+    assert "retried" not in results_csv(plain) + results_json(plain)
+    assert "‡" not in markdown(plain) + latex(plain) + rendered(plain, 80)
+
+
 def test_markdown_has_the_layout_of_the_paper():
     given = [cell("stl", 0.7), cell("rtm", 0.75, n=2), cell("rtm", None, failed=3, dataset="imdb")]
     text = markdown(given)
@@ -229,7 +248,7 @@ def test_comparisons_are_written_with_the_tables(tmp_path: Path):
 
 def test_every_field_of_a_cell_is_exported():
     names = [field.name for field in dataclasses.fields(Cell)]
-    assert list(json.loads(results_json([cell()]))[0]) == ["cell", *names[:-4]]
-    assert tuple(sorted(names[-4:])) == tuple(sorted(OPTIONAL))  # only where they say something
+    assert list(json.loads(results_json([cell()]))[0]) == ["cell", *names[:-5]]
+    assert tuple(sorted(names[-5:])) == tuple(sorted(OPTIONAL))  # only where they say something
     noted = json.loads(results_json([cell(remarks=("arc: said.",), resampled=0.5)]))[0]
     assert (noted["remarks"], noted["resampled"]) == (["arc: said."], 0.5)

@@ -70,8 +70,9 @@ JSON |= {Mapping: "object", NoneType: "null"}
 
 OF_A_SEARCH = frozenset({"test", "test_predictions", "test_probabilities"})  # what its records lack
 OF_SOME_DATASETS = frozenset({"evaluations"})  # what the records of other datasets, and of a search, lack
-OF_CONTINUED = frozenset({"resumed"})  # what `run` lacks where a training was never continued
+OF_CONTINUED = frozenset({"resumed", "micro_batch"})  # what `run` lacks where nothing ended, nor memory was short
 OF_SOME_ARMS = frozenset({"adaptation"})  # what the records of other arms lack
+OF_RETRIED = frozenset({"retried_in_float32"})  # what the records of trainings lack that did not diverge under bf16
 OF_KEPT_MODELS = frozenset({"weights"})  # what `run` lacks if the model is not kept
 
 
@@ -173,7 +174,7 @@ def check(value: Mapping[str, Any], heading: str, *, without: frozenset[str] = f
 
 def check_record(record: Mapping[str, Any], *, without: frozenset[str] = frozenset()) -> None:
     """The same for a record and all that is inside it."""
-    check(record, "Record", without=without | ((OF_SOME_ARMS | OF_SOME_DATASETS) - record.keys()))
+    check(record, "Record", without=without | ((OF_SOME_ARMS | OF_SOME_DATASETS | OF_RETRIED) - record.keys()))
     check(record["run"], "run", without=(OF_KEPT_MODELS | OF_CONTINUED) - record["run"].keys())
     for name in ("final_stage", *({*OF_SOME_ARMS, "test_probabilities"} & record.keys())):
         check(record[name], name)

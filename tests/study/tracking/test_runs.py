@@ -53,6 +53,13 @@ def test_a_seed_run_shows_values_once_and_curves_by_update():
     assert view.end == view.start + 12500
 
 
+def test_a_training_that_was_made_again_in_float32_has_a_tag():
+    record = make_record(3)
+    plain, again = seed_view(record), seed_view({**record, "retried_in_float32": "not finite at update 3"})
+    assert "retried_in_float32" not in plain.tags
+    assert again.tags == plain.tags | {"retried_in_float32": "not finite at update 3"}
+
+
 def test_a_seed_run_shows_evaluation_sets_and_the_gap_to_them():
     results = {"hans": {"metrics": {"accuracy": 0.5, "macro_f1": 0.375}, "labels": ["a", "b"], "predictions": [0, 1]}}
     results["round-1_dev.new"] = {"metrics": {"accuracy": 0.875}, "labels": ["a", "b"], "predictions": [1]}
