@@ -134,7 +134,7 @@ def run_trial(
     device = resources.device
     limit_share(resources.gpu)
     made = assignment if diverged is None else in_float32(assignment)
-    kept = kept_of(made, pulse)
+    kept = kept_of(made, pulse, "" if diverged is None else "float32")
     encoder, adaptation = held_encoder(assignment.encoder, device), None
     pulse.beat("loading")
     data = held_data(assignment.data)
@@ -180,12 +180,11 @@ def run_trial(
     return records
 
 
-def kept_of(assignment: Assignment, pulse: Pulse = NO_PULSE) -> TrialCheckpoints:
-    """The checkpoints of a trial."""
+def kept_of(assignment: Assignment, pulse: Pulse = NO_PULSE, apart: str = "") -> TrialCheckpoints:
+    """The checkpoints of a trial. apart: a folder for those of a training that is made again."""
     trial, resources = assignment.trial, assignment.resources
-    precision = trial.settings["precision"]
     return TrialCheckpoints(
-        open_store(assignment.root).artefact_dir(CHECKPOINTS, trial.trajectory) / precision,
+        open_store(assignment.root).artefact_dir(CHECKPOINTS, trial.trajectory) / apart,
         minutes=resources.checkpoint_minutes,
         objectives=trial.objectives,
         made_with={
@@ -194,7 +193,6 @@ def kept_of(assignment: Assignment, pulse: Pulse = NO_PULSE) -> TrialCheckpoints
             "threads": resources.threads,
             "versions": versions(),
             "commit": assignment.commit,
-            "precision": precision,
         },
         pulse=pulse,
     )

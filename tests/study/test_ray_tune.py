@@ -117,6 +117,8 @@ class Tuner:
 def test_another_tuner_follows_one_that_broke_or_left_a_trial_behind_and_none_after_a_stop() -> None:
     watch = Heard(2).watch
     assert fit(Tuner(RuntimeError("out of memory\nand more")), watch) == "out of memory"
+    monitor = "Caught unexpected exception: 1 worker(s) were killed due to the node running low on memory.\nTop 10 ..."
+    assert fit(Tuner(RuntimeError(monitor)), watch) == "out of memory (the node ran low, and Ray ended a process on it)"
     trace = "Traceback (most recent call last):\n  File ...\nOSError: disk full\n"
     assert fit(Tuner(tune.TuneError(trace)), watch) == "OSError: disk full"
     assert fit(Tuner(RuntimeError()), watch) == "RuntimeError"

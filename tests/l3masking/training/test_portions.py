@@ -81,7 +81,7 @@ def test_without_dropout_the_gradients_are_those_of_whole_batches(
         assert short.weighting.weights() == pytest.approx(whole.weighting.weights(), abs=1e-7)
 
 
-@pytest.mark.parametrize(("method", "begin"), [("stl", 1), ("rtm", 0), ("rtm", 2), ("rtm", 5), ("mask_tuning", 3)])
+@pytest.mark.parametrize(("method", "begin"), [("stl", 1), ("rtm", 0), ("rtm", 2), ("rtm", 8), ("mask_tuning", 3)])
 def test_a_window_that_failed_is_made_again_from_its_beginning(
     method: str, begin: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,7 +107,10 @@ def test_a_window_that_failed_is_made_again_from_its_beginning(
 
 @pytest.mark.parametrize("method", WHOLE)
 def test_a_training_with_short_memory_ends_and_says_so(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows, evaluations, the final stage and the first round. Cut anywhere and continued, it has the same bits."""
+    """Windows, evaluations, the final stage and the first round.
+
+    Cut anywhere and continued, it has the same bits, also where memory is no longer short: sizes are in the snapshots.
+    """
     made = training(method, 0.1)
     memory, whole = ShortMemory(monkeypatch, ROOM), Memory()
     outcomes = made.run(["accuracy"], keeper=whole)
@@ -115,6 +118,8 @@ def test_a_training_with_short_memory_ends_and_says_so(method: str, monkeypatch:
     assert outcomes["accuracy"].micro_batch == 2
     assert {snapshot.facts["stage"] for snapshot in whole.kept} >= {"main", "final"}
     for snapshot in whole.kept:
+        if snapshot.facts["stage"] != "first round":  # evaluations, which halve too, come behind it
+            memory.room = 10**9
         assert digest(made.run(["accuracy"], keeper=Memory(snapshot))) == digest(outcomes)
 
 
@@ -150,6 +155,7 @@ def test_masked_language_model_training_goes_on_in_portions(static: bool, monkey
     for name in ("train", "dev"):
         assert [p[name] for p in found.losses] == pytest.approx([p[name] for p in plain.losses], abs=1e-4)
     dropped = run(0.1, whole)
+    memory.room = 10**9
     for snapshot in whole.kept:
         again = run(0.1, Memory(snapshot))
         assert again.losses == dropped.losses
