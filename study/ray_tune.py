@@ -41,6 +41,7 @@ class Watch(tune.Callback):
         self.total = total
         self.ended: set[str] = set()  # ids of trials
         self.early: set[str] = set()
+        self.actors: dict[str, Any] = {}  # actor id -> handle of each that has begun a trial
         self._queued_again: dict[str, int] = {}  # id -> the last step in which it was
         self._returned, self._failed, self._begun = returned, failed, begun
 
@@ -50,6 +51,8 @@ class Watch(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Perhaps not for the first time."""
+        actor = trial.temporary_state.ray_actor
+        self.actors[actor._actor_id.hex()] = actor
         if self._begun is not None:
             self._begun(trial)
 
@@ -106,7 +109,7 @@ def run_tuner(
     with (
         tempfile.TemporaryDirectory(prefix=f"l3study-{name}-") as scratch,
         remote_overseer() as overseer,
-        under_tune(overseer),
+        under_tune(overseer, watch.actors),
     ):
         tuner = tune.Tuner(
             sized(tune.with_parameters(trainable, overseer=overseer, **shared), takes, entry),

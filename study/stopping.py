@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -112,10 +112,11 @@ def in_this_process() -> Iterator[Flag]:
 
 
 @contextmanager
-def under_tune(overseer: Any) -> Iterator[None]:
+def under_tune(overseer: Any, actors: Mapping[str, Any]) -> Iterator[None]:
     """Ray Tune, which heeds a stop: it begins no further trial, and those under way are told by `overseer`.
 
-    Tune waits until the actors of its trials are free, so those that do not end are killed meanwhile, by a thread.
+    actors: the handles of all actors by their ids, as far as they are known at a time. Tune waits until they are free:
+    meanwhile a thread kills those that are at nothing yet, and those that do not end.
     """
     import ray
 
@@ -126,6 +127,9 @@ def under_tune(overseer: Any) -> Iterator[None]:
         if not over.is_set():
             try:
                 ray.get(overseer.ask_to_stop.remote())
+                busy = {work.who for work in ray.get(overseer.under_way.remote())}
+                for who in actors.keys() - busy:
+                    ray.kill(actors[who])
                 end_work(lambda: ray.get(overseer.under_way.remote()), lambda work: ray.kill(work.actor), over.is_set)
             except ray.exceptions.RayError as error:  # Tune's own patience is 10 seconds
                 log.warning("trainings cannot be told to end: %s", error)

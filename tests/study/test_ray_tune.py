@@ -32,7 +32,9 @@ class Heard:
 
 
 def trial(name: str, error: Exception | None = None, **result: Any) -> Any:
-    return SimpleNamespace(trial_id=name, get_pickled_error=lambda: error, last_result=result)
+    actor = SimpleNamespace(_actor_id=SimpleNamespace(hex=lambda: f"actor of {name}"))
+    state = SimpleNamespace(ray_actor=actor)
+    return SimpleNamespace(trial_id=name, get_pickled_error=lambda: error, last_result=result, temporary_state=state)
 
 
 DEAD = ActorDiedError(), "its process died (out of memory, or killed), 3 times"
@@ -48,6 +50,7 @@ def test_each_trial_is_told_of_once(error: Exception, reason: str) -> None:
     heard.watch.on_trial_recover(3, [], trial("b"))
     heard.watch.on_trial_error(4, [], trial("b", error))
     assert heard.begun == ["a"]
+    assert heard.watch.actors.keys() == {"actor of a"}
     assert heard.told == [("a", None), ("b", reason)]
     assert heard.watch.ended == {"a", "b"}
     assert not heard.watch.early
