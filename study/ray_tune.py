@@ -124,6 +124,7 @@ def run_tuner(
             ),
         )
         return fit(tuner, watch)
+    return None  # it was asked to stop, and left before it had tidied up
 
 
 def fit(tuner: tune.Tuner, watch: Watch) -> str | None:
