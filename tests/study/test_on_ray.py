@@ -351,7 +351,7 @@ def meets_its_fate(config: dict[str, Any], assignments: Any, overseer: Any) -> N
     with open(given.notes, "a") as notes:
         notes.write(f"{given.name} {os.getpid()}\n")
     first = Path(given.notes).read_text().count(f"{given.name} ") == 1
-    with RemotePulse(overseer, f"training {given.name}", tune.get_context().get_trial_id()) as pulse:
+    with RemotePulse(overseer, f"training {given.name}") as pulse:
         for _ in range(15):
             pulse.beat("training")
             time.sleep(0.1)
