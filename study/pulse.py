@@ -146,7 +146,7 @@ def remote_overseer() -> Iterator[Any]:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     overseer = ray.remote(Overseer).options(num_cpus=0, scheduling_strategy=here).remote()
     try:
         yield overseer

@@ -45,10 +45,12 @@ class Watch(tune.Callback):
         self.total = total
         self.ended: set[str] = set()  # ids of trials
         self.early: set[str] = set()
+        self.actors: dict[str, Any] = {}  # actor id -> handle of each that has begun a trial
+        self._actor_of: dict[str, str] = {}  # id of a trial -> that of its last actor
         self._queued_again: dict[str, int] = {}  # id -> the last step in which it was
         self._blameless: set[str] = set()  # ids of trials that lost a process with its node
         self._returned, self._failed, self._begun = returned, failed, begun
-        self.why_killed: Callable[[str], str | None] = lambda trial_id: None  # see `hangs_ended`
+        self.why_killed: Callable[[str], str | None] = lambda actor_id: None  # see `hangs_ended`
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Tune pickles its callbacks for a restore that never happens; what these call has a thread
@@ -56,6 +58,9 @@ class Watch(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Perhaps not for the first time."""
+        actor = trial.temporary_state.ray_actor
+        self._actor_of[trial.trial_id] = who = actor._actor_id.hex()
+        self.actors[who] = actor
         if self._begun is not None:
             self._begun(trial)
 
@@ -67,19 +72,23 @@ class Watch(tune.Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A death after which the trial is to be started again."""
-        if self._lost_with_node(trial, self.why_killed(trial.trial_id)):
+        if self._lost_with_node(trial, self._hang(trial)):
             self._blameless.add(trial.trial_id)
         self._queued_again[trial.trial_id] = iteration
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The last death, or one that was counted twice."""
-        hang = self.why_killed(trial.trial_id)
+        hang = self._hang(trial)
         blameless = trial.trial_id in self._blameless or self._lost_with_node(trial, hang)
         if blameless or self._queued_again.get(trial.trial_id) == iteration:
             self.early.add(trial.trial_id)
             return
         self.ended.add(trial.trial_id)
         self._failed(trial, f"{hang or _cause(error_of(trial))}, {CRASHES + 1} times")
+
+    def _hang(self, trial: Any) -> str | None:
+        """Why the last actor of a trial was killed from here."""
+        return self.why_killed(self._actor_of.get(trial.trial_id, ""))
 
     def _lost_with_node(self, trial: Any, hang: str | None) -> bool:
         """Whether a process did not die by itself: Ray cannot tell, as nothing of its node answers."""
@@ -135,7 +144,7 @@ def run_tuner(
         tempfile.TemporaryDirectory(prefix=f"l3study-{name}-") as scratch,
         remote_overseer() as overseer,
         hangs_ended(overseer, takes[0].patience_minutes) as watch.why_killed,
-        under_tune(overseer),
+        under_tune(overseer, watch.actors),
     ):
         tuner = tune.Tuner(
             sized(tune.with_parameters(trainable, overseer=overseer, **shared), takes, entry),
@@ -150,6 +159,7 @@ def run_tuner(
             ),
         )
         return fit(tuner, watch)
+    return None  # it was asked to stop, and left before it had tidied up
 
 
 def fit(tuner: tune.Tuner, watch: Watch) -> str | None:

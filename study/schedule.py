@@ -75,8 +75,10 @@ def ray_session() -> Iterator[None]:
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         what = f"{VARIABLE}={os.environ[VARIABLE]}: cannot be joined" if address else "Ray does not start here"
         raise EnvironmentFault(f"{what} ({said}); `l3study doctor` looks for the cause") from error
+    except SystemExit as end:
+        raise KeyboardInterrupt from end  # SIGTERM, for which Ray has its own handler while it starts
     finally:
-        signal.signal(signal.SIGTERM, handler)  # Ray puts its own there, which ends the process
+        signal.signal(signal.SIGTERM, handler)
     try:
         check_code()
         yield
@@ -195,7 +197,7 @@ def _trainable(config: dict[str, Any], assignments: Sequence[Assignment], overse
 
     assignment = assignments[config["index"]]
     try:
-        with RemotePulse(overseer, assignment.trial.name, tune.get_context().get_trial_id()) as pulse:
+        with RemotePulse(overseer, assignment.trial.name) as pulse:
             reason = execute(assignment, pulse)
     except Interrupted:
         tune.report(STOPPED_RESULT)

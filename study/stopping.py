@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -21,7 +21,9 @@ from study.pulse import UnderWay
 
 GRACE = 5.0  # seconds in which a training that is to end has to come to its next step
 SAVING = 10.0  # seconds in all for one that then writes its checkpoint
+TIDYING = 2.0  # seconds that Ray Tune has to tidy up when no work is left: it would wait longer for actors that start
 POLL_SECONDS = 0.1
+HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 log = logging.getLogger(__name__)
 
 
@@ -33,10 +35,15 @@ class AtOnce(KeyboardInterrupt):
     """The run was asked to stop twice: nothing more is waited for or written."""
 
 
+class Untidied(KeyboardInterrupt):
+    """Ray Tune still tidies up after a stop, which is not waited for: what is left ends with the session of Ray."""
+
+
 @contextmanager
 def heeded(act: Callable[[], None]) -> Iterator[None]:
-    """The first SIGTERM or Ctrl-C calls `act`, the second raises AtOnce. SIGUSR1 raises KeyboardInterrupt.
+    """The first SIGTERM or Ctrl-C calls `act`, the second raises AtOnce.
 
+    SIGUSR1 raises KeyboardInterrupt and SIGUSR2 Untidied: threads send them, and `act`.
     By default SIGUSR1 would kill, also where Ray Tune has not put its own handler there yet. Tune leaves that behind.
     """
     asked = False
@@ -48,8 +55,12 @@ def heeded(act: Callable[[], None]) -> Iterator[None]:
         asked = True
         act()
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise Untidied
+
+    before = {number: signal.getsignal(number) for number in HANDLED}
     signal.signal(signal.SIGUSR1, signal.default_int_handler)
+    signal.signal(signal.SIGUSR2, leave)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, hear)
     try:
@@ -112,10 +123,11 @@ def in_this_process() -> Iterator[Flag]:
 
 
 @contextmanager
-def under_tune(overseer: Any) -> Iterator[None]:
+def under_tune(overseer: Any, actors: Mapping[str, Any]) -> Iterator[None]:
     """Ray Tune, which heeds a stop: it begins no further trial, and those under way are told by `overseer`.
 
-    Tune waits until the actors of its trials are free, so those that do not end are killed meanwhile, by a thread.
+    actors: the handles of all actors by their ids, as far as they are known at a time. Tune waits until they are free:
+    meanwhile a thread kills those that are at nothing yet, and those that do not end.
     """
     import ray
 
@@ -126,9 +138,14 @@ def under_tune(overseer: Any) -> Iterator[None]:
         if not over.is_set():
             try:
                 ray.get(overseer.ask_to_stop.remote())
+                busy = {work.who for work in ray.get(overseer.under_way.remote())}
+                for who in actors.keys() - busy:
+                    ray.kill(actors[who])
                 end_work(lambda: ray.get(overseer.under_way.remote()), lambda work: ray.kill(work.actor), over.is_set)
             except ray.exceptions.RayError as error:  # Tune's own patience is 10 seconds
                 log.warning("trainings cannot be told to end: %s", error)
+            if not over.wait(TIDYING):
+                _thread.interrupt_main(signal.SIGUSR2)
 
     def act() -> None:
         asked.set()
@@ -139,6 +156,8 @@ def under_tune(overseer: Any) -> Iterator[None]:
     try:
         with heeded(act):
             yield
+    except Untidied:
+        log.info("Ray Tune was left before it had tidied up")
     finally:
         over.set()
         asked.set()

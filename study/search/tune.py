@@ -84,7 +84,7 @@ def _trainable(config: dict[str, Any], searches: Sequence[Any], assign: Any, ove
 
     search = searches[config["search"]]
     try:
-        with RemotePulse(overseer, f"{search.name}, {config['values']}", tune.get_context().get_trial_id()) as pulse:
+        with RemotePulse(overseer, f"{search.name}, {config['values']}") as pulse:
             for result in trainings(search, config["values"], assign, pulse):
                 tune.report({"failed": "", **result})
     except Interrupted:  # no training more: the searcher takes nothing from it, and the setting stays open

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import re
 import signal
 import sys
@@ -24,16 +25,20 @@ import pytest
 import ray.cloudpickle
 from ray import tune
 from second_checkout import second_checkout, with_traps
-from small_study import NoMirror, Said, command, marks, records, results, tables, write_study
+from small_study import NoMirror, Said, command, marks, records, results, tables, write_rows, write_study
+from small_task import rows
 
 from study import schedule
 from study.artefacts import Piece, Shard, Work, parts
 from study.gpu import GpuLost
+from study.plan.inputs import identify, sources
 from study.pulse import RemotePulse
+from study.score import ScoreJob
+from study.space.reader import read_space
 from study.space.spec import Resources
 from study.stopping import Stopped
 from study.version import code_folder
-from study.workers import execute_on_ray
+from study.workers import ArtefactWorker, execute_on_ray
 
 pytestmark = pytest.mark.slow
 
@@ -346,7 +351,7 @@ def meets_its_fate(config: dict[str, Any], assignments: Any, overseer: Any) -> N
     with open(given.notes, "a") as notes:
         notes.write(f"{given.name} {os.getpid()}\n")
     first = Path(given.notes).read_text().count(f"{given.name} ") == 1
-    with RemotePulse(overseer, f"training {given.name}", tune.get_context().get_trial_id()) as pulse:
+    with RemotePulse(overseer, f"training {given.name}") as pulse:
         for _ in range(15):
             pulse.beat("training")
             time.sleep(0.1)
@@ -386,3 +391,65 @@ def test_a_training_that_hangs_or_loses_its_gpu_gets_another_process(
     gone(int(pids["a"][0]))
     (said,) = (record.getMessage() for record in caplog.records if record.name == "study.hangs")
     assert re.fullmatch(r"training a: no progress for \d+ s at step \d+ of training; its process is ended", said)
+
+
+KILLS = 10
+
+
+class Slowed:
+    """A scoring job whose workers note what they are at, and wait a moment so that they can be killed there."""
+
+    def __init__(self, job: Any, notes: Path) -> None:
+        self.job, self.notes = job, notes
+        self.key, self.name, self.suffix, self.may_fail = job.key, job.name, job.suffix, job.may_fail
+
+    def make(self, shard: Shard, resources: Resources, folders: Any, step: Any) -> Piece:
+        with self.notes.open("a") as notes:
+            notes.write(f"{shard.number} {os.getpid()}\n")
+        time.sleep(0.5)
+        return self.job.make(shard, resources, folders, step)  # type: ignore[no-any-return]
+
+
+# long: test_scoring_workers_that_hang_die_or_lose_their_gpu_are_replaced kills one; here KILLS, with real scores
+@pytest.mark.long
+def test_kills_while_scoring_lose_and_change_nothing(working_directory: Path, tmp_path: Path) -> None:
+    space = write_study(tmp_path)
+    write_rows(tmp_path / "train.jsonl", *rows(60, seed=4))
+    spec = read_space(space)
+    encoder, data = sources(spec, identify(spec, lambda line: None), "tiny", "words")
+    job = ScoreJob(encoder=encoder, data=data, scoring=spec.scoring, precision=spec.precision)
+    resources, notes = Resources(workers=2), tmp_path / "notes"
+    notes.touch()
+    draw, killed, told = random.Random(5), [], []
+    with mock.patch("study.score.SHARD_TEXTS", 2):
+        shards = list(job.shards(range(job.num_shards())))
+        for work in (Work(job, tmp_path / "serial", {}, resources, shard) for shard in shards):
+            ArtefactWorker(resources).make(work)
+    slowed: Any = Slowed(job, notes)
+    over = threading.Event()
+
+    def kill() -> None:
+        """Again and again one that has just begun a shard, none twice."""
+        while len(killed) < KILLS and not over.wait(0.05 + 0.4 * draw.random()):
+            begun = [int(line.split()[1]) for line in notes.read_text().splitlines()][-1:]
+            for pid in set(begun) - set(killed):
+                killed.append(pid)
+                os.kill(pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        with mock.patch("study.crew.RETRIES", KILLS):  # a shard may be met by several of so many kills
+            works = (Work(slowed, tmp_path / "killed", {}, resources, shard) for shard in shards)
+            told = [done.number for done in execute_on_ray(works, len(shards))]
+    finally:
+        over.set()
+        thread.join()
+    assert sorted(told) == list(range(len(shards)))
+    assert len(killed) == KILLS, "all kills fell into the scoring"
+    found = [{path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("serial", "killed")]
+    assert found[0] == found[1]
+    tries = Counter(line.split()[0] for line in notes.read_text().splitlines())
+    assert sum(tries.values()) <= len(shards) + 2 * KILLS, (
+        "at most the shard under way, and one whose end was not told yet"
+    )

@@ -33,7 +33,9 @@ class Heard:
 
 
 def trial(name: str, error: Exception | None = None, **result: Any) -> Any:
-    return SimpleNamespace(trial_id=name, error=error, last_result=result)
+    actor = SimpleNamespace(_actor_id=SimpleNamespace(hex=lambda: f"actor of {name}"))
+    state = SimpleNamespace(ray_actor=actor)
+    return SimpleNamespace(trial_id=name, error=error, last_result=result, temporary_state=state)
 
 
 DEAD = ActorDiedError(), "its process died (out of memory, or killed), 3 times"
@@ -55,6 +57,7 @@ def test_each_trial_is_told_of_once(error: Exception, reason: str) -> None:
     heard.watch.on_trial_recover(3, [], trial("b"))
     heard.watch.on_trial_error(4, [], trial("b", error))
     assert heard.begun == ["a"]
+    assert heard.watch.actors.keys() == {"actor of a"}
     assert heard.told == [("a", None), ("b", reason)]
     assert heard.watch.ended == {"a", "b"}
     assert not heard.watch.early
@@ -84,8 +87,9 @@ def test_a_trial_that_was_lost_with_its_node_is_for_another_tuner() -> None:
 def test_a_trial_that_was_killed_for_a_hang_says_so() -> None:
     heard, asked = Heard(1), []
     heard.watch.why_killed = lambda name: asked.append(name) or "no progress for 30 min at step 7 of training"
+    heard.watch.on_trial_start(5, [], trial("a"))
     heard.watch.on_trial_recover(6, [], trial("a"))
-    assert asked == ["a"], "the next death has its own reason"
+    assert asked == ["actor of a"], "the next death has its own reason"
     heard.watch.on_trial_error(7, [], trial("a", ActorUnavailableError("stopped", b"0" * 16)))
     assert heard.told == [("a", "no progress for 30 min at step 7 of training, 3 times")]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections import Counter
 from types import SimpleNamespace
 from typing import Any
@@ -130,6 +131,22 @@ def test_a_ray_that_cannot_be_joined_or_started_is_one_line(monkeypatch) -> None
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_sigterm_while_ray_starts_stops_the_run(monkeypatch) -> None:
+    import ray
+
+    def init(**_: Any) -> None:
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))  # as Ray does
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(schedule, "guard_token", lambda: None)
+    before = signal.getsignal(signal.SIGTERM)
+    with mock.patch.dict(os.environ), pytest.raises(KeyboardInterrupt):
+        schedule.ray_session().__enter__()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_workers_that_run_other_code_end_the_session(monkeypatch) -> None:
     import ray
 
@@ -232,6 +249,7 @@ def test_what_a_watcher_hears_of_trials_is_told_of_their_assignments(monkeypatch
             config={"index": index},
             last_result={"reason": ["", "broken", None][index]},
             pickled_error_file=None,
+            temporary_state=mock.MagicMock(),
         )
         for index in range(3)
     )
@@ -254,7 +272,7 @@ def test_what_has_ended_while_tune_was_stopped_is_told_of(monkeypatch) -> None:
 
     def tuner(name: str, trainable: Any, takes: Any, entry: str, watch: Any, **how: Any) -> None:
         for index in (0, 1):
-            watch.on_trial_start(0, [], SimpleNamespace(config={"index": index}))
+            watch.on_trial_start(0, [], mock.MagicMock(config={"index": index}))
 
     monkeypatch.setattr("study.ray_tune.run_tuner", tuner)
     monkeypatch.setattr(schedule, "most_slots", lambda takes: 1)

@@ -14,7 +14,7 @@ import pytest
 from study import stopping
 from study.processes import NodeProcess
 from study.pulse import EVERY, Overseer, RemotePulse, UnderWay
-from study.stopping import GRACE, SAVING, AtOnce, Stopped, end_work, heeded, in_this_process
+from study.stopping import GRACE, HANDLED, SAVING, AtOnce, Stopped, end_work, heeded, in_this_process, under_tune
 
 PROCESS = NodeProcess("a node", 7, 0.0)
 
@@ -155,7 +155,7 @@ def test_work_that_does_not_end_is_killed_and_a_checkpoint_has_its_time(caplog: 
 
 
 def handlers() -> list[Any]:
-    return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
+    return [signal.getsignal(number) for number in HANDLED]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -223,3 +223,35 @@ def test_nothing_interrupts_after_work_has_ended(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(Stopped):
         training()
     time.sleep(0.1)
+
+
+@pytest.mark.parametrize("tidies", [True, False])
+def test_tune_is_told_to_stop_and_left_where_it_does_not_come_back(
+    tidies: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is under way ends by itself, what is at nothing is killed, and what Tune still waits for is left."""
+    import ray
+
+    monkeypatch.setattr(stopping, "TIDYING", 0.2)
+    monkeypatch.setattr(ray, "get", lambda value: value)
+    overseer, dead, seen, came = Overseer(), list[str](), list[str](), list[str]()
+    remote = SimpleNamespace(
+        ask_to_stop=SimpleNamespace(remote=overseer.ask_to_stop), under_way=SimpleNamespace(remote=overseer.under_way)
+    )
+    monkeypatch.setattr(ray, "kill", dead.append)
+    overseer.begin("a", "some training", "actor a", PROCESS)
+    before, began = handlers(), time.monotonic()
+    with under_tune(remote, {"a": "actor a", "b": "actor b"}):
+        signal.signal(signal.SIGUSR1, lambda *_: seen.append("usr1"))  # as Tune does
+        os.kill(os.getpid(), signal.SIGTERM)
+        while not overseer.beat("a", "training", 1):
+            time.sleep(0.01)
+        overseer.end("a")
+        while not tidies and time.monotonic() < began + 20:
+            time.sleep(0.01)
+        came.append("back")
+    assert seen == ["usr1"]
+    assert "actor b" in dead
+    assert came == ["back"] * tidies
+    assert time.monotonic() - began < 10
+    assert handlers() == before
