@@ -68,7 +68,7 @@ def _on_actors(resources: Resources, works: Iterator[Work], count: int) -> Itera
     try:
         yield from _spread(actors, works)
     finally:  # also after a stop: what they are at is lost, and they end at once
-        for actor in actors:
+        for actor in actors if ray.is_initialized() else ():
             ray.kill(actor)
 
 
