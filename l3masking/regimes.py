@@ -24,11 +24,12 @@ from l3masking.stages import Finetune, MaskTune
 from l3masking.training.checkpoint import NO_KEEPER, Keeper
 from l3masking.training.evaluation import FurtherSet, Task
 from l3masking.training.filling import MaskTuning
-from l3masking.training.loop import Trajectory, fine_tune
+from l3masking.training.loop import fine_tune
 from l3masking.training.optim import Pace
 from l3masking.training.outcome import Outcome
 from l3masking.training.settings import FinetuneConfig, MaskTuningConfig
 from l3masking.training.steps import Auxiliary, Examples
+from l3masking.training.trajectory import Trajectory
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -23,7 +23,8 @@ from l3masking.scoring.words import EncodedText, encode_as
 from l3masking.selective.masks import checked_importance, chosen_tokens
 from l3masking.selective.sentences import of_tokens
 from l3masking.stages import AS_MANY_RANDOM, SELECTIONS, Adapt
-from l3masking.training.continual import TextSource, adapt
+from l3masking.training.continual import adapt
+from l3masking.training.mlm import TextSource
 from study.artefacts import finished_parts, manifest_of, put_part
 from study.assignment import Assignment
 from study.checkpoints import TrialCheckpoints

@@ -151,4 +151,5 @@ def remote_overseer() -> Iterator[Any]:
     try:
         yield overseer
     finally:
-        ray.kill(overseer)
+        if ray.is_initialized():
+            ray.kill(overseer)

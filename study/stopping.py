@@ -19,7 +19,7 @@ from typing import Any
 from l3masking.training.checkpoint import Interrupted
 from study.pulse import UnderWay
 
-GRACE = 5.0  # seconds in which a training that is to end has to come to its next step
+UNTIL_STEP = 5.0  # seconds in which a training that is to end has to come to its next step
 SAVING = 10.0  # seconds in all for one that then writes its checkpoint
 TIDYING = 2.0  # seconds that Ray Tune has to tidy up when no work is left: it would wait longer for actors that start
 POLL_SECONDS = 0.1
@@ -73,7 +73,7 @@ def heeded(act: Callable[[], None]) -> Iterator[None]:
 class Flag:
     """The `Pulse` of trainings in this process: they end at the next step after a stop was asked for.
 
-    One that does not come to a step in GRACE seconds, or has not written its checkpoint after SAVING, is interrupted.
+    One that comes to no step in UNTIL_STEP seconds, or has not written its checkpoint after SAVING, is interrupted.
     """
 
     def __init__(self) -> None:
@@ -83,13 +83,13 @@ class Flag:
     def ask(self) -> None:
         """Ask for a stop."""
         self.asked = True
-        self._interrupt_in(GRACE)
+        self._interrupt_in(UNTIL_STEP)
 
     def beat(self, stage: str) -> bool:
         return self.asked
 
     def saves(self) -> None:
-        self._interrupt_in(SAVING - GRACE)
+        self._interrupt_in(SAVING - UNTIL_STEP)
 
     def check(self) -> None:
         """Raise Interrupted where a stop was asked for."""
@@ -161,7 +161,7 @@ def under_tune(overseer: Any, actors: Mapping[str, Any]) -> Iterator[None]:
     finally:
         over.set()
         asked.set()
-        thread.join(GRACE)
+        thread.join(UNTIL_STEP)
 
 
 def end_work(
@@ -179,7 +179,7 @@ def end_work(
         if not left:
             return
         for work in left:
-            if clock() - began > (SAVING if work.saving else GRACE):
+            if clock() - began > (SAVING if work.saving else UNTIL_STEP):
                 log.warning("%s: did not end in time, and was killed", work.name)
                 killed.add(work.who)
                 kill(work)

@@ -149,10 +149,11 @@ class RayHands:
         return {int(work.who): Sign(work.steps, work.name) for work in under_way}
 
     def end(self, worker: int) -> None:
-        """End an actor."""
+        """End an actor, while Ray is there: a stop may have ended it first."""
         import ray
 
-        ray.kill(self._actors[worker])
+        if ray.is_initialized():
+            ray.kill(self._actors[worker])
 
     def kill(self, worker: int) -> None:
         """End an actor and its process."""

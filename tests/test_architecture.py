@@ -45,7 +45,10 @@ PARTS = {
     "classifier",
 }
 TOP = {
-    *(f"training.{name}" for name in ("steps", "evaluation", "outcome", "final", "loop", "continual", "mask_tune")),
+    *(
+        f"training.{name}"
+        for name in ("steps", "evaluation", "outcome", "final", "loop", "trajectory", "continual", "mask_tune")
+    ),
     "training.two_rounds",
     *("regimes", "encoders.export", "selective.network", "predicting", "analysis.case_study"),
 }

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 
@@ -38,7 +37,7 @@ from l3masking.training.checkpoint import (
     under,
 )
 from l3masking.training.evaluation import check_course, mean_losses
-from l3masking.training.mlm import updates_of
+from l3masking.training.mlm import TextSource, updates_of
 from l3masking.training.model import mlm_loss
 from l3masking.training.optim import adamw, decay_groups, linear_factor
 from l3masking.training.outcome import Adapted
@@ -47,17 +46,7 @@ from l3masking.training.settings import AdaptConfig
 from l3masking.training.steps import Auxiliary
 
 SHUFFLED = 8192  # texts that are shuffled together, and the most that a pass holds in memory
-
-
 Batch = Sequence[tuple[int, MaskedText]]  # texts with their numbers in the source
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class TextSource:
-    """Texts that can be read again and again, in the same order each time."""
-
-    count: int  # texts, >= 1
-    read: Callable[[], Iterator[MaskedText]]
 
 
 def adapt(

@@ -12,11 +12,20 @@ from torch import Tensor
 
 from l3masking.encoders.families import family_of
 from l3masking.errors import InputError
+from l3masking.masking.applied import MaskedText
 from l3masking.masking.corruption import IGNORED
 from l3masking.training.optim import schedule_at
 
 T = TypeVar("T")
 CHUNK = 16  # batches that are sorted by length together, so that texts of like length meet and padding is rare
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TextSource:
+    """Texts that can be read again and again, in the same order each time."""
+
+    count: int  # texts, >= 1
+    read: Callable[[], Iterator[MaskedText]]
 
 
 @dataclass(frozen=True, kw_only=True)

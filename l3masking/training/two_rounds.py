@@ -18,8 +18,9 @@ from l3masking.masking.applied import MaskedText
 from l3masking.masking.settings import MaskingConfig
 from l3masking.training.batches import Chunk, chunk_of, to_device
 from l3masking.training.checkpoint import NO_KEEPER, Adding, Keeper, Snapshot, below, under
-from l3masking.training.continual import TextSource, adapt
+from l3masking.training.continual import adapt
 from l3masking.training.filling import MaskTuning, fill_in
+from l3masking.training.mlm import TextSource
 from l3masking.training.portions import Portions, narrowed, part_of, rows_of
 from l3masking.training.settings import AdaptConfig, FinetuneConfig, MaskTuningConfig
 from l3masking.training.steps import Examples

@@ -164,7 +164,7 @@ def exit_code(info: Any) -> int:
 
 
 def stop(job: str, address: str, say: Callable[[str], None]) -> bool:
-    """Ask a job to stop and wait for it: it gives up running trials and writes its tables. Returns whether it ended."""
+    """Ask a job to stop and wait for it: it ends running trials and writes its tables. Returns whether it ended."""
     with _client(reach(address)) as client:
         info = client.get_job_info(job)
         if info.status.is_terminal():

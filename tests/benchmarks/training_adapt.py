@@ -11,7 +11,8 @@ from torch import Tensor
 from l3masking.masking.applied import MaskedText
 from l3masking.precision import autocast
 from l3masking.training.batches import Chunk
-from l3masking.training.continual import TextSource, _Adaptation
+from l3masking.training.continual import _Adaptation
+from l3masking.training.mlm import TextSource
 from l3masking.training.model import mlm_loss
 from l3masking.training.optim import clip_norms
 from l3masking.training.settings import AdaptConfig

@@ -16,8 +16,8 @@ from short_runs import NOISY, SHORT, auxiliary, same, states, task
 from small_task import data, digest, encoder, one_thread, run, settings, summary
 
 from l3masking import rng
-from l3masking.training.loop import Trajectory
 from l3masking.training.settings import FinalConfig
+from l3masking.training.trajectory import Trajectory
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -14,7 +14,7 @@ import pytest
 from study import stopping
 from study.processes import NodeProcess
 from study.pulse import EVERY, Overseer, RemotePulse, UnderWay
-from study.stopping import GRACE, HANDLED, SAVING, AtOnce, Stopped, end_work, heeded, in_this_process, under_tune
+from study.stopping import HANDLED, SAVING, UNTIL_STEP, AtOnce, Stopped, end_work, heeded, in_this_process, under_tune
 
 PROCESS = NodeProcess("a node", 7, 0.0)
 
@@ -147,7 +147,7 @@ def test_work_that_does_not_end_is_killed_and_a_checkpoint_has_its_time(caplog: 
     assert killed([[]]) == []
     assert killed([[work("a")], [work("a")], []]) == []
     assert killed([[work("a"), work("b", saving=True)]]) == [
-        ("a", pytest.approx(GRACE, abs=0.2)),
+        ("a", pytest.approx(UNTIL_STEP, abs=0.2)),
         ("b", pytest.approx(SAVING, abs=0.2)),
     ]
     assert "training a: did not end in time, and was killed" in caplog.text
@@ -194,7 +194,7 @@ def test_work_in_this_process_ends_at_its_next_step() -> None:
 def test_work_in_this_process_that_comes_to_no_step_is_interrupted(
     saving: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stopping, "GRACE", 0.1)
+    monkeypatch.setattr(stopping, "UNTIL_STEP", 0.1)
     monkeypatch.setattr(stopping, "SAVING", 0.3)
     began = time.monotonic()
 
@@ -213,7 +213,7 @@ def test_work_in_this_process_that_comes_to_no_step_is_interrupted(
 
 
 def test_nothing_interrupts_after_work_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stopping, "GRACE", 0.05)
+    monkeypatch.setattr(stopping, "UNTIL_STEP", 0.05)
 
     def training() -> None:
         with in_this_process() as flag:

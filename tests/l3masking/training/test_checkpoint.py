@@ -18,7 +18,8 @@ from l3masking.rng import stream
 from l3masking.training.batches import Batches, draws, epochs
 from l3masking.training.checkpoint import Interrupted, KeepsNothing, Snapshot
 from l3masking.training.checkpoint_files import checkpoints, numbers, tidy, write_checkpoint
-from l3masking.training.continual import TextSource, adapt
+from l3masking.training.continual import adapt
+from l3masking.training.mlm import TextSource
 from l3masking.training.settings import AdaptConfig, FinalConfig, StopConfig
 
 OBJECTIVES = ("accuracy", "macro_f1")

@@ -16,8 +16,9 @@ from l3masking.masking.settings import MaskingConfig
 from l3masking.rng import stream
 from l3masking.scoring.words import encode_texts
 from l3masking.training import continual
-from l3masking.training.continual import TextSource, adapt
+from l3masking.training.continual import adapt
 from l3masking.training.evaluation import NonFiniteLoss
+from l3masking.training.mlm import TextSource
 from l3masking.training.settings import AdaptConfig
 
 MASKING = MaskingConfig(mean=0.3)

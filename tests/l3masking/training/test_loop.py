@@ -18,14 +18,15 @@ from l3masking.encoders.weights import restore_weights, weights_of
 from l3masking.errors import InputError
 from l3masking.masking.settings import MaskingConfig
 from l3masking.metrics import METRICS
-from l3masking.training import loop
+from l3masking.training import trajectory
 from l3masking.training.batches import Chunk
 from l3masking.training.early_stopping import Selection
 from l3masking.training.evaluation import NonFiniteLoss, Task, check_course
-from l3masking.training.loop import Trajectory, fine_tune
+from l3masking.training.loop import fine_tune
 from l3masking.training.optim import linear_factor
 from l3masking.training.settings import FinalConfig
 from l3masking.training.steps import Examples
+from l3masking.training.trajectory import Trajectory
 
 NO_FINAL = FinalConfig(enabled=False)
 
@@ -270,13 +271,13 @@ def test_a_metric_that_is_no_number_ends_the_run(value: float, monkeypatch: pyte
 
 
 def test_weights_that_overflow_on_the_test_texts_alone_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    measured = loop.measure
+    measured = trajectory.measure
 
     def overflows(model, examples, *how):
         found = measured(model, examples, *how)
         return found._replace(metrics={**found.metrics, "loss": math.nan}) if len(examples.labels) == 33 else found
 
-    monkeypatch.setattr(loop, "measure", overflows)
+    monkeypatch.setattr(trajectory, "measure", overflows)
     with pytest.raises(NonFiniteLoss, match="the chosen weights"):
         run("stl", settings(max_epochs=1))
 

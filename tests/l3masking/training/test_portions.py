@@ -16,8 +16,9 @@ from l3masking.masking.settings import MaskingConfig
 from l3masking.memory import Halving, OutOfMemory, is_out_of_memory
 from l3masking.methods import METHODS
 from l3masking.regimes import Training, encode_inputs, encode_task, prepare
-from l3masking.training.continual import TextSource, adapt
+from l3masking.training.continual import adapt
 from l3masking.training.evaluation import measure
+from l3masking.training.mlm import TextSource
 from l3masking.training.portions import Portions
 from l3masking.training.settings import AdaptConfig, FinalConfig, MaskTuningConfig, MetaConfig
 

@@ -23,11 +23,11 @@ from l3masking.methods import METHODS
 from l3masking.regimes import Inputs, encode_task, prepare
 from l3masking.scoring.words import encode_as
 from l3masking.training.batches import draws, epochs
-from l3masking.training.loop import Trajectory
 from l3masking.training.model import ClassificationHead
 from l3masking.training.settings import FinetuneConfig, MetaConfig, TrainConfig
 from l3masking.training.steps import Auxiliary, Examples, Stepper
 from l3masking.training.task_weights import StaticWeighting
+from l3masking.training.trajectory import Trajectory
 
 SEED, BATCH = 3, 6
 MASKING = MaskingConfig(mean=0.3)

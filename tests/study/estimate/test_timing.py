@@ -14,7 +14,7 @@ from small_study import write_space, write_study
 from small_task import one_thread
 
 from l3masking.methods import METHODS
-from l3masking.training.loop import Trajectory
+from l3masking.training.trajectory import Trajectory
 from study.estimate import timing as module
 from study.estimate.sizes import CorpusSize, DataSize, data_sizes
 from study.estimate.summary import describe, summarize
