@@ -7,19 +7,21 @@ another device, other threads or other versions is passed over: it would end in 
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 
 from l3masking.training.checkpoint import Snapshot
-from l3masking.training.checkpoint_files import checkpoints, tidy, write_checkpoint
+from l3masking.training.checkpoint_files import checkpoints, expected_seconds, tidy, write_checkpoint
 
 CHECKPOINTS = "checkpoints"  # folder of a study
 CHECKPOINT_SCHEMA = 1
-LEAST_REST = 50  # times the duration of a save that pass until the next: all but the first cost at most 2 % of the time
+LEAST_REST = 50  # times the duration of a save that pass before it: saves cost at most 2 % of the time
 log = logging.getLogger("study.checkpoints")
 
 
@@ -44,7 +46,8 @@ class TrialCheckpoints:
         self.resumed = 0  # continuations of which the present state is the result
         self.earlier = 0.0  # seconds that processes before this one spent on the present state
         self.began = clock()
-        self._due = self.began + 60 * (minutes or 0)
+        self._saved = self.began  # when the last save ended
+        self._took: float | None = None  # seconds of the last save, or that the first one is expected to take
 
     @property
     def seconds(self) -> float:
@@ -55,32 +58,53 @@ class TrialCheckpoints:
         """The keeper of one stage."""
         return StageCheckpoints(self, self.folder / name)
 
+    def forget(self) -> None:
+        """Remove what is kept so far, because its result is kept in another place."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
     def newest(self, folder: Path) -> Snapshot | None:
         """The newest checkpoint in `folder` that verifies and counts."""
         if self.minutes is None:
             return None
         tidy(folder)
         for found in checkpoints(folder):
-            kept = found.facts.get("trial", {})
-            if kept.get("made_with") == self.made_with and {*self.objectives} <= {*kept["objectives"]}:
-                self.resumed = max(self.resumed, kept["resumed"] + 1)
-                self.earlier = max(self.earlier, kept["seconds"])
+            if self.goes_on(found.facts.get("trial", {})):
                 return found
         return None
 
+    def facts(self) -> dict[str, Any]:
+        """What is written down of this trial with its state, as JSON values."""
+        kept: dict[str, Any] = {"made_with": self.made_with, "objectives": self.objectives}
+        return kept | {"resumed": self.resumed, "seconds": self.seconds}
+
+    def goes_on(self, facts: Mapping[str, Any]) -> bool:
+        """Whether a state with these `facts` is of this trial; it then goes on from there."""
+        if facts.get("made_with") != self.made_with or not {*self.objectives} <= {*facts["objectives"]}:
+            return False
+        self.resumed = max(self.resumed, facts["resumed"] + 1)
+        self.earlier = max(self.earlier, facts["seconds"])
+        return True
+
     def offer(self, folder: Path, make: Callable[[], Snapshot]) -> None:
-        """Save, where it is time. A checkpoint that cannot be written costs itself alone."""
-        if self.minutes is None or (began := self.clock()) < self._due:
+        """Save, where it is time."""
+        if self.minutes is None or self.clock() < self._saved + 60 * self.minutes:
             return
         snapshot = make()
-        kept: dict[str, Any] = {"made_with": self.made_with, "objectives": self.objectives}
-        kept |= {"resumed": self.resumed, "seconds": self.seconds}
+        if self.minutes and self._took is None:
+            with suppress(OSError, SafetensorError):  # the save will say so
+                self._took = expected_seconds(folder, snapshot, self.clock)
+        if not self.minutes or self.clock() >= self._saved + LEAST_REST * (self._took or 0.0):
+            self._save(folder, snapshot)
+
+    def _save(self, folder: Path, snapshot: Snapshot) -> None:
+        """Write a checkpoint whole. One that cannot be written costs itself alone."""
+        began = self.clock()
         try:
-            write_checkpoint(folder, Snapshot({**snapshot.facts, "trial": kept}, snapshot.tensors))
+            write_checkpoint(folder, Snapshot({**snapshot.facts, "trial": self.facts()}, snapshot.tensors))
         except (OSError, SafetensorError) as error:
             log.warning("%s: no checkpoint written (%s); the training goes on", folder, error)
-        ended = self.clock()
-        self._due = ended + max(60 * self.minutes, LEAST_REST * (ended - began) if self.minutes else 0.0)
+        self._saved = self.clock()
+        self._took = self._saved - began
 
 
 class StageCheckpoints:

@@ -1,0 +1,145 @@
+"""Trials in processes of their own that are killed at a chosen moment, as between two updates or in a write.
+
+Each is forked from a process that has imported torch and loaded the encoder, so that it costs tenths of a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+STAGES = {  # function of the program -> the stage that it is
+    "study.adapted.adapt": "adapt",
+    "l3masking.training.loop.first_round": "first round",
+    "l3masking.training.loop.Trajectory.main_stage": "main",
+    "l3masking.training.loop.Trajectory.finished": "final",
+}
+
+
+class Moment(NamedTuple):
+    """What a trial is about to do, or has just done."""
+
+    stage: str
+    what: str
+
+
+class Watched:
+    """Counts the moments of a trial, and kills its process at one of them."""
+
+    def __init__(self, last: int | None) -> None:
+        self.last, self.stage, self.moments = last, "before", list[Moment]()
+
+    def at(self, what: str, first: Callable[[], None] = lambda: None) -> None:
+        """A moment; `first` is done before the process is killed."""
+        if len(self.moments) == self.last:
+            first()
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.moments.append(Moment(self.stage, what))
+
+    def install(self) -> None:
+        """Watch this process from now on."""
+        import safetensors.torch
+        from torch.optim.optimizer import register_optimizer_step_post_hook
+
+        for name, stage in STAGES.items():
+            self._replace(name, functools.partial(self._in_stage, stage))
+        register_optimizer_step_post_hook(lambda *_: self.at("after an update"))
+        save_file, replace, fsync = safetensors.torch.save_file, os.replace, os.fsync
+
+        def saved(tensors: Any, path: Path, **options: Any) -> None:
+            save_file(tensors, path, **options)
+            self.at("in a write", lambda: os.truncate(path, path.stat().st_size // 2))
+
+        def replaced(source: Any, target: Any) -> None:
+            self.at(f"before the name of {Path(target).suffix}")
+            replace(source, target)
+            self.at(f"after the name of {Path(target).suffix}")
+
+        def synced(descriptor: int) -> None:
+            self.at("before a sync")
+            fsync(descriptor)
+
+        safetensors.torch.save_file, os.replace, os.fsync = saved, replaced, synced
+
+    def _in_stage(self, stage: str, call: Callable[..., Any], *given: Any, **options: Any) -> Any:
+        before, self.stage = self.stage, stage if self.stage == "before" else self.stage
+        try:
+            return call(*given, **options)
+        finally:
+            self.stage = before
+
+    @staticmethod
+    def _replace(name: str, around: Callable[..., Any]) -> None:
+        import importlib
+
+        path, _, last = name.rpartition(".")
+        try:
+            owner: Any = importlib.import_module(path)
+        except ModuleNotFoundError:
+            module, _, cls = path.rpartition(".")
+            owner = getattr(importlib.import_module(module), cls)
+        function = getattr(owner, last)
+        setattr(owner, last, functools.wraps(function)(lambda *given, **options: around(function, *given, **options)))
+
+
+class Trials:
+    """A process that has run one trial, and so has imported and loaded all that trials need; it forks one for each.
+
+    It has one thread alone: a process with more of them may not be forked.
+    """
+
+    def __init__(self, warm: Any) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._here, there = context.Pipe()
+        self._process = context.Process(target=_serve, args=(there, warm), daemon=True)
+        self._process.start()
+
+    def run(self, assignment: Any, folder: Path, last: int | None = None) -> list[Moment]:
+        """Run a trial in a process of its own; its moments. last: the number of the one at which it is killed."""
+        told = folder / "told.json"
+        self._here.send((assignment, last, told))
+        assert self._here.poll(120), "it takes too long"
+        status = self._here.recv()
+        if last is not None:
+            assert os.WIFSIGNALED(status), status
+            assert os.WTERMSIG(status) == signal.SIGKILL
+            return []
+        assert status == 0, status
+        found = json.loads(told.read_text())
+        assert found["reason"] is None, found["reason"]
+        return [Moment(*moment) for moment in found["moments"]]
+
+    def end(self) -> None:
+        """Nothing is asked for any more."""
+        self._here.close()
+        self._process.join()
+
+
+def _serve(asked: Any, warm: Any) -> None:
+    import torch
+
+    from study.trial import execute
+
+    torch.set_num_threads(1)
+    execute(warm)
+    with contextlib.suppress(EOFError):
+        while True:
+            assignment, last, told = asked.recv()
+            child = os.fork()
+            if child == 0:
+                try:
+                    watched = Watched(last)
+                    watched.install()
+                    reason = execute(assignment)
+                    told.write_text(json.dumps({"reason": reason, "moments": watched.moments}))
+                    os._exit(0)
+                finally:
+                    os._exit(1)
+            asked.send(os.waitpid(child, 0)[1])
