@@ -14,8 +14,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
 from l3masking.training.checkpoint import Snapshot
 from l3masking.training.checkpoint_files import checkpoints, expected_seconds, tidy, write_checkpoint
 
@@ -91,7 +89,7 @@ class TrialCheckpoints:
             return
         snapshot = make()
         if self.minutes and self._took is None:
-            with suppress(OSError, SafetensorError):  # the save will say so
+            with suppress(OSError):  # the save will say so
                 self._took = expected_seconds(folder, snapshot, self.clock)
         if not self.minutes or self.clock() >= self._saved + LEAST_REST * (self._took or 0.0):
             self._save(folder, snapshot)
@@ -101,7 +99,7 @@ class TrialCheckpoints:
         began = self.clock()
         try:
             write_checkpoint(folder, Snapshot({**snapshot.facts, "trial": self.facts()}, snapshot.tensors))
-        except (OSError, SafetensorError) as error:
+        except OSError as error:
             log.warning("%s: no checkpoint written (%s); the training goes on", folder, error)
         self._saved = self.clock()
         self._took = self._saved - began

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -28,12 +27,11 @@ def write_checkpoint(folder: Path, snapshot: Snapshot) -> None:
     """Write a checkpoint durably, and only then remove all but the last KEPT_CHECKPOINTS ones."""
     number = 1 + max(numbers(folder), default=0)
     path = folder / f"{number:08d}.safetensors"
-    with made_whole(path) as temporary:
+    with made_whole(path, durable=True) as temporary:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in snapshot.tensors.items()}
         safetensors.torch.save_file(tensors, temporary)
         with temporary.open("rb") as stream:
             digest = hashlib.file_digest(stream, "blake2b").hexdigest()
-            os.fsync(stream.fileno())
     facts = _json(snapshot.facts)
     body = {"facts": snapshot.facts, "checksums": {"facts": _digest(facts), "tensors": digest}}
     write_atomic(path.with_suffix(".json"), _json(body))

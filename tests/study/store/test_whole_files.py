@@ -1,10 +1,9 @@
-"""Writes that nothing can tear: killed writers, the order of calls, calls that fail, sweeps in between."""
+"""Writes that nothing can tear: killed writers, and sweeps in between. Calls that fail: test_failing_calls.py."""
 
 from __future__ import annotations
 
 import json
 import os
-import stat
 import subprocess
 import sys
 import textwrap
@@ -15,57 +14,9 @@ import pytest
 from small_records import KEY, OTHER, record
 
 import study.store.whole_files
-from study.store.store import Store, write_atomic
+from study.store.store import Store
 
 WRITERS = Path(__file__).resolve().parents[2] / "support" / "killed_writers.py"
-
-
-def test_call_order_write_fsync_link_fsync_folder(tmp_path, monkeypatch):
-    store = Store(tmp_path)
-    store.commit(record(OTHER))  # the folder exists from here on
-    calls = []
-    fsync, link, unlink = os.fsync, os.link, Path.unlink
-
-    def spy_fsync(descriptor):
-        status = os.fstat(descriptor)
-        calls.append("fsync folder" if stat.S_ISDIR(status.st_mode) else f"fsync {status.st_size > 200}")
-        fsync(descriptor)
-
-    def spy_link(source, target):
-        calls.append(f"link {len(Path(source).read_bytes()) > 200}")
-        link(source, target)
-
-    def spy_unlink(path, missing_ok=False):
-        if path.suffix == ".tmp":
-            calls.append("unlink")
-        unlink(path, missing_ok=missing_ok)
-
-    monkeypatch.setattr(os, "fsync", spy_fsync)
-    monkeypatch.setattr(os, "link", spy_link)
-    monkeypatch.setattr(Path, "unlink", spy_unlink)
-    store.commit(record())
-    assert calls == ["fsync True", "link True", "unlink", "fsync folder"]
-
-
-@pytest.mark.parametrize("call", ["fsync", "link", "replace"])
-def test_a_call_that_fails_leaves_nothing_behind(tmp_path, monkeypatch, call):
-    def refuse(*_args):
-        raise OSError(28, "No space left on device")
-
-    store = Store(tmp_path)
-    write_atomic(tmp_path / "records" / "note", b"old")
-    with monkeypatch.context() as patch:
-        patch.setattr(os, call, refuse)
-        if call != "replace":
-            with pytest.raises(OSError, match="No space"):
-                store.commit(record())
-        if call != "link":
-            with pytest.raises(OSError, match="No space"):
-                write_atomic(tmp_path / "records" / "note", b"new")
-    assert (tmp_path / "records" / "note").read_bytes() == b"old"
-    assert [p.name for p in (tmp_path / "records").iterdir()] == ["note"]
-    store.commit(record())
-    assert store.has(KEY)
 
 
 def test_a_sweep_in_between_costs_one_more_try(tmp_path, monkeypatch):
