@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from killed_trials import Moment, Trials
+from forked import Forks
+from killed_trials import Moment, in_process, trial
 from small_study import assignments, records, results, write_study
 
 from study.assignment import Assignment
@@ -37,7 +38,7 @@ STAGES = [  # of an arm
 class Undisturbed(NamedTuple):
     """What trials do and leave that nobody kills."""
 
-    trials: Trials
+    forks: Forks
 
     made: Callable[[str, Path], Assignment]  # the trial of an arm in another folder
     moments: dict[str, list[Moment]]
@@ -54,12 +55,12 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Undisturbe
     def made(arm: str, root: Path) -> Assignment:
         return dataclasses.replace(found[arm], root=root)
 
-    trials = Trials(made("l3masking", folder / "warm"))
-    moments = {arm: trials.run(made(arm, folder / arm), folder) for arm in found}
+    forks = Forks(trial, made("l3masking", folder / "warm"))
+    moments = {arm: in_process(forks, made(arm, folder / arm), folder) for arm in found}
     made_records = {arm: next(iter(records(folder / arm).values())) for arm in found}
     assert all("resumed" not in record["run"] for record in made_records.values())
-    yield Undisturbed(trials, made, moments, made_records)
-    trials.end()
+    yield Undisturbed(forks, made, moments, made_records)
+    forks.end()
 
 
 def points(found: list[Moment], stage: str) -> list[int]:
@@ -104,10 +105,10 @@ def test_a_killed_trial_has_the_record_and_the_weights_of_one_that_is_not(
 ) -> None:
     moment = points(undisturbed.moments[arm], stage)[number]
     one = undisturbed.made(arm, tmp_path / "out")
-    undisturbed.trials.run(one, tmp_path, last=moment)
+    in_process(undisturbed.forks, one, tmp_path, last=moment)
     assert not list(tmp_path.glob("out/records/[!.]*"))
     went_on = kept(tmp_path / "out")
-    undisturbed.trials.run(one, tmp_path)
+    in_process(undisturbed.forks, one, tmp_path)
     checked(undisturbed, arm, tmp_path / "out", int(went_on))
 
 
@@ -128,7 +129,7 @@ def test_a_killed_trial_passes_over_damaged_checkpoints(
     moments, root = undisturbed.moments["l3masking"], tmp_path / "out"
     one = undisturbed.made("l3masking", root)
     moment = max(n for n, moment in enumerate(moments) if moment == Moment("final", "after an update"))
-    undisturbed.trials.run(one, tmp_path, last=moment)
+    in_process(undisturbed.forks, one, tmp_path, last=moment)
     found = sorted(root.glob("checkpoints/*/*/[!.]*.safetensors"))
     assert len(found) == 2
     for path in found[-count:]:
@@ -137,7 +138,7 @@ def test_a_killed_trial_passes_over_damaged_checkpoints(
         path.unlink()
         if damage == "flip":
             path.write_bytes(content)
-    undisturbed.trials.run(one, tmp_path)
+    in_process(undisturbed.forks, one, tmp_path)
     checked(undisturbed, "l3masking", root, resumed=2 - count)
 
 
@@ -145,6 +146,6 @@ def test_continuations_are_counted(undisturbed: Undisturbed, tmp_path: Path) -> 
     one = undisturbed.made("tapt", tmp_path / "out")
     updates = [n for n, moment in enumerate(undisturbed.moments["tapt"]) if moment.what == "after an update"]
     for moment in (updates[4], 15, 30):  # each counted from where the trial goes on
-        undisturbed.trials.run(one, tmp_path, last=moment)
-    undisturbed.trials.run(one, tmp_path)
+        in_process(undisturbed.forks, one, tmp_path, last=moment)
+    in_process(undisturbed.forks, one, tmp_path)
     checked(undisturbed, "tapt", tmp_path / "out", resumed=3)

@@ -1,19 +1,16 @@
-"""Trials in processes of their own that are killed at a chosen moment, as between two updates or in a write.
-
-Each is forked from a process that has imported torch and loaded the encoder, so that it costs tenths of a second.
-"""
+"""Trials in processes of their own that are killed at a chosen moment, as between two updates or in a write."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from forked import Forks
 
 STAGES = {  # function of the program -> the stage that it is
     "study.adapted.adapt": "adapt",
@@ -89,57 +86,22 @@ class Watched:
         setattr(owner, last, functools.wraps(function)(lambda *given, **options: around(function, *given, **options)))
 
 
-class Trials:
-    """A process that has run one trial, and so has imported and loaded all that trials need; it forks one for each.
-
-    It has one thread alone: a process with more of them may not be forked.
-    """
-
-    def __init__(self, warm: Any) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._here, there = context.Pipe()
-        self._process = context.Process(target=_serve, args=(there, warm), daemon=True)
-        self._process.start()
-
-    def run(self, assignment: Any, folder: Path, last: int | None = None) -> list[Moment]:
-        """Run a trial in a process of its own; its moments. last: the number of the one at which it is killed."""
-        told = folder / "told.json"
-        self._here.send((assignment, last, told))
-        assert self._here.poll(120), "it takes too long"
-        status = self._here.recv()
-        if last is not None:
-            assert os.WIFSIGNALED(status), status
-            assert os.WTERMSIG(status) == signal.SIGKILL
-            return []
-        assert status == 0, status
-        found = json.loads(told.read_text())
-        assert found["reason"] is None, found["reason"]
-        return [Moment(*moment) for moment in found["moments"]]
-
-    def end(self) -> None:
-        """Nothing is asked for any more."""
-        self._here.close()
-        self._process.join()
-
-
-def _serve(asked: Any, warm: Any) -> None:
-    import torch
-
+def trial(assignment: Any, told: Path | None = None, last: int | None = None) -> None:
+    """Run a trial in this process, and write down its moments. last: the number of the one at which it is killed."""
     from study.trial import execute
 
-    torch.set_num_threads(1)
-    execute(warm)
-    with contextlib.suppress(EOFError):
-        while True:
-            assignment, last, told = asked.recv()
-            child = os.fork()
-            if child == 0:
-                try:
-                    watched = Watched(last)
-                    watched.install()
-                    reason = execute(assignment)
-                    told.write_text(json.dumps({"reason": reason, "moments": watched.moments}))
-                    os._exit(0)
-                finally:
-                    os._exit(1)
-            asked.send(os.waitpid(child, 0)[1])
+    watched = Watched(last)
+    if told is not None:
+        watched.install()
+    reason = execute(assignment)
+    assert reason is None, reason
+    if told is not None:
+        told.write_text(json.dumps(watched.moments))
+
+
+def in_process(forks: Forks, assignment: Any, folder: Path, last: int | None = None) -> list[Moment]:
+    """The same in a process of its own; the moments."""
+    told = folder / "moments.json"
+    forks.start(trial, assignment, told, last)
+    assert forks.ended() == (0 if last is None else -signal.SIGKILL)
+    return [Moment(*moment) for moment in json.loads(told.read_text())] if last is None else []
