@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from l3masking.errors import EnvironmentFault
 from l3masking.training.checkpoint import Snapshot
 from l3masking.training.checkpoint_files import checkpoints, expected_seconds, tidy, write_checkpoint
 
@@ -33,13 +34,15 @@ class TrialCheckpoints:
         minutes: float | None,
         objectives: Iterable[str],
         made_with: Mapping[str, Any],
+        send: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """minutes: least time between two saves, >= 0, 0: every evaluation; None: nothing is saved or continued.
 
-        made_with: what must be equal for a checkpoint to count, as JSON values.
+        made_with: what must be equal for a checkpoint to count, as JSON values. send: called after each save, and lets
+        other machines have what is in `folder`.
         """
-        self.folder, self.minutes, self.clock = folder, minutes, clock
+        self.folder, self.minutes, self.send, self.clock = folder, minutes, send, clock
         self.objectives, self.made_with = list(objectives), {"schema": CHECKPOINT_SCHEMA, **made_with}
         self.resumed = 0  # continuations of which the present state is the result
         self.earlier = 0.0  # seconds that processes before this one spent on the present state
@@ -99,7 +102,8 @@ class TrialCheckpoints:
         began = self.clock()
         try:
             write_checkpoint(folder, Snapshot({**snapshot.facts, "trial": self.facts()}, snapshot.tensors))
-        except OSError as error:
+            self.send()
+        except (OSError, EnvironmentFault) as error:
             log.warning("%s: no checkpoint written (%s); the training goes on", folder, error)
         self._saved = self.clock()
         self._took = self._saved - began

@@ -8,7 +8,7 @@ import platform
 import socket
 import traceback
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, cast
 
 import torch
@@ -30,7 +30,7 @@ from study.plan.trials import Trial
 from study.score import held_scores
 from study.space.spec import configs
 from study.store.packed import packed
-from study.store.places import open_store
+from study.store.places import fetched, open_store
 from study.store.record import (
     SCHEMA,
     Adaptation,
@@ -166,9 +166,10 @@ def run_trial(
 
 def kept_of(assignment: Assignment) -> TrialCheckpoints:
     """The checkpoints of a trial."""
-    trial, resources = assignment.trial, assignment.resources
+    trial, resources, store = assignment.trial, assignment.resources, open_store(assignment.root)
     return TrialCheckpoints(
-        open_store(assignment.root).artefact_dir(CHECKPOINTS, trial.trajectory),
+        fetched(store.artefact_place(CHECKPOINTS, trial.trajectory)),
+        send=partial(store.send, CHECKPOINTS, trial.trajectory),
         minutes=resources.checkpoint_minutes,
         objectives=trial.objectives,
         made_with={

@@ -33,8 +33,8 @@ from study.store.whole_files import check_key, write_atomic
 ONCE = re.compile(r"(.*/)?(records|conflicts|models)/.+|(.*/)?scores/.+\.parquet")
 RECORD = re.compile(r"(?:(?P<part>.*)/)?records/(?P<key>[0-9a-f]{32})\.json")  # of the study, or of a search in it
 RESULTS = re.compile(r"(.*/)?(records|failures|conflicts)/[^/]+")  # what other machines finish while a run goes on
-ON_DEMAND = re.compile(r"(.*/)?(scores/.+\.parquet|models/.+)")  # large; fetched where they are needed
-# of one machine alone, and what is hidden
+ON_DEMAND = re.compile(r"(.*/)?(scores/.+\.parquet|models/.+|checkpoints/.+)")  # large; fetched where they are needed
+# of one machine alone, what is hidden, and what `send` puts there
 NEVER = re.compile(r"(.*/)?(\.|quarantine/|checkpoints/).*|.+\.(lock|db-journal|db-wal|db-shm)")
 HALF = ("-journal", "-wal", "-shm")  # behind the name of an SQLite file: what its next reader takes back or adds
 PUT = ".put"  # what copy and URL had in common last: "<digest> <name>" per line, later lines over earlier ones
@@ -107,6 +107,26 @@ class RemoteStore(Store):
     def has_model(self, key: str) -> bool:
         """As Store.has_model, here or at the URL."""
         return super().has_model(key) or key in whole_models(self.remote.names(f"{MODELS}/{check_key(key)}"))
+
+    def artefacts(self, room: str) -> set[str]:
+        """As Store.artefacts, here or at the URL."""
+        return super().artefacts(room) | {name.split("/")[1] for name in self.remote.names(room)}
+
+    def discard(self, room: str, key: str) -> None:
+        """As Store.discard, at the URL as well."""
+        super().discard(room, key)
+        for name in self.remote.names(f"{room}/{check_key(key)}"):
+            self.remote.remove(name)
+
+    def send(self, room: str, key: str) -> None:
+        """Put what the artefact has here at the URL, JSON last, and remove there what it has no more."""
+        paths = self.artefact_dir(room, key).rglob("[!.]*")
+        here = {path.relative_to(self.root).as_posix() for path in paths if path.is_file()}
+        there = self.remote.names(f"{room}/{key}").keys()
+        for name in sorted(here - there, key=lambda name: (name.endswith(".json"), name)):
+            self.remote.write_file(name, self.root / name)
+        for name in there - here:
+            self.remote.remove(name)
 
     def pull(self) -> None:
         """Fetch records, failures and conflicts that other machines have put at the URL since."""

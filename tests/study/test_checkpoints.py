@@ -17,6 +17,7 @@ import torch
 from small_study import NoMirror, assignments, command, records, results, start, tables, write_study
 from small_task import one_thread
 
+from l3masking.errors import EnvironmentFault
 from l3masking.training.checkpoint import Snapshot
 from l3masking.training.checkpoint_files import numbers, write_checkpoint
 from l3masking.training.continual import adapt
@@ -46,6 +47,7 @@ def kept(folder: Path, clock: Clock, minutes: float | None = 5.0, **changes: Any
         folder,
         minutes=minutes,
         objectives=changes.pop("objectives", ["accuracy", "macro_f1"]),
+        send=changes.pop("send", lambda: None),
         made_with=MADE_WITH | changes,
         clock=clock,
     )
@@ -247,6 +249,37 @@ def test_finished_masked_lm_stages_are_not_repeated(
     assert found["run"]["resumed"] == 1
     assert not list((tmp_path / "out/adapted").iterdir())
     assert not list((tmp_path / "out").glob("checkpoints/*"))
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["l3masking", "tapt"])
+def test_a_training_at_a_url_goes_on_on_another_machine(
+    which: int, trials: Callable[[Path], list[Assignment]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It dies three times, each time on a machine of its own; nothing of it is left at the URL."""
+    there = tmp_path / "there"
+    one = trials(tmp_path / "whole")[which]
+    with one_thread():
+        assert execute(one) is None
+        at_url = dataclasses.replace(one, root=f"file://{there}")
+        for name in ("a", "b", "c"):
+            monkeypatch.setenv("L3STUDY_CACHE", str(tmp_path / name))
+            with killed_after(2), pytest.raises(Killed):
+                execute(at_url)
+        monkeypatch.setenv("L3STUDY_CACHE", str(tmp_path / "d"))
+        assert execute(at_url) is None
+    whole, found = records(tmp_path / "whole"), records(there)
+    assert {key: results(record) for key, record in found.items()} == {k: results(r) for k, r in whole.items()}
+    assert {record["run"]["resumed"] for record in found.values()} == {3}
+    assert {path.name for path in there.rglob("*") if path.is_file()} == {f"{key}.json" for key in found}
+
+
+def test_a_url_that_is_away_costs_the_checkpoint_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def away() -> None:
+        raise EnvironmentFault("s3://bucket/study: cannot write there")
+
+    trial = kept(tmp_path, Clock(), minutes=0, send=away)
+    assert offered(trial, 1)
+    assert "cannot write there" in caplog.text
 
 
 def test_what_diverged_leaves_no_checkpoints(
