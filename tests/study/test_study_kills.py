@@ -31,7 +31,7 @@ SIGNALS = [signal.SIGKILL] * 6 + [signal.SIGTERM] * 2 + [signal.SIGINT] * 2
 SIZES = [  # kills, seeds: so many trainings that the kills do not outlast them
     (10, 12),
     # long: ten kills show each of the signals, before, in and after trainings
-    pytest.param((30, 35), marks=pytest.mark.long),
+    pytest.param((30, 35), marks=[pytest.mark.long, pytest.mark.timeout(1800)]),
 ]
 STOPPED = 75
 WAIT = 60.0  # seconds in which a run must come so far, on a busy machine

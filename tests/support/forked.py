@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-WAIT = 150  # seconds for what takes a few, on a busy machine
+WAIT = 500  # seconds for what takes a few, on a busy machine
 
 
 class Forks:
