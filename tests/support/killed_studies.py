@@ -30,9 +30,9 @@ def told_run(folder: Path) -> None:
         commit(store, record)
         os.write(lines, f"committed {record['key']}\n".encode())
 
-    def started(assignment: Any) -> str | None:
+    def started(assignment: Any, *given: Any) -> str | None:
         os.write(lines, f"started {assignment.trial.trajectory}\n".encode())
-        return execute(assignment)
+        return execute(assignment, *given)
 
     with (
         mock.patch("study.run.Mirror", NoMirror),
