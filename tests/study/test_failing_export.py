@@ -16,6 +16,7 @@ from study.report.publish import PAGE_FILE, publish
 from study.store.store import Store
 
 WRITTEN_ANEW = (RESOLVED_FILE, "tables", "figures/captions.md", "figures/results.png", PAGE_FILE)
+# long: some of the calls, drawn, show each kind of file
 LONG = [pytest.mark.long, pytest.mark.timeout(1800)]
 QUICK = 6  # calls that fail in the default set
 
@@ -53,7 +54,6 @@ def contents(root: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)
-# long: some of the calls, drawn, show each kind of file
 @pytest.mark.parametrize("count", [QUICK, pytest.param(None, marks=LONG)], ids=["some", "all"])
 def test_an_export_that_fails_leaves_whole_files(root: Path, count: int | None, error: int) -> None:
     resolved = planned(root)
