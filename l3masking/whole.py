@@ -7,6 +7,7 @@ writers left. It may hit a temporary file that is still in use; the writer then 
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{32}\.tmp")
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 ATTEMPTS = 5  # each repeat needs another sweep to start within the same few milliseconds
 
 
@@ -38,18 +40,50 @@ def write_new(path: Path, data: bytes, *, mode: int = 0o666) -> None:
 
 
 @contextmanager
-def made_whole(path: Path) -> Iterator[Path]:
+def made_whole(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """A temporary place for a file or folder that the body makes; it gets the name `path` if the body raises nothing.
 
-    For what is made by other libraries. Unlike the functions above this syncs nothing.
+    For what is made by other libraries. durable: it is synced, as by the functions above; else a power cut may take it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(temporary_name(path.name))
+    with in_words(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            for inside in [temporary, *temporary.rglob("*")] if durable else []:
+                _sync(inside)
+            os.replace(temporary, path)
+            if durable:
+                _sync(path.parent)
+        finally:
+            _remove(temporary)
+
+
+@contextmanager
+def in_words(path: Path, needed: int | None = None) -> Iterator[None]:
+    """Let an error of the system name the file that is written, and on a full disk what is free (`needed`: bytes)."""
     try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        _remove(temporary)
+        yield
+    except Exception as error:
+        number = error.errno if isinstance(error, OSError) else _number_of(error)
+        full = number in DISK_FULL
+        if number is None or (getattr(error, "filename", None) is not None and not full):
+            raise
+        reason = os.strerror(number)
+        if full:
+            wanted = "" if needed is None else f"{needed:,} bytes to write, "
+            reason += f" ({wanted}{_free(path):,} bytes free)"
+        raise OSError(number, reason, str(path)) from error
+
+
+def _number_of(error: Exception) -> int | None:
+    """The number of the system's error in a message of a library in Rust, such as safetensors."""
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return int(found[1]) if found else None
+
+
+def _free(path: Path) -> int:
+    return shutil.disk_usage(next(folder for folder in path.absolute().parents if folder.is_dir())).free
 
 
 def sweep(folder: Path, name: str | None = None) -> None:
@@ -66,19 +100,20 @@ def sweep(folder: Path, name: str | None = None) -> None:
 
 
 def _write(path: Path, data: bytes, give_name: Callable[[Path, Path], None], mode: int) -> None:
-    _make_folder(path.parent)
-    for attempt in range(1, ATTEMPTS + 1):
-        temporary = path.with_name(temporary_name(path.name))
-        try:
-            _write_synced(temporary, data, mode)
-            give_name(temporary, path)
-            return
-        except FileNotFoundError:  # swept away between the two calls
-            if attempt == ATTEMPTS or not path.parent.is_dir():
-                raise
-        finally:
-            temporary.unlink(missing_ok=True)
-            _sync_folder(path.parent)
+    with in_words(path, len(data)):
+        _make_folder(path.parent)
+        for attempt in range(1, ATTEMPTS + 1):
+            temporary = path.with_name(temporary_name(path.name))
+            try:
+                _write_synced(temporary, data, mode)
+                give_name(temporary, path)
+                return
+            except FileNotFoundError:  # swept away between the two calls
+                if attempt == ATTEMPTS or not path.parent.is_dir():
+                    raise
+            finally:
+                temporary.unlink(missing_ok=True)
+                _sync(path.parent)
 
 
 def _write_synced(path: Path, data: bytes, mode: int) -> None:
@@ -91,13 +126,14 @@ def _write_synced(path: Path, data: bytes, mode: int) -> None:
 def _make_folder(folder: Path) -> None:
     if not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
-        _sync_folder(folder.parent)
+        _sync(folder.parent)
 
 
-def _sync_folder(folder: Path) -> None:
-    if not folder.is_dir():
+def _sync(path: Path) -> None:
+    """A file or a folder, where it is there."""
+    if not path.exists():
         return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -5,7 +5,7 @@ The weights lie in adapted/<key>/ until no trial needs them: a trial that is kil
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -23,11 +23,12 @@ from l3masking.scoring.words import EncodedText, encode_as
 from l3masking.selective.masks import checked_importance, chosen_tokens
 from l3masking.selective.sentences import of_tokens
 from l3masking.stages import AS_MANY_RANDOM, SELECTIONS, Adapt
+from l3masking.training.checkpoint import Snapshot
 from l3masking.training.continual import adapt
 from l3masking.training.mlm import TextSource
 from study.artefacts import finished_parts, manifest_of, put_part
 from study.assignment import Assignment
-from study.checkpoints import TrialCheckpoints
+from study.checkpoints import StageCheckpoints, TrialCheckpoints
 from study.importance import read_heuristic, stream_predictions
 from study.plan.inputs import CorpusSource, DataSource, held_data
 from study.plan.needs import adaptation_of
@@ -66,10 +67,13 @@ def adapted_encoder(assignment: Assignment, vanilla: Encoder, kept: TrialCheckpo
     if manifest is None:
         weights, facts, micro_batch = _train(assignment, vanilla, kept)
         part = put_part(place, 0, packed(weights), "safetensors")
-        manifest = {"key": adapted_key(assignment), "parts": [part], "adaptation": facts}
+        manifest = {"key": adapted_key(assignment), "parts": [part], "adaptation": facts, "trial": kept.facts()}
         if micro_batch is not None:
             manifest["micro_batch"] = micro_batch
         put(place, "manifest.json", canonical(manifest))
+        kept.forget()  # those of these stages, which are over
+    else:
+        kept.goes_on(manifest.get("trial", {}))
     kept.micro_batch = manifest.get("micro_batch")
     weights = unpacked(finished_parts(fetched(place))[0].read_bytes())
     return vanilla.copied(weights), cast(Adaptation, manifest["adaptation"])
@@ -88,19 +92,20 @@ def _train(
     encoder = vanilla
     if setting.finetune.model.attend_padding:
         encoder = vanilla.with_padding(setting.scoring.max_length)
-    for number, stage in enumerate(trial.arm.adapts):
-        source, keeper = masked_source(stage, assignment, encoder), kept.stage(f"adapt-{number}")
+    keepers = [kept.stage(f"adapt-{number}") for number in range(len(trial.arm.adapts))]
+    begun, saved = _newest(keepers)
+    for stage, keeper in zip(trial.arm.adapts[begun:], keepers[begun:], strict=True):
         found = adapt(
             encoder,
-            source,
+            masked_source(stage, assignment, encoder),
             setting.adapt,
             setting.masking,
             seed=trial.seed,
             precision=setting.finetune.precision,
             keeper=keeper,
-            saved=keeper.newest(),
+            saved=saved,
         )
-        encoder = encoder.copied(found.weights)
+        encoder, saved = encoder.copied(found.weights), None
     facts: Adaptation = {
         "updates": found.updates,
         "best_update": found.best_update,
@@ -110,6 +115,14 @@ def _train(
         "losses": found.losses,
     }
     return found.weights, facts, found.micro_batch
+
+
+def _newest(keepers: Sequence[StageCheckpoints]) -> tuple[int, Snapshot | None]:
+    """The last stage with a checkpoint, by number, and that checkpoint, which holds all that earlier stages gave."""
+    for number in reversed(range(len(keepers))):
+        if (saved := keepers[number].newest()) is not None:
+            return number, saved
+    return 0, None
 
 
 def masked_source(stage: Adapt, assignment: Assignment, encoder: Encoder) -> TextSource:

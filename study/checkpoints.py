@@ -8,20 +8,21 @@ would end in other bits than a whole training.
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
+from l3masking.errors import EnvironmentFault
 from l3masking.training.checkpoint import Interrupted, Snapshot
-from l3masking.training.checkpoint_files import checkpoints, tidy, write_checkpoint
+from l3masking.training.checkpoint_files import checkpoints, expected_seconds, tidy, write_checkpoint
 from study.pulse import NO_PULSE, Pulse
 
 CHECKPOINTS = "checkpoints"  # folder of a study
 CHECKPOINT_SCHEMA = 2
-LEAST_REST = 50  # times the duration of a save that pass until the next: all but the first cost at most 2 % of the time
+LEAST_REST = 50  # times the duration of a save that pass before it: saves cost at most 2 % of the time
 log = logging.getLogger("study.checkpoints")
 
 
@@ -35,20 +36,23 @@ class TrialCheckpoints:
         minutes: float | None,
         objectives: Iterable[str],
         made_with: Mapping[str, Any],
+        send: Callable[[], None] = lambda: None,
         pulse: Pulse = NO_PULSE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """minutes: least time between two saves, >= 0, 0: every evaluation; None: nothing is saved or continued.
 
-        made_with: what must be equal for a checkpoint to count, as JSON values. pulse: hears of every step.
+        made_with: what must be equal for a checkpoint to count, as JSON values. pulse: hears of every step. send:
+        called after each save, and lets other machines have what is in `folder`.
         """
-        self.folder, self.minutes, self.pulse, self.clock = folder, minutes, pulse, clock
+        self.folder, self.minutes, self.pulse, self.send, self.clock = folder, minutes, pulse, send, clock
         self.objectives, self.made_with = list(objectives), {"schema": CHECKPOINT_SCHEMA, **made_with}
         self.micro_batch: int | None = None  # of the stages before the last one, where memory was short
         self.resumed = 0  # continuations of which the present state is the result
         self.earlier = 0.0  # seconds that processes before this one spent on the present state
         self.began = clock()
-        self._due = self.began + 60 * (minutes or 0)
+        self._saved = self.began  # when the last save ended
+        self._took: float | None = None  # seconds of the last save, or that the first one is expected to take
 
     @property
     def seconds(self) -> float:
@@ -59,26 +63,43 @@ class TrialCheckpoints:
         """The keeper of one stage."""
         return StageCheckpoints(self, self.folder / name)
 
+    def forget(self) -> None:
+        """Remove what is kept so far, because its result is kept in another place."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
     def newest(self, folder: Path) -> Snapshot | None:
         """The newest checkpoint in `folder` that verifies and counts."""
         if self.minutes is None:
             return None
         tidy(folder)
         for found in checkpoints(folder):
-            kept = found.facts.get("trial", {})
-            if kept.get("made_with") == self.made_with and {*self.objectives} <= {*kept["objectives"]}:
-                self.resumed = max(self.resumed, kept["resumed"] + 1)
-                self.earlier = max(self.earlier, kept["seconds"])
+            if self.goes_on(found.facts.get("trial", {})):
                 return found
         return None
 
+    def facts(self) -> dict[str, Any]:
+        """What is written down of this trial with its state, as JSON values."""
+        kept: dict[str, Any] = {"made_with": self.made_with, "objectives": self.objectives}
+        return kept | {"resumed": self.resumed, "seconds": self.seconds}
+
+    def goes_on(self, facts: Mapping[str, Any]) -> bool:
+        """Whether a state with these `facts` is of this trial; it then goes on from there."""
+        if facts.get("made_with") != self.made_with or not {*self.objectives} <= {*facts["objectives"]}:
+            return False
+        self.resumed = max(self.resumed, facts["resumed"] + 1)
+        self.earlier = max(self.earlier, facts["seconds"])
+        return True
+
     def offer(self, folder: Path, make: Callable[[], Snapshot]) -> None:
-        """Save, where it is time. A checkpoint that cannot be written costs itself alone."""
-        if self.minutes is None or (began := self.clock()) < self._due:
+        """Save, where it is time."""
+        if self.minutes is None or self.clock() < self._saved + 60 * self.minutes:
             return
-        self._save(folder, make())
-        ended = self.clock()
-        self._due = ended + max(60 * self.minutes, LEAST_REST * (ended - began) if self.minutes else 0.0)
+        snapshot = make()
+        if self.minutes and self._took is None:
+            with suppress(OSError):  # the save will say so
+                self._took = expected_seconds(folder, snapshot, self.clock)
+        if not self.minutes or self.clock() >= self._saved + LEAST_REST * (self._took or 0.0):
+            self._save(folder, snapshot)
 
     def beat(self, folder: Path, make: Callable[[], Snapshot]) -> None:
         """Tell of a step. Raises Interrupted, after a save, where the training is to end."""
@@ -90,12 +111,15 @@ class TrialCheckpoints:
         raise Interrupted("asked to end")
 
     def _save(self, folder: Path, snapshot: Snapshot) -> None:
-        kept: dict[str, Any] = {"made_with": self.made_with, "objectives": self.objectives}
-        kept |= {"resumed": self.resumed, "seconds": self.seconds}
+        """Write a checkpoint whole. One that cannot be written costs itself alone."""
+        began = self.clock()
         try:
-            write_checkpoint(folder, Snapshot({**snapshot.facts, "trial": kept}, snapshot.tensors))
-        except (OSError, SafetensorError) as error:
+            write_checkpoint(folder, Snapshot({**snapshot.facts, "trial": self.facts()}, snapshot.tensors))
+            self.send()
+        except (OSError, EnvironmentFault) as error:
             log.warning("%s: no checkpoint written (%s); the training goes on", folder, error)
+        self._saved = self.clock()
+        self._took = self._saved - began
 
 
 class StageCheckpoints:

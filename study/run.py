@@ -234,10 +234,9 @@ class _Run:
     def grid(self) -> None:
         """Train what is left."""
         spec, identities, _ = self.resolved
-        if (self.store.root / CHECKPOINTS).is_dir():  # of runs that ended between a record and this
-            for trial in self.plan:
-                if self.done.issuperset(trial.keys.values()):
-                    self.store.discard(CHECKPOINTS, trial.trajectory)
+        finished = {trial.trajectory for trial in self.plan if self.done.issuperset(trial.keys.values())}
+        for trajectory in self.store.artefacts(CHECKPOINTS) & finished:  # of runs that ended between a record and this
+            self.store.discard(CHECKPOINTS, trajectory)
         trials = [trial for trial in self.open_trials() if not trial.pending]
         self.reporter.say(f"{len(self.chosen)} trainings chosen of {len(self.plan)}, {len(trials)} left to run")
         assignments = [self.assigner.of_grid(trial) for trial in longest_first(trials)]

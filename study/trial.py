@@ -7,7 +7,7 @@ import datetime
 import platform
 import socket
 import traceback
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 
@@ -30,7 +30,7 @@ from study.pulse import NO_PULSE, Pulse
 from study.recorded import identity, record_of
 from study.score import held_scores
 from study.space.spec import configs
-from study.store.places import open_store
+from study.store.places import fetched, open_store
 from study.store.record import (
     NewRecord,
     Run,
@@ -182,9 +182,10 @@ def run_trial(
 
 def kept_of(assignment: Assignment, pulse: Pulse = NO_PULSE, apart: str = "") -> TrialCheckpoints:
     """The checkpoints of a trial. apart: a folder for those of a training that is made again."""
-    trial, resources = assignment.trial, assignment.resources
+    trial, resources, store = assignment.trial, assignment.resources, open_store(assignment.root)
     return TrialCheckpoints(
-        open_store(assignment.root).artefact_dir(CHECKPOINTS, trial.trajectory) / apart,
+        fetched(store.artefact_place(CHECKPOINTS, trial.trajectory)) / apart,
+        send=partial(store.send, CHECKPOINTS, trial.trajectory),
         minutes=resources.checkpoint_minutes,
         objectives=trial.objectives,
         made_with={

@@ -49,7 +49,7 @@ def save_tuned(encoder: Encoder, weights: Mapping[str, Tensor], labels: Sequence
         return
     model = MultiTaskModel(encoder.copied(), len(labels), ModelConfig(), stream(0, "head"))
     restore_weights(model, weights)
-    with made_whole(folder) as temporary:
+    with made_whole(folder, durable=True) as temporary:
         model.language_model.save_pretrained(temporary)  # type: ignore[operator]
         encoder.tokenizer.save_pretrained(temporary)
         save_file(model.classifier.state_dict(), temporary / CLASSIFIER)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ import safetensors.torch
 
 from l3masking.training.checkpoint import Snapshot
 from l3masking.training.settings import KEPT_CHECKPOINTS
-from l3masking.whole import made_whole, sweep, write_atomic
+from l3masking.whole import made_whole, sweep, temporary_name, write_atomic
 
+PROBED_BYTES = 2**26  # of a large snapshot, to see how long all of it takes
 NAME = re.compile(r"([0-9]{8})\.(json|safetensors)")
 
 
@@ -26,17 +27,35 @@ def write_checkpoint(folder: Path, snapshot: Snapshot) -> None:
     """Write a checkpoint durably, and only then remove all but the last KEPT_CHECKPOINTS ones."""
     number = 1 + max(numbers(folder), default=0)
     path = folder / f"{number:08d}.safetensors"
-    with made_whole(path) as temporary:
+    with made_whole(path, durable=True) as temporary:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in snapshot.tensors.items()}
         safetensors.torch.save_file(tensors, temporary)
         with temporary.open("rb") as stream:
             digest = hashlib.file_digest(stream, "blake2b").hexdigest()
-            os.fsync(stream.fileno())
     facts = _json(snapshot.facts)
     body = {"facts": snapshot.facts, "checksums": {"facts": _digest(facts), "tensors": digest}}
     write_atomic(path.with_suffix(".json"), _json(body))
     for old in numbers(folder)[:-KEPT_CHECKPOINTS]:
         _remove(folder, old)
+
+
+def expected_seconds(folder: Path, snapshot: Snapshot, clock: Callable[[], float]) -> float:
+    """Seconds that `write_checkpoint` is expected to take: a part of a large snapshot is written and removed again.
+
+    A small one takes no time worth the trial: 0. clock: seconds.
+    """
+    sizes = {name: tensor.numel() * tensor.element_size() for name, tensor in snapshot.tensors.items()}
+    if sum(sizes.values()) <= PROBED_BYTES:
+        return 0.0
+    largest = snapshot.tensors[max(sizes, key=lambda name: sizes[name])]
+    part = largest.flatten()[: PROBED_BYTES // largest.element_size()]
+    began = clock()
+    probe = folder / temporary_name("probe")  # which `tidy` removes where this is killed
+    try:
+        write_checkpoint(probe, Snapshot({}, {"part": part}))
+        return (clock() - began) * sum(sizes.values()) / (part.numel() * part.element_size())
+    finally:
+        shutil.rmtree(probe, ignore_errors=True)
 
 
 def checkpoints(folder: Path) -> Iterator[Snapshot]:

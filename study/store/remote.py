@@ -89,6 +89,16 @@ class Remote:
         """The same with the content of a local file, which may be larger than memory."""
         self._put(name, lambda path: self._files.put_file(str(source), path))
 
+    def send(self, root: Path, under: str) -> None:
+        """Put the files of a local folder below `under` that are not there yet, JSON last; remove those it lacks."""
+        paths = (root / under).rglob("[!.]*")
+        here = {path.relative_to(root).as_posix() for path in paths if path.is_file()}
+        there = self.names(under).keys()
+        for name in sorted(here - there, key=lambda name: (name.endswith(".json"), name)):
+            self.write_file(name, root / name)
+        for name in there - here:
+            self.remove(name)
+
     def create(self, name: str, content: bytes) -> bool:
         """Put `content` under `name` unless there is a file already. Returns whether the file there has this content.
 

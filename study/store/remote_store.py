@@ -33,8 +33,8 @@ from study.store.whole_files import check_key, write_atomic
 ONCE = re.compile(r"(.*/)?(records|conflicts|models)/.+|(.*/)?scores/.+\.parquet")
 RECORD = re.compile(r"(?:(?P<part>.*)/)?records/(?P<key>[0-9a-f]{32})\.json")  # of the study, or of a search in it
 RESULTS = re.compile(r"(.*/)?(records|failures|conflicts)/[^/]+")  # what other machines finish while a run goes on
-ON_DEMAND = re.compile(r"(.*/)?(scores/.+\.parquet|models/.+)")  # large; fetched where they are needed
-# of one machine alone, and what is hidden
+ON_DEMAND = re.compile(r"(.*/)?(scores/.+\.parquet|models/.+|checkpoints/.+)")  # large; fetched where they are needed
+# of one machine alone, hidden, or put there by `send`
 NEVER = re.compile(r"(.*/)?(\.|quarantine/|checkpoints/).*|.+\.(lock|db-journal|db-wal|db-shm)")
 HALF = ("-journal", "-wal", "-shm")  # behind the name of an SQLite file: what its next reader takes back or adds
 PUT = ".put"  # what copy and URL had in common last: "<digest> <name>" per line, later lines over earlier ones
@@ -55,9 +55,8 @@ class RemoteStore(Store):
     def __init__(self, url: str) -> None:
         super().__init__(copy_of(url))
         self.remote = Remote(url)
-        self._equal: dict[
-            str, tuple[int, int] | None
-        ] = {}  # name -> size and time of the copy when it was last as at the URL
+        # name -> size and time of the copy when it was last as at the URL
+        self._equal = dict[str, tuple[int, int] | None]()
 
     @property
     def place(self) -> str:
@@ -75,8 +74,7 @@ class RemoteStore(Store):
 
     def failure(self, key: str) -> Failure | None:
         """As Store.failure; the URL is asked first."""
-        content = self.remote.read(f"failures/{check_key(key)}.json")
-        if content is not None:
+        if (content := self.remote.read(f"failures/{check_key(key)}.json")) is not None:
             write_atomic(self._path("failures", key), content)
         return super().failure(key)
 
@@ -108,10 +106,22 @@ class RemoteStore(Store):
         """As Store.has_model, here or at the URL."""
         return super().has_model(key) or key in whole_models(self.remote.names(f"{MODELS}/{check_key(key)}"))
 
+    def artefacts(self, room: str) -> set[str]:
+        """As Store.artefacts, here or at the URL."""
+        return super().artefacts(room) | {name.split("/")[1] for name in self.remote.names(room)}
+
+    def discard(self, room: str, key: str) -> None:
+        """As Store.discard, at the URL as well."""
+        super().discard(room, key)
+        self.send(room, key)
+
+    def send(self, room: str, key: str) -> None:
+        """As Store.send, to the URL."""
+        self.remote.send(self.root, f"{room}/{check_key(key)}")
+
     def pull(self) -> None:
         """Fetch records, failures and conflicts that other machines have put at the URL since."""
-        there = self.remote.names()
-        self._fetch([name for name in there if RESULTS.fullmatch(name) and not self._has(name)])
+        self._fetch([name for name in self.remote.names() if RESULTS.fullmatch(name) and not self._has(name)])
 
     def push(self, under: str = "") -> None:
         """Put every file at `under`, or below it, at the URL that is not known to be there as it is here."""
@@ -141,8 +151,8 @@ class RemoteStore(Store):
 
     def refresh(self) -> None:
         """Bring the copy up to date; no run may work on it meanwhile. What only the copy has stays."""
-        there, common = self.remote.names(), self._common()
         self._equal.clear()
+        there, common = self.remote.names(), self._common()
         gone = [name for name in sorted(common.keys() - there.keys()) if self._has(name)]
         for name in gone:
             self._set_aside(name)
@@ -152,14 +162,14 @@ class RemoteStore(Store):
             part = notes.parent.relative_to(self.root)
             kept = {name: digest for name, digest in _noted(notes).items() if (part / name).as_posix() in there}
             write_atomic(notes, "".join(f"{digest} {name}\n" for name, digest in kept.items()).encode())
-        damaged = set()
-        for name in [name for name in there if ONCE.fullmatch(name) and self._has(name)]:
+        damaged = set[str]()
+        for name in filter(self._has, filter(ONCE.fullmatch, there)):
             if name not in common and RECORD.fullmatch(name) and not self._fetch_at(name):  # made on two machines
                 damaged.add(name)  # at the URL; `push` puts the copy in its place
             else:
                 self._equal[name] = _stamp(self.root / name)
-        missing = there.keys() - self._equal.keys() - damaged
-        self._fetch([name for name in sorted(missing) if not ON_DEMAND.fullmatch(name)], common)
+        missing = sorted(there.keys() - self._equal.keys() - damaged)
+        self._fetch([name for name in missing if not ON_DEMAND.fullmatch(name)], common)
 
     def _put_all(self, ended: bool) -> None:
         try:
@@ -217,8 +227,7 @@ class RemoteStore(Store):
             self._agree(name, digest, _stamp(path))
 
     def _put(self, name: str) -> None:
-        path = self.root / name
-        stamp = _stamp(path)  # before: a change in between is put again
+        stamp = _stamp(path := self.root / name)  # before: a change in between is put again
         try:
             content = path.read_bytes()
             if not RECORD.fullmatch(name):
@@ -277,8 +286,7 @@ def _apart(path: Path, name: str) -> bool:
 
 def _noted(notes: Path) -> dict[str, str]:
     """Name -> digest, as `_agree` notes them."""
-    lines = notes.read_text().splitlines()
-    return {name: digest for digest, _, name in (line.partition(" ") for line in lines)}
+    return {name: digest for digest, _, name in (line.partition(" ") for line in notes.read_text().splitlines())}
 
 
 def _digest(content: bytes) -> str:

@@ -134,6 +134,13 @@ class Store:
         """Remove an artefact that nothing needs any more."""
         shutil.rmtree(self.artefact_dir(room, key), ignore_errors=True)
 
+    def artefacts(self, room: str) -> set[str]:
+        """The keys of the artefacts in a room, whole or not."""
+        return {path.name for path in (self.root / room).glob("*") if KEY.fullmatch(path.name)}
+
+    def send(self, room: str, key: str) -> None:
+        """Let other machines have an artefact as it is here now. In a folder they do already."""
+
     def pull(self) -> None:
         """Take in what other machines have finished. Nothing to do for a folder, which they write to themselves."""
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import checkpoint_cost
 import importance
 import pytest
 from small_encoders import save_bert
@@ -69,3 +70,18 @@ def test_the_memory_of_a_corpus_is_measured(tmp_path: Path) -> None:
     assert 10 < row["before"] <= row["planned"] <= row["adapted"] < 4096
     assert 500 < 200_000 / row["units"] < 2500, "bytes of a paragraph"
     assert f"{row['adapted']:.0f} MiB after `adapt`" in done.stdout
+
+
+def test_the_cost_of_checkpoints_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--megabytes", 1, "--minutes", 11, "--trainings", 2, "--out", tmp_path, "--json", tmp_path / "found.json"]
+    monkeypatch.setattr(sys, "argv", ["checkpoint_cost.py", *map(str, words)])
+    checkpoint_cost.main()
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert [row["saves"] for row in found] == [2, 2], "of a small training, each five minutes"
+    for row in found:
+        assert row["first_minute"] == 5
+        assert 0 < row["seconds"] == pytest.approx(row["share"] * 60 * row["minutes"])
+    assert list(tmp_path.iterdir()) == [tmp_path / "found.json"]
+    assert capsys.readouterr().out.startswith("training 1: 2 saves, the first at minute 5.0")

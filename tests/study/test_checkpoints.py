@@ -12,12 +12,15 @@ from typing import Any
 from unittest import mock
 
 import pytest
+import safetensors.torch
 import torch
 from small_study import NoMirror, assignments, command, records, results, start, tables, write_study
 from small_task import one_thread
 
+from l3masking.errors import EnvironmentFault
 from l3masking.training.checkpoint import Interrupted, Snapshot
 from l3masking.training.checkpoint_files import numbers, write_checkpoint
+from l3masking.training.continual import adapt
 from l3masking.training.evaluation import NonFiniteLoss
 from study.assignment import Assignment
 from study.checkpoints import TrialCheckpoints
@@ -44,6 +47,7 @@ def kept(folder: Path, clock: Clock, minutes: float | None = 5.0, **changes: Any
         folder,
         minutes=minutes,
         objectives=changes.pop("objectives", ["accuracy", "macro_f1"]),
+        send=changes.pop("send", lambda: None),
         made_with=MADE_WITH | changes,
         clock=clock,
     )
@@ -87,6 +91,35 @@ def test_saves_keep_their_distance(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     always = kept(tmp_path, clock, minutes=0)
     assert offered(always, 8)
     assert offered(always, 9)
+
+
+def test_the_first_save_of_a_large_training_waits_until_it_is_cheap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part is written on trial: of a slow disk it takes 2 s, and so the first save is put off to 50 times 20 s."""
+    monkeypatch.setattr("l3masking.training.checkpoint_files.PROBED_BYTES", 200)
+    clock, written = Clock(), list[int]()
+    save_file = safetensors.torch.save_file
+
+    def slow(tensors: dict[str, torch.Tensor], path: Path) -> None:
+        written.append(sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()))
+        clock.now += written[-1] / 100
+        save_file(tensors, path)
+
+    monkeypatch.setattr("safetensors.torch.save_file", slow)
+    trial, waited = kept(tmp_path, clock), 0.0
+    large = Snapshot({}, {"x": torch.zeros(400), "y": torch.zeros(100)})
+    while not numbers(tmp_path / "main"):
+        waited += 10.0
+        clock.now += 10.0
+        trial.stage("main").offer(lambda: large)
+    assert written == [200, 2000]
+    assert waited == 1000.0
+    assert [path.name for path in (tmp_path / "main").iterdir() if path.name.startswith(".")] == [], "no trial is left"
+    small = kept(tmp_path / "small", clock)
+    clock.now += 300.0
+    assert offered(small, 1), "a small one is not tried"
+    assert written == [200, 2000, 8]
 
 
 def test_continuations_and_seconds_add_up(tmp_path: Path) -> None:
@@ -238,6 +271,66 @@ def test_a_trial_that_is_asked_to_end_fails_not_and_goes_on(
     assert {key: results(record) for key, record in whole.items()} == {k: results(r) for k, r in asked.items()}
     assert {record["run"]["resumed"] for record in asked.values()} == {1}
     assert pulse.heard[-2:] == ["adapt-0" if steps == 3 else "training", "saves"]
+
+
+@pytest.mark.parametrize(("cut", "stages"), [(2, [0, 1]), (5, [1]), (8, [])], ids=["first", "second", "main"])
+def test_finished_masked_lm_stages_are_not_repeated(
+    cut: int, stages: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An arm with two of them, of three evaluations each, is killed in each of its stages."""
+    arms = {"twice": {"like": "tapt", "adapt": "l3"}}
+    space = write_study(tmp_path, **SHORT | {"arms": arms, "methods": ["twice"]})
+    (one,) = assignments(space, tmp_path / "out", ALWAYS)
+    begun = list[str]()
+
+    def spied(encoder: Any, *given: Any, **options: Any) -> Any:
+        begun.append(options["keeper"]._folder.name)
+        return adapt(encoder, *given, **options)
+
+    with one_thread():
+        assert execute(dataclasses.replace(one, root=tmp_path / "whole")) is None
+        (expected, *_) = records(tmp_path / "whole").values()
+        with killed_after(cut), pytest.raises(Killed):
+            execute(one)
+        monkeypatch.setattr("study.adapted.adapt", spied)
+        assert execute(one) is None
+    assert begun == [f"adapt-{number}" for number in stages]
+    found = records(tmp_path / "out")[expected["key"]]
+    assert results(found) == results(expected)
+    assert found["run"]["resumed"] == 1
+    assert not list((tmp_path / "out/adapted").iterdir())
+    assert not list((tmp_path / "out").glob("checkpoints/*"))
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["l3masking", "tapt"])
+def test_a_training_at_a_url_goes_on_on_another_machine(
+    which: int, trials: Callable[[Path], list[Assignment]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It dies three times, each time on a machine of its own; nothing of it is left at the URL."""
+    there = tmp_path / "there"
+    one = trials(tmp_path / "whole")[which]
+    with one_thread():
+        assert execute(one) is None
+        at_url = dataclasses.replace(one, root=f"file://{there}")
+        for name in ("a", "b", "c"):
+            monkeypatch.setenv("L3STUDY_CACHE", str(tmp_path / name))
+            with killed_after(2), pytest.raises(Killed):
+                execute(at_url)
+        monkeypatch.setenv("L3STUDY_CACHE", str(tmp_path / "d"))
+        assert execute(at_url) is None
+    whole, found = records(tmp_path / "whole"), records(there)
+    assert {key: results(record) for key, record in found.items()} == {k: results(r) for k, r in whole.items()}
+    assert {record["run"]["resumed"] for record in found.values()} == {3}
+    assert {path.name for path in there.rglob("*") if path.is_file()} == {f"{key}.json" for key in found}
+
+
+def test_a_url_that_is_away_costs_the_checkpoint_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def away() -> None:
+        raise EnvironmentFault("s3://bucket/study: cannot write there")
+
+    trial = kept(tmp_path, Clock(), minutes=0, send=away)
+    assert offered(trial, 1)
+    assert "cannot write there" in caplog.text
 
 
 def test_what_diverged_leaves_no_checkpoints(
