@@ -22,7 +22,7 @@ import filelock
 
 from l3masking.errors import EnvironmentFault, InputError
 from study.store.record import SCHEMA, Failure, NewRecord, Record
-from study.store.seal import APART, DamagedError, checksum, parse, seal, unseal
+from study.store.seal import APART, CHECKSUM, DamagedError, checksum, parse, seal, unseal, verified, with_checksum
 from study.store.whole_files import KEY, Place, canonical, check_key, content_key, sweep, write_atomic, write_new
 
 T = TypeVar("T")
@@ -102,7 +102,7 @@ class Store:
         """Write down why a trial failed, over an earlier failure of it; nothing happens where a record exists."""
         key = check_key(failure.get("key"))
         if not self._path("records", key).is_file():
-            write_atomic(self._path("failures", key), canonical(failure))
+            write_atomic(self._path("failures", key), canonical(with_checksum(failure)))
 
     def clear_failure(self, key: str) -> None:
         """Forget that `key` failed, because it is to be tried again or has succeeded."""
@@ -247,7 +247,11 @@ def file_digest(path: Path) -> str:
 
 
 def _failure(raw: bytes, key: str) -> Failure:
-    return cast(Failure, parse(raw, key))
+    found = parse(raw, key)
+    if not verified(found):
+        raise DamagedError("its checksum does not match its content")
+    found.pop(CHECKSUM, None)
+    return cast(Failure, found)
 
 
 def _bytes_of(path: Path) -> bytes:
