@@ -7,14 +7,20 @@ writers left. It may hit a temporary file that is still in use; the writer then 
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from l3masking.errors import DiskFull, disk_full
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+NO_SPACE = os.strerror(errno.ENOSPC)
 TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{32}\.tmp")
 ATTEMPTS = 5  # each repeat needs another sweep to start within the same few milliseconds
 
@@ -46,10 +52,30 @@ def made_whole(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(temporary_name(path.name))
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with full_disk_named(path):
+            yield temporary
+            os.replace(temporary, path)
     finally:
         _remove(temporary)
+
+
+@contextmanager
+def full_disk_named(path: Path, needed: int | None = None) -> Iterator[None]:
+    """Turn the system's word for a full disk into DiskFull. path: what the body writes; needed: bytes of it."""
+    try:
+        yield
+    except Exception as error:  # safetensors and torch have errors of their own for it
+        full = getattr(error, "errno", None) in FULL or NO_SPACE in str(error)
+        if not full or isinstance(error, DiskFull):
+            raise
+        raise disk_full(str(path), needed, free_space(path)) from error
+
+
+def free_space(path: Path) -> int:
+    """Bytes that are free on the disk of `path`, which need not exist yet; no limit where a disk does not tell."""
+    there = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
+    usage = shutil.disk_usage(there)
+    return usage.free if usage.total else sys.maxsize
 
 
 def sweep(folder: Path, name: str | None = None) -> None:
@@ -66,6 +92,11 @@ def sweep(folder: Path, name: str | None = None) -> None:
 
 
 def _write(path: Path, data: bytes, give_name: Callable[[Path, Path], None], mode: int) -> None:
+    with full_disk_named(path, len(data)):
+        _write_and_name(path, data, give_name, mode)
+
+
+def _write_and_name(path: Path, data: bytes, give_name: Callable[[Path, Path], None], mode: int) -> None:
     _make_folder(path.parent)
     for attempt in range(1, ATTEMPTS + 1):
         temporary = path.with_name(temporary_name(path.name))

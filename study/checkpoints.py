@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 
 from l3masking.training.checkpoint import Snapshot
 from l3masking.training.checkpoint_files import checkpoints, tidy, write_checkpoint
+from study.store.free_disk import check_free
 
 CHECKPOINTS = "checkpoints"  # folder of a study
 CHECKPOINT_SCHEMA = 1
@@ -76,6 +77,7 @@ class TrialCheckpoints:
         kept: dict[str, Any] = {"made_with": self.made_with, "objectives": self.objectives}
         kept |= {"resumed": self.resumed, "seconds": self.seconds}
         try:
+            check_free(folder, sum(tensor.nbytes for tensor in snapshot.tensors.values()))
             write_checkpoint(folder, Snapshot({**snapshot.facts, "trial": kept}, snapshot.tensors))
         except (OSError, SafetensorError) as error:
             log.warning("%s: no checkpoint written (%s); the training goes on", folder, error)

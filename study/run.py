@@ -12,6 +12,7 @@ from study.artefacts import make_artefacts
 from study.assign import Assigner
 from study.checkpoints import CHECKPOINTS
 from study.cluster.job_files import vanishes
+from study.estimate.disk import lacking_space
 from study.estimate.forecast import Forecast
 from study.estimate.sizes import passes
 from study.events import GridTeller, SearchTeller
@@ -31,6 +32,7 @@ from study.space.spec import StudySpec, plain
 from study.status.console import Reporter, followed
 from study.status.progress import Progress
 from study.store.briefs import briefs
+from study.store.free_disk import check_free
 from study.store.places import Place, find_place, open_store
 from study.store.store import Store, write_atomic
 from study.tracking.mirror import Mirror
@@ -75,6 +77,7 @@ def run_study(options: RunOptions, reporter: Reporter) -> Finish:
     store = open_store(place)
     with store.lock(), followed(store.root, reporter) as progress:
         reporter.say(f"study {spec.name} in {place}")
+        check_free(store.root)
         if vanishes(options.out):
             reporter.say(
                 "warning: this folder belongs to the job and is deleted with it: give --out a folder that stays"
@@ -97,6 +100,8 @@ def run_study(options: RunOptions, reporter: Reporter) -> Finish:
             searched=Store(store.root / SEARCH_FOLDER).records(),
         )
         run = _Run(place, store, resolved, plan, reporter, mirror, progress, options)
+        if line := lacking_space(store.root, resolved.spec, run.open_trials()):
+            reporter.say(line)
         try:
             stopped = run.everything()
         except (InputError, EnvironmentFault, OSError):

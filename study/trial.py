@@ -29,6 +29,7 @@ from study.plan.inputs import held_data, held_encoder
 from study.plan.trials import Trial
 from study.score import held_scores
 from study.space.spec import configs
+from study.store.free_disk import check_free
 from study.store.packed import packed
 from study.store.places import open_store
 from study.store.record import (
@@ -36,6 +37,7 @@ from study.store.record import (
     Adaptation,
     CurvePoint,
     EvaluationResult,
+    Failure,
     FinalStage,
     Identity,
     MaskProbabilities,
@@ -59,6 +61,7 @@ def execute(assignment: Assignment, on_evaluation: Callable[[dict[str, Any]], No
     store = open_store(assignment.root)
     attempts = 1 + max(attempts_of(store, key) for key in assignment.trial.keys.values())
     try:
+        check_free(store.root)
         for record in run_trial(assignment, attempts=attempts, on_evaluation=on_evaluation):
             store.commit(record)
         if assignment.trial.arm.adapts and not assignment.keep_adapted:
@@ -90,8 +93,9 @@ def died(assignment: Assignment, reason: str, times: int) -> None:
 
 def fail(store: Store, trial: Trial, reason: str, trace: str, attempts: int) -> None:
     """Write down a failure for every objective of a trial; one that has its record stays done."""
+    why = {"reason": reason, "traceback": trace, "attempts": attempts}
     for objective, key in trial.keys.items():
-        store.fail({**identity(trial, objective, key), "reason": reason, "traceback": trace, "attempts": attempts})
+        store.fail(cast(Failure, {**identity(trial, objective, key), **why}))
 
 
 def attempts_of(store: Store, key: str) -> int:

@@ -14,7 +14,8 @@ from l3masking.training.evaluation import NonFiniteLoss
 from study.artefacts import Done, Work, put_part
 from study.gpu import limit_share
 from study.space.spec import Resources
-from study.store.places import fetched
+from study.store.free_disk import check_free
+from study.store.places import fetched, local_folder
 
 RESTARTS = 3  # of a worker that died, and so often is a shard tried again
 
@@ -28,6 +29,7 @@ class ArtefactWorker:
 
     def make(self, work: Work) -> Done:
         """Make one shard and write its part. A job that may fail costs itself and those that need it."""
+        check_free(local_folder(work.place))
         started = time.perf_counter()
         folders = {key: fetched(place) for key, place in work.needed.items()}
         try:

@@ -56,8 +56,8 @@ def read_resolved(root: Path, prepare: Callable[[dict[str, Any]], None] = lambda
     first, _, rest = path.read_bytes().partition(b"\n")
     if first.startswith(CHECKSUM_MARK) and first + b"\n" != _checksum_line(rest):  # older files have none
         raise InputError(
-            f"{path}: damaged, its checksum does not match its content; restore the file, or remove it and run the study "
-            "again; if you changed it by hand, remove its first line"
+            f"{path}: damaged, its checksum does not match its content; restore the file, or remove it and run the "
+            "study again; if you changed it by hand, remove its first line"
         )
     value, problems = read_yaml(path)
     if not isinstance(value, dict):

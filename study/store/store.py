@@ -20,7 +20,7 @@ from typing import TypeVar, cast
 
 import filelock
 
-from l3masking.errors import EnvironmentFault, InputError
+from l3masking.errors import DiskFull, EnvironmentFault, InputError
 from study.store.record import SCHEMA, Failure, NewRecord, Record
 from study.store.seal import APART, CHECKSUM, DamagedError, checksum, parse, seal, unseal, verified, with_checksum
 from study.store.whole_files import KEY, Place, canonical, check_key, content_key, sweep, write_atomic, write_new
@@ -99,10 +99,16 @@ class Store:
         self.clear_failure(key)
 
     def fail(self, failure: Failure) -> None:
-        """Write down why a trial failed, over an earlier failure of it; nothing happens where a record exists."""
+        """Write down why a trial failed, over an earlier failure of it; nothing happens where a record exists.
+
+        Without space for it the trial is as one that has not run, which a warning says.
+        """
         key = check_key(failure.get("key"))
         if not self._path("records", key).is_file():
-            write_atomic(self._path("failures", key), canonical(with_checksum(failure)))
+            try:
+                write_atomic(self._path("failures", key), canonical(with_checksum(failure)))
+            except DiskFull as full:
+                warnings.warn(f"a failure was not written down: {full}", stacklevel=2)
 
     def clear_failure(self, key: str) -> None:
         """Forget that `key` failed, because it is to be tried again or has succeeded."""
