@@ -19,7 +19,7 @@ from pathlib import Path
 
 from l3masking.errors import DiskFull, disk_full
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 NO_SPACE = os.strerror(errno.ENOSPC)
 TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{32}\.tmp")
 ATTEMPTS = 5  # each repeat needs another sweep to start within the same few milliseconds
@@ -65,7 +65,7 @@ def full_disk_named(path: Path, needed: int | None = None) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # safetensors and torch have errors of their own for it
-        full = getattr(error, "errno", None) in FULL or NO_SPACE in str(error)
+        full = getattr(error, "errno", None) in FULL_ERRNOS or NO_SPACE in str(error)
         if not full or isinstance(error, DiskFull):
             raise
         raise disk_full(str(path), needed, free_space(path)) from error

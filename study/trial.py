@@ -67,7 +67,7 @@ def execute(assignment: Assignment, on_evaluation: Callable[[dict[str, Any]], No
         if assignment.trial.arm.adapts and not assignment.keep_adapted:
             store.discard(ROOM, adapted_key(assignment))
         store.discard(CHECKPOINTS, assignment.trial.trajectory)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a policy or a library may call sys.exit
         if isinstance(error, NonFiniteLoss) and len(assignment.trial.keys) > 1:
             return _each_alone(assignment, on_evaluation)
         if isinstance(error, NonFiniteLoss):  # it would end so again
