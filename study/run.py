@@ -20,7 +20,7 @@ from study.executor import make_executor
 from study.plan.data_audit import FactsKeeper
 from study.plan.declared import earlier_in_words, redeclared
 from study.plan.grid import left, make_plan, narrow
-from study.plan.inputs import LookAtData, identify
+from study.plan.inputs import LookAtData, check_encoders, identify
 from study.plan.resolved import RESOLVED_FILE, Resolved, changed, pinned, read_resolved, write_resolved
 from study.plan.searches import Search, said_of, searches
 from study.plan.trials import Trial
@@ -167,6 +167,7 @@ class _Run:
         """Score, search and train; returns why it ended early, or None."""
         self.executor = make_executor(self.resolved.spec.resources, self.store, self.place)
         try:
+            check_encoders(*self.resolved[:2], dict.fromkeys(trial.encoder for trial in self.open_trials()))
             self.artefacts()
             if "search" in self.options.stages:
                 self.search()

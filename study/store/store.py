@@ -8,6 +8,7 @@ two writers of one key must agree: the first one's file stays, and a twin that d
 from __future__ import annotations
 
 import contextlib
+import datetime
 import hashlib
 import json
 import os
@@ -168,7 +169,8 @@ class Store:
             ) from error
         holder = self.root / ".lock.holder"
         try:
-            write_atomic(holder, canonical({"host": socket.gethostname(), "pid": os.getpid()}))
+            since = datetime.datetime.now(datetime.UTC).isoformat(" ", timespec="seconds")
+            write_atomic(holder, canonical({"host": socket.gethostname(), "pid": os.getpid(), "since": since}))
             for folder in (self.root, *self.root.glob("*/"), *self.root.glob("scores/*/")):
                 sweep(folder)
             yield
@@ -179,7 +181,7 @@ class Store:
     def _holder(self) -> str:
         try:
             holder = json.loads((self.root / ".lock.holder").read_bytes())
-            return f"process {holder['pid']} on {holder['host']}"
+            return f"process {holder['pid']} on {holder['host']}, since {holder['since']}"
         except (OSError, ValueError, KeyError, TypeError):
             return "its process is not known yet"
 

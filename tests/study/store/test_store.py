@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -159,7 +160,9 @@ def test_second_run_is_refused_by_name_and_a_dead_holder_is_not_waited_for(tmp_p
         assert time.monotonic() - started < 5, "the second run does not wait"
         line = str(refusal.value)
         assert line.startswith(f"{root}: another run works on this study (process {holder.pid} on ")
-        assert "--out" in line
+        assert re.search(
+            r", since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\+00:00\); wait for it, or choose another --out$", line
+        )
         assert "\n" not in line
         Store(root).commit(record())  # reading and committing ask for no lock
     finally:
