@@ -114,7 +114,7 @@ def ends(config: dict[str, Any], assignments: Any) -> None:
     trainable(config, assignments)
 
 
-# tests/study/test_on_ray.py::test_a_trial_whose_process_dies_fails_alone shows one of these ways
+# long: test_on_ray.py shows one of these ways in test_a_trial_whose_process_dies_fails_alone
 @pytest.mark.long
 def test_a_trial_that_ends_its_process_in_any_way_stops_only_itself(here: Path, monkeypatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
