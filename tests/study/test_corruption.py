@@ -16,15 +16,18 @@ from unittest import mock
 
 import pytest
 import torch
-from small_study import NoMirror, command, records, resolved_text, results, tables
+from small_study import NoMirror, assignments, command, records, resolved_text, results, tables
 
 from l3masking.errors import InputError
 from l3masking.training.checkpoint import Snapshot
 from l3masking.training.checkpoint_files import checkpoints, write_checkpoint
+from study.adapted import adapted_encoder
 from study.artefacts import finished_parts, manifest_of
+from study.plan.inputs import held_encoder
 from study.plan.resolved import planned
 from study.store.data_facts import read_facts
 from study.store.store import Store, content_key, file_digest
+from study.trial import kept_of
 from study.use.model_export import check_weights
 
 TRUNCATIONS, FLIPS = 64, 256
@@ -225,3 +228,24 @@ def test_a_run_repairs_a_study_of_which_every_kind_of_file_is_damaged(finished_s
     }
     assert tables(root) == exported
     assert (root / "quarantine" / victims[0].name).is_file()
+
+
+@pytest.mark.parametrize("harm", ["part", "manifest"])
+def test_damaged_adapted_weights_are_trained_again(finished_study: Path, tmp_path: Path, harm: str) -> None:
+    one = assignments(finished_study / "small.yaml", tmp_path, "methods=[tapt]", "seeds=1", "adapt.epochs=1")[0]
+    vanilla, kept = held_encoder(one.encoder, "cpu"), kept_of(one)
+    encoder, facts = adapted_encoder(one, vanilla, kept)
+    whole = {path: path.read_bytes() for path in tmp_path.glob("adapted/*/*")}
+    for path, content in whole.items():
+        if path.name.startswith(harm):
+            damaged = bytearray(content)
+            damaged[len(content) // 2] ^= 1
+            path.write_bytes(bytes(damaged))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        again, told = adapted_encoder(one, vanilla, kept)
+    assert bool(caught) == (harm == "manifest")
+    assert told == facts
+    for name, value in again.model.state_dict().items():
+        assert torch.equal(value, encoder.model.state_dict()[name])
+    assert {path: path.read_bytes() for path in tmp_path.glob("adapted/*/*")} == whole
