@@ -6,6 +6,7 @@ The exceptions carry one line that names the value, the place and the fix.
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 from typing import Any, get_args
 
@@ -22,6 +23,19 @@ class EnvironmentFault(RuntimeError):
 
 class Unavailable(EnvironmentFault):
     """An encoder or a dataset is in no cache here and cannot be fetched."""
+
+
+class DiskFull(OSError):
+    """No room is left on a disk. What was written before is whole. The command line exits with 3."""
+
+    def __str__(self) -> str:
+        return f"{self.filename}: {self.strerror}; free some space and run the study again, which continues it"
+
+
+def disk_full(path: str, needed: int | None, free: int) -> DiskFull:
+    """path: what was to be written. needed: bytes for it; None: not known. free: bytes on that disk."""
+    wanted = "" if needed is None else f"{needed:,} bytes are needed, "
+    return DiskFull(errno.ENOSPC, f"no space left on the disk ({wanted}{free:,} are free)", path)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

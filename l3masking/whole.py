@@ -11,13 +11,17 @@ import errno
 import os
 import re
 import shutil
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from l3masking.errors import DiskFull, disk_full
+
+FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
+NO_SPACE = os.strerror(errno.ENOSPC)
 TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{32}\.tmp")
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 ATTEMPTS = 5  # each repeat needs another sweep to start within the same few milliseconds
 
 
@@ -64,16 +68,15 @@ def in_words(path: Path, needed: int | None = None) -> Iterator[None]:
     """Let an error of the system name the file that is written, and on a full disk what is free (`needed`: bytes)."""
     try:
         yield
-    except Exception as error:
+    except DiskFull:
+        raise
+    except Exception as error:  # safetensors and torch have errors of their own
         number = error.errno if isinstance(error, OSError) else _number_of(error)
-        full = number in DISK_FULL
-        if number is None or (getattr(error, "filename", None) is not None and not full):
+        if number in FULL_ERRNOS or NO_SPACE in str(error):
+            raise disk_full(str(path), needed, free_space(path)) from error
+        if number is None or getattr(error, "filename", None) is not None:
             raise
-        reason = os.strerror(number)
-        if full:
-            wanted = "" if needed is None else f"{needed:,} bytes to write, "
-            reason += f" ({wanted}{_free(path):,} bytes free)"
-        raise OSError(number, reason, str(path)) from error
+        raise OSError(number, os.strerror(number), str(path)) from error
 
 
 def _number_of(error: Exception) -> int | None:
@@ -82,8 +85,11 @@ def _number_of(error: Exception) -> int | None:
     return int(found[1]) if found else None
 
 
-def _free(path: Path) -> int:
-    return shutil.disk_usage(next(folder for folder in path.absolute().parents if folder.is_dir())).free
+def free_space(path: Path) -> int:
+    """Bytes that are free on the disk of `path`, which need not exist yet; no limit where a disk does not tell."""
+    there = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
+    usage = shutil.disk_usage(there)
+    return usage.free if usage.total else sys.maxsize
 
 
 def sweep(folder: Path, name: str | None = None) -> None:

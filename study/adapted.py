@@ -26,7 +26,7 @@ from l3masking.stages import AS_MANY_RANDOM, SELECTIONS, Adapt
 from l3masking.training.checkpoint import Snapshot
 from l3masking.training.continual import adapt
 from l3masking.training.mlm import TextSource
-from study.artefacts import finished_parts, manifest_of, put_part
+from study.artefacts import finished_parts, manifest_of, parts, put_manifest, put_part
 from study.assignment import Assignment
 from study.checkpoints import StageCheckpoints, TrialCheckpoints
 from study.importance import read_heuristic, stream_predictions
@@ -34,9 +34,9 @@ from study.plan.inputs import CorpusSource, DataSource, held_data
 from study.plan.needs import adaptation_of
 from study.score import TextSources, batched, held_scores, stream_scores
 from study.space.spec import configs
-from study.store.places import Place, fetched, open_store, put
+from study.store.places import Place, fetched, open_store
 from study.store.record import Adaptation
-from study.store.whole_files import canonical, content_key
+from study.store.whole_files import content_key
 
 ROOM = "adapted"
 ADAPTED_SCHEMA = 1  # of these folders; part of their keys
@@ -63,14 +63,14 @@ def adapted_encoder(assignment: Assignment, vanilla: Encoder, kept: TrialCheckpo
     """The encoder after the `adapt` stages of a trial: from its folder, or else trained now and put there."""
     place = adapted_place(assignment)
     folder = fetched(place)
-    manifest = manifest_of(folder)
-    if manifest is None:
+    manifest, found = manifest_of(folder), dict(parts(folder))
+    if manifest is None or [path.name for path in found.values()] != manifest["parts"]:
         weights, facts, micro_batch = _train(assignment, vanilla, kept)
         part = put_part(place, 0, packed(weights), "safetensors")
         manifest = {"key": adapted_key(assignment), "parts": [part], "adaptation": facts, "trial": kept.facts()}
         if micro_batch is not None:
             manifest["micro_batch"] = micro_batch
-        put(place, "manifest.json", canonical(manifest))
+        put_manifest(place, manifest)
         kept.forget()  # those of these stages, which are over
     else:
         kept.goes_on(manifest.get("trial", {}))

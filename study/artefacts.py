@@ -10,15 +10,19 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 from l3masking.errors import EnvironmentFault
 from study.space.spec import Resources
 from study.store.places import Place, fetched, put
+from study.store.seal import verified, with_checksum
+from study.store.store import QuarantineWarning
 from study.store.whole_files import canonical
 
+MANIFEST_FILE = "manifest.json"
 Step = Callable[[], None]  # called after each batch or so of a shard: its worker is alive
 PART_NAME = re.compile(r"part-(\d{5})-([0-9a-f]{32})\.\w+")
 
@@ -179,7 +183,10 @@ def levels(jobs: Iterable[tuple[Artefact, Resources]]) -> list[list[tuple[Artefa
 def _look(job: Artefact, place: Place, resources: Resources) -> _Open:
     """What is wanted of a job and what of it is missing."""
     wanted = job.num_shards()
-    found = dict(parts(fetched(place)))
+    folder = fetched(place)
+    found = dict(parts(folder))
+    for path in sorted(set(folder.glob("part-*")) - {*found.values()}):
+        _name_damaged(path)
     return _Open(job, place, resources, wanted, [number for number in range(wanted) if number not in found])
 
 
@@ -199,7 +206,12 @@ def _close(one: _Open) -> None:
     manifest = manifest_of(folder)
     if one.missing or manifest is None or manifest["parts"] != names:
         manifest = {"key": one.job.key, "parts": names} | one.job.facts(one.resources)
-        put(one.place, "manifest.json", canonical(manifest))
+        put_manifest(one.place, manifest)
+
+
+def put_manifest(place: Place, manifest: Mapping[str, Any]) -> None:
+    """Write the manifest of a finished job: `key`, `parts` and what else is to be known."""
+    put(place, MANIFEST_FILE, canonical(with_checksum(manifest)))
 
 
 def put_part(place: Place, number: int, content: bytes, suffix: str) -> str:
@@ -222,12 +234,22 @@ def parts(folder: Path) -> Iterator[tuple[int, Path]]:
 
 
 def manifest_of(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a folder; None if it is missing or damaged."""
+    """The manifest of a folder; None if it is missing or damaged, which a warning says."""
+    path = folder / MANIFEST_FILE
     try:
-        value = json.loads((folder / "manifest.json").read_bytes())
-    except (FileNotFoundError, ValueError):
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
         return None
-    return value if isinstance(value, dict) and isinstance(value.get("parts"), list) else None
+    except (ValueError, RecursionError):
+        value = None
+    if not verified(value) or not isinstance(value.get("parts"), list):
+        _name_damaged(path)
+        return None
+    return cast(dict[str, Any], value)
+
+
+def _name_damaged(path: Path) -> None:
+    warnings.warn(f"{path}: damaged, not used, and to be made again", QuarantineWarning, stacklevel=3)
 
 
 def finished_parts(folder: Path) -> list[Path]:

@@ -19,6 +19,7 @@ from l3masking.errors import EnvironmentFault
 from l3masking.training.checkpoint import Interrupted, Snapshot
 from l3masking.training.checkpoint_files import checkpoints, expected_seconds, tidy, write_checkpoint
 from study.pulse import NO_PULSE, Pulse
+from study.store.free_disk import check_free
 
 CHECKPOINTS = "checkpoints"  # folder of a study
 CHECKPOINT_SCHEMA = 2
@@ -114,6 +115,7 @@ class TrialCheckpoints:
         """Write a checkpoint whole. One that cannot be written costs itself alone."""
         began = self.clock()
         try:
+            check_free(folder, sum(tensor.nbytes for tensor in snapshot.tensors.values()))
             write_checkpoint(folder, Snapshot({**snapshot.facts, "trial": self.facts()}, snapshot.tensors))
             self.send()
         except (OSError, EnvironmentFault) as error:

@@ -86,7 +86,7 @@ def limit_share(gpu: float, device: Gpu | None = None) -> None:
         torch.cuda.set_per_process_memory_fraction(max(0.0, gpu - CUDA_CONTEXT / total))
 
 
-def loss_of(error: Exception) -> GpuLost | None:
+def loss_of(error: BaseException) -> GpuLost | None:
     """What an error means that stays with the process, so that everything after it fails too; None for others.
 
     Such are a failed assertion in a kernel, an illegal address, a GPU that fell off the bus. Too little memory is not.

@@ -12,6 +12,7 @@ from study.artefacts import make_artefacts
 from study.assign import Assigner
 from study.checkpoints import CHECKPOINTS
 from study.cluster.job_files import vanishes
+from study.estimate.disk import lacking_space
 from study.estimate.forecast import Forecast
 from study.estimate.sizes import passes
 from study.events import GridTeller, SearchTeller
@@ -19,7 +20,7 @@ from study.executor import make_executor
 from study.plan.data_audit import FactsKeeper
 from study.plan.declared import earlier_in_words, redeclared
 from study.plan.grid import left, make_plan, narrow
-from study.plan.inputs import LookAtData, identify
+from study.plan.inputs import LookAtData, check_encoders, identify
 from study.plan.resolved import RESOLVED_FILE, Resolved, changed, pinned, read_resolved, write_resolved
 from study.plan.searches import Search, said_of, searches
 from study.plan.trials import Trial
@@ -31,6 +32,7 @@ from study.status.console import Reporter, followed
 from study.status.progress import Progress
 from study.stopping import AtOnce, Stopped
 from study.store.briefs import briefs
+from study.store.free_disk import check_free
 from study.store.places import Place, find_place, open_store
 from study.store.store import Store, write_atomic
 from study.tracking.mirror import Mirror
@@ -76,6 +78,7 @@ def run_study(options: RunOptions, reporter: Reporter) -> Finish:
     store = open_store(place)
     with store.lock(), followed(store.root, reporter) as progress:
         reporter.say(f"study {spec.name} in {place}")
+        check_free(store.root)
         if vanishes(options.out):
             reporter.say(
                 "warning: this folder belongs to the job and is deleted with it: give --out a folder that stays"
@@ -98,6 +101,8 @@ def run_study(options: RunOptions, reporter: Reporter) -> Finish:
             searched=Store(store.root / SEARCH_FOLDER).records(),
         )
         run = _Run(place, store, resolved, plan, reporter, mirror, progress, options)
+        if line := lacking_space(store.root, resolved.spec, run.open_trials()):
+            reporter.say(line)
         try:
             stopped = run.everything()
         except (InputError, EnvironmentFault, OSError):
@@ -163,6 +168,7 @@ class _Run:
         """Score, search and train; returns why it ended early, or None."""
         self.executor = make_executor(self.resolved.spec.resources, self.store, self.place)
         try:
+            check_encoders(*self.resolved[:2], dict.fromkeys(trial.encoder for trial in self.open_trials()))
             self.artefacts()
             if "search" in self.options.stages:
                 self.search()

@@ -8,6 +8,7 @@ import platform
 import socket
 import traceback
 from functools import lru_cache, partial
+from typing import cast
 
 import torch
 
@@ -30,8 +31,10 @@ from study.pulse import NO_PULSE, Pulse
 from study.recorded import identity, record_of
 from study.score import held_scores
 from study.space.spec import configs
+from study.store.free_disk import check_free
 from study.store.places import fetched, open_store
 from study.store.record import (
+    Failure,
     NewRecord,
     Run,
 )
@@ -55,6 +58,7 @@ def execute(assignment: Assignment, pulse: Pulse = NO_PULSE, *, diverged: str | 
     store = open_store(assignment.root)
     attempts = 1 + max(attempts_of(store, key) for key in assignment.trial.keys.values())
     try:
+        check_free(store.root)
         for record in run_trial(assignment, attempts=attempts, pulse=pulse, diverged=diverged):
             store.commit(record)
         for one in {adapted_key(one) for one in (assignment, in_float32(assignment)) if one.trial.arm.adapts}:
@@ -63,7 +67,7 @@ def execute(assignment: Assignment, pulse: Pulse = NO_PULSE, *, diverged: str | 
         store.discard(CHECKPOINTS, assignment.trial.trajectory)
     except Interrupted:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a policy or a library may call sys.exit
         lost = loss_of(error)
         if lost is not None:
             raise lost from error
@@ -109,8 +113,9 @@ def died(assignment: Assignment, reason: str, times: int) -> None:
 
 def fail(store: Store, trial: Trial, reason: str, trace: str, attempts: int) -> None:
     """Write down a failure for every objective of a trial; one that has its record stays done."""
+    why = {"reason": reason, "traceback": trace, "attempts": attempts}
     for objective, key in trial.keys.items():
-        store.fail({**identity(trial, objective, key), "reason": reason, "traceback": trace, "attempts": attempts})
+        store.fail(cast(Failure, {**identity(trial, objective, key), **why}))
 
 
 def attempts_of(store: Store, key: str) -> int:

@@ -20,7 +20,8 @@ from study.patience import Patience, Sign
 from study.processes import NodeProcess, kill_process
 from study.pulse import NO_PULSE, Pulse, RemotePulse, UnderWay, remote_overseer
 from study.space.spec import Resources
-from study.store.places import fetched
+from study.store.free_disk import check_free
+from study.store.places import fetched, local_folder
 
 ANSWER = 5.0  # seconds in which the overseer must answer; it has little to do
 
@@ -48,6 +49,7 @@ class ArtefactWorker:
             return self._made(work, pulse)
 
     def _made(self, work: Work, pulse: Pulse) -> Done:
+        check_free(local_folder(work.place))
 
         def step() -> None:
             pulse.beat("")

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
-from l3masking.errors import EnvironmentFault, InputError
+from l3masking.errors import DiskFull, EnvironmentFault, InputError
 from l3masking.whole import TEMPORARY
 from study.cli import (
     exporting,
@@ -150,8 +150,9 @@ def main() -> None:
 
 def _said(error: Exception) -> str:
     """One line for an error of input or environment; for one of the system: place, reason and what to check."""
-    if not isinstance(error, OSError) or isinstance(error, EnvironmentFault) or not error.filename:
-        return str(error) if isinstance(error, InputError | EnvironmentFault) else f"{type(error).__name__}: {error}"
+    own = isinstance(error, InputError | EnvironmentFault | DiskFull)
+    if own or not isinstance(error, OSError) or not error.filename:
+        return str(error) if own else f"{type(error).__name__}: {error}"
     path = Path(str(error.filename))
     hidden = TEMPORARY.fullmatch(path.name)  # users know the name that the file would have got
     return (

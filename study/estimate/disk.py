@@ -16,8 +16,9 @@ from pathlib import Path
 from l3masking.encoders.hub import TOKENIZER_FILES, WEIGHT_FILES
 from l3masking.encoders.table import EncoderSpec
 from l3masking.training.settings import KEPT_CHECKPOINTS
+from l3masking.whole import free_space
 from study.estimate.shared import TableRoom, adapted_encoders, artefacts_read, tables, with_what_they_need
-from study.estimate.sizes import DataSize, training_size
+from study.estimate.sizes import DataSize, data_sizes, training_size
 from study.plan.trials import Trial
 from study.space.spec import Generated, StudySpec
 from study.store.briefs import Brief, all_brief
@@ -93,6 +94,20 @@ def disk_space(
         checkpoints=checkpoints,
         basis="; ".join(notes),
     )
+
+
+def lacking_space(root: Path, spec: StudySpec, left: Sequence[Trial]) -> str | None:
+    """A warning if what the trials that are left may need is not free on the disk of `root`. Reads no data."""
+    need = disk_space(spec, left, [], data_sizes(spec, load=False)).total if left else 0
+    return space_warning(root, need)
+
+
+def space_warning(root: Path, need: int) -> str | None:
+    """A warning if `need` bytes are not free on the disk of `root`."""
+    free = free_space(root)
+    if need <= free:
+        return None
+    return f"warning: {root}: up to {shown(need)} more may be needed, {shown(free)} are free; make room, or use --out"
 
 
 def _records(trials: Iterable[Trial], finished: Iterable[Brief], sizes: Mapping[str, DataSize]) -> tuple[int, int, int]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study.estimate.disk import PARTS, disk_space, shown
+from l3masking.whole import free_space
+from study.estimate.disk import PARTS, disk_space, shown, space_warning
 from study.estimate.shared import described_texts, shared_work
 from study.estimate.sizes import DataSize, data_sizes, training_size
 from study.estimate.times import Times, duration, estimate
@@ -268,7 +268,9 @@ def _numbers(summary: Summary, root: Path | None) -> list[str]:
 def _disk_line(summary: Summary, root: Path | None) -> str:
     parts = [f"{name} {shown(summary.disk[name])}" for name in PARTS if summary.disk[name]]
     line = f"disk at the end: {shown(summary.disk_bytes)} ({', '.join(parts)}; {summary.disk['basis']})"
-    if root is not None:
-        there = next(folder for folder in (root.absolute(), *root.absolute().parents) if folder.is_dir())
-        line += f"; free: {shown(shutil.disk_usage(there).free)}"
-    return line
+    if root is None:
+        return line
+    line += f"; free: {shown(free_space(root))}"
+    there = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
+    warning = space_warning(root, summary.disk_bytes - there)
+    return f"{line}\n{warning}" if warning else line

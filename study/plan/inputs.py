@@ -6,7 +6,7 @@ A source is pinned by the driver (Hub commit, content hash) and loaded by any pr
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -281,11 +281,17 @@ def sources(
     )
 
 
+@advised()
+def check_encoders(spec: StudySpec, identities: Identities, names: Iterable[str]) -> None:
+    """Fetch these encoders and load each once: one that cannot be used costs one line and not all its trainings."""
+    for name in names:
+        EncoderSource(name=name, spec=spec.encoders[name], revision=identities.encoders[name]).load("cpu")
+
+
 def prefetch(spec: StudySpec) -> list[str]:
     """Fetch all that a run of this study needs and load it once; a line for each thing. For offline machines."""
     lines: list[str] = []
     identities = identify(spec, lines.append)
-    for name, revision in identities.encoders.items():
-        EncoderSource(name=name, spec=spec.encoders[name], revision=revision).load("cpu")
-        lines.append(f"encoder {name}: {revision}")
+    check_encoders(spec, identities, identities.encoders)
+    lines += [f"encoder {name}: {revision}" for name, revision in identities.encoders.items()]
     return lines + [f"dataset {name}: {content}" for name, content in identities.datasets.items()]

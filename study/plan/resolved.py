@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +21,7 @@ from study.store.places import Place, opened
 from study.store.store import write_atomic
 
 RESOLVED_FILE = "resolved.yaml"
+CHECKSUM_MARK = b"# checksum of what follows: "
 
 
 class Resolved(NamedTuple):
@@ -38,8 +40,9 @@ class Changes(NamedTuple):
 
 
 def write_resolved(root: Path, resolved: Resolved) -> None:
-    """Write `root`/resolved.yaml."""
-    write_atomic(root / RESOLVED_FILE, dump_yaml(_plain(resolved)).encode())
+    """Write `root`/resolved.yaml: a first line with a checksum of the rest, then the study."""
+    text = dump_yaml(_plain(resolved)).encode()
+    write_atomic(root / RESOLVED_FILE, _checksum_line(text) + text)
 
 
 def read_resolved(root: Path, prepare: Callable[[dict[str, Any]], None] = lambda value: None) -> Resolved | None:
@@ -50,6 +53,12 @@ def read_resolved(root: Path, prepare: Callable[[dict[str, Any]], None] = lambda
     path = root / RESOLVED_FILE
     if not path.exists():
         return None
+    first, _, rest = path.read_bytes().partition(b"\n")
+    if first.startswith(CHECKSUM_MARK) and first + b"\n" != _checksum_line(rest):  # older files have none
+        raise InputError(
+            f"{path}: damaged, its checksum does not match its content; restore the file, or remove it and run the "
+            "study again; if you changed it by hand, remove its first line"
+        )
     value, problems = read_yaml(path)
     if not isinstance(value, dict):
         raise InputError(f"{path}: expected keys and values; remove the file and run the study again")
@@ -62,6 +71,10 @@ def read_resolved(root: Path, prepare: Callable[[dict[str, Any]], None] = lambda
     spec = make_space(value, source=str(path), folder=root, problems=problems)
     names = [item.name for item in dataclasses.fields(Identities)]
     return Resolved(spec, Identities(**{name: known.get(name) or {} for name in names}), findings)
+
+
+def _checksum_line(text: bytes) -> bytes:
+    return CHECKSUM_MARK + hashlib.blake2b(text, digest_size=16).hexdigest().encode() + b"\n"
 
 
 def _rename_once(value: dict[str, Any]) -> None:

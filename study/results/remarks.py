@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
 from l3masking.data.spec import DataSpec
 from study.space.spec import Generated
+from study.store.record import Run
 
 
 def remarks_of(name: str, spec: DataSpec | Generated) -> tuple[str, ...]:
@@ -21,3 +25,18 @@ def remarks_of(name: str, spec: DataSpec | Generated) -> tuple[str, ...]:
         held = "The deviation over seeds holds the choice of test texts too" if "test" in spec.cut else "Test is given"
         found.append(f"{name}: {what} {'are' if len(spec.cut) > 1 else 'is'} cut anew with each seed. {held}.")
     return tuple(found)
+
+
+def mixed(name: str, runs: Iterable[Run]) -> tuple[str, ...]:
+    """A sentence if records of the dataset `name` were not all made with the same program, packages and device."""
+    found: dict[str, Counter[str]] = {}
+    for run in runs:
+        made = {"commit": run.get("commit") or "unknown", "device": run.get("device", "unknown")}
+        for what, value in {**made, **run.get("versions", {})}.items():
+            found.setdefault(what, Counter())[value] += 1
+    several = [
+        f"{what}: {', '.join(f'{value} ({count})' for value, count in sorted(values.items()))}"
+        for what, values in found.items()
+        if len(values) > 1
+    ]
+    return (f"{name}: its records were not all made with the same {'; '.join(several)}.",) if several else ()

@@ -6,10 +6,13 @@ named by `data_hash` of the records that belong to it, and written whole.
 # No `from __future__ import annotations` here: a test reads the types of these fields, which would be texts then.
 
 import json
+import warnings
 from pathlib import Path
-from typing import TypedDict, cast
+from typing import NotRequired, TypedDict, cast
 
 from l3masking.data.audit import InTrain, SplitAudit, TokenLengths
+from study.store.seal import CHECKSUM, verified, with_checksum
+from study.store.store import QuarantineWarning
 from study.store.whole_files import canonical, check_key, write_atomic
 
 FACTS_SCHEMA = 1
@@ -45,27 +48,36 @@ class DataFacts(TypedDict):
     encoders: dict[str, Tokenized]  # name in the space file -> how `tokens` were counted
     splits: dict[str, SplitFacts]  # train, validation, test
     evaluations: dict[str, SplitFacts]  # content hash of an evaluation set -> the set
+    checksum: NotRequired[str]  # 32 hexadecimal digits over all other fields; added when the file is written
 
 
 def write_facts(root: Path, facts: DataFacts) -> None:
     """Write the file of a dataset into a study's folder, unless it is there as it would be written."""
-    path, content = _path(root, facts["data_hash"]), canonical(facts) + b"\n"
+    path, content = _path(root, facts["data_hash"]), canonical(with_checksum(facts)) + b"\n"
     if not path.is_file() or path.read_bytes() != content:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, content)
 
 
 def read_facts(root: Path, data_hash: str | None) -> DataFacts | None:
-    """The file of a dataset; None if there is none that can be read, or `data_hash` is None."""
+    """The file of a dataset; None if there is none that can be read, or `data_hash` is None.
+
+    A damaged one is named in a warning and left there: the next run writes it again.
+    """
     if data_hash is None:
         return None
+    path = _path(root, data_hash)
     try:
-        value = json.loads(_path(root, data_hash).read_bytes())
-    except (OSError, ValueError):
+        value = json.loads(path.read_bytes())
+    except OSError:
         return None
-    if not isinstance(value, dict) or (value.get("schema"), value.get("data_hash")) != (FACTS_SCHEMA, data_hash):
+    except (ValueError, RecursionError):
+        value = None
+    if not verified(value) or value.get("data_hash") != data_hash:
+        warnings.warn(f"{path}: damaged, not used; the next run writes it again", QuarantineWarning, stacklevel=2)
         return None
-    return cast(DataFacts, value)
+    value.pop(CHECKSUM, None)
+    return cast(DataFacts, value) if value.get("schema") == FACTS_SCHEMA else None
 
 
 def _path(root: Path, data_hash: str) -> Path:

@@ -11,7 +11,7 @@ from study.store.remote_store import RemoteStore, copy_of
 from study.store.store import Store
 from study.store.whole_files import Place, write_atomic
 
-__all__ = ["Place", "fetched", "find_place", "inside", "is_url", "open_store", "opened", "put"]
+__all__ = ["Place", "fetched", "find_place", "inside", "is_url", "local_folder", "open_store", "opened", "put"]
 
 
 def find_place(out: Place | None, name: str) -> Place:
@@ -47,6 +47,11 @@ def opened(place: Place) -> Path:
     return store.root
 
 
+def local_folder(place: Place) -> Path:
+    """The folder of a place on this machine: itself, or the copy of a URL."""
+    return copy_of(str(place)) if is_url(place) else Path(place)
+
+
 def fetched(place: Place) -> Path:
     """A folder with the files of a place that are named by their content: what is missing in the copy is fetched."""
     if not is_url(place):
@@ -60,6 +65,6 @@ def fetched(place: Place) -> Path:
 
 def put(place: Place, name: str, content: bytes) -> None:
     """Write one whole file into a place, and into this machine's copy of a URL."""
-    write_atomic((copy_of(str(place)) if is_url(place) else Path(place)) / name, content)
+    write_atomic(local_folder(place) / name, content)
     if is_url(place):
         Remote(str(place)).write(name, content)

@@ -45,6 +45,7 @@ class Failure(Identity):
     reason: str  # type and first line of the exception, or how the process ended
     traceback: str  # of the exception; empty where the process died
     attempts: int  # attempts that failed so far, 1 and up
+    checksum: NotRequired[str]  # 32 hexadecimal digits over all other fields; added when the file is written
 
 
 class Probabilities(TypedDict):
@@ -98,6 +99,7 @@ class Run(TypedDict):
     micro_batch: NotRequired[int]  # most texts at a time, 1 and up, where memory was short; absent if it never was
     # file of models/<key>/ -> BLAKE2b (32 hexadecimal digits) of the weights in it; only of a run that kept the model
     weights: NotRequired[dict[str, str]]
+    checksum: NotRequired[str]  # 32 hexadecimal digits over the rest of `run`; added when the record is written
 
 
 class Kept(Evaluated):
@@ -194,6 +196,7 @@ class ScoreManifest(TypedDict):
     scoring: dict[str, Any]  # the scoring settings
     scoring_pass: str  # "fast", or "own" for the model's own forward pass; follows from the encoder's type
     made_with: MadeWith  # not part of the key
+    checksum: NotRequired[str]  # 32 hexadecimal digits over all other fields; added when the file is written
 
 
 def part(entry: Mapping[str, object], kind: type[T]) -> T:

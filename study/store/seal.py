@@ -2,19 +2,22 @@
 
 The deterministic part comes first, in canonical form, and `checksum` and `run` come last. So the checksum of a file
 that `seal` made is that of its first bytes, and reading thousands of records costs one parse each. A file that was
-laid out otherwise (indented by hand, say) is brought into canonical form again before its checksum is judged.
+laid out otherwise (indented by hand, say) is brought into canonical form again before its checksum is judged. `run` and
+other files that hold a checksum of their own in a field do it with `with_checksum` and `verified`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any, cast
 
 from study.store.record import SCHEMA, NewRecord, Record
 from study.store.whole_files import canonical
 
-APART = ("checksum", "run")  # all the rest is deterministic
+CHECKSUM = "checksum"  # name of the field
+APART = (CHECKSUM, "run")  # all the rest is deterministic
 SEAM = b',"checksum":"'
 
 
@@ -30,7 +33,7 @@ def checksum(record: NewRecord) -> str:
 def seal(record: NewRecord) -> bytes:
     """The bytes of `record` with its checksum; ValueError where it holds a NaN or an infinity."""
     body = canonical({name: value for name, value in record.items() if name not in APART})
-    end = {"checksum": _digest(body)} | ({"run": record["run"]} if "run" in record else {})
+    end = {"checksum": _digest(body)} | ({"run": with_checksum(record["run"])} if "run" in record else {})
     return body[:-1] + b"," + canonical(end)[1:]
 
 
@@ -46,7 +49,25 @@ def unseal(raw: bytes, key: str) -> Record:
             raise DamagedError("holds a number that is not finite") from error
     if record.get("schema") != SCHEMA:
         raise DamagedError(f"schema {record.get('schema')!r}, this program reads {SCHEMA}")
+    if not verified(record.get("run", {})):
+        raise DamagedError("the checksum of its `run` does not match its content")
     return record
+
+
+def with_checksum(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields and `checksum`, which is over all others; ValueError where they hold a NaN or an infinity."""
+    rest = {name: value for name, value in fields.items() if name != CHECKSUM}
+    return rest | {CHECKSUM: _digest(canonical(rest))}
+
+
+def verified(fields: object) -> bool:
+    """Whether the fields are those that `with_checksum` saw. Without a checksum they are of an earlier version."""
+    if not isinstance(fields, dict):
+        return False
+    try:
+        return CHECKSUM not in fields or fields == with_checksum(fields)
+    except (ValueError, RecursionError):
+        return False
 
 
 def parse(raw: bytes, key: str) -> dict[str, Any]:
@@ -64,7 +85,7 @@ def parse(raw: bytes, key: str) -> dict[str, Any]:
 
 def _as_sealed(raw: bytes, key: str) -> Record | None:
     """The record where `raw` is laid out as `seal` does it and its checksum is right, else None."""
-    body, seam, _ = raw.rpartition(SEAM)
+    body, seam, _ = raw.partition(SEAM)  # the first one: `run` has a checksum of its own
     body += b"}"
     try:
         end = json.loads(b"{" + raw[len(body) :])

@@ -8,6 +8,7 @@ two writers of one key must agree: the first one's file stays, and a twin that d
 from __future__ import annotations
 
 import contextlib
+import datetime
 import hashlib
 import json
 import os
@@ -20,9 +21,9 @@ from typing import TypeVar, cast
 
 import filelock
 
-from l3masking.errors import EnvironmentFault, InputError
+from l3masking.errors import DiskFull, EnvironmentFault, InputError
 from study.store.record import SCHEMA, Failure, NewRecord, Record
-from study.store.seal import APART, DamagedError, checksum, parse, seal, unseal
+from study.store.seal import APART, CHECKSUM, DamagedError, checksum, parse, seal, unseal, verified, with_checksum
 from study.store.whole_files import KEY, Place, canonical, check_key, content_key, sweep, write_atomic, write_new
 
 T = TypeVar("T")
@@ -99,10 +100,16 @@ class Store:
         self.clear_failure(key)
 
     def fail(self, failure: Failure) -> None:
-        """Write down why a trial failed, over an earlier failure of it; nothing happens where a record exists."""
+        """Write down why a trial failed, over an earlier failure of it; nothing happens where a record exists.
+
+        Without space for it the trial is as one that has not run, which a warning says.
+        """
         key = check_key(failure.get("key"))
         if not self._path("records", key).is_file():
-            write_atomic(self._path("failures", key), canonical(failure))
+            try:
+                write_atomic(self._path("failures", key), canonical(with_checksum(failure)))
+            except DiskFull as full:
+                warnings.warn(f"a failure was not written down: {full}", stacklevel=2)
 
     def clear_failure(self, key: str) -> None:
         """Forget that `key` failed, because it is to be tried again or has succeeded."""
@@ -169,7 +176,8 @@ class Store:
             ) from error
         holder = self.root / ".lock.holder"
         try:
-            write_atomic(holder, canonical({"host": socket.gethostname(), "pid": os.getpid()}))
+            since = datetime.datetime.now(datetime.UTC).isoformat(" ", timespec="seconds")
+            write_atomic(holder, canonical({"host": socket.gethostname(), "pid": os.getpid(), "since": since}))
             for folder in (self.root, *self.root.glob("*/"), *self.root.glob("scores/*/")):
                 sweep(folder)
             yield
@@ -180,7 +188,7 @@ class Store:
     def _holder(self) -> str:
         try:
             holder = json.loads((self.root / ".lock.holder").read_bytes())
-            return f"process {holder['pid']} on {holder['host']}"
+            return f"process {holder['pid']} on {holder['host']}, since {holder['since']}"
         except (OSError, ValueError, KeyError, TypeError):
             return "its process is not known yet"
 
@@ -254,7 +262,11 @@ def file_digest(path: Path) -> str:
 
 
 def _failure(raw: bytes, key: str) -> Failure:
-    return cast(Failure, parse(raw, key))
+    found = parse(raw, key)
+    if not verified(found):
+        raise DamagedError("its checksum does not match its content")
+    found.pop(CHECKSUM, None)
+    return cast(Failure, found)
 
 
 def _bytes_of(path: Path) -> bytes:

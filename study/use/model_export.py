@@ -14,7 +14,7 @@ from l3masking.whole import made_whole
 from study.plan.resolved import Resolved, opened_study, planned
 from study.space.spec import configs
 from study.store.places import Place, fetched, inside
-from study.store.store import MODELS
+from study.store.store import MODELS, file_digest
 from study.use.card_metadata import CardFacts
 from study.use.chosen import ChosenSeeds, check_kept, choose
 from study.use.model_card import card_text
@@ -77,7 +77,9 @@ def _export_one(
     from l3masking.encoders.export import load_tuned, write_classifier
 
     record = choice.records[seed]
-    tuned = load_tuned(fetched(inside(place, MODELS, record["key"])))
+    kept = fetched(inside(place, MODELS, record["key"]))
+    check_weights(kept, record["run"].get("weights", {}))
+    tuned = load_tuned(kept)
     if list(tuned.labels) != record["labels"]:
         raise InputError(
             f"{MODELS}/{record['key']}: its classes are not those of the record: remove the folder, and run the study "
@@ -90,6 +92,16 @@ def _export_one(
     facts = CardFacts(spec=resolved.spec, choice=choice, seed=seed, reading=reading, plain=plain, license=license)
     (folder / CARD_FILE).write_text(card_text(facts), encoding="utf-8")
     return facts
+
+
+def check_weights(folder: Path, weights: Mapping[str, str]) -> None:
+    """Raise InputError unless a kept model is that of its record. weights: `run.weights` of it, file -> BLAKE2b."""
+    for name, digest in weights.items():
+        if file_digest(folder / name) != digest:
+            raise InputError(
+                f"{folder / name}: damaged, its weights are not those that its record names; remove {folder} and run "
+                "the study again, which trains the model again"
+            )
 
 
 def reading_under(settings: Mapping[str, Any], *, pairs: bool, separator: int | None) -> Reading:

@@ -16,7 +16,7 @@ from study.artefacts import PART_NAME, levels
 from study.plan.needs import score_key
 from study.plan.trials import Identities
 from study.store.record import ScoreManifest
-from study.store.seal import DamagedError
+from study.store.seal import DamagedError, verified
 from study.store.store import MODEL_FILES, MODELS
 from study.store.whole_files import KEY
 from study.verify.plan_checks import Claimed
@@ -67,6 +67,8 @@ def _manifest(folder: Untouched, name: str, key: str, room: str) -> dict[str, An
         raise DamagedError("names no parts: not the layout of a manifest")
     if room == SCORES and (problem := next(layout_problems(manifest, ScoreManifest), None)) is not None:
         raise DamagedError(f"{problem}: not the layout of a manifest")
+    if not verified(manifest):
+        raise DamagedError("its checksum does not match its content")
     if manifest.get("key") != key:
         raise DamagedError(f"is of the key {manifest.get('key')!r}: it is another manifest under this name")
     numbers = [int(match[1]) if (match := PART_NAME.fullmatch(part)) else None for part in parts]

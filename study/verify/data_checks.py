@@ -9,7 +9,7 @@ import numpy as np
 
 from study.store.data_facts import DATA_FOLDER, FACTS_SCHEMA, DataFacts, SplitFacts
 from study.store.record import Record
-from study.store.seal import DamagedError
+from study.store.seal import DamagedError, verified
 from study.store.whole_files import KEY
 from study.verify.record_checks import JudgedSet, TrueLabels, judged, value_problem
 from study.verify.schema_checks import layout_problems
@@ -56,6 +56,8 @@ def _opened(folder: Untouched, name: str, stem: str) -> DataFacts:
     problem = next(layout_problems(value, DataFacts), None)
     if problem is not None:
         raise DamagedError(f"{problem}: not the layout of a data file")
+    if not verified(value):
+        raise DamagedError("its checksum does not match its content")
     if value["data_hash"] != stem:
         raise DamagedError(f"is of the data {value['data_hash']}: it is another file under this name")
     facts: DataFacts = value  # type: ignore[assignment]  # its layout was checked

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from study.space.search_section import SEARCH_FOLDER
 from study.store.record import Failure, Record
-from study.store.seal import DamagedError
+from study.store.seal import DamagedError, verified
 from study.verify.artefact_checks import ModelFacts, check_artefacts, check_models
 from study.verify.data_checks import KnownLabels, check_values, read_labels, say_misfits
 from study.verify.origins import Makers, check_sources
@@ -108,6 +108,8 @@ def _check_failures(folder: Untouched, verdict: Verification) -> None:
             problem = next(layout_problems(value, Failure), None)
             if problem is not None:
                 raise DamagedError(f"{problem}: not the layout of a failure")
+            if not verified(value):
+                raise DamagedError("its checksum does not match its content")
             if value["key"] != name.rpartition("/")[2].removesuffix(".json"):
                 raise DamagedError(f"is of the key {value['key']}: it is another failure under this name")
         except DamagedError as damage:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -39,9 +40,10 @@ def test_golden_seeds() -> None:
     assert {case: stream_seed(*case) for case in GOLDEN} == GOLDEN
 
 
-def test_another_process_with_another_hash_seed_agrees() -> None:
+@pytest.mark.parametrize("hash_seed", ["0", "1", "random"])
+def test_another_process_with_another_hash_seed_agrees(hash_seed: str) -> None:
     code = "from l3masking.rng import stream_seed; print(stream_seed(7, 'order', 3))"
-    environment = {**os.environ, "PYTHONHASHSEED": "12345"}
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
     root = Path(__file__).resolve().parents[2]
     run = subprocess.run([sys.executable, "-c", code], env=environment, cwd=root, capture_output=True, check=True)
     assert int(run.stdout) == stream_seed(7, "order", 3)

@@ -13,7 +13,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_study import NoMirror, command, marks, records, results, start, tables, write_rows, write_space
+from small_study import (
+    NoMirror,
+    command,
+    marks,
+    records,
+    resolved_text,
+    results,
+    start,
+    tables,
+    write_rows,
+    write_space,
+)
 
 import study.executor
 import study.run
@@ -82,7 +93,7 @@ def test_the_same_command_again_trains_and_writes_nothing_new(
     finished_study: Path, here: Path, mirror, monkeypatch
 ) -> None:
     root = here / "out"
-    before, exported, resolved = marks(root), tables(root), (root / "resolved.yaml").read_text()
+    before, exported, resolved = marks(root), tables(root), resolved_text(root)
     monkeypatch.setattr(study.executor, "run_serially", lambda given, listener: given and pytest.fail("trained again"))
     monkeypatch.setattr(ArtefactWorker, "make", lambda *_: pytest.fail("scored again"))
     said = run(here)
@@ -93,7 +104,7 @@ def test_the_same_command_again_trains_and_writes_nothing_new(
     assert tables(root) == exported
     # the study has moved: its paths differ, and where lines are broken; nothing else
     moved = resolved.replace(str(finished_study), str(here))
-    assert (root / "resolved.yaml").read_text().split() == moved.split()
+    assert resolved_text(root).split() == moved.split()
     assert "changed since" not in said.out
 
 

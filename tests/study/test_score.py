@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import random
@@ -24,6 +25,7 @@ from study.score import ScoreJob, cut_texts, read_scores
 from study.space.reader import read_space
 from study.space.spec import Resources
 from study.store.places import fetched
+from study.store.store import QuarantineWarning
 from study.workers import ArtefactWorker, execute_serially, worker_slots
 
 SERIAL = Resources(executor="serial")
@@ -156,7 +158,8 @@ def test_a_damaged_part_is_removed_and_scored_again(job, tmp_path: Path, harm: s
         path.unlink()
     with pytest.raises(FileNotFoundError, match=rf"{path.name} is missing or damaged: run the study again"):
         read_scores(tmp_path, list(held_data(job.data).mlm_texts))
-    assert scored(job, tmp_path) == [1]
+    with pytest.warns(QuarantineWarning, match=path.name) if harm != "gone" else contextlib.nullcontext():
+        assert scored(job, tmp_path) == [1]
     assert content(tmp_path) == whole
 
 
@@ -168,7 +171,9 @@ def test_foreign_and_swapped_parts_do_not_count(job, tmp_path: Path) -> None:
     found[0].write_bytes(one)
     found[1].write_bytes(zero)
     (tmp_path / "part-00002-old.parquet").write_bytes(b"?")
-    assert scored(job, tmp_path) == [0, 1]
+    with pytest.warns(QuarantineWarning, match="part-0000") as caught:
+        assert scored(job, tmp_path) == [0, 1]
+    assert len(caught) == 3
     assert content(tmp_path) == whole
 
 
@@ -177,9 +182,13 @@ def test_a_damaged_manifest_is_written_again_without_scoring(job, tmp_path: Path
     scored(job, tmp_path)
     whole = content(tmp_path)
     (tmp_path / "manifest.json").write_bytes(raw)
-    with pytest.raises(FileNotFoundError, match="run the study again"):
+    with (
+        pytest.warns(QuarantineWarning, match=r"manifest\.json: damaged"),
+        pytest.raises(FileNotFoundError, match="run the study again"),
+    ):
         read_scores(tmp_path, ["any"])
-    assert scored(job, tmp_path) == []
+    with pytest.warns(QuarantineWarning, match=r"manifest\.json: damaged"):
+        assert scored(job, tmp_path) == []
     assert content(tmp_path) == whole
 
 

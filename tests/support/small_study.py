@@ -111,6 +111,13 @@ def results(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in record.items() if name != "run"}
 
 
+def resolved_text(root: Path) -> str:
+    """resolved.yaml of a study folder without its checksum, which a change by hand takes away."""
+    first, _, rest = (root / "resolved.yaml").read_text().partition("\n")
+    assert first.startswith("# checksum"), first
+    return rest
+
+
 def tables(root: Path) -> dict[str, bytes]:
     """The exported tables but for the wall times."""
     files = sorted((root / "tables").iterdir())

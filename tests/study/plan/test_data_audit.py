@@ -22,6 +22,7 @@ from study.plan.data_audit import FactsKeeper, IdCounter, audited
 from study.plan.inputs import concrete_data, evaluation_hashes, identify
 from study.space.reader import read_space
 from study.store.data_facts import DataFacts, read_facts, write_facts
+from study.store.store import QuarantineWarning
 
 MAP = {"first": "first", "second": "rest", "third": "rest"}
 WORDS = SPACE["datasets"]["words"]
@@ -162,8 +163,10 @@ def test_a_file_that_cannot_be_used_counts_as_missing(space: Path, tmp_path: Pat
     facts, _ = kept(space, tmp_path / "out")
     [file] = (tmp_path / "out" / "data").iterdir()
     file.write_bytes(content)
-    assert read_facts(tmp_path / "out", facts["data_hash"]) is None
-    assert kept(space, tmp_path / "out")[0] == facts  # and is written anew
+    with pytest.warns(QuarantineWarning, match="damaged"):
+        assert read_facts(tmp_path / "out", facts["data_hash"]) is None
+    with pytest.warns(QuarantineWarning, match="damaged"):
+        assert kept(space, tmp_path / "out")[0] == facts  # and is written anew
     shutil.rmtree(tmp_path / "out")
     assert read_facts(tmp_path / "out", facts["data_hash"]) is None
     assert read_facts(tmp_path / "out", None) is None

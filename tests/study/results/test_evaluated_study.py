@@ -9,7 +9,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from small_study import SPACE, NoMirror, Said, command, records, write_rows, write_study
+from small_study import SPACE, NoMirror, Said, command, records, resolved_text, write_rows, write_study
 from small_task import rows
 
 from l3masking.metrics import METRICS
@@ -81,7 +81,7 @@ def test_a_set_that_has_changed_is_not_resampled(made: tuple[Path, Said], tmp_pa
     folder, _ = made
     shutil.copytree(folder, tmp_path / "data")
     root = tmp_path / "data" / "out"
-    text = (root / "resolved.yaml").read_text()
+    text = resolved_text(root)
     (root / "resolved.yaml").write_text(text.replace(str(folder), str(tmp_path / "data")))
     before = answer(root)
     write_rows(tmp_path / "data" / "other.jsonl", ["red", "cat"], ["first", "rest"])

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from small_study import NoMirror, command, marks, records, write_rows, write_study
+from small_study import NoMirror, command, marks, records, resolved_text, write_rows, write_study
 from typer.testing import CliRunner
 
 from l3masking.data.spec import EvaluationSpec
@@ -300,7 +300,7 @@ def test_a_run_keeps_what_was_declared_before(here: Path, finished_study: Path, 
 def test_without_its_data_a_study_is_compared_all_the_same(here: Path, finished_study: Path, tmp_path: Path):
     """The spec holds absolute paths: this copy of the folder reads a copy of the data, as it keeps no labels."""
     shutil.rmtree(here / "data")
-    text = (here / "resolved.yaml").read_text()
+    text = resolved_text(here)
     data = tmp_path / "data"
     shutil.copytree(finished_study, data, ignore=shutil.ignore_patterns("out"))
     (here / "resolved.yaml").write_text(text.replace(str(finished_study), str(data)))
@@ -340,7 +340,7 @@ def test_a_study_that_the_paper_knows_nothing_of(here: Path):
 
 def test_a_study_of_the_papers_names_meets_its_table(here: Path):
     names = {"encoder": "roberta-base", "dataset": "acl-arc"}
-    text = (here / "resolved.yaml").read_text()
+    text = resolved_text(here)
     text = text.replace("tiny", names["encoder"]).replace("  words:", "  acl-arc:").replace(": words", ": acl-arc")
     (here / "resolved.yaml").write_text(text.replace("{words:", "{acl-arc:"))
     keys = {(t.method, t.seed, o): (t, t.keys[o]) for t in make_plan(*planned(here)) for o in t.keys}

@@ -70,6 +70,7 @@ JSON |= {Mapping: "object", NoneType: "null"}
 
 OF_A_SEARCH = frozenset({"test", "test_predictions", "test_probabilities"})  # what its records lack
 OF_SOME_DATASETS = frozenset({"evaluations"})  # what the records of other datasets, and of a search, lack
+OF_NEWER = frozenset({"checksum"})  # what files of an earlier version lack
 OF_CONTINUED = frozenset({"resumed", "micro_batch"})  # what `run` lacks where nothing ended, nor memory was short
 OF_SOME_ARMS = frozenset({"adaptation"})  # what the records of other arms lack
 OF_RETRIED = frozenset({"retried_in_float32"})  # what the records of trainings lack that did not diverge under bf16
@@ -133,7 +134,10 @@ def test_the_page_says_what_a_search_lacks() -> None:
     assert optional == {
         "Record": Record.__optional_keys__,
         "evaluations": {"probabilities"},
-        "run": OF_KEPT_MODELS | OF_CONTINUED,
+        "run": OF_KEPT_MODELS | OF_CONTINUED | OF_NEWER,
+        "Failure": OF_NEWER,
+        "Data file": OF_NEWER,
+        "Score manifest": OF_NEWER,
     }
 
 

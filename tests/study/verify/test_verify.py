@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 import yaml
-from small_study import command
+from small_study import command, resolved_text
 
 from l3masking.encoders.table import EncoderSpec
 from study.plan.resolved import planned
-from study.store.seal import checksum, seal
+from study.store.seal import checksum, seal, with_checksum
 from study.store.store import KEPT_WEIGHTS, Store
 from study.verify.data_checks import KnownLabels, say_misfits
 from study.verify.origins import check_sources
@@ -58,6 +58,14 @@ def changed_json(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
     value = json.loads(path.read_bytes())
     change(value)
     path.write_text(json.dumps(value))
+
+
+def forged_json(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """By somebody who makes the checksums right again."""
+    value = json.loads(path.read_bytes())
+    change(value)
+    inner = {"run": with_checksum(value["run"])} if "run" in value else with_checksum(value)
+    path.write_text(json.dumps(value | inner))
 
 
 def test_a_study_as_it_was_left_is_right_and_stays_as_it_is(here: Path) -> None:
@@ -195,7 +203,7 @@ def data_file(root: Path) -> Path:
 
 
 def label(root: Path) -> str:
-    changed_json(data_file(root), lambda facts: facts["splits"]["test"]["labels"].__setitem__(0, 1))
+    forged_json(data_file(root), lambda facts: facts["splits"]["test"]["labels"].__setitem__(0, 1))
     text = "test: its labels are not as many of each class as it counts: a label was changed"
     return f"data/{data_file(root).name}: {text}"
 
@@ -233,8 +241,24 @@ def manifest_dropped(root: Path) -> str:
     return f"scores/{score_folder(root).name}/manifest.json: missing"
 
 
+def manifest_flip(root: Path) -> str:
+    path = score_folder(root) / "manifest.json"
+    path.write_text(path.read_text().replace('"fast"', '"fasu"'))
+    return f"scores/{score_folder(root).name}/manifest.json: its checksum does not match its content"
+
+
+def seconds_flip(root: Path) -> str:
+    changed_json(record_files(root)[0], lambda record: record["run"].update(seconds=1e9))
+    return f"records/{record_files(root)[0].name}: the checksum of its `run` does not match its content"
+
+
+def label_flip(root: Path) -> str:
+    changed_json(data_file(root), lambda facts: facts["splits"]["test"]["labels"].__setitem__(0, 1))
+    return f"data/{data_file(root).name}: its checksum does not match its content"
+
+
 def manifest_settings(root: Path) -> str:
-    changed_json(score_folder(root) / "manifest.json", lambda manifest: manifest["scoring"].update(max_length=99))
+    forged_json(score_folder(root) / "manifest.json", lambda manifest: manifest["scoring"].update(max_length=99))
     text = "its key does not follow from its settings and the encoders and data of the study"
     return f"scores/{score_folder(root).name}/manifest.json: {text}"
 
@@ -293,7 +317,18 @@ DAMAGES = [
         part_changed,
         manifest_dropped,
     ),
-    *(manifest_settings, table_digit, table_removed, picture, page, plan, plan_cut),
+    *(
+        manifest_settings,
+        manifest_flip,
+        seconds_flip,
+        label_flip,
+        table_digit,
+        table_removed,
+        picture,
+        page,
+        plan,
+        plan_cut,
+    ),
 ]
 
 
@@ -413,7 +448,7 @@ def test_nothing_of_a_study_is_run(here: Path, tmp_path: Path) -> None:
 def test_a_tag_in_resolved_yaml_is_refused_and_not_run(here: Path, tmp_path: Path) -> None:
     mark = tmp_path / "it-ran"
     path = here / "resolved.yaml"
-    path.write_text(path.read_text() + f"\nstolen: !!python/object/apply:os.system ['touch {mark}']\n")
+    path.write_text(resolved_text(here) + f"\nstolen: !!python/object/apply:os.system ['touch {mark}']\n")
     found = said(verify_study(here))
     assert len(found) == 1
     assert found[0].startswith("resolved.yaml: cannot be read: ")
@@ -428,7 +463,8 @@ def test_names_in_the_output_hold_no_control_characters(here: Path) -> None:
 
 
 def test_mixed_versions_are_said_and_are_no_fault(here: Path) -> None:
-    changed_json(record_files(here)[0], lambda record: record["run"]["versions"].update(torch="9.9"))
+    forged_json(record_files(here)[0], lambda record: record["run"]["versions"].update(torch="9.9"))
+    assert command("export", here).code == 0  # tables say it too
     found = verify_study(here)
     assert found.findings == []
     assert any(note.startswith("records were made with more than one torch: ") for note in found.notes)
@@ -438,7 +474,7 @@ def test_data_and_encoder_of_this_machine_are_held_against_the_study(here: Path,
     folder = here.parent / "sources"
     shutil.copytree(finished_study, folder, ignore=shutil.ignore_patterns("out"))
     path = here / "resolved.yaml"
-    path.write_text(path.read_text().replace(str(finished_study), str(folder)))
+    path.write_text(resolved_text(here).replace(str(finished_study), str(folder)))
     assert verify_study(here).findings == []
     test = folder / "test.jsonl"
     test.write_text(test.read_text().replace("first", "second", 1))
@@ -489,7 +525,7 @@ def test_kept_models_are_whole_and_of_a_record(here: Path) -> None:
     found = verify_study(here)
     assert found.findings == []
     assert "the weights of 1 models were not checked: their records hold no hash of them" in found.notes
-    changed_json(path, lambda record: record["run"].update(weights=Store(here).weights(path.stem)))
+    forged_json(path, lambda record: record["run"].update(weights=Store(here).weights(path.stem)))
     found = verify_study(here)
     assert found.findings == []
     assert not any("weights" in note for note in found.notes)
