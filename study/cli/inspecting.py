@@ -33,6 +33,9 @@ def pos(
         typer.Option("--words", metavar="tagger|whitespace", help="What a word is: as the tagger splits, or blanks."),
     ] = "tagger",
     min_count: Annotated[int, typer.Option("--min-count", metavar="N", help="Drop tags with fewer tokens.")] = 10,
+    space: Annotated[
+        str | None, typer.Option("--space", metavar="SPACE", help="Run the study's policy files that it names.")
+    ] = None,
     formats: Annotated[str, typer.Option("--format", help="Comma separated: md, tex, csv, json.")] = "md,tex,csv,json",
 ) -> None:
     """Show the mean mask probability of each part of speech in a study's masked texts (Tables 4 and 5 of the paper)."""
@@ -41,6 +44,7 @@ def pos(
     from l3masking.masking.probabilities import TOKEN_WEIGHTINGS
     from study.plan.resolved import opened_study
     from study.report.tables import FORMATS
+    from study.space.reader import read_space
 
     wanted = _listed("--format", formats, FORMATS)
     weightings = _listed("--weighting", weighting, TOKEN_WEIGHTINGS)
@@ -49,6 +53,7 @@ def pos(
     if min_count < 1:
         raise InputError(f"--min-count {min_count}: at least 1 token")
     root = opened_study(folder)
+    own = read_space(find_space(space)).policies if space else {}
     try:
         found = find_tagger(tagger, cast(WordRule, words))
     except Unavailable as error:
@@ -67,6 +72,7 @@ def pos(
         policies=policy or ("l3",),
         weightings=weightings,
         min_count=min_count,
+        own=own,
     )
     console = Console(width=None if sys.stdout.isatty() else 120)
     for table in profile_study(request, root, found, words):
