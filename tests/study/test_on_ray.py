@@ -6,10 +6,13 @@ The tests share one Ray, which starts in a folder with another checkout and with
 from __future__ import annotations
 
 import contextlib
+import http.client
+import json
 import os
 import signal
 import sys
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +20,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 from unittest import mock
 
+import psutil
 import pytest
 import ray.cloudpickle
 from ray import tune
@@ -192,3 +196,59 @@ def test_a_process_that_dies_between_two_trials_costs_none(
     tries = [line.split() for line in notes.read_text().splitlines()]
     assert sorted(name for name, _ in tries) == ["a", "b", "c"], "each ran once"
     assert len({pid for _, pid in tries}) >= 2, "the first process did die"
+
+
+def listeners() -> list[tuple[str, int]]:
+    """Address and port of all sockets on which this process and those that it started listen."""
+    found = set()
+    for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
+        with contextlib.suppress(psutil.Error):  # it has just ended
+            for one in process.net_connections("tcp"):
+                if one.status == psutil.CONN_LISTEN:
+                    found.add((one.laddr.ip, one.laddr.port))
+    return sorted(found)
+
+
+def test_nothing_listens_beyond_loopback(on_ray: OnRay) -> None:
+    """S3, S-e: with the workers of the runs above there."""
+    found = listeners()
+    print(f"{len(found)} listeners")
+    assert len(found) >= 6, "of Ray's head, its agents and this driver"
+    assert {ip for ip, _ in found} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+
+
+QUESTIONS = (
+    *("NodeInfoGcsService/CheckAlive", "NodeInfoGcsService/GetAllNodeInfo", "InternalKVGcsService/InternalKVKeys"),
+    *("JobInfoGcsService/AddJob", "ActorInfoGcsService/GetAllActorInfo", "NodeManagerService/RequestWorkerLease"),
+    *(
+        "NodeManagerService/GetNodeStats",
+        "CoreWorkerService/PushTask",
+        "CoreWorkerService/Exit",
+        "CoreWorkerService/KillActor",
+    ),
+)
+
+
+def test_nobody_without_the_token_is_answered(on_ray: OnRay, tmp_path: Path) -> None:
+    """S1, S-d: of each port the Jobs API and questions of Ray's own, without a token."""
+    import grpc
+
+    mark, answered, asked = tmp_path / "it-ran", [], 0
+    job, kind = json.dumps({"entrypoint": f"touch {mark}"}).encode(), {"Content-Type": "application/json"}
+    for _, port in listeners():
+        for path in ("/api/jobs/", "/api/job_agent/jobs/"):
+            request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", job, kind)
+            with contextlib.suppress(OSError, http.client.HTTPException):  # refused, or no HTTP
+                urllib.request.urlopen(request, timeout=5)
+                answered.append((port, path))
+            asked += 1
+        with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
+            for question in QUESTIONS:
+                with contextlib.suppress(grpc.RpcError):
+                    channel.unary_unary(f"/ray.rpc.{question}")(b"", timeout=2)
+                    answered.append((port, question))
+                asked += 1
+    print(f"{asked} requests without a token, {len(answered)} answered")
+    assert answered == []
+    assert not mark.exists()
+    assert ray.get(ray.remote(num_cpus=0)(lambda: "done").remote()) == "done", "with the token all is well"

@@ -146,6 +146,7 @@ def test_a_cluster_that_runs_anybodys_code_is_refused(client: Client, tmp_path: 
     submit(submission(tmp_path, insecure=True), warned.append)
     guard(monkeypatch, guarded=False, host="127.0.0.1")
     submit(submission(tmp_path), warned.append)
+    assert shlex.split(client.submitted["entrypoint"])[-1] == "--insecure-cluster", "its run was accepted with it"
     assert len(warned) == 2
     assert all("asks for no token: anybody who reaches it may run code there" in line for line in warned)
 
