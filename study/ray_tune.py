@@ -16,6 +16,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.execution import class_cache
 
 from study.space.spec import Resources
 
@@ -102,7 +103,7 @@ def run_tuner(
     SIGTERM asks it to stop; a process that dies is started again CRASHES times. takes, entry: as in `sized`.
     at_once: trials that run at a time. how: further fields of Ray's TuneConfig.
     """
-    with tempfile.TemporaryDirectory(prefix=f"l3study-{name}-") as scratch, stop_on_sigterm():
+    with tempfile.TemporaryDirectory(prefix=f"l3study-{name}-") as scratch, stop_on_sigterm(), keep_credentials():
         tuner = tune.Tuner(
             sized(trainable, takes, entry),
             param_space=param_space,
@@ -131,6 +132,20 @@ def fit(tuner: tune.Tuner, watch: Watch) -> str | None:
         log.warning("Ray Tune ended early: %s", reason)
         return reason
     return EARLY if watch.early and len(watch.ended) + len(watch.early) == watch.total else None
+
+
+@contextmanager
+def keep_credentials() -> Iterator[None]:
+    """Ray Tune does not put the AWS credentials of this process into the runtime environments of trials.
+
+    Ray logs those, and shows them to everybody who reaches its API. Workers have the environment of their node.
+    """
+    sent = class_cache.ENV_VARS_TO_PROPAGATE
+    class_cache.ENV_VARS_TO_PROPAGATE = {name for name in sent if not name.startswith("AWS_")}
+    try:
+        yield
+    finally:
+        class_cache.ENV_VARS_TO_PROPAGATE = sent
 
 
 @contextmanager

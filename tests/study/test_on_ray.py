@@ -35,6 +35,7 @@ pytestmark = pytest.mark.slow
 
 DOOMED = ("mtl_static", 1)  # method and seed whose process dies whenever it is tried
 METHODS = ["stl", "rtm", "l3masking", "mtl_static"]
+CANARY = "hf_CANARY0123456789abcdef"  # in the environment of the driver and of all that it starts
 
 
 def fated(config: dict[str, Any], assignments: Any) -> None:
@@ -70,6 +71,8 @@ def working_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     folder = with_traps(second_checkout(tmp_path_factory.mktemp("working-directory")))
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("RAY_ADDRESS", raising=False)
+        for name in ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_PASSWORD"):
+            patch.setenv(name, CANARY)
         patch.chdir(folder)
         with schedule.ray_session():
             patch.setattr("study.executor.ray_session", contextlib.nullcontext)
@@ -252,3 +255,34 @@ def test_nobody_without_the_token_is_answered(on_ray: OnRay, tmp_path: Path) -> 
     assert answered == []
     assert not mark.exists()
     assert ray.get(ray.remote(num_cpus=0)(lambda: "done").remote()) == "done", "with the token all is well"
+
+
+def test_a_secret_of_the_environment_is_found_nowhere(on_ray: OnRay, capfd: pytest.CaptureFixture[str]) -> None:
+    """S9, S-a: in all that a study leaves, its mirror too, in what was said, and in the logs and files of Ray."""
+    assert ray.get(ray.remote(num_cpus=0)(lambda: os.environ.get("HF_TOKEN")).remote()) == CANARY, "workers have it"
+    said = [
+        on_ray.stopped,
+        on_ray.finished,
+        command("sync", on_ray.root),
+        command("doctor"),
+        command("status", on_ray.root),
+    ]
+    assert said[2].code == 0, said[2].err
+    session = Path(ray._private.worker._global_node.get_session_dir_path())
+    files = [path for place in (on_ray.root.parent, session) for path in place.rglob("*") if path.is_file()]
+    names = {path.name for path in files}
+    assert {
+        "mlflow.db",
+        "report.html",
+        "resolved.yaml",
+        "raylet.out",
+        "gcs_server.out",
+        "runtime_env_agent.log",
+    } <= names
+    secret = CANARY.encode()
+    hits = [path for path in files if secret in path.read_bytes()]
+    print(f"{len(files)} files, {sum(path.stat().st_size for path in files)} bytes, {len(hits)} hits")
+    assert hits == []
+    assert not [text for text in (*(part for one in said for part in one[1:]), *capfd.readouterr()) if CANARY in text]
+    (session / "logs" / "planted").write_bytes(secret)
+    assert [path for path in session.rglob("planted") if secret in path.read_bytes()], "one that is there is found"

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from ray import tune
 from ray.exceptions import ActorDiedError, RayTaskError
+from ray.tune.execution import class_cache
 
-from study.ray_tune import CRASHES, EARLY, Watch, fit, run_tuner, stop_on_sigterm
+from study.ray_tune import CRASHES, EARLY, Watch, fit, keep_credentials, run_tuner, stop_on_sigterm
 from study.space.spec import Resources
 
 
@@ -135,3 +136,18 @@ def test_sigterm_before_tune_listens_stops_at_once() -> None:
     with pytest.raises(KeyboardInterrupt), stop_on_sigterm():
         os.kill(os.getpid(), signal.SIGTERM)
     assert handlers() == before
+
+
+def test_credentials_are_not_sent_to_trials(monkeypatch) -> None:
+    """S9: what is sent is logged, and shown by Ray's API."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hf_CANARY0123456789")
+    monkeypatch.setenv("RAY_CHDIR_TO_TRIAL_DIR", "0")
+    made: list[dict[str, Any]] = []
+    monkeypatch.setattr(class_cache.ray, "remote", lambda **options: made.append(options) or (lambda cls: cls))
+    with keep_credentials():
+        class_cache._ActorClassCache().get(object)
+    class_cache._ActorClassCache().get(object)
+    sent, before = (options["runtime_env"]["env_vars"] for options in made)
+    assert "AWS_SECRET_ACCESS_KEY" not in sent
+    assert sent["RAY_CHDIR_TO_TRIAL_DIR"] == "0"
+    assert "AWS_SECRET_ACCESS_KEY" in before, "Ray Tune sends it by itself"

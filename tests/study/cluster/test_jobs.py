@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import shlex
 from collections.abc import AsyncIterator
@@ -117,6 +118,15 @@ def test_what_is_submitted_is_what_was_said(client: Client, tmp_path: Path) -> N
     assert client.submitted["metadata"]["commit"] == commit
     other = submit(given, warned.append)
     assert other != job, "Ray answers an id that it has seen with an error"
+
+
+def test_no_secret_travels_with_a_job(client: Client, tmp_path: Path, monkeypatch) -> None:
+    """S9: what is submitted can be read by all who reach the Jobs API."""
+    for name in ("HF_TOKEN", "RAY_AUTH_TOKEN", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "hf_CANARY0123456789")
+    submit(submission(tmp_path), print)
+    assert client.submitted["runtime_env"]
+    assert "CANARY" not in json.dumps(client.submitted, default=str)
 
 
 def test_the_metadata_tell_spaces_apart(client: Client, tmp_path: Path) -> None:
