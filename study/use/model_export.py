@@ -14,7 +14,7 @@ from l3masking.whole import made_whole
 from study.plan.resolved import Resolved, opened_study, planned
 from study.space.spec import configs
 from study.store.places import Place, fetched, inside
-from study.store.store import MODELS
+from study.store.store import MODELS, file_digest
 from study.use.card_metadata import CardFacts
 from study.use.chosen import ChosenSeeds, check_kept, choose
 from study.use.model_card import card_text
@@ -77,7 +77,14 @@ def _export_one(
     from l3masking.encoders.export import load_tuned, write_classifier
 
     record = choice.records[seed]
-    tuned = load_tuned(fetched(inside(place, MODELS, record["key"])))
+    kept = fetched(inside(place, MODELS, record["key"]))
+    for name, digest in record["run"].get("weights", {}).items():  # none where the model was kept by a later run
+        if file_digest(kept / name) != digest:
+            raise InputError(
+                f"{MODELS}/{record['key']}/{name}: not the weights that the record names: remove the folder, and run "
+                "the study again"
+            )
+    tuned = load_tuned(kept)
     if list(tuned.labels) != record["labels"]:
         raise InputError(
             f"{MODELS}/{record['key']}: its classes are not those of the record: remove the folder, and run the study "

@@ -55,6 +55,11 @@ def test_evaluation_sets_stages_shared_artefacts_and_models(tmp_path: Path) -> N
     content[-1] ^= 1
     weights.write_bytes(content)
     assert [finding.file for finding in verify_study(out).findings] == [f"models/{path.stem}/model.safetensors"]
+    method = json.loads(path.read_text())["method"]
+    said = command("export-model", out, f"tiny/words/{method}", "--out", tmp_path / "exported")  # S12
+    assert said.code == 2
+    assert f"models/{path.stem}/model.safetensors: not the weights that the record names" in said.err
+    assert not (tmp_path / "exported").exists()
 
 
 def test_a_search_and_splits_of_each_seed(tmp_path: Path) -> None:
