@@ -13,7 +13,7 @@ from l3masking.data.splits import Overlap, Parts, count_overlap, drop_overlap, s
 from l3masking.errors import InputError
 
 SPLITS = ("train", "validation", "test")
-MOST_CLASSES = 10_000  # of a dataset
+CLASS_LIMIT = 10_000  # of a dataset
 
 
 @dataclass(frozen=True)
@@ -127,13 +127,13 @@ def refuse_blank(texts: Sequence[Text], place: str) -> None:
 
 
 def classes(name: str, labels: Sequence[str]) -> tuple[str, ...]:
-    """The labels, sorted. Raises InputError where there is only one, or more than MOST_CLASSES."""
+    """The labels, sorted. Raises InputError where there is only one, or more than CLASS_LIMIT."""
     found = tuple(sorted(set(labels)))
     if len(found) < 2:
         raise InputError(f"dataset {name}: every row of train has the label {found[0]!r}; two classes are needed")
-    if len(found) > MOST_CLASSES:
+    if len(found) > CLASS_LIMIT:
         raise InputError(
-            f"dataset {name}: train has {len(found)} classes, and {MOST_CLASSES} are the most; name the column of the "
+            f"dataset {name}: train has {len(found)} classes, and {CLASS_LIMIT} are the most; name the column of the "
             "classes as `label`"
         )
     return found

@@ -11,6 +11,7 @@ import typer
 from study.cli.options import Folder, find_space
 
 if TYPE_CHECKING:
+    from l3masking.analysis.tagging import Tagger
     from study.inspection import Inspected
 
 Policies = Annotated[
@@ -39,8 +40,8 @@ def pos(
     formats: Annotated[str, typer.Option("--format", help="Comma separated: md, tex, csv, json.")] = "md,tex,csv,json",
 ) -> None:
     """Show the mean mask probability of each part of speech in a study's masked texts (Tables 4 and 5 of the paper)."""
-    from l3masking.analysis.taggers import TAGGERS, WordRule, find_tagger
-    from l3masking.errors import InputError, Unavailable
+    from l3masking.analysis.taggers import TAGGERS, WordRule
+    from l3masking.errors import InputError
     from l3masking.masking.probabilities import TOKEN_WEIGHTINGS
     from study.plan.resolved import opened_study
     from study.report.tables import FORMATS
@@ -54,11 +55,7 @@ def pos(
         raise InputError(f"--min-count {min_count}: at least 1 token")
     root = opened_study(folder)
     own = read_space(find_space(space)).policies if space else {}
-    try:
-        found = find_tagger(tagger, cast(WordRule, words))
-    except Unavailable as error:
-        more = "; `l3study prefetch --pos` fetches them; --tagger textblob needs no data" if tagger == "nltk" else ""
-        raise Unavailable(f"{error}{more}") from error
+    found = _tagger(tagger, words)
 
     from rich.console import Console
 
@@ -81,6 +78,18 @@ def pos(
             console.print(shown)
         console.print("\n".join([about_tags(table), *tag_notes(table)]), markup=False, highlight=False, soft_wrap=True)
         print("\n".join(map(str, files)), flush=True)
+
+
+def _tagger(name: str, words: str) -> Tagger:
+    """The tagger of this name. Unavailable, with what to do about it, where its data are not there."""
+    from l3masking.analysis.taggers import WordRule, find_tagger
+    from l3masking.errors import Unavailable
+
+    try:
+        return find_tagger(name, cast(WordRule, words))
+    except Unavailable as error:
+        more = "; `l3study prefetch --pos` fetches them; --tagger textblob needs no data" if name == "nltk" else ""
+        raise Unavailable(f"{error}{more}") from error
 
 
 def inspect(

@@ -19,7 +19,7 @@ SECONDS = 5.0  # for an answer of a cluster
 SOCKETS = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 LISTENS = "0A"
 PORTS_SHOWN = 10
-LOOPBACK = re.compile(r"[0-9A-F]{6}7F|0{24}01000000|0{16}FFFF0000[0-9A-F]{6}7F")  # 127.x.x.x, ::1, ::ffff:127.x.x.x
+ON_LOOPBACK = re.compile(r"[0-9A-F]{6}7F|0{24}01000000|0{16}FFFF0000[0-9A-F]{6}7F")  # 127.x.x.x, ::1, ::ffff:127.x.x.x
 
 
 def token(patient: Patient) -> Iterator[Diagnosis]:
@@ -57,7 +57,7 @@ def reachable_ports() -> list[int]:
             for line in table.read_text(encoding="ascii").splitlines()[1:]:
                 local, state, uid = (line.split()[column] for column in (1, 3, 7))
                 address, _, port = local.partition(":")
-                if state == LISTENS and int(uid) == os.getuid() and not LOOPBACK.fullmatch(address):
+                if state == LISTENS and int(uid) == os.getuid() and not ON_LOOPBACK.fullmatch(address):
                     found.add(int(port, 16))
     return sorted(found)
 

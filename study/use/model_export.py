@@ -78,7 +78,7 @@ def _export_one(
 
     record = choice.records[seed]
     kept = fetched(inside(place, MODELS, record["key"]))
-    for name, digest in record["run"].get("weights", {}).items():  # none where the model was kept by a later run
+    for name, digest in record["run"].get("weights", {}).items():  # empty if a later run kept the model
         if file_digest(kept / name) != digest:
             raise InputError(
                 f"{MODELS}/{record['key']}/{name}: not the weights that the record names: remove the folder, and run "

@@ -15,14 +15,14 @@ from small_task import tokenizer
 from l3masking.data import content, corpus
 from l3masking.data.corpus import CorpusSpec, corpus_units
 from l3masking.data.rows import Columns, read_rows
-from l3masking.data.textdata import MOST_CLASSES, classes
+from l3masking.data.textdata import CLASS_LIMIT, classes
 from l3masking.errors import InputError
 from l3masking.scoring.settings import ScoringConfig
 from l3masking.scoring.words import encode_as
 
 
 def test_a_small_file_that_unpacks_to_gigabytes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(content, "MOST_BYTES", 2**20)
+    monkeypatch.setattr(content, "MOST_UNPACKED", 2**20)
     fits, bomb = gzip.compress(bytes(2**20)), gzip.compress(bytes(2**20 + 1))
     assert len(bomb) < 2000
     assert len(content.unpack(fits, "a.csv.gz", "a.csv.gz")) == 2**20
@@ -40,14 +40,14 @@ def test_a_parquet_file_of_one_repeated_text_is_refused(monkeypatch: pytest.Monk
     packed, columns = written.getvalue(), Columns("text", "label")
     assert len(packed) < 200_000
     assert len(read_rows(packed, "a.parquet", ".parquet", columns).texts) == 1000
-    monkeypatch.setattr(content, "MOST_BYTES", 2**20)
+    monkeypatch.setattr(content, "MOST_UNPACKED", 2**20)
     with pytest.raises(InputError, match=r"a\.parquet unpacks to more than"):
         read_rows(packed, "a.parquet", ".parquet", columns)
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a.jsonl"])
 def test_a_line_without_an_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(corpus, "LONGEST_LINE", 1000)
+    monkeypatch.setattr(corpus, "MOST_LINE_BYTES", 1000)
     path, line = tmp_path / name, b"a" * 1001
     path.write_bytes(gzip.compress(line) if name.endswith(".gz") else line)
     with pytest.raises(InputError, match=r"line 1: more than 1000 bytes; write one text per line$"):
@@ -57,9 +57,9 @@ def test_a_line_without_an_end_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_labels_that_are_no_classes_are_refused() -> None:
-    assert len(classes("d", [str(number) for number in range(MOST_CLASSES)])) == MOST_CLASSES
+    assert len(classes("d", [str(number) for number in range(CLASS_LIMIT)])) == CLASS_LIMIT
     with pytest.raises(InputError, match="dataset d: train has 10001 classes, and 10000 are the most; name the column"):
-        classes("d", [str(number) for number in range(MOST_CLASSES + 1)])
+        classes("d", [str(number) for number in range(CLASS_LIMIT + 1)])
 
 
 def test_a_text_of_100000_tokens_is_cut() -> None:
