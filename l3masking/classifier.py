@@ -46,7 +46,7 @@ class TextClassifier(PreTrainedModel):
     def __init__(self, config: TextClassifierConfig) -> None:
         super().__init__(config)
         assert isinstance(config.encoder, PreTrainedConfig), "made from its own settings by the base class"
-        self.encoder = AutoModelForMaskedLM.from_config(config.encoder).base_model  # without a pooler
+        self.encoder = AutoModelForMaskedLM.from_config(config.encoder, trust_remote_code=False).base_model  # no pooler
         hidden = int(config.encoder.hidden_size)
         self.dropout = nn.Dropout(config.classifier_dropout)
         self.dense = nn.Linear(hidden, hidden)

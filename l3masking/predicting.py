@@ -81,7 +81,12 @@ def _read_model(folder: Path, facts: Described) -> nn.Module:
         reader = TextClassifier
     with reading_files(EncoderSpec(path=str(folder)), "model"):
         model, loading = reader.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype=torch.float32,
+            output_loading_info=True,
         )
     if missing := sorted(loading["missing_keys"]):
         raise InputError(

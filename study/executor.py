@@ -69,8 +69,8 @@ class Serial:
 class OnRay:
     """In parallel under Ray, which is joined or started with the first work that needs it."""
 
-    def __init__(self, store: Store, place: Place) -> None:
-        self._store, self._place = store, place
+    def __init__(self, store: Store, place: Place, *, insecure: bool) -> None:
+        self._store, self._place, self._insecure = store, place, insecure
         self._session = ExitStack()
         self._joined = False
 
@@ -104,15 +104,18 @@ class OnRay:
 
     def _join(self) -> None:
         if not self._joined:
-            self._session.enter_context(ray_session())
+            self._session.enter_context(ray_session(self._insecure))
             check_shared(self._place)
             self._joined = True
 
 
-def make_executor(resources: Resources, store: Store, place: Place) -> Executor:
-    """What `resources.executor` names. EnvironmentFault where a serial run is to use a GPU that torch does not find."""
+def make_executor(resources: Resources, store: Store, place: Place, *, insecure: bool = False) -> Executor:
+    """What `resources.executor` names. EnvironmentFault where a serial run is to use a GPU that torch does not find.
+
+    insecure: as in `ray_session`.
+    """
     if resources.executor != "serial":
-        return OnRay(store, place)
+        return OnRay(store, place, insecure=insecure)
     if resources.gpu:
         import torch
 

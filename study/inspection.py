@@ -54,7 +54,8 @@ class Inspected(NamedTuple):
 def inspect_texts(wanted: Inspection) -> Inspected:
     """Score the texts and mask them under each policy, random masking first. InputError for what cannot be shown."""
     check_texts(wanted.texts)
-    spec, policies = wanted.spec, find_policies([RANDOM, *wanted.policies], wanted.spec)
+    spec = wanted.spec
+    policies = find_policies([RANDOM, *wanted.policies], spec.policies if spec else {})
     masking = spec.masking if spec else MaskingConfig()
     columns = mask_columns(policies, wanted.weightings or (masking.weighting,))
     if wanted.mean is not None:

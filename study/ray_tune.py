@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.execution import class_cache
 
 from study.gpu import GpuLost
 from study.hangs import hangs_ended
@@ -142,6 +144,7 @@ def run_tuner(
     """
     with (
         tempfile.TemporaryDirectory(prefix=f"l3study-{name}-") as scratch,
+        keep_credentials(),
         remote_overseer() as overseer,
         hangs_ended(overseer, takes[0].patience_minutes) as watch.why_killed,
         under_tune(overseer, watch.actors),
@@ -177,3 +180,17 @@ def fit(tuner: tune.Tuner, watch: Watch) -> str | None:
         log.warning("Ray Tune ended early: %s", reason)
         return reason
     return EARLY if watch.early and len(watch.ended) + len(watch.early) == watch.total else None
+
+
+@contextmanager
+def keep_credentials() -> Iterator[None]:
+    """Ray Tune does not put the AWS credentials of this process into the runtime environments of trials.
+
+    Ray logs those, and shows them to everybody who reaches its API. Workers have the environment of their node.
+    """
+    sent = class_cache.ENV_VARS_TO_PROPAGATE
+    class_cache.ENV_VARS_TO_PROPAGATE = {name for name in sent if not name.startswith("AWS_")}
+    try:
+        yield
+    finally:
+        class_cache.ENV_VARS_TO_PROPAGATE = sent

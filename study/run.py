@@ -51,6 +51,7 @@ class RunOptions:
     limit: int | None = None
     tracking_uri: str | None = None  # default: the study's own database
     stages: frozenset[str] = frozenset({"search", "grid"})  # after scoring, which each of them needs
+    insecure: bool = False  # whether a cluster without a token is joined
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +167,8 @@ class _Run:
 
     def everything(self) -> str | None:
         """Score, search and train; returns why it ended early, or None."""
-        self.executor = make_executor(self.resolved.spec.resources, self.store, self.place)
+        resources, insecure = self.resolved.spec.resources, self.options.insecure
+        self.executor = make_executor(resources, self.store, self.place, insecure=insecure)
         try:
             check_encoders(*self.resolved[:2], dict.fromkeys(trial.encoder for trial in self.open_trials()))
             self.artefacts()

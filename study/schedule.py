@@ -9,13 +9,14 @@ import logging
 import os
 import signal
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Protocol
 
 from l3masking.errors import EnvironmentFault
 from l3masking.training.checkpoint import Interrupted
 from study.assignment import Assignment
 from study.cluster.access import guard_token
+from study.cluster.local_ray import on_loopback
 from study.cluster.nodes import check_code, search_path
 from study.cluster.ray_address import VARIABLE, joined
 from study.gpu import GpuLost
@@ -55,12 +56,13 @@ def run_serially(assignments: Sequence[Assignment], listener: Listener) -> None:
 
 
 @contextmanager
-def ray_session() -> Iterator[None]:
-    """Join the Ray cluster that RAY_ADDRESS names, or start one on this machine; leave it at the end.
+def ray_session(insecure: bool = False) -> Iterator[None]:
+    """Join the Ray cluster that RAY_ADDRESS names, or start one for this machine alone; leave it at the end.
 
     EnvironmentFault if there is none to join, none can be started, or its workers would import other code than this.
+    insecure: whether a cluster on another machine is joined that runs the code of anybody.
     """
-    address = joined()
+    address = joined(insecure=insecure)
     import ray
 
     for name, value in QUIET.items():
@@ -70,7 +72,8 @@ def ray_session() -> Iterator[None]:
         guard_token()  # before Ray writes one that everybody may read
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(logging_level=logging.ERROR, log_to_driver=False, job_config=search_path(address), **options)
+        with nullcontext() if address else on_loopback():
+            ray.init(logging_level=logging.ERROR, log_to_driver=False, job_config=search_path(address), **options)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         what = f"{VARIABLE}={os.environ[VARIABLE]}: cannot be joined" if address else "Ray does not start here"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ from study.plan.resolved import Resolved, planned
 from study.plan.trials import Trial
 from study.report.tag_tables import ProfileColumn, TagTable
 from study.score import held_scores
+from study.space.arms import PolicyFile
 from study.space.spec import StudySpec
 from study.space.validation import nearest
 from study.store.places import Place, is_url
@@ -43,6 +44,7 @@ class ProfileRequest:
     policies: Sequence[str] = ("l3",)  # of POLICIES or of the study
     weightings: Sequence[str] = ("complement", "surprisal")  # for policies that read the likelihood of tokens
     min_count: int = MIN_COUNT  # tokens that a tag must have, at least 1
+    own: Mapping[str, PolicyFile] = field(default_factory=dict)  # policy files that may be run, by name
 
 
 def profile_study(request: ProfileRequest, root: Path, tagger: Tagger, words: str) -> list[TagTable]:
@@ -53,7 +55,7 @@ def profile_study(request: ProfileRequest, root: Path, tagger: Tagger, words: st
     """
     resolved = planned(root)
     spec = resolved.spec
-    columns = mask_columns(find_policies(request.policies, spec), request.weightings)
+    columns = mask_columns(find_policies(request.policies, _run_by(request, spec)), request.weightings)
     pairs = [(pair.dataset, pair.encoder) for pair in spec.pairs]
     for kind, wanted, number in (("dataset", request.datasets, 0), ("encoder", request.encoders, 1)):
         for name in wanted:
@@ -87,9 +89,23 @@ def profile_study(request: ProfileRequest, root: Path, tagger: Tagger, words: st
     return tables
 
 
-def find_policies(names: Sequence[str], spec: StudySpec | None) -> dict[str, Policy]:
+def _run_by(request: ProfileRequest, spec: StudySpec) -> dict[str, PolicyFile]:
+    """The policy files that may be run. InputError where one of the study's is not among them, or is another there."""
+    for name in (name for name in request.policies if name in spec.policies):
+        mine, kept = request.own.get(name), spec.policies[name].policy()
+        if mine is None:
+            raise InputError(
+                f"--policy {name}: a policy file of the study, which is run only where you name the space file that "
+                "names it: give --space SPACE"
+            )
+        made = mine.policy()
+        if (made.content_hash, made.settings) != (kept.content_hash, kept.settings):
+            raise InputError(f"--policy {name}: that of --space is not the one that the study was made with")
+    return {name: own for name, own in request.own.items() if name in spec.policies}
+
+
+def find_policies(names: Sequence[str], own: Mapping[str, PolicyFile]) -> dict[str, Policy]:
     """Policies by name: those of the program, and the files that a space names. InputError for an unknown one."""
-    own = {} if spec is None else dict(spec.policies)
     found: dict[str, Policy] = {}
     for name in names:
         if name not in POLICIES and name not in own:

@@ -36,7 +36,7 @@ INPUTS = {
 }
 PARTS = {
     *(f"masking.policies.{name}" for name in ("base", "uniform", "l3", "entropy", "importance", "whole_word", "span")),
-    *(f"masking.policies.{name}" for name in ("pmi", "custom", "table")),
+    *(f"masking.policies.{name}" for name in ("pmi", "kept", "custom", "table")),
     *("masking.corruption", "masking.applied", "masking.collator", "scoring.scoring", "methods", "stages", "testing"),
     *(f"selective.{name}" for name in ("heuristic", "sentences", "masks", "classifier")),
     *(f"analysis.{name}" for name in ("tagging", "taggers", "columns", "pos_profile", "token_view")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import re
 import zlib
@@ -13,19 +14,32 @@ from l3masking.errors import InputError
 
 GZIP = b"\x1f\x8b"  # what every gzip file starts with
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # byte-order marks; one of UTF-32 starts like the first
+MOST_UNPACKED = 2**31  # of one file, unpacked
 HEAD = 4096  # bytes in which UTF-16 without a mark is looked for
 LINES = 20  # of a plain text that are tried as JSON
 WRITE_PLAIN = "write one text per line into a .txt file, or say mlm: instance"
 
 
 def unpack(content: bytes, name: str, place: str) -> bytes:
-    """`content` without gzip, where the name ends in .gz. InputError for what is no whole gzip file."""
+    """`content` without gzip, where the name ends in .gz.
+
+    InputError for what is no whole gzip file, and for more than MOST_UNPACKED, which a small file may hold.
+    """
     if not is_packed(name):
         return content
     try:
-        return gzip.decompress(content)
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            unpacked = file.read(MOST_UNPACKED + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{place}: not a whole gzip file ({error}); compress or copy it again") from None
+    check_size(len(unpacked), place)
+    return unpacked
+
+
+def check_size(size: int, place: str) -> None:
+    """Raise InputError where what a file unpacks to would not fit into memory. size: in bytes."""
+    if size > MOST_UNPACKED:
+        raise InputError(f"{place} unpacks to more than {MOST_UNPACKED / 2**30:g} GiB; cut it into several files")
 
 
 def decode(content: bytes, place: str) -> str:

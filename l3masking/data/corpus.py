@@ -20,6 +20,7 @@ from l3masking.data.sources import hub_commit, hub_failures
 from l3masking.errors import InputError
 
 CORPUS_FORMATS = (".txt", ".jsonl", ".csv", ".tsv", ".parquet")  # each may be compressed: .txt.gz
+MOST_LINE_BYTES = 2**27  # bytes of one line, unpacked
 ROWS = 1024  # of a Parquet file in memory at a time
 
 
@@ -112,7 +113,9 @@ def _units_of(path: Path, column: str) -> Iterator[str]:
 
 def _lines(file: IO[bytes], path: Path) -> Iterator[tuple[int, str]]:
     """Numbered lines, decoded one by one."""
-    for number, line in enumerate(file, 1):
+    for number, line in enumerate(iter(lambda: file.readline(MOST_LINE_BYTES + 1), b""), 1):
+        if len(line) > MOST_LINE_BYTES:
+            raise InputError(f"{path} line {number}: more than {MOST_LINE_BYTES} bytes; write one text per line")
         if b"\0" in line:
             raise InputError(f"{path} line {number}: a NUL byte; save the file as UTF-8 text")
         try:

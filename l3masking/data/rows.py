@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from l3masking.data.characters import is_blank
-from l3masking.data.content import decode
+from l3masking.data.content import check_size, decode
 from l3masking.data.pairs import Text, as_text
 from l3masking.errors import InputError
 
@@ -264,6 +264,7 @@ def _csv(decoded: str, place: str, suffix: str, columns: Columns) -> list[RawRow
 def _parquet(content: bytes, place: str, columns: Columns) -> Iterator[RawRow]:
     try:
         file = pq.ParquetFile(pa.BufferReader(content))
+        check_size(sum(file.metadata.row_group(n).total_byte_size for n in range(file.num_row_groups)), place)
         check_columns(file.schema_arrow.names, place, columns)
         table = file.read(columns=list(columns.read))
         values = [table.column(name).to_pylist() for name in columns.read]

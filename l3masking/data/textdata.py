@@ -13,6 +13,7 @@ from l3masking.data.splits import Overlap, Parts, count_overlap, drop_overlap, s
 from l3masking.errors import InputError
 
 SPLITS = ("train", "validation", "test")
+CLASS_LIMIT = 10_000  # of a dataset
 
 
 @dataclass(frozen=True)
@@ -126,15 +127,21 @@ def refuse_blank(texts: Sequence[Text], place: str) -> None:
 
 
 def classes(name: str, labels: Sequence[str]) -> tuple[str, ...]:
-    """The labels, sorted. Raises InputError where there is only one."""
+    """The labels, sorted. Raises InputError where there is only one, or more than CLASS_LIMIT."""
     found = tuple(sorted(set(labels)))
     if len(found) < 2:
         raise InputError(f"dataset {name}: every row of train has the label {found[0]!r}; two classes are needed")
+    if len(found) > CLASS_LIMIT:
+        raise InputError(
+            f"dataset {name}: train has {len(found)} classes, and {CLASS_LIMIT} are the most; name the column of the "
+            "classes as `label`"
+        )
     return found
 
 
 def _check_known(name: str, part: str, labels: Sequence[str], known: Sequence[str], rule: Overlap) -> None:
-    unknown = {label: count for label, count in sorted(Counter(labels).items()) if label not in set(known)}
+    there = set(known)
+    unknown = {label: count for label, count in sorted(Counter(labels).items()) if label not in there}
     if set(labels) == {WITHHELD} & unknown.keys():
         raise InputError(withheld(f"dataset {name}: {part}"))
     if unknown:

@@ -110,7 +110,7 @@ def _of_own_type(tuned: Tuned) -> Any:
     for name, value in own.settings.items():
         setattr(config, name, value)
     with torch.random.fork_rng(devices=[]):  # it draws weights, which are replaced
-        made = AutoModelForSequenceClassification.from_config(config)
+        made = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
     _fill(made.base_model, encoder.body, but_for="pooler")
     _fill(made.get_submodule(own.dense), tuned.model.classifier.dense)
     _fill(made.get_submodule(own.out), tuned.model.classifier.out)

@@ -124,7 +124,7 @@ def _quiet() -> None:
     warnings.simplefilter("ignore")
     for module in ("study", "l3masking"):
         warnings.filterwarnings("always", module=rf"{module}(\.|$)")
-    warnings.showwarning = lambda message, *rest, **more: print(f"warning: {message}", file=sys.stderr)
+    warnings.showwarning = lambda message, *rest, **more: print(f"warning: {_printable(str(message))}", file=sys.stderr)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # each attempt at a server that is away
     for name, value in {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error"}.items():
         os.environ.setdefault(name, value)
@@ -141,11 +141,17 @@ def main() -> None:
     except (InputError, EnvironmentFault, OSError, ImportError) as error:  # OSError: a full disk, no permission
         if os.environ.get("L3STUDY_DEBUG"):
             traceback.print_exc()
-        print(f"l3study: {_said(error)}", file=sys.stderr)
+        print(f"l3study: {_printable(_said(error))}", file=sys.stderr)
         sys.exit(INPUT_ERROR if isinstance(error, InputError) else ENVIRONMENT_FAULT)
     except Exception as error:  # what nobody foresaw: never the code of a run with failed trials
-        print(f"l3study: {_defect(error)}", file=sys.stderr)
+        print(f"l3study: {_printable(_defect(error))}", file=sys.stderr)
         sys.exit(DEFECT)
+
+
+def _printable(text: str) -> str:
+    from study.report.layout import printable  # seconds of import, which `--help` does not need
+
+    return printable(text)
 
 
 def _said(error: Exception) -> str:

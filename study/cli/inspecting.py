@@ -11,6 +11,7 @@ import typer
 from study.cli.options import Folder, find_space
 
 if TYPE_CHECKING:
+    from l3masking.analysis.tagging import Tagger
     from study.inspection import Inspected
 
 Policies = Annotated[
@@ -33,14 +34,18 @@ def pos(
         typer.Option("--words", metavar="tagger|whitespace", help="What a word is: as the tagger splits, or blanks."),
     ] = "tagger",
     min_count: Annotated[int, typer.Option("--min-count", metavar="N", help="Drop tags with fewer tokens.")] = 10,
+    space: Annotated[
+        str | None, typer.Option("--space", metavar="SPACE", help="Run the study's policy files that it names.")
+    ] = None,
     formats: Annotated[str, typer.Option("--format", help="Comma separated: md, tex, csv, json.")] = "md,tex,csv,json",
 ) -> None:
     """Show the mean mask probability of each part of speech in a study's masked texts (Tables 4 and 5 of the paper)."""
-    from l3masking.analysis.taggers import TAGGERS, WordRule, find_tagger
-    from l3masking.errors import InputError, Unavailable
+    from l3masking.analysis.taggers import TAGGERS, WordRule
+    from l3masking.errors import InputError
     from l3masking.masking.probabilities import TOKEN_WEIGHTINGS
     from study.plan.resolved import opened_study
     from study.report.tables import FORMATS
+    from study.space.reader import read_space
 
     wanted = _listed("--format", formats, FORMATS)
     weightings = _listed("--weighting", weighting, TOKEN_WEIGHTINGS)
@@ -49,11 +54,8 @@ def pos(
     if min_count < 1:
         raise InputError(f"--min-count {min_count}: at least 1 token")
     root = opened_study(folder)
-    try:
-        found = find_tagger(tagger, cast(WordRule, words))
-    except Unavailable as error:
-        more = "; `l3study prefetch --pos` fetches them; --tagger textblob needs no data" if tagger == "nltk" else ""
-        raise Unavailable(f"{error}{more}") from error
+    own = read_space(find_space(space)).policies if space else {}
+    found = _tagger(tagger, words)
 
     from rich.console import Console
 
@@ -67,6 +69,7 @@ def pos(
         policies=policy or ("l3",),
         weightings=weightings,
         min_count=min_count,
+        own=own,
     )
     console = Console(width=None if sys.stdout.isatty() else 120)
     for table in profile_study(request, root, found, words):
@@ -75,6 +78,18 @@ def pos(
             console.print(shown)
         console.print("\n".join([about_tags(table), *tag_notes(table)]), markup=False, highlight=False, soft_wrap=True)
         print("\n".join(map(str, files)), flush=True)
+
+
+def _tagger(name: str, words: str) -> Tagger:
+    """The tagger of this name. Unavailable, with what to do about it, where its data are not there."""
+    from l3masking.analysis.taggers import WordRule, find_tagger
+    from l3masking.errors import Unavailable
+
+    try:
+        return find_tagger(name, cast(WordRule, words))
+    except Unavailable as error:
+        more = "; `l3study prefetch --pos` fetches them; --tagger textblob needs no data" if name == "nltk" else ""
+        raise Unavailable(f"{error}{more}") from error
 
 
 def inspect(

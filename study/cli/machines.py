@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from l3masking.errors import InputError
-from study.cli.options import Limit, Only, Sets, Space, Uri, find_space
+from study.cli.options import Insecure, Limit, Only, Sets, Space, Uri, find_space
 from study.exit_codes import ENVIRONMENT_FAULT, STOPPED
 
 DASHBOARD = "http://127.0.0.1:8265"  # Ray's own default
@@ -76,9 +76,7 @@ def submit(
     runtime_env: Annotated[Path | None, typer.Option("--runtime-env", help="Default: runtime_env.yaml.")] = None,
     working_dir: Annotated[Path, typer.Option("--working-dir", help="Folder that Ray copies to the cluster.")] = Path(),
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not follow the log.")] = False,
-    insecure_cluster: Annotated[
-        bool, typer.Option("--insecure-cluster", help="Accept a cluster that asks for no token.")
-    ] = False,
+    insecure_cluster: Insecure = False,
 ) -> None:
     """Run SPACE on a Ray cluster; follows the log, and ends with the study's own exit code."""
     from study.cluster.jobs import Submission, submit

@@ -18,6 +18,7 @@ Only = Annotated[
     list[str] | None, typer.Option("--only", metavar="NAME=VALUE", help="encoder, dataset, method, variant or seed.")
 ]
 Limit = Annotated[int | None, typer.Option("--limit", metavar="N", help="At most N trainings.")]
+Insecure = Annotated[bool, typer.Option("--insecure-cluster", help="Accept a cluster that asks for no token.")]
 Uri = Annotated[str | None, typer.Option("--tracking-uri", help="Mirror into this MLflow store or server instead.")]
 
 

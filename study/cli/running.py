@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from l3masking.errors import InputError
-from study.cli.options import Limit, Only, Out, Sets, Space, Uri, find_space
+from study.cli.options import Insecure, Limit, Only, Out, Sets, Space, Uri, find_space
 from study.cli.powering import plan_power
 from study.cli.watching import notice, slots
 from study.exit_codes import DONE, STOPPED, TRIALS_FAILED
@@ -31,24 +31,39 @@ def run(
     only: Only = None,
     limit: Limit = None,
     tracking_uri: Uri = None,
+    insecure_cluster: Insecure = False,
 ) -> None:
     """Score, train, aggregate and export all that SPACE declares. The same command continues after a stop."""
-    _run(space, sets=sets, out=out, only=only, limit=limit, tracking_uri=tracking_uri)
+    _run(space, sets=sets, out=out, only=only, limit=limit, tracking_uri=tracking_uri, insecure=insecure_cluster)
 
 
 def score(
-    space: Space, sets: Sets = None, out: Out = None, only: Only = None, limit: Limit = None, tracking_uri: Uri = None
+    space: Space,
+    sets: Sets = None,
+    out: Out = None,
+    only: Only = None,
+    limit: Limit = None,
+    tracking_uri: Uri = None,
+    insecure_cluster: Insecure = False,
 ) -> None:
     """Score the texts that SPACE needs scores of, and nothing else."""
-    _run(space, sets=sets, out=out, only=only, limit=limit, tracking_uri=tracking_uri, stages=frozenset())
+    given = {"sets": sets, "out": out, "only": only, "limit": limit, "tracking_uri": tracking_uri}
+    _run(space, **given, insecure=insecure_cluster, stages=frozenset())
 
 
 def search(
-    space: Space, sets: Sets = None, out: Out = None, only: Only = None, limit: Limit = None, tracking_uri: Uri = None
+    space: Space,
+    sets: Sets = None,
+    out: Out = None,
+    only: Only = None,
+    limit: Limit = None,
+    tracking_uri: Uri = None,
+    insecure_cluster: Insecure = False,
 ) -> None:
     """Score, and search what SPACE declares under `search`, on validation data alone; the grid is left for `run`."""
     _needs_search(find_space(space), sets or ())
-    _run(space, sets=sets, out=out, only=only, limit=limit, tracking_uri=tracking_uri, stages=frozenset({"search"}))
+    given = {"sets": sets, "out": out, "only": only, "limit": limit, "tracking_uri": tracking_uri}
+    _run(space, **given, insecure=insecure_cluster, stages=frozenset({"search"}))
 
 
 def plan(

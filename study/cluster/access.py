@@ -26,6 +26,7 @@ TIMEOUT = 10.0  # seconds for an answer
 REFUSED = (401, 403)  # no token, a wrong one
 JOBS = "/api/jobs/"
 VERSION = "/api/version"
+NO_TOKEN = "make a token there by `ray get-auth-token --generate` and start Ray anew with RAY_AUTH_MODE=token"
 
 
 @dataclass(frozen=True, kw_only=True)

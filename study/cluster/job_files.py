@@ -10,7 +10,7 @@ from typing import Any
 
 from l3masking.data.files import matching
 from l3masking.errors import InputError
-from study.space.reader import SECRET
+from study.space.secret_values import SECRET
 from study.space.validation import HUB_TOKEN
 from study.space.yaml import read_yaml
 from study.store.remote import check_url, is_url

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from l3masking.errors import EnvironmentFault, InputError
-from study.cluster.access import Access, reach
+from study.cluster.access import NO_TOKEN, Access, reach
 from study.cluster.job_files import check_files, files_of, lasting, read_environment, space_in
 from study.exit_codes import DEFECT, DONE, ENVIRONMENT_FAULT, EXIT_CODES, STOPPED
 from study.store.whole_files import content_key
@@ -33,7 +33,6 @@ LOST = 120.0  # seconds that a cluster may be unreachable while a job is followe
 POLL = 1.0  # seconds between two queries of a job's state
 GRACE = 30.0  # seconds that a stop may take beyond the job's own wait time
 RAY_WAITS = 3  # seconds that Ray waits for a job to stop, by default
-NO_TOKEN = "make a token there by `ray get-auth-token --generate` and start Ray anew with RAY_AUTH_MODE=token"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +69,7 @@ def submit(submission: Submission, warn: Callable[[str], None]) -> str:
     now, code = datetime.datetime.now(datetime.UTC), travelling_code(folder)
     with _client(access) as client:
         job: str = client.submit_job(
-            entrypoint=shlex.join(["python", "-m", "study", "run", space, "--out", out, *_options(submission)]),
+            entrypoint=shlex.join(["python", "-m", "study", "run", space, "--out", out, *_options(submission, access)]),
             submission_id=f"{spec.name}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
             runtime_env={
                 **environment,
@@ -100,7 +99,7 @@ def _check_guarded(access: Access, insecure: bool, warn: Callable[[str], None]) 
     warn(f"{access.address} asks for no token: anybody who reaches it may run code there; {NO_TOKEN}")
 
 
-def _options(submission: Submission) -> Iterator[str]:
+def _options(submission: Submission, access: Access) -> Iterator[str]:
     for name, values in (("--set", submission.sets), ("--only", submission.only)):
         for value in values:
             yield from (name, value)
@@ -108,6 +107,8 @@ def _options(submission: Submission) -> Iterator[str]:
         yield from ("--limit", str(submission.limit))
     if submission.tracking_uri is not None:
         yield from ("--tracking-uri", submission.tracking_uri)
+    if not access.guarded:  # which was accepted
+        yield "--insecure-cluster"
 
 
 def follow(job: str, address: str, write: Callable[[str], object]) -> int:

@@ -9,6 +9,7 @@ import socket
 import threading
 
 from l3masking.errors import EnvironmentFault
+from study.cluster.access import NO_TOKEN, is_local
 
 VARIABLE = "RAY_ADDRESS"
 FORM = "expected host:port of the head node, as 10.0.0.7:6379; unset it to start Ray on this machine"
@@ -18,13 +19,16 @@ HEAD_PORT, CLIENT_PORT = 6379, 10001  # Ray's defaults
 PLACE = re.compile(r"(?P<host>[^][:/?#@\s]+|\[[^][/?#@\s]+\])(?::(?P<port>[0-9]{1,18}))?")
 SECONDS = 5.0  # for a connection, and again for an answer
 GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # of HTTP/2, with empty settings
+ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"  # a question to a head that changes nothing
+CLIENT_ALIVE = "/ray.rpc.RayletDriver/ClusterInfo"  # the same for its server of clients
 SETTINGS = 4  # type, in the fourth byte, of the frame that a gRPC server answers with
 
 
-def joined() -> str | None:
+def joined(*, insecure: bool = False) -> str | None:
     """The Ray that RAY_ADDRESS names, as host:port or ray://host:port, once it has answered; None: start one here.
 
-    Raises EnvironmentFault, within 20 seconds, if the address has another form or no Ray head answers there.
+    Raises EnvironmentFault, within 30 seconds, if the address has another form, no Ray head answers there, or it is on
+    another machine and asks for no token, which `insecure` accepts.
     """
     given = os.environ.get(VARIABLE, "").strip()
     if given in ("", "local"):
@@ -32,7 +36,26 @@ def joined() -> str | None:
     address = _running() if given == "auto" else given
     host, port = parse(address)
     _answers(given, host, port)
+    if not insecure and not is_local(host) and is_open(address):
+        raise EnvironmentFault(
+            f"{VARIABLE}={given}: asks for no token and runs the code of anybody who reaches it; {NO_TOKEN}, or say "
+            "--insecure-cluster"
+        )
     return address
+
+
+def is_open(address: str) -> bool:
+    """Whether a head that has answered asks for no token."""
+    import grpc
+
+    host, port = parse(address)
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    with grpc.insecure_channel(place, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        try:
+            channel.unary_unary(CLIENT_ALIVE if address.startswith(CLIENT) else ALIVE)(b"", timeout=SECONDS)
+        except grpc.RpcError:
+            return False  # it asks for a token, or a certificate
+    return True
 
 
 def parse(address: str) -> tuple[str, int]:

@@ -38,6 +38,8 @@ def all_checks() -> tuple[Check, ...]:
         machine.gpus,
         ray.token,
         ray.cluster,
+        ray.listeners,
+        ray.shared_files,
         places.folder,
         places.clock,
         places.cache,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -45,10 +45,10 @@ def write_resolved(root: Path, resolved: Resolved) -> None:
     write_atomic(root / RESOLVED_FILE, _checksum_line(text) + text)
 
 
-def read_resolved(root: Path, prepare: Callable[[dict[str, Any]], None] = lambda value: None) -> Resolved | None:
+def read_resolved(root: Path) -> Resolved | None:
     """What `write_resolved` wrote, or None if there is nothing; InputError where it cannot be read any more.
 
-    prepare: changes the plain values of the study in place before anything is made of them.
+    Nothing of it is run: a study may be somebody else's.
     """
     path = root / RESOLVED_FILE
     if not path.exists():
@@ -67,7 +67,6 @@ def read_resolved(root: Path, prepare: Callable[[dict[str, Any]], None] = lambda
         raise InputError(f"{path}: identities: expected encoders and datasets; remove the file and run the study again")
     findings = value.pop("findings", None) or known.get("found") or {}  # `found`: as written before 2026-11-27
     _rename_once(value)
-    prepare(value)
     spec = make_space(value, source=str(path), folder=root, problems=problems)
     names = [item.name for item in dataclasses.fields(Identities)]
     return Resolved(spec, Identities(**{name: known.get(name) or {} for name in names}), findings)

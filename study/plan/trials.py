@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from l3masking.masking.policies.custom import CustomPolicy
+from l3masking.masking.policies.kept import FilePolicy
 from l3masking.methods import Method
 from l3masking.stages import Adapt, Finetune, Stage
 from study.store.record import SCHEMA
@@ -121,7 +121,7 @@ def keyed(settings: Mapping[str, Any]) -> Mapping[str, Any]:
 def stage_identity(arm: Method, stage: Stage) -> dict[str, Any]:
     """All of a stage that may change what it gives; of a user's own policy its text and its settings."""
     own = arm.own_policies.get(stage.policy or "")
-    more = {"policy_file": [own.content_hash, dict(own.settings)]} if isinstance(own, CustomPolicy) else {}
+    more = {"policy_file": [own.content_hash, dict(own.settings)]} if isinstance(own, FilePolicy) else {}
     fields = dataclasses.asdict(stage)
     if fields.get("update_factor") == 1:  # younger than the keys of records
         del fields["update_factor"]

@@ -134,6 +134,11 @@ def plain(text: str) -> str:
     return "".join(" " if unicodedata.category(mark)[0] in "CZ" else mark for mark in text)
 
 
+def printable(text: str) -> str:
+    """Lines of which none can steer a terminal: each as `plain` gives it. Files of a study may be somebody else's."""
+    return "\n".join(map(plain, text.split("\n")))
+
+
 def seeds(cells: Iterable[Cell]) -> str:
     """How many seeds the cells ask for, such as "10 seeds" or "3 to 10 seeds"."""
     counts = sorted({cell.wanted for cell in cells}) or [0]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 from l3masking.errors import InputError
-from l3masking.masking.policies.base import Policy
-from l3masking.masking.policies.custom import made_policy
+from l3masking.masking.policies.custom import CustomPolicy, made_policy
+from l3masking.masking.policies.kept import FilePolicy, kept_policy
 from l3masking.masking.policies.table import POLICIES
 from l3masking.methods import METHODS, Method
 from l3masking.stages import Adapt, Finetune, TaskWeighting
@@ -21,7 +22,7 @@ Say = Callable[[str, str], None]  # key path, what is wrong there
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyFile:
-    """A masking policy of the user's own: a Python file with a class `Policy`."""
+    """A masking policy of the user's own: a Python file with a class `Policy`. Reading a study does not run it."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
@@ -29,8 +30,16 @@ class PolicyFile:
     settings: Mapping[str, Any] = field(default_factory=dict)  # fields of its class and their values
     text: str | None = None  # of the file, filled in when the space is read: it may change results, and travels
 
-    def policy(self) -> Policy:
+    def policy(self) -> FilePolicy:
         """The policy. InputError, with file and line, for a file that holds none."""
+        return kept_policy(self.file, self.text or "", self.settings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPolicyFile(PolicyFile):
+    """The same, named by a space file that the user runs, and equal to the file that is there: its code is run."""
+
+    def policy(self) -> CustomPolicy:
         return made_policy(self.file, self.text or "", self.settings)
 
 
@@ -72,40 +81,65 @@ class ArmSpec:
 
 def policy_at(folder: Path, entry: dict[str, Any]) -> dict[str, Any]:
     """A policy's entry with its file found at `folder`, and the text of the file unless it is there already."""
-    file = entry.get("file")
-    if not isinstance(file, str) or entry.get("text") is not None:
+    file, text = entry.get("file"), entry.get("text")
+    if not isinstance(file, str):
         return entry
-    path = folder / Path(file).expanduser()
+    path = os.path.abspath(folder / Path(file).expanduser())
+    return entry | {"file": path, "text": _text_of(path) if text is None else text}
+
+
+def _text_of(path: str) -> str | None:
     try:
-        return entry | {"file": str(path), "text": path.read_text(encoding="utf-8-sig")}
+        return Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
-        return entry | {"file": str(path)}
+        return None
 
 
-def check_policies(policies: Mapping[str, PolicyFile | None], say: Say) -> None:
-    """Run each file's contract; what it breaks is said, with file and line."""
+def checked_policies(policies: Mapping[str, PolicyFile | None], say: Say) -> dict[str, PolicyFile]:
+    """The policies that are right; what is wrong with the others is said. Those that are run keep their contract.
+
+    Code is run only from the file that a space file names: never from a text that stands in the space file itself.
+    """
+    right: dict[str, PolicyFile] = {}
     for name, own in policies.items():
         if name in POLICIES:
             say(f"policies.{name}", "this name is taken by a policy of the program; choose another")
-        elif own is not None and own.text is None:
+        elif own is None:
+            continue
+        elif (there := _text_of(own.file) if isinstance(own, RunPolicyFile) else own.text) is None:
             say(f"policies.{name}.file", f"cannot read {own.file}; relative paths start at the space file's folder")
-        elif own is not None:
-            from l3masking.testing import check_policy  # torch, which a space without policies of its own does not need
-
-            try:
-                broken = check_policy(own.policy())
-            except InputError as error:
-                broken = [str(error)]
+        elif there != own.text:
+            only = f"is not what {own.file} holds, and only the code of that file is run"
+            say(f"policies.{name}.text", f"{only}; read the file, and remove `text`")
+        elif broken := _broken(own):
             for line in broken:
                 say(f"policies.{name}", line)
+        else:
+            right[name] = own
+    return right
+
+
+def _broken(own: PolicyFile) -> list[str]:
+    """What a policy breaks of its contract, or of its form where it is not run: one line each."""
+    try:
+        policy = own.policy()
+    except InputError as error:
+        return [str(error)]
+    if not isinstance(policy, CustomPolicy):
+        return []
+    from l3masking.testing import check_policy  # torch, which a space without policies of its own does not need
+
+    return check_policy(policy)
 
 
 def make_arms(
-    arms: Mapping[str, ArmSpec | None], policies: Mapping[str, PolicyFile | None], say: Say
+    arms: Mapping[str, ArmSpec | None], policies: Collection[str], right: Mapping[str, PolicyFile], say: Say
 ) -> dict[str, Method]:
-    """What the names of declared arms stand for; an arm that is wrong is left out, and said."""
+    """What the names of declared arms stand for; an arm that is wrong is left out, and said.
+
+    policies: all names that are declared. right: those of them that `checked_policies` gave.
+    """
     made: dict[str, Method] = {}
-    known = {name: own for name, own in policies.items() if own is not None}
     for name, arm in arms.items():
         if arm is None:
             continue
@@ -121,11 +155,9 @@ def make_arms(
                 wrong.append((f"arms.{name}.{key}", f"{shown(value)} is no masking policy; {hint}"))
         for path, text in wrong:
             say(path, text)
-        if not wrong:
-            try:
-                made[name] = arm.method(name, known)
-            except InputError:
-                continue  # its policy is wrong, which is said there
+        if not wrong:  # one whose policy is wrong still counts as declared, or all that names it would be wrong too
+            whole = {arm.policy, arm.adapt} <= {None, *POLICIES, *right}
+            made[name] = arm.method(name, right) if whole else METHODS[arm.like]
     return made
 
 

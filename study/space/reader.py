@@ -21,20 +21,20 @@ from l3masking.methods import DEFAULT, METHODS
 from l3masking.metrics import METRICS
 from l3masking.precision import Precision
 from l3masking.training.presets import PRESETS
-from study.space.arms import ArmSpec, PolicyFile, check_corpora, check_policies, make_arms, policy_at
+from study.space.arms import ArmSpec, PolicyFile, RunPolicyFile, check_corpora, checked_policies, make_arms, policy_at
 from study.space.compare_checks import read_compare
 from study.space.overrides import apply_sets, dotted
 from study.space.paths import corpus_at, dataset_at, encoder_at
 from study.space.report_section import ReportConfig
 from study.space.search_checks import read_search
+from study.space.secret_values import refuse_secrets
 from study.space.spec import SECTIONS, SEED_LIMIT, Generated, Pair, Resources, StudySpec, overridden, plain
-from study.space.validation import HUB_TOKEN, build, nearest, shown
+from study.space.validation import build, nearest, shown
 from study.space.yaml import Problem, read_yaml
 
 __all__ = ["Generated", "Pair", "Resources", "StudySpec", "read_space"]
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
-SECRET = re.compile(r"(^|[_-])(tokens?|secrets?|passw(or)?d|credentials?|auth|(api|access|private)[_-]?key)$", re.I)
 DECLARATIONS = {
     "encoders": "{bert: {hub: google-bert/bert-base-uncased}}",
     "datasets": "{mine: {train: train.jsonl}}",
@@ -42,17 +42,24 @@ DECLARATIONS = {
 TOP_KEYS = [item.name for item in dataclasses.fields(StudySpec)]
 
 
-def read_space(path: Path | str, sets: Sequence[str] = ()) -> StudySpec:
+def read_space(path: Path | str, sets: Sequence[str] = (), *, runs: bool = True) -> StudySpec:
     """Read a space file, with `--set` overrides such as "optim.lr=1e-5" on top.
 
-    InputError holds one line per problem. Relative paths in the file start at the file's own folder.
+    InputError holds one line per problem. Relative paths in the file start at the file's own folder. runs: whether the
+    masking policies that it names are run; False for a file that the user has not named.
     """
     value, problems = read_yaml(Path(path))
-    return make_space(value, source=str(path), folder=Path(path).parent, sets=sets, problems=problems)
+    return make_space(value, source=str(path), folder=Path(path).parent, sets=sets, problems=problems, runs=runs)
 
 
 def make_space(
-    value: Any, *, source: str, folder: Path, sets: Sequence[str] = (), problems: Iterable[Problem] = ()
+    value: Any,
+    *,
+    source: str,
+    folder: Path,
+    sets: Sequence[str] = (),
+    problems: Iterable[Problem] = (),
+    runs: bool = False,
 ) -> StudySpec:
     """As `read_space`, from the value of a file; `problems` are those that reading it has shown already."""
     found = list(problems)
@@ -61,7 +68,7 @@ def make_space(
     raw = copy.deepcopy(value)
     registries = {"encoders": _written_out(ENCODERS), "datasets": _written_out(DATASETS)}
     changed = apply_sets(raw, sets, registries, found)
-    reader = _Reader(raw, folder, Path(source).stem)
+    reader = _Reader(raw, folder, Path(source).stem, RunPolicyFile if runs else PolicyFile)
     spec = reader.spec()
     unreadable = {problem.path for problem in found}  # what stands there now is nobody's value
     found += [problem for problem in reader.problems if problem.path not in unreadable]
@@ -84,13 +91,13 @@ def _line(problem: Problem, source: str, changed: Sequence[str]) -> str:
 class _Reader:
     """One pass over a raw space; what is wrong is collected, and the parts that are right go on being checked."""
 
-    def __init__(self, raw: dict[str, Any], folder: Path, stem: str) -> None:
-        self.raw, self.folder, self.stem = raw, folder, stem
+    def __init__(self, raw: dict[str, Any], folder: Path, stem: str, policy_kind: type[PolicyFile]) -> None:
+        self.raw, self.folder, self.stem, self.policy_kind = raw, folder, stem, policy_kind
         self.problems: list[Problem] = []
 
     def spec(self) -> StudySpec | None:
         """The study, or None after a problem."""
-        self._refuse_secrets(self.raw, "")
+        refuse_secrets(self.raw, "", self._say)
         self._refuse_unknown_keys()
         preset = self._one_of("preset", "default", PRESETS)
         name = self.raw.get("name", self.stem)
@@ -102,10 +109,10 @@ class _Reader:
         datasets = self._named("datasets", DataSpec, dataset_at)
         corpora = self._named("corpora", CorpusSpec, corpus_at)
         pairs = self._pairs(encoders, datasets)
-        policies = self._named("policies", PolicyFile, policy_at)
+        declared = self._named("policies", self.policy_kind, policy_at)
         arms = self._named("arms", ArmSpec, lambda _, entry: entry)
-        check_policies(policies, self._say)
-        known = METHODS | make_arms(arms, policies, self._say)
+        policies = checked_policies(declared, self._say)
+        known = METHODS | make_arms(arms, declared, policies, self._say)
         parts: dict[str, Any] = {
             **{key: self._section(key, cls, preset) for key, cls in SECTIONS.items()},
             "precision": self._one_of("precision", "float32", get_args(Precision)),
@@ -154,21 +161,6 @@ class _Reader:
         """The value of a key; an empty one (`optim:` with nothing after it) is as good as none."""
         value = self.raw.get(key)
         return default if value is None else value
-
-    def _refuse_secrets(self, value: Any, path: str) -> None:
-        if isinstance(value, list):
-            for index, inner in enumerate(value):
-                self._refuse_secrets(inner, f"{path}[{index}]")
-        elif isinstance(value, dict):
-            for key in list(value):
-                place = f"{path}.{key}" if path else key
-                if SECRET.search(key):
-                    self._say(place, "looks like a secret, which has no place in a study; set it in the environment")
-                    del value[key]  # its value is to appear nowhere, other messages included
-                else:
-                    self._refuse_secrets(value[key], place)
-        elif isinstance(value, str) and HUB_TOKEN.search(value):
-            self._say(path, "holds what looks like a Hub token; set it in the environment (HF_TOKEN)")
 
     def _refuse_unknown_keys(self) -> None:
         inner = {key: {item.name for item in dataclasses.fields(cls)} for key, cls in SECTIONS.items()}

@@ -26,6 +26,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from study.estimate.times import duration, time_left_at_pace
+from study.report.layout import plain
 from study.status.progress import CellName, Counts, Progress
 
 SAY_EVERY = 30.0  # seconds between two summaries without a terminal
@@ -38,7 +39,7 @@ class Reporter(Protocol):
     """Takes events; never fails and never prints a carriage return into a log."""
 
     def say(self, line: str) -> None:
-        """Print one event as one line."""
+        """Print one event as one line, in which no label or text of a dataset can steer the terminal."""
         ...
 
     def step(self, stage: str, done: int, total: int) -> None:
@@ -59,7 +60,7 @@ class PlainReporter:
         self._progress: Progress | None = None
 
     def say(self, line: str) -> None:
-        print(line, flush=True)
+        print(plain(line), flush=True)
 
     def step(self, stage: str, done: int, total: int) -> None:
         if self._progress is not None:
@@ -86,7 +87,7 @@ class LiveReporter:
         self._progress: Progress | None = None
 
     def say(self, line: str) -> None:
-        self._console.print(line, highlight=False, markup=False)
+        self._console.print(plain(line), highlight=False, markup=False)
 
     def step(self, stage: str, done: int, total: int) -> None:
         if self._progress is not None:

@@ -15,6 +15,7 @@ from l3masking.errors import InputError
 from study.estimate.times import duration
 from study.plan.grid import make_plan
 from study.plan.resolved import Resolved, planned
+from study.report.layout import printable
 from study.results.aggregate import first_best
 from study.space.search_section import SEARCH_FOLDER
 from study.space.spec import SECTIONS, plain
@@ -71,7 +72,8 @@ def explain(root: Path, key: str) -> str:
         else:
             lines.append("  no record yet")
     lines += ["", *settings_lines(subject.settings)] if subject.settings is not None else []
-    return "\n".join([*lines, "", *_repeat(root, resolved, subject, done=len(records) == len(subject.keys))])
+    lines += ["", *_repeat(root, resolved, subject, done=len(records) == len(subject.keys))]
+    return printable("\n".join(lines))
 
 
 def find(root: Path, resolved: Resolved, prefix: str) -> Subject:

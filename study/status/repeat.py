@@ -18,7 +18,7 @@ from study.space.spec import SECTIONS, StudySpec, plain
 from study.space.yaml import parse_yaml
 from study.store.places import Place
 
-NAMED_SECTIONS = ("encoders", "datasets", "variants")  # sections whose entries can be set one by one
+NAMED_SECTIONS = ("encoders", "datasets", "policies", "variants")  # sections whose entries can be set one by one
 WHOLE = ("search", "pairs")  # set as a whole: they are lists, or their keys contain dots
 
 
@@ -32,7 +32,7 @@ def repeat_command(
     """
     space = root / "space.yaml"
     try:
-        given = read_space(space)
+        given = read_space(space, runs=False)
     except InputError:
         return None  # a relative path of another folder, or a key of an earlier version
     sets = differences(given, resolved.spec)
@@ -56,7 +56,7 @@ def seeds_command(root: Path, resolved: Resolved, trials: Sequence[Trial], out: 
     only = f"encoder={first.encoder},dataset={first.dataset},method={first.method},variant={first.variant or 'plain'}"
     only += "".join(f",seed={trial.seed}" for trial in trials)
     try:
-        sets = differences(read_space(space), resolved.spec)
+        sets = differences(read_space(space, runs=False), resolved.spec)
     except InputError:
         return None
     if not _runs(space, sets, only, resolved, *(trial.trajectory for trial in trials)):
@@ -68,7 +68,7 @@ def seeds_command(root: Path, resolved: Resolved, trials: Sequence[Trial], out: 
 def _runs(space: Path, sets: list[str], only: str, resolved: Resolved, *trajectories: str) -> bool:
     """Whether a run with these arguments trains the wanted trials and nothing else."""
     try:
-        spec = pinned(read_space(space, sets), resolved)
+        spec = pinned(read_space(space, sets, runs=False), resolved)
         chosen = narrow(make_plan(spec, resolved.identities, resolved.findings), [only])
     except InputError:
         return False
@@ -106,7 +106,8 @@ def differences(given: StudySpec, wanted: StudySpec) -> list[str]:
             and all(_alike(value[n], before[key][n]) for n in value)
         ):
             for name, entry in value.items():
-                texts += [f"{key}.{name}.{k}={written(v)}" for k, v in entry.items() if v != before[key][name][k]]
+                own = {k: v for k, v in entry.items() if (key, k) != ("policies", "text")}  # code is in its file alone
+                texts += [f"{key}.{name}.{k}={written(v)}" for k, v in own.items() if v != before[key][name][k]]
         elif isinstance(value, dict) and key not in (*NAMED_SECTIONS, *WHOLE):
             texts += [f"{key}.{k}={written(v)}" for k, v in value.items() if v != before[key][k]]
         else:

@@ -20,6 +20,7 @@ from study.estimate.timing_file import read_calibration
 from study.plan.grid import left, make_plan
 from study.plan.resolved import planned
 from study.plan.trials import Trial
+from study.report.layout import printable
 from study.status.console import cell_table
 from study.status.progress import CellName, Counts, View, read_view
 from study.store.briefs import briefs
@@ -106,7 +107,7 @@ def status_lines(standing: Standing, root: Path) -> list[str]:
         lines.append(f"FAILED {place}: {failure['reason']} ({attempts} attempt{'s' * (attempts != 1)})")
     if standing.failures:
         lines.append("the same `l3study run` tries them again")
-    return lines
+    return list(map(printable, lines))
 
 
 def work_lines(standing: Standing) -> list[str]:
@@ -177,5 +178,5 @@ def picture(standing: Standing, console: Console) -> RenderableType:
     reasons = dict.fromkeys(str(failure["reason"]) for failure in standing.failures)
     lines += [f"failed: {reason}" for reason in list(reasons)[:3]]
     room = console.height - len(lines) - 3  # two lines of the table itself, and one free line
-    text = [Text(line, no_wrap=True, overflow="ellipsis") for line in lines]
+    text = [Text(printable(line), no_wrap=True, overflow="ellipsis") for line in lines]
     return Group(cell_table(standing.counts, console.width, room), *text)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from study.report.layout import plain
 from study.results.aggregate import first_best
 from study.store.record import CurvePoint, Failure, Record, Row
 from study.tracking.datasets import DIGEST, DatasetView
@@ -95,7 +96,7 @@ def search_view(record: Record) -> RunView:
 
 def failure_view(failure: Failure, role: str = "seed") -> RunView:
     """The run of a failed trial: a status and a reason, never a number."""
-    reason = " ".join(str(failure["reason"]).split())[:MAX_REASON]
+    reason = " ".join(plain(str(failure["reason"])).split())[:MAX_REASON]
     tags = {**_trial_tags(role, failure), "reason": reason, "attempts": _text(failure.get("attempts"))}
     return RunView(role=role, key=failure["key"], name=_trial_name(role, failure), tags=tags, status="FAILED")
 
@@ -263,7 +264,7 @@ def _legal(name: str) -> str:
 
 
 def _text(value: object) -> str:
-    return NONE if value is None else str(value)
+    return NONE if value is None else plain(str(value))
 
 
 def _milliseconds(moment: str) -> int:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from l3masking.methods import METHODS
-from study.report.layout import OBJECTIVES
+from study.report.layout import OBJECTIVES, printable
 from study.tracking.database import redacted, resolve_uri
 from study.tracking.runs import CURRENT
 
@@ -80,7 +80,7 @@ class Page:
             for key, (name, _) in self.views().items()
         ]
         links.append(f"[Tables and figures]({table_link(experiment, study)})")
-        lines = [shortened(self.description), "**Open:** " + " · ".join(links)]
+        lines = [harmless(shortened(self.description)), "**Open:** " + " · ".join(links)]
         arms = [METHODS[name] for name in self.methods if name in METHODS]
         lines += [f"**{arm.label}**: {arm.summary}." for arm in arms]
         lines.append(
@@ -140,6 +140,11 @@ def shortened(description: str) -> str:
     if len(description) <= MAX_DESCRIPTION:
         return description
     return f"{description[:MAX_DESCRIPTION].rstrip()} … (cut; the whole text is in space.yaml)"
+
+
+def harmless(description: str) -> str:
+    """Markdown without HTML, links, pictures and what turns the direction of a text: it may be somebody else's."""
+    return printable(description).replace("<", "&lt;").replace("](", r"]\(").replace("]:", r"]\:")
 
 
 def seeds_key(objective: str) -> str:

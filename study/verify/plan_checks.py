@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from l3masking.errors import InputError
 from study.plan.grid import make_plan
@@ -20,7 +20,6 @@ class Claimed(NamedTuple):
 
     resolved: Resolved
     trials: list[Trial]
-    unread: frozenset[str]  # arms with a policy of the user's own, which would have to be run
 
     @property
     def keys(self) -> dict[str, Trial]:
@@ -29,49 +28,24 @@ class Claimed(NamedTuple):
 
 
 def read_plan(folder: Untouched, verdict: Verification) -> Claimed | None:
-    """The plan, without the arms whose policy is a file of the user's; None and a finding if it cannot be read."""
-    unread: set[str] = set()
+    """The plan; None and a finding if it cannot be read."""
     verdict.checked["plan"] += 1
     try:
         folder.read(RESOLVED_FILE)
-        resolved = read_resolved(folder.root, lambda value: unread.update(without_policies(value)))
+        resolved = read_resolved(folder.root)
         assert resolved is not None, "it was read just now"
         trials = make_plan(*resolved)
     except (DamagedError, InputError) as error:
-        if unread:
-            verdict.note(f"{RESOLVED_FILE}: not checked without the arms {', '.join(sorted(unread))}: {_line(error)}")
-        else:
-            verdict.wrong(RESOLVED_FILE, f"cannot be read: {_line(error)}")
+        verdict.wrong(RESOLVED_FILE, f"cannot be read: {_line(error)}")
         return None
     except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
         verdict.wrong(RESOLVED_FILE, f"cannot be read: {type(error).__name__}: {_line(error)}")
         return None
-    if unread:
+    for name in resolved.spec.policies:
         verdict.note(
-            f"{', '.join(sorted(unread))}: masks by a policy file of the study, which is code and is not run: the keys "
-            "of these arms' records, the tables and the figures were not checked"
+            f"policy {name}: its code was not run, so what it masks was not checked; read it in {RESOLVED_FILE}"
         )
-    return Claimed(resolved, trials, frozenset(unread))
-
-
-def without_policies(value: dict[str, Any]) -> set[str]:
-    """Take out of a study's plain values the policies of files and all that names them; returns the arms among it."""
-    policies, arms = value.get("policies"), value.get("arms")
-    value["policies"] = {}
-    if not isinstance(policies, dict) or not policies:
-        return set()
-    arms = arms if isinstance(arms, dict) else {}
-    gone = {
-        name
-        for name, arm in arms.items()
-        if isinstance(arm, dict) and {str(arm.get("policy")), str(arm.get("adapt"))} & policies.keys()
-    }
-    value["arms"] = {name: arm for name, arm in arms.items() if name not in gone}
-    for part in (value, value.get("search")):
-        if isinstance(part, dict) and isinstance(part.get("methods"), list):
-            part["methods"] = [name for name in part["methods"] if name not in gone]
-    value["compare"] = None  # its questions may name them, and comparisons are not made
-    return gone
+    return Claimed(resolved, trials)
 
 
 def check_against_plan(claimed: Claimed, found: Collection[str], folder: Untouched, verdict: Verification) -> bool:
@@ -82,9 +56,8 @@ def check_against_plan(claimed: Claimed, found: Collection[str], folder: Untouch
     wanted = claimed.keys
     stray = [key for key in found if key not in wanted]
     if found and len(stray) == len(found):
-        if not claimed.unread:
-            many = f"none of the {len(found)} records belongs"
-            verdict.wrong(RESOLVED_FILE, f"{many} to its plan: they were made with other settings, data or encoders")
+        many = f"none of the {len(found)} records belongs"
+        verdict.wrong(RESOLVED_FILE, f"{many} to its plan: they were made with other settings, data or encoders")
         return False
     failed = {name.rpartition("/")[2].removesuffix(".json") for name in folder.names("failures", ".json")}
     missing: dict[tuple[str, ...], list[int]] = {}
@@ -102,7 +75,7 @@ def check_against_plan(claimed: Claimed, found: Collection[str], folder: Untouch
         verdict.wrong("records", f"missing: {' / '.join(cell)}, seeds {', '.join(map(str, seeds))}")
     if failures:
         verdict.note(f"{failures} trainings of the plan failed and have no record: see failures/")
-    if stray and not claimed.unread:
+    if stray:
         verdict.note(f"{len(stray)} records belong to no training of the plan: they are of earlier settings")
     return not missing
 

@@ -87,7 +87,7 @@ def _trajectories(record: Record, claimed: Claimed, *, with_test: bool) -> set[s
     """
     spec, known = claimed.resolved.spec, claimed.resolved.identities
     encoder, dataset, method = record["encoder"], record["dataset"], record["method"]
-    if method in claimed.unread or (method not in METHODS and method not in spec.arms):
+    if method not in METHODS and method not in spec.arms:
         return None
     arm = spec.arm(method)
     now = known.data_hash(dataset, record["seed"])

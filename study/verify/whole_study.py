@@ -41,7 +41,7 @@ def verify_study(
         check_sources(claimed.resolved, known, verdict, progress, online=online)
         if verdict.is_wrong(""):
             verdict.note("tables and figures were not made again, because of the findings")
-        elif not claimed.unread:
+        else:
             check_tables(folder, claimed, verdict, progress, same_machine=makers.is_here())
     for place in ("quarantine", "conflicts"):
         if found := folder.names(place):

@@ -6,6 +6,8 @@ The tests share one Ray, which starts in a folder with another checkout and with
 from __future__ import annotations
 
 import contextlib
+import http.client
+import json
 import os
 import random
 import re
@@ -13,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -46,6 +49,7 @@ PROMPT = 20.0  # seconds from the request to stop to the exit code, on two cores
 
 DOOMED = ("mtl_static", 1)  # method and seed whose process dies whenever it is tried
 METHODS = ["stl", "rtm", "l3masking", "mtl_static"]
+CANARY = "hf_CANARY0123456789abcdef"  # in the environment of the driver and of all that it starts
 
 
 def fated(config: dict[str, Any], assignments: Any, overseer: Any) -> None:
@@ -108,6 +112,8 @@ def working_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     folder = with_traps(second_checkout(tmp_path_factory.mktemp("working-directory")))
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("RAY_ADDRESS", raising=False)
+        for name in ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_PASSWORD"):
+            patch.setenv(name, CANARY)
         patch.chdir(folder)
         with schedule.ray_session():
             patch.setattr("study.executor.ray_session", contextlib.nullcontext)
@@ -453,3 +459,91 @@ def test_kills_while_scoring_lose_and_change_nothing(working_directory: Path, tm
     assert sum(tries.values()) <= len(shards) + 2 * KILLS, (
         "at most the shard under way, and one whose end was not told yet"
     )
+
+
+def listeners() -> list[tuple[str, int]]:
+    """Address and port of all sockets on which this process and those that it started listen."""
+    found = set()
+    for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
+        with contextlib.suppress(psutil.Error):  # it has just ended
+            for one in process.net_connections("tcp"):
+                if one.status == psutil.CONN_LISTEN:
+                    found.add((one.laddr.ip, one.laddr.port))
+    return sorted(found)
+
+
+def test_nothing_listens_beyond_loopback(on_ray: OnRay) -> None:
+    """S3, S-e: with the workers of the runs above there."""
+    found = listeners()
+    print(f"{len(found)} listeners")
+    assert len(found) >= 6, "of Ray's head, its agents and this driver"
+    assert {ip for ip, _ in found} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+
+
+QUESTIONS = (
+    *("NodeInfoGcsService/CheckAlive", "NodeInfoGcsService/GetAllNodeInfo", "InternalKVGcsService/InternalKVKeys"),
+    *("JobInfoGcsService/AddJob", "ActorInfoGcsService/GetAllActorInfo", "NodeManagerService/RequestWorkerLease"),
+    *(
+        "NodeManagerService/GetNodeStats",
+        "CoreWorkerService/PushTask",
+        "CoreWorkerService/Exit",
+        "CoreWorkerService/KillActor",
+    ),
+)
+
+
+def test_nobody_without_the_token_is_answered(on_ray: OnRay, tmp_path: Path) -> None:
+    """S1, S-d: of each port the Jobs API and questions of Ray's own, without a token."""
+    import grpc
+
+    mark, answered, asked = tmp_path / "it-ran", [], 0
+    job, kind = json.dumps({"entrypoint": f"touch {mark}"}).encode(), {"Content-Type": "application/json"}
+    for _, port in listeners():
+        for path in ("/api/jobs/", "/api/job_agent/jobs/"):
+            request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", job, kind)
+            with contextlib.suppress(OSError, http.client.HTTPException):  # refused, or no HTTP
+                urllib.request.urlopen(request, timeout=5)
+                answered.append((port, path))
+            asked += 1
+        with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
+            for question in QUESTIONS:
+                with contextlib.suppress(grpc.RpcError):
+                    channel.unary_unary(f"/ray.rpc.{question}")(b"", timeout=2)
+                    answered.append((port, question))
+                asked += 1
+    print(f"{asked} requests without a token, {len(answered)} answered")
+    assert answered == []
+    assert not mark.exists()
+    assert ray.get(ray.remote(num_cpus=0)(lambda: "done").remote()) == "done", "with the token all is well"
+
+
+def test_a_secret_of_the_environment_is_found_nowhere(on_ray: OnRay, capfd: pytest.CaptureFixture[str]) -> None:
+    """S9, S-a: in all that a study leaves, its mirror too, in what was said, and in the logs and files of Ray."""
+    assert ray.get(ray.remote(num_cpus=0)(lambda: os.environ.get("HF_TOKEN")).remote()) == CANARY, "workers have it"
+    said = [
+        on_ray.stopped,
+        on_ray.finished,
+        command("sync", on_ray.root),
+        command("doctor"),
+        command("status", on_ray.root),
+    ]
+    assert said[2].code == 0, said[2].err
+    session = Path(ray._private.worker._global_node.get_session_dir_path())
+    files = [path for place in (on_ray.root.parent, session) for path in place.rglob("*") if path.is_file()]
+    names = {path.name for path in files}
+    assert {
+        "mlflow.db",
+        "report.html",
+        "resolved.yaml",
+        "raylet.out",
+        "gcs_server.out",
+        "runtime_env_agent.log",
+    } <= names
+    secret = CANARY.encode()
+    hits = [path for path in files if secret in path.read_bytes()]
+    assert hits == []
+    assert not [text for text in (*(part for one in said for part in one[1:]), *capfd.readouterr()) if CANARY in text]
+    with capfd.disabled():
+        print(f"{len(files)} files, {sum(path.stat().st_size for path in files)} bytes, {len(hits)} hits")
+    (session / "logs" / "planted").write_bytes(secret)
+    assert [path for path in session.rglob("planted") if secret in path.read_bytes()], "one that is there is found"

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from ray import tune
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
+from ray.tune.execution import class_cache
 
 from study import ray_tune
 from study.gpu import GpuLost
-from study.ray_tune import CRASHES, EARLY, STOPPED_RESULT, Watch, fit, run_tuner
+from study.ray_tune import CRASHES, EARLY, STOPPED_RESULT, Watch, fit, keep_credentials, run_tuner
 from study.space.spec import Resources
 
 
@@ -175,3 +176,18 @@ def test_every_tuner_keeps_nothing_and_takes_what_its_trials_take(monkeypatch) -
     assert run.failure_config.max_failures == CRASHES
     bundles = [given["trainable"]._resources({"n": n}).bundles for n in (0, 1)]
     assert bundles == [[{"CPU": 1.0}], [{"CPU": 2.0}]]
+
+
+def test_credentials_are_not_sent_to_trials(monkeypatch) -> None:
+    """S9: what is sent is logged, and shown by Ray's API."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hf_CANARY0123456789")
+    monkeypatch.setenv("RAY_CHDIR_TO_TRIAL_DIR", "0")
+    made: list[dict[str, Any]] = []
+    monkeypatch.setattr(class_cache.ray, "remote", lambda **options: made.append(options) or (lambda cls: cls))
+    with keep_credentials():
+        class_cache._ActorClassCache().get(object)
+    class_cache._ActorClassCache().get(object)
+    sent, before = (options["runtime_env"]["env_vars"] for options in made)
+    assert "AWS_SECRET_ACCESS_KEY" not in sent
+    assert sent["RAY_CHDIR_TO_TRIAL_DIR"] == "0"
+    assert "AWS_SECRET_ACCESS_KEY" in before, "Ray Tune sends it by itself"

@@ -101,7 +101,7 @@ def test_ray_does_not_keep_the_handler_of_sigterm(monkeypatch) -> None:
     assert given["address"] == "local"  # never somebody else's cluster on this machine
     assert given["shut"]
     assert given["checked"]
-    monkeypatch.setattr(schedule, "joined", lambda: "head:6379")  # has answered
+    monkeypatch.setattr(schedule, "joined", lambda **_: "head:6379")  # has answered
     with schedule.ray_session():
         assert given["address"] == "head:6379"
 
@@ -122,7 +122,7 @@ def test_a_ray_that_cannot_be_joined_or_started_is_one_line(monkeypatch) -> None
     ):
         schedule.ray_session().__enter__()
     monkeypatch.setenv("RAY_ADDRESS", "head:6379")
-    monkeypatch.setattr(schedule, "joined", lambda: "head:6379")
+    monkeypatch.setattr(schedule, "joined", lambda **_: "head:6379")
     with (
         mock.patch.dict(os.environ),
         pytest.raises(EnvironmentFault, match=r"^RAY_ADDRESS=head:6379: cannot be joined \(Ver"),

@@ -6,12 +6,14 @@ import json
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import numpy as np
 import pytest
+from harmful import POLICY
 from safetensors.numpy import load_file, save_file
 from small_study import NoMirror, Said, command, write_space, write_study
 from small_task import TELLING
@@ -19,6 +21,10 @@ from small_task import TELLING
 from l3masking import load_encoder, mask_probabilities, score_tokens
 from l3masking.analysis import taggers
 from l3masking.analysis.tagging import TaggedSpan
+from l3masking.errors import InputError
+from l3masking.masking.policies.custom import CustomPolicy
+from study.space.reader import make_space, read_space
+from study.tag_profiles import ProfileRequest, _run_by, find_policies
 
 NOUNS = {word for words in TELLING.values() for word in words}
 
@@ -189,3 +195,21 @@ def test_nltk_absent_is_one_line_with_the_extra_and_the_command(study: Path, mon
 def test_prefetch_needs_something_to_fetch() -> None:
     said = command("prefetch")
     assert (said.code, said.err) == (2, "l3study: prefetch: name a space, or give --pos, or both\n")
+
+
+def test_a_policy_of_the_study_is_run_from_the_file_of_a_space(tmp_path: Path) -> None:
+    """S4: and only if it is the one that the study was made with."""
+    (tmp_path / "own.py").write_text(POLICY)
+    declared = {"policies": {"own": {"file": "own.py"}}, "arms": {"mine": {"like": "rtm", "policy": "own"}}}
+    path = write_space(tmp_path / "small.yaml", **declared)
+    mine = read_space(path)
+    kept = make_space(mine.resolved(), source="resolved.yaml", folder=tmp_path)
+    asked = ProfileRequest(place=tmp_path, policies=("own", "l3"))
+    with pytest.raises(InputError, match=r"--policy own: a policy file of the study.* give --space SPACE"):
+        _run_by(asked, kept)
+    found = find_policies(asked.policies, _run_by(replace(asked, own=mine.policies), kept))
+    assert isinstance(found["own"], CustomPolicy)
+    assert not isinstance(kept.policies["own"].policy(), CustomPolicy)
+    (tmp_path / "own.py").write_text(POLICY + "\n")
+    with pytest.raises(InputError, match="--policy own: that of --space is not the one that the study was made with"):
+        _run_by(replace(asked, own=read_space(path).policies), kept)

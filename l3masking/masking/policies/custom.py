@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import hashlib
+import json
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 from l3masking.errors import InputError, nearest
 from l3masking.masking.policies.base import CORPUS, NEEDS, PolicyText, Weights, check_weights
+from l3masking.masking.policies.kept import CLASS, FilePolicy, declared_needs, kept_policy
 from l3masking.masking.settings import MaskingConfig
 
 if TYPE_CHECKING:
     import torch
 
-CLASS = "Policy"  # the class that a file must have
 KINDS: dict[str, tuple[type, ...]] = {  # annotation of a setting -> the types that its value may have
     "bool": (bool,),
     "int": (int,),
@@ -34,25 +35,17 @@ KINDS: dict[str, tuple[type, ...]] = {  # annotation of a setting -> the types t
 
 
 @dataclass(frozen=True, eq=False)
-class CustomPolicy:
+class CustomPolicy(FilePolicy):
     """The class `Policy` of a file, made with settings. Errors inside it are InputErrors that name file and line.
 
     It can be pickled: a copy is made again from the text, as `read_policy` gave it, without what `fitted` has found.
     """
 
-    file: str  # as the user wrote it
-    text: str  # of the file
-    settings: Mapping[str, Any]
     made: Any = field(repr=False)  # an instance of the class
 
     @property
-    def content_hash(self) -> str:
-        """SHA-256 of the file's text: with the settings, all that may change the weights."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
-
-    @property
     def summary(self) -> str:
-        return str(getattr(self.made, "summary", f"the policy of {self.file}"))
+        return str(getattr(self.made, "summary", super().summary))
 
     @property
     def source(self) -> str:
@@ -120,7 +113,18 @@ def made_policy(file: str, text: str, settings: Mapping[str, Any]) -> CustomPoli
     given = _checked_settings(found, settings, place)
     with _told(file):
         made = found(**given)
+    _check_readable(file, text, settings, given, made, place)
     return CustomPolicy(file, text, given, made)
+
+
+def _check_readable(
+    file: str, text: str, settings: Mapping[str, Any], given: Mapping[str, Any], made: Any, place: str
+) -> None:
+    """InputError where a study with this policy could not be read without running the file."""
+    if declared_needs(file, text) != frozenset(made.needs):
+        raise InputError(f"{place}: `needs` has another value than the one that class {CLASS} writes out")
+    if json.dumps(kept_policy(file, text, settings).settings, default=str) != json.dumps(given, default=str):
+        raise InputError(f"{place}: write all fields that are settings in class {CLASS}, each with its type")
 
 
 def _module(file: str, text: str) -> ModuleType:

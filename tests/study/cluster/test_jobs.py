@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import shlex
 from collections.abc import AsyncIterator
@@ -119,6 +120,15 @@ def test_what_is_submitted_is_what_was_said(client: Client, tmp_path: Path) -> N
     assert other != job, "Ray answers an id that it has seen with an error"
 
 
+def test_no_secret_travels_with_a_job(client: Client, tmp_path: Path, monkeypatch) -> None:
+    """S9: what is submitted can be read by all who reach the Jobs API."""
+    for name in ("HF_TOKEN", "RAY_AUTH_TOKEN", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "hf_CANARY0123456789")
+    submit(submission(tmp_path), print)
+    assert client.submitted["runtime_env"]
+    assert "CANARY" not in json.dumps(client.submitted, default=str)
+
+
 def test_the_metadata_tell_spaces_apart(client: Client, tmp_path: Path) -> None:
     hashes = []
     for sets in ((), ("seeds=3",), ()):
@@ -146,6 +156,7 @@ def test_a_cluster_that_runs_anybodys_code_is_refused(client: Client, tmp_path: 
     submit(submission(tmp_path, insecure=True), warned.append)
     guard(monkeypatch, guarded=False, host="127.0.0.1")
     submit(submission(tmp_path), warned.append)
+    assert shlex.split(client.submitted["entrypoint"])[-1] == "--insecure-cluster", "its run was accepted with it"
     assert len(warned) == 2
     assert all("asks for no token: anybody who reaches it may run code there" in line for line in warned)
 

@@ -7,7 +7,9 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 import pytest
 
 from l3masking.errors import EnvironmentFault
@@ -188,3 +190,41 @@ def test_auto_is_the_ray_of_this_machine(monkeypatch) -> None:
     monkeypatch.setattr(services, "find_bootstrap_address", lambda folder: "127.0.0.1:1024")  # left by a dead one
     with pytest.raises(EnvironmentFault, match=r"RAY_ADDRESS=auto: no Ray head answers at 127\.0\.0\.1, port 1024"):
         joined()
+
+
+@contextlib.contextmanager
+def grpc_server(*, asks: bool) -> Iterator[int]:
+    """The port of a server that answers any question, or that asks for a token first."""
+
+    def answer(question: bytes, context: grpc.ServicerContext) -> bytes:
+        if asks:
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, "InvalidAuthToken")
+        return b""
+
+    class Anything(grpc.GenericRpcHandler):
+        def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+            return grpc.unary_unary_rpc_method_handler(answer)
+
+    server = grpc.server(ThreadPoolExecutor(1), handlers=[Anything()])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield port
+    finally:
+        server.stop(None).wait()
+
+
+@pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}"])
+def test_a_cluster_of_other_machines_without_a_token_is_refused(monkeypatch, form: str) -> None:
+    """S1: `run` joins it only where the user says so; one of this machine, or a tunnel to it, is the user's own."""
+    with grpc_server(asks=False) as port:
+        monkeypatch.setenv("RAY_ADDRESS", form.format(port))
+        assert joined() == form.format(port)
+        monkeypatch.setattr(ray_address, "is_local", lambda host: False)
+        wanted = r"asks for no token and runs the code of anybody .*get-auth-token.*--insecure-cluster$"
+        with pytest.raises(EnvironmentFault, match=wanted):
+            joined()
+        assert joined(insecure=True) == form.format(port)
+    with grpc_server(asks=True) as port:
+        monkeypatch.setenv("RAY_ADDRESS", form.format(port))
+        assert joined() == form.format(port)

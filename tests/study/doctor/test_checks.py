@@ -75,6 +75,8 @@ def test_all_of_it_offline_in_time_and_without_a_trace(tmp_path: Path, monkeypat
         "bf16",
         "gpus",
         "token",
+        "ports",
+        "files",
         "folder",
         "hub",
     }
@@ -220,6 +222,36 @@ def test_token(tmp_path: Path, patient: Patient, monkeypatch) -> None:
     assert (access.token() or "x") not in found.text
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     assert only(doctor_ray.token(patient)).state == "warn"
+
+
+def test_listeners(patient: Patient) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mine, socket.create_server(("0.0.0.0", 0)) as open_to_all:
+        found = doctor_ray.reachable_ports()
+        assert open_to_all.getsockname()[1] in found
+        assert mine.getsockname()[1] not in found
+        text = only(doctor_ray.listeners(patient)).text
+    assert text.startswith("what `run` and `ui` start listens on this machine's loopback interface alone; other")
+
+
+@pytest.mark.parametrize(("mask", "states"), [(0o077, ["ok"]), (0o022, ["ok"]), (0o002, ["ok"]), (0, ["warn", "ok"])])
+def test_shared_files(patient: Patient, tmp_path: Path, monkeypatch, mask: int, states: list[str]) -> None:
+    before = os.umask(mask)
+    try:
+        monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "mine" / "ray"))
+        (tmp_path / "mine").mkdir(mode=0o700)
+        found = list(doctor_ray.shared_files(patient))
+        assert os.umask(mask) == mask, "it is left as it was"
+    finally:
+        os.umask(before)
+    assert [one.state for one in found] == states
+    can = "can" if mask != 0o077 else "cannot"
+    assert f"umask {mask:03o}: other users of this machine {can} read results" in found[0].text
+    assert "do not reach the sockets of Ray" in found[-1].text
+
+
+def test_sockets_of_ray_that_all_reach_have_a_fix(patient: Patient, monkeypatch) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", "/nowhere/ray")
+    assert "RAY_TMPDIR" in only(doctor_ray.shared_files(patient)).fix
 
 
 def test_cluster(patient: Patient, monkeypatch) -> None:

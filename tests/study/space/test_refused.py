@@ -186,15 +186,25 @@ def test_all_problems_at_once(tmp_path):
     assert len(lines) == 10, lines
 
 
-@pytest.mark.parametrize(
-    "name", ["../x", "/etc", "a/b", "..", ".", ".a", "", "a b", "a\\b", "a\n", "é", "CON:", "~", "$x"]
-)
+NASTY = ["../x", "/etc", "a/b", "..", ".", ".a", "", "a b", "a\\b", "a\n", "é", "CON:", "~", "$x"]
+NASTY += ["x/../../y", "..\\..\\x", "a" * 65, "\u202egnp", "file:///etc", "a\x1b[31m", "%2e%2e%2fx", "a\x00b"]
+NAMED = {
+    "encoders": {"hub": "a/b"},
+    "datasets": {"train": "a.csv"},
+    "variants": {"masking.mean": 0.2},
+    "corpora": {"files": "a.txt"},
+    "arms": {"like": "rtm"},
+    "policies": {"file": "a.py"},
+}
+
+
+@pytest.mark.parametrize("name", NASTY)
 def test_nasty_names(tmp_path, name):
-    for kind in ("encoders", "datasets", "variants"):
-        inner = {"encoders": {"hub": "a/b"}, "datasets": {"train": "a.csv"}, "variants": {"masking.mean": 0.2}}[kind]
+    """S8, S-c: what is no name becomes no part of a path."""
+    for kind, inner in NAMED.items():
         space = {"encoders": {"mine": {"hub": "a/b"}}, "datasets": {"local": {"train": "a.csv"}}, "variants": {}}
         space["pairs"] = [{"encoder": "mine", "dataset": "local"}]
-        space[kind][name] = inner
+        space.setdefault(kind, {})[name] = inner
         (line,) = refusal(tmp_path, dump_yaml(space))
         assert "is no name" in line
     space = {"name": name, "encoders": {"mine": {"hub": "a/b"}}, "datasets": {"local": {"train": "a.csv"}}}

@@ -6,12 +6,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from tracked_study import make_record, make_search_record
+from hostile_names import PAYLOADS
+from tracked_study import make_failure, make_record, make_search_record
 
 from l3masking.methods import METHODS
 from study.results.aggregate import Cell
 from study.tracking.cells import cell_views
-from study.tracking.runs import search_view, seed_view
+from study.tracking.runs import failure_view, search_view, seed_view
 from study.tracking.views import CELLS, CHARTS, SEARCH, SHARED, Page, link, opening, seeds_key, table_link
 
 PAGE = Page(
@@ -136,3 +137,26 @@ def test_the_user_interface_of_this_mlflow_still_reads_every_key():
             words |= thing.keys()
         words |= {chart["type"] for chart in view["compareRunCharts"]}
     assert not [word for word in sorted(words) if word not in source]
+
+
+@pytest.mark.parametrize("text", [*PAYLOADS, "[a]: javascript:1", "![x](http://a/b.png)"])
+def test_a_description_brings_no_html_and_no_links(text):
+    """S11: what is written as Markdown stays so."""
+    note = Page(description=f"About *this* {text}", objectives=("accuracy",)).note("1", "r")
+    about = note.split("\n\n**Open:**")[0]
+    assert about.startswith("About *this* ")
+    assert "<" not in about
+    assert "](" not in about
+    assert "]:" not in about
+    assert not set("\x1b\r\t\u202e") & set(note)
+
+
+@pytest.mark.parametrize("text", PAYLOADS)
+def test_tags_of_runs_hold_no_controls(text):
+    """S11: of a study that somebody else made."""
+    record = make_record(trajectory=text, mask_mean=None)
+    record["run"] |= {"host": text, "commit": text, "device": text}
+    failed = failure_view(make_failure(record, reason=text))
+    for view in (seed_view(record), failed):
+        assert not [tag for tag, value in view.tags.items() if set("\x1b\r\t\n\u202e") & set(value)]
+        assert not set("\x1b\r\t\n\u202e") & set(view.name)

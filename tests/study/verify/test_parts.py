@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from study.store.packed import packed
-from study.verify.plan_checks import without_policies
 from study.verify.record_checks import JudgedSet, TrueLabels, own_problem, value_problem
 from study.verify.schema_checks import layout_problems
 from study.verify.table_values import differ_by_rounding, first_difference, shared_difference
@@ -148,26 +147,3 @@ def test_values_are_computed_again_from_predictions_and_labels() -> None:
     other = value_problem(judged([0, 1, 1, 1], None), TrueLabels(np.array([0, 1, 1, 0]), ["a", "c"]))
     assert other == "test: its classes are not those of the data file"
     assert value_problem(judged([0, 1, 1, 1], None, auc=1.0), truth) == "test: auc is no metric"
-
-
-def test_a_plan_is_read_without_the_arms_that_are_code() -> None:
-    value: dict[str, Any] = {
-        "policies": {"own": {"file": "own.py", "text": "raise SystemExit"}},
-        "arms": {
-            "mine": {"like": "rtm", "policy": "own"},
-            "first": {"like": "rtm", "adapt": "own"},
-            "safe": {"like": "stl"},
-        },
-        "methods": ["stl", "mine", "safe"],
-        "search": {"methods": ["mine", "rtm"]},
-        "compare": {"questions": [["mine", "rtm"]]},
-    }
-    assert without_policies(value) == {"mine", "first"}
-    assert value == {
-        "policies": {},
-        "arms": {"safe": {"like": "stl"}},
-        "methods": ["stl", "safe"],
-        "search": {"methods": ["rtm"]},
-        "compare": None,
-    }
-    assert without_policies({"policies": None, "arms": None}) == set()

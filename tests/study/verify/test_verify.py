@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from harmful import Harm, harm
 from small_study import command, resolved_text
 
 from l3masking.encoders.table import EncoderSpec
@@ -395,53 +396,18 @@ def test_a_link_in_the_place_of_a_folder_is_not_followed(here: Path) -> None:
     assert len(found.findings) == 6, "one for each cell of the plan"
 
 
-HARM = "from pathlib import Path\nPath({path!r}).write_text('run')\n"
-POLICY = """
-from dataclasses import dataclass
-from typing import ClassVar
-@dataclass(frozen=True)
-class Policy:
-    needs: ClassVar = frozenset()
-    def weights(self, text, config, generator):
-        return [1.0] * len(text.positions)
-"""
-
-
-class Harm:
-    """Writes a file when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Path, str]]:
-        return Path.write_text, (self.path, "run")
-
-
 def test_nothing_of_a_study_is_run(here: Path, tmp_path: Path) -> None:
     mark = tmp_path / "it-ran"
-    path = here / "resolved.yaml"
-    value = yaml.safe_load(path.read_text())
-    value["policies"] = {"own": {"file": "own.py", "settings": {}, "text": HARM.format(path=str(mark)) + POLICY}}
-    value["arms"] = {"mine": {"like": "rtm", "policy": "own"}}
-    value["methods"].append("mine")
-    value["compare"]["questions"] = [["mine", "rtm"]]
-    path.write_text(yaml.safe_dump(value))
     payload, part = pickle.dumps(Harm(mark)), next(score_folder(here).glob("part-*"))
-    for name in (
-        "tuner.pkl",
-        "records/tuner.pkl",
-        "data/labels.json",
-        "scores/state.pkl",
-        "models/x/model.safetensors",
-    ):
+    harm(here, mark)
+    for name in ("data/labels.json", "models/x/model.safetensors"):
         (here / name).parent.mkdir(parents=True, exist_ok=True)
         (here / name).write_bytes(payload)
-    (here / "sitecustomize.py").write_text(HARM.format(path=str(mark)))
     part.write_bytes(payload)
     found = command("verify", here)
     assert not mark.exists()
     assert found.code == 1
-    assert "mine: masks by a policy file of the study, which is code and is not run" in found.out
+    assert "Note: policy own: its code was not run" in found.out
     assert f"scores/{part.parent.name}/{part.name}: its content is not what its name says" in found.out
 
 
