@@ -16,9 +16,11 @@ from typing import Any, NamedTuple, Protocol
 
 from l3masking.errors import EnvironmentFault
 from study.space.spec import Resources
+from study.store.newer import refuse_newer
 from study.store.places import Place, fetched, put
 from study.store.whole_files import canonical
 
+MANIFEST_SCHEMA = 1  # what a manifest without the field `schema` has, as all that are written now
 PART_NAME = re.compile(r"part-(\d{5})-([0-9a-f]{32})\.\w+")
 
 
@@ -178,7 +180,9 @@ def levels(jobs: Iterable[tuple[Artefact, Resources]]) -> list[list[tuple[Artefa
 def _look(job: Artefact, place: Place, resources: Resources) -> _Open:
     """What is wanted of a job and what of it is missing."""
     wanted = job.num_shards()
-    found = dict(parts(fetched(place)))
+    folder = fetched(place)
+    manifest_of(folder)  # a newer one is refused before anything is written
+    found = dict(parts(folder))
     return _Open(job, place, resources, wanted, [number for number in range(wanted) if number not in found])
 
 
@@ -221,11 +225,13 @@ def parts(folder: Path) -> Iterator[tuple[int, Path]]:
 
 
 def manifest_of(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a folder; None if it is missing or damaged."""
+    """The manifest of a folder; None if it is missing or damaged. InputError for one of a newer schema."""
     try:
         value = json.loads((folder / "manifest.json").read_bytes())
     except (FileNotFoundError, ValueError):
         return None
+    if isinstance(value, dict):
+        refuse_newer(folder / "manifest.json", value.get("schema"), MANIFEST_SCHEMA)
     return value if isinstance(value, dict) and isinstance(value.get("parts"), list) else None
 
 

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 
 from l3masking.training.checkpoint import Snapshot
 from l3masking.training.checkpoint_files import checkpoints, tidy, write_checkpoint
+from study.store.newer import refuse_newer
 
 CHECKPOINTS = "checkpoints"  # folder of a study
 CHECKPOINT_SCHEMA = 1
@@ -56,13 +57,15 @@ class TrialCheckpoints:
         return StageCheckpoints(self, self.folder / name)
 
     def newest(self, folder: Path) -> Snapshot | None:
-        """The newest checkpoint in `folder` that verifies and counts."""
+        """The newest checkpoint in `folder` that verifies and counts. InputError for one of a newer schema."""
         if self.minutes is None:
             return None
         tidy(folder)
         for found in checkpoints(folder):
             kept = found.facts.get("trial", {})
-            if kept.get("made_with") == self.made_with and {*self.objectives} <= {*kept["objectives"]}:
+            made_with = kept.get("made_with", {})
+            refuse_newer(folder, made_with.get("schema"), CHECKPOINT_SCHEMA)
+            if made_with == self.made_with and {*self.objectives} <= {*kept["objectives"]}:
                 self.resumed = max(self.resumed, kept["resumed"] + 1)
                 self.earlier = max(self.earlier, kept["seconds"])
                 return found

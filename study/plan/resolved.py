@@ -16,10 +16,12 @@ from study.plan.trials import Identities
 from study.space.reader import make_space
 from study.space.spec import SECTIONS, StudySpec, plain
 from study.space.yaml import dump_yaml, read_yaml
+from study.store.newer import refuse_newer
 from study.store.places import Place, opened
 from study.store.store import write_atomic
 
 RESOLVED_FILE = "resolved.yaml"
+RESOLVED_SCHEMA = 1  # what a file without the key `schema` has, as all that are written now
 
 
 class Resolved(NamedTuple):
@@ -53,6 +55,7 @@ def read_resolved(root: Path, prepare: Callable[[dict[str, Any]], None] = lambda
     value, problems = read_yaml(path)
     if not isinstance(value, dict):
         raise InputError(f"{path}: expected keys and values; remove the file and run the study again")
+    refuse_newer(path, value.pop("schema", None), RESOLVED_SCHEMA)
     known = value.pop("identities", None) or {}
     if not isinstance(known, dict):
         raise InputError(f"{path}: identities: expected encoders and datasets; remove the file and run the study again")

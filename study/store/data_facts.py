@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypedDict, cast
 
 from l3masking.data.audit import InTrain, SplitAudit, TokenLengths
+from study.store.newer import refuse_newer
 from study.store.whole_files import canonical, check_key, write_atomic
 
 FACTS_SCHEMA = 1
@@ -56,13 +57,18 @@ def write_facts(root: Path, facts: DataFacts) -> None:
 
 
 def read_facts(root: Path, data_hash: str | None) -> DataFacts | None:
-    """The file of a dataset; None if there is none that can be read, or `data_hash` is None."""
+    """The file of a dataset; None if there is none that can be read, or `data_hash` is None.
+
+    InputError for one of a newer schema.
+    """
     if data_hash is None:
         return None
     try:
         value = json.loads(_path(root, data_hash).read_bytes())
     except (OSError, ValueError):
         return None
+    if isinstance(value, dict):
+        refuse_newer(_path(root, data_hash), value.get("schema"), FACTS_SCHEMA)
     if not isinstance(value, dict) or (value.get("schema"), value.get("data_hash")) != (FACTS_SCHEMA, data_hash):
         return None
     return cast(DataFacts, value)

@@ -21,8 +21,9 @@ from typing import TypeVar, cast
 import filelock
 
 from l3masking.errors import EnvironmentFault, InputError
+from study.store.newer import REMEDY
 from study.store.record import SCHEMA, Failure, NewRecord, Record
-from study.store.seal import APART, DamagedError, checksum, parse, seal, unseal
+from study.store.seal import APART, DamagedError, NewerError, checksum, parse, seal, unseal
 from study.store.whole_files import KEY, Place, canonical, check_key, content_key, sweep, write_atomic, write_new
 
 T = TypeVar("T")
@@ -45,7 +46,7 @@ class Store:
     """The folder of one study. Reading creates nothing; writers create the folders that they need.
 
     Every read verifies. A file that fails is moved to quarantine/ and named in a `QuarantineWarning`, and its trial
-    counts as not done.
+    counts as not done. A record of a newer schema is an InputError and stays.
     """
 
     def __init__(self, root: Path) -> None:
@@ -195,6 +196,8 @@ class Store:
             return verified(_bytes_of(path), path.stem)
         except FileNotFoundError:
             return None
+        except NewerError as newer:
+            raise InputError(f"{path}: {newer}: {REMEDY}") from None
         except DamagedError as damage:
             self._quarantine(path, str(damage))
             return None
