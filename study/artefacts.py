@@ -17,12 +17,14 @@ from typing import Any, NamedTuple, Protocol, cast
 
 from l3masking.errors import EnvironmentFault
 from study.space.spec import Resources
+from study.store.newer import refuse_newer
 from study.store.places import Place, fetched, put
 from study.store.seal import verified, with_checksum
 from study.store.store import QuarantineWarning
 from study.store.whole_files import canonical
 
 MANIFEST_FILE = "manifest.json"
+MANIFEST_SCHEMA = 1  # what a manifest without the field `schema` has, as all that are written now
 Step = Callable[[], None]  # called after each batch or so of a shard: its worker is alive
 PART_NAME = re.compile(r"part-(\d{5})-([0-9a-f]{32})\.\w+")
 
@@ -184,6 +186,7 @@ def _look(job: Artefact, place: Place, resources: Resources) -> _Open:
     """What is wanted of a job and what of it is missing."""
     wanted = job.num_shards()
     folder = fetched(place)
+    manifest_of(folder)  # a newer one is refused before anything is written
     found = dict(parts(folder))
     for path in sorted(set(folder.glob("part-*")) - {*found.values()}):
         _name_damaged(path)
@@ -234,7 +237,10 @@ def parts(folder: Path) -> Iterator[tuple[int, Path]]:
 
 
 def manifest_of(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a folder; None if it is missing or damaged, which a warning says."""
+    """The manifest of a folder; None if it is missing or damaged, which a warning says.
+
+    InputError for one of a newer schema.
+    """
     path = folder / MANIFEST_FILE
     try:
         value = json.loads(path.read_bytes())
@@ -242,6 +248,8 @@ def manifest_of(folder: Path) -> dict[str, Any] | None:
         return None
     except (ValueError, RecursionError):
         value = None
+    if isinstance(value, dict):
+        refuse_newer(path, value.get("schema"), MANIFEST_SCHEMA)
     if not verified(value) or not isinstance(value.get("parts"), list):
         _name_damaged(path)
         return None

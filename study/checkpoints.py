@@ -20,6 +20,7 @@ from l3masking.training.checkpoint import Interrupted, Snapshot
 from l3masking.training.checkpoint_files import checkpoints, expected_seconds, tidy, write_checkpoint
 from study.pulse import NO_PULSE, Pulse
 from study.store.free_disk import check_free
+from study.store.newer import refuse_newer
 
 CHECKPOINTS = "checkpoints"  # folder of a study
 CHECKPOINT_SCHEMA = 2
@@ -69,12 +70,14 @@ class TrialCheckpoints:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def newest(self, folder: Path) -> Snapshot | None:
-        """The newest checkpoint in `folder` that verifies and counts."""
+        """The newest checkpoint in `folder` that verifies and counts. InputError for one of a newer schema."""
         if self.minutes is None:
             return None
         tidy(folder)
         for found in checkpoints(folder):
-            if self.goes_on(found.facts.get("trial", {})):
+            kept = found.facts.get("trial", {})
+            refuse_newer(folder, kept.get("made_with", {}).get("schema"), CHECKPOINT_SCHEMA)
+            if self.goes_on(kept):
                 return found
         return None
 

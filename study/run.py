@@ -35,7 +35,7 @@ from study.store.briefs import briefs
 from study.store.free_disk import check_free
 from study.store.places import Place, find_place, open_store
 from study.store.store import Store, write_atomic
-from study.tracking.mirror import Mirror
+from study.tracking.mirror import END_SECONDS, STOP_SECONDS, Mirror
 from study.tracking.views import opening
 from study.version import program_commit
 
@@ -88,6 +88,7 @@ def run_study(options: RunOptions, reporter: Reporter) -> Finish:
         resolved = settle(store.root, spec, reporter, facts.look)
         plan = make_plan(*resolved)
         narrow(plan, options.only, options.limit)  # a wrong filter is refused before the study changes
+        done = {brief.key for brief in briefs(store)}  # a record of a newer program is refused here too
         write_atomic(store.root / "space.yaml", options.space.read_bytes())
         write_resolved(store.root, resolved)
         facts.write()
@@ -101,7 +102,7 @@ def run_study(options: RunOptions, reporter: Reporter) -> Finish:
             records=store.records(),
             searched=Store(store.root / SEARCH_FOLDER).records(),
         )
-        run = _Run(place, store, resolved, plan, reporter, mirror, progress, options)
+        run = _Run(place, store, resolved, plan, done, reporter, mirror, progress, options)
         if line := lacking_space(store.root, resolved.spec, run.open_trials()):
             reporter.say(line)
         try:
@@ -142,6 +143,7 @@ class _Run:
         store: Store,
         resolved: Resolved,
         plan: list[Trial],
+        done: set[str],
         reporter: Reporter,
         mirror: Mirror,
         progress: Progress,
@@ -149,7 +151,7 @@ class _Run:
     ) -> None:
         self.place, self.store, self.resolved = place, store, resolved
         self.reporter, self.mirror, self.progress, self.options = reporter, mirror, progress, options
-        self.done = {brief.key for brief in briefs(store)}  # records before the grid, which alone makes new ones
+        self.done = done  # records before the grid, which alone makes new ones
         if resolved.spec.resources.save_models:  # a training whose model is not kept is repeated; its record stays
             self.done &= store.models()
         self.failed = 0
@@ -271,7 +273,7 @@ class _Run:
             self.mirror.add_failure(failure)
         self.mirror.cells(results.cells)
         self.mirror.artifacts([*files, self.store.root / "space.yaml", self.store.root / "resolved.yaml"])
-        behind = self.mirror.close()
+        behind = self.mirror.close(STOP_SECONDS if stopped else END_SECONDS)
         return Finish(
             root=self.store.root,
             cells=results.cells,

@@ -61,17 +61,19 @@ def compare(
             found.comparisons,
             study=found.study,
             against=found.against,
-            notes=found.notes,
+            notes=[*found.one_class, *found.notes],
             on_sets=found.on_sets,
             effort=effort_values(found.effort),
             unseen=found.unseen,
         )
         print(text, end="")
+    elif found.empty:
+        print(f"{folder}: nothing to compare: the study has no records yet; `l3study status {folder}` says what runs")
     else:
         if found.unseen is not None:
             print(
                 "These comparisons are on the unseen part of test alone; the notes below say how many rows that is.\n"
             )
-        print(comparisons_text([*found.comparisons, *found.on_sets], found.notes))
+        print(comparisons_text([*found.comparisons, *found.on_sets], [*found.one_class, *found.notes]))
         if found.effort:
             print(f"\n{effort_text(found.effort)}")

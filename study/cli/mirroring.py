@@ -53,9 +53,7 @@ def sync(folder: Folder, tracking_uri: Uri = None) -> None:
     from study.plan.grid import make_plan
     from study.plan.resolved import opened_study, planned
     from study.results.gather import gather
-    from study.space.search_section import SEARCH_FOLDER
     from study.store.places import open_store
-    from study.store.store import Store
     from study.tracking.database import redacted
     from study.tracking.mirror import sync as rebuild
     from study.tracking.views import opening
@@ -75,7 +73,6 @@ def sync(folder: Folder, tracking_uri: Uri = None) -> None:
             description=spec.description,
             datasets=spec.datasets,
             trials=trials,
-            searched=Store(root / SEARCH_FOLDER),
             findings=findings.values(),
             paths=sorted(path for path in found if path.is_file()),
         )

@@ -17,11 +17,13 @@ from study.plan.trials import Identities
 from study.space.reader import make_space
 from study.space.spec import SECTIONS, StudySpec, plain
 from study.space.yaml import dump_yaml, read_yaml
+from study.store.newer import refuse_newer
 from study.store.places import Place, opened
 from study.store.store import write_atomic
 
 RESOLVED_FILE = "resolved.yaml"
 CHECKSUM_MARK = b"# checksum of what follows: "
+RESOLVED_SCHEMA = 1  # what a file without the key `schema` has, as all that are written now
 
 
 class Resolved(NamedTuple):
@@ -62,6 +64,7 @@ def read_resolved(root: Path) -> Resolved | None:
     value, problems = read_yaml(path)
     if not isinstance(value, dict):
         raise InputError(f"{path}: expected keys and values; remove the file and run the study again")
+    refuse_newer(path, value.pop("schema", None), RESOLVED_SCHEMA)
     known = value.pop("identities", None) or {}
     if not isinstance(known, dict):
         raise InputError(f"{path}: identities: expected encoders and datasets; remove the file and run the study again")

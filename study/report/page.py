@@ -123,6 +123,7 @@ def page(
     # names come from users: what is no Markup loses its control characters where it is drawn, and is escaped there
     drawn: Callable[[object], object] = lambda value: plain(value) if type(value) is str else value  # noqa: E731
     environment = Environment(autoescape=True, trim_blocks=True, undefined=StrictUndefined, finalize=drawn)
+    environment.filters["coded"] = _coded
     return environment.from_string(TEMPLATE).render(
         name=about.name,
         description=about.description,
@@ -133,6 +134,18 @@ def page(
         policy=Markup(f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"),
         style=Markup(STYLE),
         script=Markup(SCRIPT),
+    )
+
+
+def _coded(text: str) -> str:
+    """Escaped, and what stands between backticks as code; a single backtick stays."""
+    from markupsafe import Markup, escape
+
+    parts = plain(text).split("`")
+    if len(parts) % 2 == 0:
+        return escape("`".join(parts))
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else part for place, part in enumerate(parts)
     )
 
 

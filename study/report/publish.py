@@ -33,6 +33,7 @@ from study.results.effort_pairs import EffortComparison, compare_effort
 from study.results.families import declared
 from study.results.gather import Results, budgets, gather
 from study.results.looks import record_look
+from study.results.one_class import one_class_notes
 from study.results.optimism import findings_of, in_words
 from study.results.truth import true_labels
 from study.results.verdicts import better_than_random
@@ -111,11 +112,16 @@ def write_page(
         Picture(name=one.name.replace("_", " "), images=sheets(one.svg, one.cuts), caption=one.caption)
         for one in filter(on_page, drawn if any(cell.n for cell in results.cells) else [])
     ]
+    cautions = [
+        *one_class_notes(results.cells, results.predictions),
+        *earlier_in_words(resolved.spec.compare),
+        *warnings,
+    ]
     text = page(
         about_study(resolved, results.failures),
         shown,
         pictures,
-        summary=summary(results.cells, results.comparisons, [*earlier_in_words(resolved.spec.compare), *warnings]),
+        summary=summary(results.cells, results.comparisons, cautions),
         answers=[answers(results.comparisons, took, profile)],
         further=further_sections(root, resolved, results.cells, judged, took, warnings),
     )

@@ -136,13 +136,13 @@ TEMPLATE = """<!DOCTYPE html>
 <body>
 {% macro words(part) %}
 {% for line in part.lines %}
-<p{% if part.small %} class="small"{% endif %}>{{ line }}</p>
+<p{% if part.small %} class="small"{% endif %}>{{ line|coded }}</p>
 {% endfor %}
 {% endmacro %}
 {% macro items(part) %}
 <ul{% if part.small %} class="small"{% endif %}>
 {% for item in part.items %}
-<li{% if item.strong %} class="strong"{% endif %}>{{ item.text }}</li>
+<li{% if item.strong %} class="strong"{% endif %}>{{ item.text|coded }}</li>
 {% endfor %}
 </ul>
 {% endmacro %}
@@ -153,7 +153,7 @@ TEMPLATE = """<!DOCTYPE html>
 <dl>
 {% for name, value in part.rows %}
 <dt>{{ name }}</dt>
-<dd>{{ value }}</dd>
+<dd>{{ value|coded }}</dd>
 {% endfor %}
 </dl>
 {% endmacro %}

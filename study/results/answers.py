@@ -18,6 +18,7 @@ from study.results.effort_pairs import EffortComparison, compare_effort
 from study.results.families import NOTHING_DECLARED, declared
 from study.results.gather import Results, budgets, compared, gather, read_results
 from study.results.looks import record_look, warnings_of
+from study.results.one_class import one_class_notes
 from study.results.optimism import findings_of, in_words
 from study.results.published import PAPER, REMARKS, table3
 from study.results.set_comparisons import SetComparison
@@ -38,6 +39,8 @@ class Answer(NamedTuple):
     on_sets: Sequence[SetComparison] = ()  # the same questions on evaluation sets; within a study alone
     effort: Sequence[EffortComparison] = ()  # the same questions about what trainings took; within a study alone
     unseen: Mapping[str, UnseenPart] | None = None  # dataset -> compared test rows; None: all rows of test
+    empty: bool = False  # whether the study has no records
+    one_class: Sequence[str] = ()  # rows whose models predict one class; within a study alone
 
 
 def answer(
@@ -86,12 +89,22 @@ def _within(root: Path, resolved: Resolved, baseline: str | None, margin: float 
     )
     found = findings_of(searches(resolved.spec, resolved.identities), resolved.findings, results.cells)
     notes = [*earlier_in_words(resolved.spec.compare), *in_words(found), *results.notes]
+    empty = not any(cell.n for cell in results.cells)
     looks = record_look(root, results.comparisons)
     notes += [*warnings_of(looks, results.comparisons), *_late_margin(resolved, margin)]
     family = declared(resolved.spec.compare)
     asked = questions(results.cells, baseline, family=family)
     effort = compare_effort(results.cells, results.efforts, asked, family=family)
-    return Answer(resolved.spec.name, None, results.comparisons, notes, results.set_comparisons, effort)
+    return Answer(
+        resolved.spec.name,
+        None,
+        results.comparisons,
+        notes,
+        results.set_comparisons,
+        effort,
+        empty=empty,
+        one_class=one_class_notes(results.cells, results.predictions),
+    )
 
 
 def _within_unseen(root: Path, resolved: Resolved, baseline: str | None, margin: float | None) -> Answer:

@@ -37,22 +37,12 @@ class Draws(NamedTuple):
     least: NDArray[np.float64]  # [D] the effect above which the t interval excludes zero
 
 
-def sign_flip_power(effect: float, n: int, *, alpha: float, draws: int = POWER_DRAWS) -> float:
-    """Share of studies of `n` seeds, at most EXACT_PAIRS, that decide a true `effect` (mean over deviation) above 0.
-
-    Decided means what `compare` calls so: p of the exact sign-flip test below `alpha`, and a 95 % t interval of the
-    difference above zero.
-    """
-    allowed = _allowed(n, alpha)
-    if allowed < 1:
-        return 0.0
-    return float(np.mean(_decides(_drawn(n, draws), effect, allowed, np.arange(draws))))
-
-
 def t_power(effect: float, n: int, *, alpha: float) -> float:
-    """The same of the t test of paired differences, in closed form: P(T' > t(1 - alpha/2; n - 1)), noncentral t.
+    """Share of studies of `n` seeds that decide a true `effect` (mean over deviation) above 0 with the paired t test.
 
-    T' has n - 1 degrees of freedom and noncentrality effect sqrt(n). n >= 2.
+    Decided means what `compare` calls so: p below `alpha`, and a 95 % t interval of the difference above zero. In
+    closed form: P(T' > t(1 - alpha/2; n - 1)), noncentral t. T' has n - 1 degrees of freedom and
+    noncentrality effect sqrt(n). n >= 2.
     """
     from scipy.special import nctdtr, stdtrit
 

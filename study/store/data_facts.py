@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NotRequired, TypedDict, cast
 
 from l3masking.data.audit import InTrain, SplitAudit, TokenLengths
+from study.store.newer import refuse_newer
 from study.store.seal import CHECKSUM, verified, with_checksum
 from study.store.store import QuarantineWarning
 from study.store.whole_files import canonical, check_key, write_atomic
@@ -62,7 +63,8 @@ def write_facts(root: Path, facts: DataFacts) -> None:
 def read_facts(root: Path, data_hash: str | None) -> DataFacts | None:
     """The file of a dataset; None if there is none that can be read, or `data_hash` is None.
 
-    A damaged one is named in a warning and left there: the next run writes it again.
+    A damaged one is named in a warning and left there: the next run writes it again. InputError for one of a newer
+    schema.
     """
     if data_hash is None:
         return None
@@ -73,6 +75,8 @@ def read_facts(root: Path, data_hash: str | None) -> DataFacts | None:
         return None
     except (ValueError, RecursionError):
         value = None
+    if isinstance(value, dict):
+        refuse_newer(path, value.get("schema"), FACTS_SCHEMA)
     if not verified(value) or value.get("data_hash") != data_hash:
         warnings.warn(f"{path}: damaged, not used; the next run writes it again", QuarantineWarning, stacklevel=2)
         return None

@@ -21,11 +21,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from l3masking.data.sources import cache_folder
-from l3masking.errors import EnvironmentFault
+from l3masking.errors import EnvironmentFault, InputError
 from study.store.lease import lease
+from study.store.newer import REMEDY
 from study.store.record import Failure, NewRecord, Record
 from study.store.remote import Remote, check_url
-from study.store.seal import DamagedError, unseal
+from study.store.seal import DamagedError, NewerError, unseal
 from study.store.store import MODELS, Store, whole_models
 from study.store.whole_files import check_key, write_atomic
 
@@ -193,6 +194,8 @@ class RemoteStore(Store):
             return False
         try:
             there = unseal(content, key)
+        except NewerError as newer:
+            raise InputError(f"{self.place}/{name}: {newer}: {REMEDY}") from None
         except DamagedError:
             return False  # a whole one takes its place as soon as there is one
         here = super().read(key)

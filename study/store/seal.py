@@ -25,6 +25,10 @@ class DamagedError(Exception):
     """Why a file is not what its name promises."""
 
 
+class NewerError(DamagedError):
+    """It is what a later version of this program promises."""
+
+
 def checksum(record: NewRecord) -> str:
     """32 hexadecimal digits over everything but `run` and `checksum`; ValueError where it holds a NaN or infinity."""
     return _digest(canonical({name: value for name, value in record.items() if name not in APART}))
@@ -47,8 +51,10 @@ def unseal(raw: bytes, key: str) -> Record:
                 raise DamagedError("its checksum does not match its content")
         except (ValueError, RecursionError) as error:
             raise DamagedError("holds a number that is not finite") from error
-    if record.get("schema") != SCHEMA:
-        raise DamagedError(f"schema {record.get('schema')!r}, this program reads {SCHEMA}")
+    schema = record.get("schema")
+    if schema != SCHEMA:
+        newer = isinstance(schema, int) and schema > SCHEMA
+        raise (NewerError if newer else DamagedError)(f"schema {schema!r}, this program reads {SCHEMA}")
     if not verified(record.get("run", {})):
         raise DamagedError("the checksum of its `run` does not match its content")
     return record

@@ -22,8 +22,20 @@ from typing import TypeVar, cast
 import filelock
 
 from l3masking.errors import DiskFull, EnvironmentFault, InputError
+from study.store.newer import REMEDY
 from study.store.record import SCHEMA, Failure, NewRecord, Record
-from study.store.seal import APART, CHECKSUM, DamagedError, checksum, parse, seal, unseal, verified, with_checksum
+from study.store.seal import (
+    APART,
+    CHECKSUM,
+    DamagedError,
+    NewerError,
+    checksum,
+    parse,
+    seal,
+    unseal,
+    verified,
+    with_checksum,
+)
 from study.store.whole_files import KEY, Place, canonical, check_key, content_key, sweep, write_atomic, write_new
 
 T = TypeVar("T")
@@ -46,7 +58,7 @@ class Store:
     """The folder of one study. Reading creates nothing; writers create the folders that they need.
 
     Every read verifies. A file that fails is moved to quarantine/ and named in a `QuarantineWarning`, and its trial
-    counts as not done.
+    counts as not done. A record of a newer schema is an InputError and stays.
     """
 
     def __init__(self, root: Path) -> None:
@@ -210,6 +222,8 @@ class Store:
             return verified(_bytes_of(path), path.stem)
         except FileNotFoundError:
             return None
+        except NewerError as newer:
+            raise InputError(f"{path}: {newer}: {REMEDY}") from None
         except DamagedError as damage:
             self._quarantine(path, str(damage))
             return None

@@ -37,19 +37,28 @@ class Feed:
     """A queue and the thread that empties it. `put` returns at once; only `close` waits."""
 
     def __init__(
-        self, folder: Path, uri: str, connect: Callable[[], Session], tally: Tally, *, warn: bool = True
+        self,
+        folder: Path,
+        uri: str,
+        connect: Callable[[], Session],
+        tally: Tally,
+        again: Callable[[], Iterable[Job]],
+        *,
+        warn: bool = True,
     ) -> None:
         """`folder`: the study's root; `connect` opens a session, in the thread; `tally` hears of every record.
 
-        `warn`: say so when the store is away; else the caller does, from `reason`.
+        `again`: everything so far, for a store that has lost runs. `warn`: say so when the store is away; else the
+        caller does, from `reason`.
         """
         self.reason: str | None = None  # why the mirror is behind; None while it is not
         self.advice = ""  # what to do about that
         self._advise = lambda message: advice(message, folder.resolve(), uri)
-        self._uri, self._connect, self._tally = redacted(uri), connect, tally
+        self._uri, self._connect, self._tally, self._again = redacted(uri), connect, tally, again
         self._level = logging.WARNING if warn else logging.DEBUG
         self._mark = folder.resolve() / STALE
         self._session: Session | None = None
+        self._seen: set[tuple[str, str]] = set()  # runs of earlier sessions
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._retry_at = self._refresh_at = -float("inf")  # monotonic seconds
         self._thread = threading.Thread(target=self._run, name="mlflow-mirror", daemon=True)
@@ -116,14 +125,20 @@ class Feed:
         """Do the jobs in order, neighbouring records at once; returns those still to be done.
 
         After an error the session is opened anew, which searches MLflow again: a request whose answer was lost is then
-        not repeated. If that fails too, the store is away and the rest waits; else it was that job's own trouble, which
-        is looked for among records that were written at once.
+        not repeated, and a store that was deleted is filled again. If that fails too, the store is away and the rest
+        waits. A job that fails in a new session is itself the trouble; it is looked for among records that were written
+        at once.
         """
         left: list[Job] = []
         groups = deque(_grouped(backlog))
+        new = False
         while groups:
             try:
-                self._session = self._session or self._connect()
+                if self._session is None:
+                    self._session, new = self._connect(), True
+                    if not self._seen <= self._session.keys:  # deleted, or an older copy was put in its place
+                        self._seen.clear()
+                        groups = deque(_grouped([*self._again(), *(job for group in groups for job in group)]))
             except _tracking_errors() as error:
                 self._fault(error)
                 return left + [job for group in groups for job in group]
@@ -132,7 +147,9 @@ class Feed:
                 _do(group, self._session)
             except _tracking_errors() as error:
                 self._fault(error)
-                if len(group) > 1:
+                if not new:
+                    groups.appendleft(group)
+                elif len(group) > 1:
                     groups.extendleft([job] for job in reversed(group))
                 else:
                     left += group
@@ -141,6 +158,8 @@ class Feed:
         return left
 
     def _fault(self, error: Exception) -> None:
+        if self._session is not None:
+            self._seen |= self._session.keys
         self._session = None
         self._retry_at = time.monotonic() + RETRY_SECONDS
         self._behind(_said(error))

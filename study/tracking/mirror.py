@@ -6,16 +6,18 @@ file `mlflow.stale` and made whole from the records by the next start or by `syn
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from study.space.search_section import SEARCH_FOLDER
 from study.store.record import Failure, Record
+from study.store.store import Store
 from study.tracking.cells import Places, Tally, cell_views, table
 from study.tracking.database import resolve_uri, set_environment
 from study.tracking.datasets import source_of
 from study.tracking.feed import STALE as STALE  # looked for here
-from study.tracking.feed import Feed
+from study.tracking.feed import Feed, Job
 from study.tracking.runs import (
     MirrorEntry,
     RunView,
@@ -33,9 +35,12 @@ if TYPE_CHECKING:
     from study.plan.trials import Trial
     from study.results.aggregate import Cell
     from study.space.spec import Generated
-    from study.store.store import Store
 
 
+END_SECONDS = 60.0
+"""How long the end of a run waits for MLflow at most. What is not written by then is written by `sync`."""
+STOP_SECONDS = 10.0
+"""The same for a run that was stopped, which has to end soon."""
 COUNTS = ("n", "failed", "wanted")
 """Cell metrics that are summed on the study run."""
 
@@ -73,7 +78,8 @@ class Mirror:
         self._sources = {known: source_of(spec) for known, spec in (datasets or {}).items()}
         self._tally = Tally(description, live=live)
         self._cells: list[RunView] = []
-        self._feed = Feed(folder, self.uri, self._connect, self._tally, warn=warn)
+        self._said: dict[str, Sequence[Job]] = {"page": [self._show]}  # last, of each kind that is not in the store
+        self._feed = Feed(folder, self.uri, self._connect, self._tally, self._everything, warn=warn)
         set_environment(self.uri)  # not in the thread: others may be reading the environment by then
         self._feed.put(self._show)
         for record in records:
@@ -113,7 +119,7 @@ class Mirror:
     def findings(self, found: Iterable[Mapping[str, Any]]) -> None:
         """Note what searches have found, each with the fields of a `study.search.stage.Finding`."""
         views = [finding_view(finding) for finding in found]
-        self._feed.put(lambda session: session.findings(views))
+        self._say("findings", lambda session: session.findings(views))
 
     def plan(self, trials: Iterable[Trial]) -> None:
         """Say which trials the study asks for. Cell runs then follow the records while trials go on, and what belongs
@@ -128,20 +134,32 @@ class Mirror:
         self._cells = views = cell_views(cells)
         text, counts = table(cells), {f"records_{count}": sum(getattr(c, count) for c in cells) for count in COUNTS}
         self._tally.shown(cells)
-        self._feed.put(lambda session: session.cells(views))
-        self._feed.put(lambda session: session.count(counts))
-        self._feed.put(lambda session: session.table(text, TABLE))
-        self._feed.put(self._show)
+        self._say(
+            "cells",
+            lambda session: session.cells(views),
+            lambda session: session.count(counts),
+            lambda session: session.table(text, TABLE),
+            self._show,
+        )
 
     def artifacts(self, paths: Iterable[Path]) -> None:
         """Attach tables and figures (files or folders, as they are when their turn comes) to the study run."""
         chosen = list(paths)
-        self._feed.put(lambda session: session.artifacts(chosen))
+        self._say("artifacts", lambda session: session.artifacts(chosen))
 
-    def close(self, timeout: float | None = 60.0) -> str | None:
+    def close(self, timeout: float | None = END_SECONDS) -> str | None:
         """Drain, set the final statuses and stop, in at most `timeout` seconds. Why the mirror is stale, or None."""
         self._feed.put(lambda session: session.finish(self._cells))
         return self._feed.close(timeout)
+
+    def _say(self, kind: str, *jobs: Job) -> None:
+        self._said[kind] = jobs
+        for job in jobs:
+            self._feed.put(job)
+
+    def _everything(self) -> list[Job]:
+        """All that the study has said so far; what came of its trials from its records, in the feed's thread."""
+        return [*_entries(self._folder), *(job for jobs in list(self._said.values()) for job in jobs)]
 
     def _connect(self) -> Session:
         session = Session(self._folder, self._name, self.uri, self._sources)
@@ -156,6 +174,15 @@ class Mirror:
         self.page = link(session.experiment, CELLS) if page.objectives else None
 
 
+def _entries(root: Path) -> Iterator[MirrorEntry]:
+    """What came of the trials of a study and of its searches, as its folder holds it."""
+    store, searched = Store(root), Store(root / SEARCH_FOLDER)
+    yield from (MirrorEntry("seed", record, seed_view) for record in store.records())
+    yield from (MirrorEntry("seed", failure, failure_view) for failure in store.failures())
+    yield from (MirrorEntry("search", record, search_view) for record in searched.records())
+    yield from (MirrorEntry("search", failure, failed_search_view) for failure in searched.failures())
+
+
 def sync(
     store: Store,
     uri: str | None = None,
@@ -163,7 +190,6 @@ def sync(
     cells: Sequence[Cell],
     name: str | None = None,
     trials: Iterable[Trial] | None = None,
-    searched: Store | None = None,
     findings: Iterable[Mapping[str, Any]] = (),
     paths: Iterable[Path] = (),
     timeout: float | None = None,
@@ -172,24 +198,16 @@ def sync(
     """Rebuild the MLflow view of a study from its records; hold `store.lock()` around it. The mirror, closed.
 
     Its `reason` says why that failed, or None. `name`: experiment, by default the study named in the records, or the
-    folder's name. `searched`: the store of the searches. `cells`, `trials`, `findings`, `paths`: as for the methods of
-    `Mirror`, `more` as for its constructor. `timeout` in seconds, none: however long it takes.
+    folder's name. `cells`, `trials`, `findings`, `paths`: as for the methods of `Mirror`, `more` as for its
+    constructor. `timeout` in seconds, none: however long it takes.
     """
-    records = store.records()
     if name is None:
-        name = records[0]["study"] if records else store.root.resolve().name
+        name = next((record["study"] for record in store.records()), store.root.resolve().name)
     mirror = Mirror(store.root, name, uri=uri, live=False, warn=False, **more)
     if trials is not None:
         mirror.plan(trials)
-    for record in records:
-        mirror.add(record)
-    for failure in store.failures():
-        mirror.add_failure(failure)
-    if searched is not None:
-        for record in searched.records():
-            mirror.add_search(record)
-        for failure in searched.failures():
-            mirror.add_search_failure(failure)
+    for entry in _entries(store.root):
+        mirror._feed.put(entry)
     mirror.findings(findings)
     mirror.cells(cells)
     mirror.artifacts(paths)

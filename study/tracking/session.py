@@ -33,6 +33,14 @@ class Session:
         self._view_of_study = RunView(role="study", key="study", name=name, tags=tags, status="RUNNING")
         self._study = self._client.ensure(self._view_of_study, None)
         self._client.set_status(self._study, "RUNNING")
+        for (role, _), run in self._client.runs.items():
+            if role in ("seed", "search") and run.status == "RUNNING":  # half a run, of a driver that died
+                self._client.set_status(run, "KILLED")
+
+    @property
+    def keys(self) -> set[tuple[str, str]]:
+        """Role and key of every run that is there."""
+        return set(self._client.runs)
 
     @property
     def experiment(self) -> str:
@@ -85,6 +93,8 @@ class Session:
         for (role, key), run in self._client.runs.items():
             if role == "cell" and key not in keys:
                 self._client.set_tags(run, {CURRENT: "no"})
+                if run.status == "RUNNING":
+                    self._client.set_status(run, "KILLED")
 
     def findings(self, views: Iterable[RunView]) -> None:
         """What searches have found, on the runs that their trainings hang under."""

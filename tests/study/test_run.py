@@ -35,6 +35,7 @@ from study.run import longest_first
 from study.space.reader import read_space
 from study.stopping import AtOnce
 from study.store.store import Store
+from study.tracking.mirror import END_SECONDS, STOP_SECONDS
 from study.workers import ArtefactWorker
 
 WAIT = 90.0  # seconds until a started process must have come so far, on a busy machine
@@ -264,6 +265,7 @@ def test_an_interrupt_while_training_still_writes_tables(fresh: Path, mirror, mo
     said = run(fresh)
     assert said.code == 75
     assert (fresh / "out" / "tables" / "results.md").is_file()
+    assert mirror.waits == STOP_SECONDS < END_SECONDS
     monkeypatch.setattr("study.report.publish.gather", interrupted)
     said = run(fresh)
     assert (said.code, said.out.splitlines()[-1]) == (75, "stopped: the same command continues")

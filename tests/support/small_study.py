@@ -158,7 +158,8 @@ class NoMirror:
 
     def artifacts(self, paths: Any) -> None: ...
 
-    def close(self) -> None: ...
+    def close(self, timeout: float) -> None:
+        self.waits = timeout
 
 
 def assignments(space: Path, root: Path, *sets: str) -> list[Any]:

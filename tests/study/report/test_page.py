@@ -22,7 +22,7 @@ from study.report.drawing import pictures
 from study.report.figures import draw, panels, png
 from study.report.overview import answers, summary
 from study.report.page import About, PageResults, ShownFailure, page
-from study.report.sections import Item, Paragraphs, Picture, Section, flat_table
+from study.report.sections import Item, Pairs, Paragraphs, Picture, Section, flat_table
 from study.results.aggregate import Cell
 from study.results.compare import compare
 from study.results.verdicts import better_than_random
@@ -196,6 +196,17 @@ def test_figures_keep_their_order_their_captions_and_their_kind():
     assert [start for _, (start, _, _) in shown] == [*["data:image/png;base64"] * 2, "data:image/svg+xml;base64"]
     assert [base64.b64decode(data) for _, (_, _, data) in shown] == [b"\x89PNG 1", b"\x89PNG 2", b"<svg/>"]
     assert reader.of("figcaption") == ["one & two"]
+
+
+def test_what_stands_between_backticks_is_code():
+    lines = ["`run <b>` makes it", "a ` alone", "``` three", "`one`two`"]
+    parts = [Paragraphs(lines=lines), Pairs(rows=[("how", "`run <b>` again")])]
+    text = made([cell()], further=[Section("more", "More", parts)])
+    assert "<p><code>run &lt;b&gt;</code> makes it</p>" in text
+    assert "<dd><code>run &lt;b&gt;</code> again</dd>" in text
+    for line in lines[1:]:
+        assert f"<p>{line}</p>" in text
+    assert "`l3study" not in text
 
 
 def test_sections_without_parts_are_left_out():

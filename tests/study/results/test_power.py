@@ -13,15 +13,25 @@ from scipy import stats
 from study.results.paired import EXACT_PAIRS, named_generator, sign_flip
 from study.results.power import (
     POWER_DRAWS,
+    _allowed,
+    _decides,
+    _drawn,
     least_seeds,
     seeds_needed,
-    sign_flip_power,
     smallest_effect,
     t_power,
 )
 from study.results.spread import t_interval
 
 SIGMA = 0.5 / math.sqrt(POWER_DRAWS)  # most that a simulated share varies
+
+
+def sign_flip_power(effect: float, n: int, *, alpha: float, draws: int = POWER_DRAWS) -> float:
+    """Share of simulated studies of `n` seeds, at most EXACT_PAIRS, that decide a true `effect` with the sign flips."""
+    allowed = _allowed(n, alpha)
+    if allowed < 1:
+        return 0.0
+    return float(np.mean(_decides(_drawn(n, draws), effect, allowed, np.arange(draws))))
 
 
 def decided(differences: np.ndarray, alpha: float) -> bool:

@@ -215,7 +215,7 @@ def test_a_journal_goes_on_from_before_a_line_that_cannot_be_read(tmp_path: Path
     assert explorer_in(tmp_path / "damaged").total == 0, "the journal is whole again"
 
 
-@pytest.mark.parametrize("entry", [b'{"op_code": 99, "worker_id": "x"}', b'{"op_code": 0, "worker_id": "x"}'])
+@pytest.mark.parametrize("entry", [b'{"op_code": -1, "worker_id": "x"}', b'{"op_code": 0, "worker_id": "x"}'])
 def test_a_journal_that_optuna_refuses_is_begun_anew(tmp_path: Path, entry: bytes) -> None:
     path = tmp_path / JOURNAL_FILE
     path.write_bytes(entry + b"\n")
