@@ -84,19 +84,16 @@ def final_stage(
     """Train from the weights that `model` holds, the best of `selection`; it ends with the best of both stages.
 
     The stage's result is kept only where validation improves strictly. Its random streams are named by the objective,
-    so that it does not matter which other objectives the training serves. keeper, saved: as in `fine_tune`, of this
-    objective.
+    so that it does not matter which other objectives the training serves. keeper, saved: as in `fine_tune`.
     """
-    best, kept, since = selection.best, False, 0
+    best, kept, since, weights = selection.best, False, 0, selection.weights
     epoch, made = 0, 0  # whole epochs, and updates of the next one
-    weights = selection.weights
-    body, head = model.encoder.body, model.classifier
-    optimiser = adamw([group for part in (body, head) for group in decay_groups(part, final.lr, final.decay)], optim)
+    trained = (model.encoder.body, model.classifier)
+    optimiser = adamw([group for part in trained for group in decay_groups(part, final.lr, final.decay)], optim)
     size, portions = len(task.train.labels), portions or Portions(train.batch)
     order = epochs(size, train.batch, rng.stream(seed, "order", "final", selection.objective))
     gradients = _Gradients(model, task, train, precision, ("final", selection.objective), seed, order, portions)
-    losses: list[dict[str, Tensor]] = []  # of the updates of the next epoch
-    per_epoch = train.updates_per_epoch(size)
+    losses, per_epoch = list[dict[str, Tensor]](), train.updates_per_epoch(size)  # losses: of the next epoch
     if saved is not None:
         epoch, made, since, best, kept = (saved.facts[name] for name in ("epoch", "made", "since", "best", "kept"))
         restore_weights(model, below("model", saved.tensors))
@@ -117,35 +114,16 @@ def final_stage(
     while epoch < final.max_epochs and since < final.patience:
         while made < per_epoch:
             losses.append({"primary": gradients.fill(epoch + 1, made)})
-            clip_norms([model.body_parameters(), list(head.parameters())], optim.clip)
+            clip_norms([model.body_parameters(), list(model.classifier.parameters())], optim.clip)
             optimiser.step()
             made += 1
             beat()
         metrics = measure(model, task.validation, task.num_classes, precision, portions.tokens, beat).metrics
         epoch, made = epoch + 1, 0
         check_course(f"final stage, epoch {epoch}, ", per_epoch, losses, metrics, rate=lambda _: final.lr)
-        losses = []
-        since += 1
+        losses, since = [], since + 1
         if metrics[selection.objective] > best:
             best, kept, since, weights = metrics[selection.objective], True, 0, weights_of(model)
         keeper.offer(state)
     restore_weights(model, weights)
     return {"enabled": True, "epochs": epoch, "kept": kept}
-
-
-def _gradients(
-    model: MultiTaskModel,
-    task: Task,
-    train: TrainConfig,
-    order: Batches,
-    precision: Precision,
-    seed: int,
-    *names: int | str,
-) -> None:
-    """Add the gradients of one update. names: of its passes through dropout."""
-    device, pad_id = model.encoder.device, model.encoder.tokenizer.pad_token_id
-    for micro in range(train.accumulate):
-        chunks = task.train.chunks(next(order), train.length_buckets, pad_id, device)
-        with rng.dropout(device, seed, *names, micro), autocast(device, precision):
-            loss = model.classification_loss(chunks)
-        (loss / train.accumulate).backward()

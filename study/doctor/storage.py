@@ -57,8 +57,7 @@ def folder(patient: Patient) -> Iterator[Diagnosis]:
 
 
 def _url(url: str) -> Iterator[Diagnosis]:
-    from study.store.remote import Remote
-    from study.store.remote_store import copy_of
+    from study.store.remote import Remote, copy_of
 
     remote, name = Remote(url), f"doctor-{uuid.uuid4().hex}"
     remote.write(name, b"x")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import filelock
 
-from study.store.remote import Remote, is_url
-from study.store.remote_store import RemoteStore, copy_of
+from study.store.remote import Remote, copy_of, is_url
+from study.store.remote_store import RemoteStore
 from study.store.store import Store
 from study.store.whole_files import Place, write_atomic
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from l3masking.data.sources import cache_folder
 from l3masking.errors import EnvironmentFault, InputError
 from l3masking.whole import temporary_name
 from study.store.whole_files import NO_HARD_LINKS
@@ -37,6 +38,14 @@ class _TakenError(Exception):
 def is_url(place: object) -> bool:
     """Whether `place` is a URL and no folder."""
     return "://" in str(place)
+
+
+def copy_of(url: str) -> Path:
+    """Where this machine keeps its copy of a URL: below the cache directory, one folder per part of the URL."""
+    protocol, _, rest = check_url(url).partition("://")
+    return cache_folder().joinpath(
+        "copies", protocol, *(urllib.parse.quote(part, safe="@=+") for part in rest.split("/") if part)
+    )
 
 
 class Remote:

@@ -15,17 +15,15 @@ import contextlib
 import hashlib
 import os
 import re
-import urllib.parse
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from l3masking.data.sources import cache_folder
 from l3masking.errors import EnvironmentFault, InputError
 from study.store.lease import lease
 from study.store.newer import REMEDY
 from study.store.record import Failure, NewRecord, Record
-from study.store.remote import Remote, check_url
+from study.store.remote import Remote, copy_of
 from study.store.seal import DamagedError, NewerError, unseal
 from study.store.store import MODELS, Store, whole_models
 from study.store.whole_files import check_key, write_atomic
@@ -40,14 +38,6 @@ NEVER = re.compile(r"(.*/)?(\.|quarantine/|checkpoints/).*|.+\.(lock|db-journal|
 HALF = ("-journal", "-wal", "-shm")  # behind the name of an SQLite file: what its next reader takes back or adds
 PUT = ".put"  # what copy and URL had in common last: "<digest> <name>" per line, later lines over earlier ones
 GONE = ".gone"  # copies of what was removed there
-
-
-def copy_of(url: str) -> Path:
-    """Where this machine keeps its copy of a URL: below the cache directory, one folder per part of the URL."""
-    protocol, _, rest = check_url(url).partition("://")
-    return cache_folder().joinpath(
-        "copies", protocol, *(urllib.parse.quote(part, safe="@=+") for part in rest.split("/") if part)
-    )
 
 
 class RemoteStore(Store):

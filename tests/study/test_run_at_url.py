@@ -11,7 +11,7 @@ import pytest
 from small_study import NoMirror, command, records, results, tables, write_study
 
 import study.run
-from study.store.remote_store import copy_of
+from study.store.remote import copy_of
 
 
 @pytest.fixture

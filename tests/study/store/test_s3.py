@@ -27,8 +27,8 @@ import study.run
 import study.trial
 from l3masking.errors import EnvironmentFault, InputError
 from study.store import lease, remote, remote_store
-from study.store.remote import Remote
-from study.store.remote_store import RemoteStore, copy_of
+from study.store.remote import Remote, copy_of
+from study.store.remote_store import RemoteStore
 from study.store.store import NondeterminismWarning, QuarantineWarning, Store, content_key
 
 PROJECT = Path(__file__).resolve().parents[3]
