@@ -79,9 +79,9 @@ def adapted_place(assignment: Assignment) -> Place:
 def _train(assignment: Assignment, vanilla: Encoder, kept: TrialCheckpoints) -> tuple[dict[str, Tensor], Adaptation]:
     """All `adapt` stages, one after the other; what is told is of the last one."""
     trial, setting = assignment.trial, configs(assignment.trial.settings)
-    encoder = vanilla
+    encoder = vanilla.through(setting.finetune.model.forward)
     if setting.finetune.model.attend_padding:
-        encoder = vanilla.with_padding(setting.scoring.max_length)
+        encoder = encoder.with_padding(setting.scoring.max_length)
     for number, stage in enumerate(trial.arm.adapts):
         source, keeper = masked_source(stage, assignment, encoder), kept.stage(f"adapt-{number}")
         found = adapt(

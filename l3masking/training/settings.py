@@ -14,6 +14,7 @@ CosineScope = Literal["encoder", "reference"]
 DevMode = Literal["eval", "train", "once"]
 Sampling = Literal["auto", "random", "shuffle"]
 Fill = Literal["argmax", "sample", "top_k"]
+Forward = Literal["fast", "own"]
 
 KEPT_CHECKPOINTS = 2  # of a training: the newest, and the one before it in case the newest is damaged
 
@@ -156,16 +157,20 @@ class MetaConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """What is put on top of the encoder, and what it sees of padding."""
+    """What is put on top of the encoder, what it sees of padding, and which forward pass it takes."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     dropout: float = 0.1  # of the classification head, in [0, 1); the encoder keeps its own
     attend_padding: bool = False  # whether each text is padded to `scoring.max_length` and the padding attended to
+    # fast: texts of a batch lie end to end, without padding, where the encoder's type has such a pass; own: the model's
+    # own pass on padded batches, as before 2026-12. Values and gradients are equal up to rounding, dropout draws differ
+    forward: Forward = "fast"
 
     def __post_init__(self) -> None:
         if not 0 <= self.dropout < 1:
             raise InputError(f"model.dropout is {self.dropout}: it lies in [0, 1)")
+        check_choice("model.forward", self.forward, Forward)
 
 
 @dataclass(frozen=True, kw_only=True)
