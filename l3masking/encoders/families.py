@@ -1,6 +1,7 @@
 """What differs between the families of masked LMs, by transformers' `model_type`.
 
-Every masked LM goes through its own pass. A family with `layers` has a faster one in scoring/forward.py: one entry.
+Every masked LM goes through its own pass. A family with `layers` has a faster one, for scoring in scoring/forward.py
+and for training in joined.py: one entry.
 """
 
 from __future__ import annotations

@@ -33,7 +33,8 @@ class Group(NamedTuple):
     tokens: int  # of all its texts
     texts: int  # R
     length: int  # T, of its longest text
-    spread: Tensor | None  # [tokens] place of each token among the R T of the group; None: nothing is padded
+    spread: Tensor | None  # [R T] which token is at each place, any one at padding; None: nothing is padded
+    places: Tensor | None  # [tokens] place of each token among these R T
     hidden: Tensor | None  # [R, 1, 1, T], 0 at tokens and HIDDEN at padding
 
 
@@ -109,12 +110,14 @@ def groups_of(lengths: Sequence[int], lengths_B: Tensor) -> list[Group]:
         while start and longest - lengths[start - 1] <= NEAR_LENGTHS[lengths_B.device.type] * longest:
             start -= 1
         tokens, texts = sum(lengths[start:end]), end - start
-        spread = hidden = None
+        spread = places = hidden = None
         if tokens < texts * longest:
             seen_RT = torch.arange(longest, device=lengths_B.device) < lengths_B[start:end, None]
-            spread = seen_RT.flatten().nonzero_static(size=tokens)[:, 0]
+            places = seen_RT.flatten().nonzero_static(size=tokens)[:, 0]
+            spread = torch.arange(texts * longest, device=places.device) % tokens  # padding: no token is taken often
+            spread[places] = torch.arange(tokens, device=places.device)
             hidden = HIDDEN * ~seen_RT[:, None, None]
-        groups.append(Group(tokens, texts, longest, spread, hidden))
+        groups.append(Group(tokens, texts, longest, spread, places, hidden))
         end = start
     return groups[::-1]
 
@@ -129,8 +132,7 @@ def _projected(layer: Layer, x_SH: Tensor) -> Tensor:
 def _attended(part_sP: Tensor, group: Group, relation: Relation, heads: int, rate: float) -> Tensor:
     """[s, P] queries, keys and values of a group to [s, H] attention output. rate: of dropout on the weights."""
     if group.spread is not None:
-        empty = part_sP.new_zeros(group.texts * group.length, part_sP.shape[1])
-        part_sP = empty.index_copy_(0, group.spread, part_sP)
+        part_sP = part_sP.index_select(0, group.spread)
     split = part_sP.view(group.texts, group.length, 3, heads, -1)
     query, key, value = split.permute(2, 0, 3, 1, 4)  # each [R, A, T, D]
     if relation.rotation is not None:
@@ -147,7 +149,7 @@ def _attended(part_sP: Tensor, group: Group, relation: Relation, heads: int, rat
         mask = None if mask is None else mask.to(query.dtype)
         context = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=rate)
     context_sH = context.transpose(1, 2).reshape(len(part_sP), -1)
-    return context_sH if group.spread is None else _Taken.apply(context_sH, group.spread)
+    return context_sH if group.places is None else context_sH.index_select(0, group.places)
 
 
 def _finish(layer: Layer, context: Tensor, x: Tensor, *, training: bool) -> Tensor:
@@ -173,22 +175,6 @@ def rotated(x: Tensor, rotation: Tensor) -> Tensor:
     """
     real, imaginary = x.float().unflatten(-1, (2, -1)).unbind(-2)
     return torch.view_as_real(torch.complex(real, imaginary).mul_(rotation)).flatten(-2).to(x.dtype)
-
-
-class _Taken(torch.autograd.Function):
-    """Rows of a matrix, each taken once at most: on the way back they are copied, where torch adds one by one."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, rows: Tensor) -> Tensor:
-        ctx.save_for_backward(rows)
-        ctx.count = len(x)
-        return x.index_select(0, rows)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (rows,) = ctx.saved_tensors
-        empty = gradients[0].new_zeros(ctx.count, gradients[0].shape[1])
-        return empty.index_copy_(0, rows, gradients[0]), None
 
 
 def _together(tensors: Sequence[Tensor]) -> Tensor:

@@ -29,7 +29,8 @@ class TrainConfig:
     accumulate: int = 2  # micro-steps per update, >= 1
     max_epochs: int = 150  # passes over the dataset's masked-LM texts (`mlm`; by default those of train), >= 1
     max_updates: int | None = None  # updates of the main stage at most, >= 1; none: as many as the epochs hold
-    length_buckets: int = 1  # parts of like length into which a batch is cut before padding; moves rounding and dropout
+    # parts of like length into which a batch is cut before padding, for the pass that pads; moves rounding and dropout
+    length_buckets: int = 1
     # batches of the task: independent draws, shuffled passes, or auto: draws beside the masked LM, else passes
     sampling: Sampling = "auto"
 
