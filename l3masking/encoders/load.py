@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from l3masking.encoders import bart
 from l3masking.encoders.checks import check_padding, check_tokenizer
-from l3masking.encoders.families import Family, ScoringPass, family_of, position_limit
+from l3masking.encoders.families import Family, ForwardPass, family_of, position_limit
 from l3masking.encoders.hub import check_length, location, read_config, read_tokenizer, reading, resolve_revision
 from l3masking.encoders.joined import joined_states
 from l3masking.encoders.table import EncoderSpec, find_encoder
@@ -35,7 +35,7 @@ class Encoder:
     revision: str  # Hub commit, or "folder-" and a hash of the folder's content
     max_positions: int  # longest sequence the position table holds, special tokens included
     padded_to: int | None = None  # ids up to which each text is padded, with attention to them; None: padding is masked
-    forward: ScoringPass = "fast"  # of training and evaluation: "own" is the model's even where its layers are known
+    forward: ForwardPass = "fast"  # of training and evaluation: "own" is the model's even where its layers are known
 
     @property
     def body(self) -> nn.Module:
@@ -51,7 +51,7 @@ class Encoder:
         return family_of(self.model_type)
 
     @property
-    def scoring_pass(self) -> ScoringPass:
+    def scoring_pass(self) -> ForwardPass:
         """Which pass scores it: "fast", or the model's "own"."""
         return self.family.scoring_pass
 
@@ -95,7 +95,7 @@ class Encoder:
         """The same encoder and model, which pads each text to `length` ids and attends to the padding."""
         return dataclasses.replace(self, padded_to=length)
 
-    def through(self, forward: ScoringPass) -> Encoder:
+    def through(self, forward: ForwardPass) -> Encoder:
         """The same encoder and model, of which training and evaluation take this pass."""
         return dataclasses.replace(self, forward=forward)
 

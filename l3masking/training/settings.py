@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from l3masking.encoders.families import ForwardPass
 from l3masking.errors import InputError, check_choice
 from l3masking.precision import Precision
 from l3masking.training.presets import PRESETS as PRESETS
@@ -14,7 +15,6 @@ CosineScope = Literal["encoder", "reference"]
 DevMode = Literal["eval", "train", "once"]
 Sampling = Literal["auto", "random", "shuffle"]
 Fill = Literal["argmax", "sample", "top_k"]
-Forward = Literal["fast", "own"]
 
 KEPT_CHECKPOINTS = 2  # of a training: the newest, and the one before it in case the newest is damaged
 
@@ -166,12 +166,12 @@ class ModelConfig:
     attend_padding: bool = False  # whether each text is padded to `scoring.max_length` and the padding attended to
     # fast: texts of a batch lie end to end, without padding, where the encoder's type has such a pass; own: the model's
     # own pass on padded batches, as before 2026-12. Values and gradients are equal up to rounding, dropout draws differ
-    forward: Forward = "fast"
+    forward: ForwardPass = "fast"
 
     def __post_init__(self) -> None:
         if not 0 <= self.dropout < 1:
             raise InputError(f"model.dropout is {self.dropout}: it lies in [0, 1)")
-        check_choice("model.forward", self.forward, Forward)
+        check_choice("model.forward", self.forward, ForwardPass)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,12 +32,13 @@ from training_world import World, add_world_arguments, device_words, read_world
 from warmup import AGREE, LEAST, MOST, Settling
 
 from l3masking import rng
+from l3masking.encoders.families import ForwardPass
 from l3masking.errors import InputError
 from l3masking.precision import autocast
 from l3masking.training.batches import Chunk, draws
 from l3masking.training.model import ClassificationHead, MultiTaskModel
 from l3masking.training.optim import clip_norms
-from l3masking.training.settings import FinetuneConfig, Forward
+from l3masking.training.settings import FinetuneConfig
 from l3masking.training.steps import Stepper
 from l3masking.training.task_weights import WEIGHTINGS, cosine
 
@@ -65,7 +66,7 @@ class Bench:
             seed=self.seed,
         )
 
-    def fresh_model(self, forward: Forward = "fast") -> MultiTaskModel:
+    def fresh_model(self, forward: ForwardPass = "fast") -> MultiTaskModel:
         encoder = self.world.encoder.copied().through(forward)
         return MultiTaskModel(encoder, self.world.num_classes, self.config.model, rng.stream(self.seed, "head")).train()
 
@@ -151,7 +152,7 @@ class Bench:
         stepper.weighting.update()
 
     def bare(self, stepper: Stepper, window: Sequence[Sequence[list[Chunk]]], head: ClassificationHead) -> None:
-        """Forward and backward passes of one window, and nothing else."""
+        """ForwardPass and backward passes of one window, and nothing else."""
         for primary, mlm, dev in window:
             passes: list[tuple[Callable[[], Any], list]] = [
                 (lambda mlm=mlm: self.model.mlm_loss(mlm), stepper.body + stepper.lm_head),

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from l3masking.encoders.families import ForwardPass
 from l3masking.training.batches import chunk_of
 from l3masking.training.mask_tune import MaskTuneStepper, MaskTuning
 from l3masking.training.model import MultiTaskModel
 from l3masking.training.optim import adamw, clip_norms, decay_groups, linear_factor
-from l3masking.training.settings import Forward, MaskTuningConfig, TrainConfig
+from l3masking.training.settings import MaskTuningConfig, TrainConfig
 from l3masking.training.steps import Stepper
 
 
@@ -46,7 +47,7 @@ def stl_seconds(bench: Any, sides: Sequence[str]) -> dict[str, list[float]]:
     return seconds
 
 
-def ours(bench: Any, forward: Forward = "fast") -> float:
+def ours(bench: Any, forward: ForwardPass = "fast") -> float:
     """As loop.Trajectory trains without an auxiliary task."""
     model = bench.fresh_model(forward)
     return updates_of(bench, model, bench.stepper(model, multi_task=False, buckets=1))

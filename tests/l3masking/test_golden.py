@@ -5,11 +5,11 @@ from __future__ import annotations
 import golden
 import pytest
 
-from l3masking.training.settings import Forward
+from l3masking.encoders.families import ForwardPass
 
 
 @pytest.mark.parametrize("forward", golden.FILES)
-def test_the_losses_are_the_checked_in_ones(forward: Forward) -> None:
+def test_the_losses_are_the_checked_in_ones(forward: ForwardPass) -> None:
     lines = golden.FILES[forward].read_text().splitlines()
     held = [line for line in lines if not line.startswith("#")]
     found = golden.losses(forward)
@@ -21,7 +21,7 @@ def test_the_losses_are_the_checked_in_ones(forward: Forward) -> None:
 
 
 @pytest.mark.parametrize("forward", golden.FILES)
-def test_the_checked_in_losses_move(forward: Forward) -> None:
+def test_the_checked_in_losses_move(forward: ForwardPass) -> None:
     rows = [list(map(float, line.split())) for line in golden.FILES[forward].read_text().splitlines() if line[0] != "#"]
     assert [row[0] for row in rows] == list(range(1, 21))
     for column in range(1, 5):

@@ -16,10 +16,11 @@ import torch
 import transformers
 from small_task import data, one_thread, run, settings
 
-from l3masking.training.settings import FinalConfig, Forward
+from l3masking.encoders.families import ForwardPass
+from l3masking.training.settings import FinalConfig
 
-FILES: dict[Forward, Path] = {
-    forward: Path(__file__).with_name(f"golden_losses_{forward}.txt") for forward in get_args(Forward)
+FILES: dict[ForwardPass, Path] = {
+    forward: Path(__file__).with_name(f"golden_losses_{forward}.txt") for forward in get_args(ForwardPass)
 }
 COLUMNS = "update loss_primary loss_mlm weight_primary weight_mlm"
 
@@ -40,7 +41,7 @@ def processor() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
-def losses(forward: Forward) -> list[str]:
+def losses(forward: ForwardPass) -> list[str]:
     """A line per update."""
     config = settings(batch=4, max_epochs=4, lr=1e-3, every=1, final=FinalConfig(enabled=False))
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, forward=forward))

@@ -12,6 +12,7 @@ from small_encoders import TEXTS
 from small_task import SCORING, data, encoder, one_thread, run, settings
 from torch import Tensor
 
+from l3masking.encoders.families import ForwardPass
 from l3masking.encoders.load import Encoder
 from l3masking.masking.corruption import IGNORED
 from l3masking.masking.settings import MaskingConfig
@@ -22,7 +23,7 @@ from l3masking.scoring.words import encode_texts
 from l3masking.training.batches import Chunk, chunk_of
 from l3masking.training.evaluation import measure
 from l3masking.training.model import MultiTaskModel
-from l3masking.training.settings import Forward, ModelConfig
+from l3masking.training.settings import ModelConfig
 
 LENGTH = 30
 PADDED = dataclasses.replace(settings(max_epochs=1), model=ModelConfig(attend_padding=True))
@@ -77,7 +78,7 @@ def test_values_do_not_depend_on_the_longest_text_of_a_batch(plain: Encoder) -> 
 
 
 @pytest.mark.parametrize("forward", ["fast", "own"])
-def test_a_training_pads_every_pass_to_the_length_of_scoring(forward: Forward) -> None:
+def test_a_training_pads_every_pass_to_the_length_of_scoring(forward: ForwardPass) -> None:
     inputs = encode_inputs(METHODS["rtm"], encoder(), data(), SCORING)
     config = dataclasses.replace(PADDED, model=dataclasses.replace(PADDED.model, forward=forward))
     made = prepare(METHODS["rtm"], encoder(), inputs, masking=MaskingConfig(), config=config, seed=0)
