@@ -134,6 +134,7 @@ def prepare(
             name=stage.policy,
         )
         rows = list(found)
+    encoder = encoder.through(config.model.forward)
     plain = Training(
         encoder=encoder.with_padding(inputs.max_length) if config.model.attend_padding else encoder,
         task=inputs.task,

@@ -89,9 +89,9 @@ def _train(
 ) -> tuple[dict[str, Tensor], Adaptation, int | None]:
     """All `adapt` stages, one after the other; what is told is of the last one, and `Adapted.micro_batch` of it."""
     trial, setting = assignment.trial, configs(assignment.trial.settings)
-    encoder = vanilla
+    encoder = vanilla.through(setting.finetune.model.forward)
     if setting.finetune.model.attend_padding:
-        encoder = vanilla.with_padding(setting.scoring.max_length)
+        encoder = encoder.with_padding(setting.scoring.max_length)
     keepers = [kept.stage(f"adapt-{number}") for number in range(len(trial.arm.adapts))]
     begun, saved = _newest(keepers)
     for stage, keeper in zip(trial.arm.adapts[begun:], keepers[begun:], strict=True):

@@ -31,7 +31,7 @@ from l3masking.training.settings import FinetuneConfig
 from study.artefacts import Artefact, Piece, Shard, Step, finished_parts
 from study.plan.inputs import DataSource, EncoderSource, held_data, held_encoder
 from study.score import TextSources, count_shards, cut_texts, parquet
-from study.space.relevant import without_later
+from study.space.relevant import as_keyed
 from study.space.spec import Resources, plain
 from study.store.whole_files import content_key
 
@@ -88,7 +88,7 @@ class ClassifierJob(OnePiece):
             "revision": self.encoder.revision,
             "data_hash": self.data.data_hash,
             "scoring": {"max_length": self.scoring.max_length, "whitespace": self.scoring.whitespace},
-            "finetune": {name: value for name, value in without_later(plain(self.finetune)).items() if name != "meta"},
+            "finetune": {name: value for name, value in as_keyed(plain(self.finetune)).items() if name != "meta"},
             "seed": self.seed,
         }
 
@@ -274,7 +274,7 @@ def held_classifier(job: ClassifierJob, folder: Path, device: str, token_budget:
     """A finished classifier; the last one stays in memory."""
     weights = unpacked(finished_parts(folder)[0].read_bytes())
     return Classifier(
-        held_encoder(job.encoder, device),
+        held_encoder(job.encoder, device).through(job.finetune.model.forward),
         weights,
         len(held_data(job.data).labels),
         precision=job.finetune.precision,

@@ -29,7 +29,7 @@ INPUTS = {
     *(f"data.{name}" for name in ("characters", "labels", "files", "content", "corpus")),
     *(f"data.{name}" for name in ("audit", "eval_sets", "known", "pairs")),
     *("encoders.families", "encoders.table", "encoders.checks", "encoders.hub", "encoders.load", "encoders.bart"),
-    *("encoders.weights", "encoders.layers", "encoders.heads", "reading"),
+    *("encoders.weights", "encoders.layers", "encoders.heads", "encoders.joined", "encoders.dropout", "reading"),
     *("scoring.settings", "scoring.rewriting", "scoring.words", "scoring.text_lengths", "scoring.places"),
     *("scoring.copies", "scoring.forward", "scoring.probe"),
     *("masking.settings", "training.settings", "training.presets", "selective.settings"),

@@ -1,6 +1,7 @@
 """What differs between the families of masked LMs, by transformers' `model_type`.
 
-Every masked LM goes through its own pass. A family with `layers` has a faster one in scoring/forward.py: one entry.
+Every masked LM goes through its own pass. A family with `layers` has a faster one, for scoring in scoring/forward.py
+and for training in joined.py: one entry.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from l3masking.encoders.layers import Layer, Relation
 if TYPE_CHECKING:  # the table is read without torch
     from torch import Tensor, nn
 
-ScoringPass = Literal["fast", "own"]  # scoring/forward.py, or the model's own forward pass
+ForwardPass = Literal["fast", "own"]  # without padding (scoring/forward.py, joined.py), or the model's own
 
 
 def _embedded(body: Any, given: Mapping[str, Tensor]) -> Tensor:
@@ -42,7 +43,7 @@ class Family(NamedTuple):
     decodes: bool = False  # an encoder-decoder: see bart.py for what it does, and what it is not used for
 
     @property
-    def scoring_pass(self) -> ScoringPass:
+    def scoring_pass(self) -> ForwardPass:
         """Which pass scores it."""
         return "own" if self.layers is None else "fast"
 

@@ -1,4 +1,4 @@
-"""The parts of the layers of each architecture, as scoring/forward.py reads them: one function an architecture.
+"""The parts of the layers of each architecture, as scoring/forward.py and joined.py read them: one function each.
 
 Shapes: A heads of D components, texts of one length T, W the distance over which a token sees others.
 """
@@ -10,6 +10,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:  # the families are read without torch
     from torch import Tensor, nn
+
+
+class Drops(NamedTuple):
+    """The dropout rates of a layer in training, in [0, 1)."""
+
+    attention: float = 0.0  # of the attention weights, behind their softmax
+    attention_out: float = 0.0  # of what attention adds to the residual
+    feed_inner: float = 0.0  # behind the activation
+    feed_out: float = 0.0  # of what the feed-forward part adds to the residual
 
 
 class Layer(NamedTuple):
@@ -25,6 +34,7 @@ class Layer(NamedTuple):
     activation: Callable[[Tensor], Tensor]
     feed_out: nn.Linear
     feed_norm: nn.Module
+    drops: Drops
     norms_first: bool = False
     gated: bool = False  # the second half of what feed_in gives is the factor of the activation of the first
     kind: str = ""  # of its attention, where a model has several
@@ -48,6 +58,7 @@ def bert(body: Any) -> list[Layer]:
             layer.intermediate.intermediate_act_fn,
             layer.output.dense,
             layer.output.LayerNorm,
+            Drops(layer.attention.self.dropout.p, layer.attention.output.dropout.p, 0.0, layer.output.dropout.p),
         )
         for layer in body.encoder.layer
     ]
@@ -64,6 +75,7 @@ def distilbert(body: Any) -> list[Layer]:
             layer.ffn.activation,
             layer.ffn.lin2,
             layer.output_layer_norm,
+            Drops(layer.attention.dropout.p, 0.0, 0.0, layer.ffn.dropout.p),
         )
         for layer in body.transformer.layer
     ]
@@ -86,6 +98,7 @@ def _albert_layer(layer: Any) -> Layer:
         layer.activation,
         layer.ffn_output,
         layer.full_layer_layer_norm,
+        Drops(layer.attention.attention_dropout.p, layer.attention.output_dropout.p),
     )
 
 
@@ -100,6 +113,7 @@ def mpnet(body: Any) -> list[Layer]:
             layer.intermediate.intermediate_act_fn,
             layer.output.dense,
             layer.output.LayerNorm,
+            Drops(layer.attention.attn.dropout.p, layer.attention.dropout.p, 0.0, layer.output.dropout.p),
         )
         for layer in body.encoder.layer
     ]
@@ -122,6 +136,7 @@ def modernbert(body: Any) -> list[Layer]:
             layer.mlp.act,
             layer.mlp.Wo,
             layer.mlp_norm,
+            Drops(layer.attn.attention_dropout, layer.attn.attention_dropout, layer.mlp.drop.p),
             norms_first=True,
             gated=True,
             kind=layer.attention_type,

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from l3masking.encoders import bart
 from l3masking.encoders.checks import check_padding, check_tokenizer
-from l3masking.encoders.families import Family, ScoringPass, family_of, position_limit
+from l3masking.encoders.families import Family, ForwardPass, family_of, position_limit
 from l3masking.encoders.hub import check_length, location, read_config, read_tokenizer, reading, resolve_revision
+from l3masking.encoders.joined import joined_states
 from l3masking.encoders.table import EncoderSpec, find_encoder
 from l3masking.encoders.weights import restore_weights
 from l3masking.errors import InputError
@@ -34,6 +35,7 @@ class Encoder:
     revision: str  # Hub commit, or "folder-" and a hash of the folder's content
     max_positions: int  # longest sequence the position table holds, special tokens included
     padded_to: int | None = None  # ids up to which each text is padded, with attention to them; None: padding is masked
+    forward: ForwardPass = "fast"  # of training and evaluation: "own" is the model's even where its layers are known
 
     @property
     def body(self) -> nn.Module:
@@ -49,7 +51,7 @@ class Encoder:
         return family_of(self.model_type)
 
     @property
-    def scoring_pass(self) -> ScoringPass:
+    def scoring_pass(self) -> ForwardPass:
         """Which pass scores it: "fast", or the model's "own"."""
         return self.family.scoring_pass
 
@@ -93,6 +95,10 @@ class Encoder:
         """The same encoder and model, which pads each text to `length` ids and attends to the padding."""
         return dataclasses.replace(self, padded_to=length)
 
+    def through(self, forward: ForwardPass) -> Encoder:
+        """The same encoder and model, of which training and evaluation take this pass."""
+        return dataclasses.replace(self, forward=forward)
+
     def mlm_logits(self, hidden_NH: Tensor) -> Tensor:
         """[N, H] last-layer states to [N, V] logits of the encoder's own pre-trained head."""
         return self.family.mlm_head(self.model, hidden_NH)
@@ -100,11 +106,13 @@ class Encoder:
     def states_at(self, input_ids_BT: Tensor, attention_mask_BT: Tensor, rows_N: Tensor, positions_N: Tensor) -> Tensor:
         """[N, H] last-layer states at N places of a batch.
 
-        Where the layers are known, only these N are computed behind the attention of the last one, which looks at each
-        position alone from there on: a ninth of a six-layer body less.
+        Where the layers are known, texts go through joined.py, without padding. Only these N are computed behind the
+        attention of the last layer, which looks at each position alone from there on.
         """
         decodes, layers = self.family.decodes, self.family.layers
         given: dict[str, Any] = self._given(input_ids_BT, attention_mask_BT)
+        if layers and not decodes and self.forward == "fast":
+            return joined_states(self.body, self.family, given, rows_N, positions_N)
         if decodes:
             norms, given["use_cache"] = [bart.last_norm(self.body)], False
         else:  # behind a norm in front of its part, the residual would still be as long as the text

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from transformers.activations import GELUActivation
 
 from l3masking.encoders.families import family_of, first_position
+from l3masking.encoders.joined import rotated
 from l3masking.encoders.layers import Layer, Relation
 from l3masking.precision import Precision, autocast
 from l3masking.scoring.copies import Copies, WordRun
@@ -165,7 +166,7 @@ class MaskedForward:
         split = projected_SP.view(run.copies, run.length, 3, self.heads, -1)
         query, key, value = split.permute(2, 0, 3, 1, 4)  # each [R, A, T, D]
         if rotation_TE is not None:
-            query, key = _rotated(split[:, :, :2], rotation_TE[:, None, None]).permute(2, 0, 3, 1, 4)
+            query, key = rotated(split[:, :, :2], rotation_TE[:, None, None]).permute(2, 0, 3, 1, 4)
         mask = None if bias_ATT is None else bias_ATT[None]
         context = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return context.transpose(1, 2).reshape(len(projected_SP), -1)
@@ -195,8 +196,8 @@ class MaskedForward:
             seen = states_RTH
         else:
             keys_RTAD = key(run_SH).view(run.copies, run.length, self.heads, -1)
-            asked = _rotated(query_nAD, rotation_TE[places_n, None])[:, :, None]  # [n, A, 1, D]
-            seen = _rotated(keys_RTAD, rotation_TE[:, None]).transpose(1, 2)  # [R, A, T, D]
+            asked = rotated(query_nAD, rotation_TE[places_n, None])[:, :, None]  # [n, A, 1, D]
+            seen = rotated(keys_RTAD, rotation_TE[:, None]).transpose(1, 2)  # [R, A, T, D]
         asked = asked * query_nAD.shape[-1] ** -0.5
         # several reads a copy: its states again, but R times at most
         for read, part, places in zip(*(one.split(run.copies) for one in (run.read, asked, places_n)), strict=True):
@@ -240,15 +241,6 @@ def pass_of(model: Any, precision: Precision, *, packed: bool = True) -> MaskedF
 def _by_head(x_nAI: Tensor, weight_AIO: Tensor) -> Tensor:
     """[n, A, O] the rows of each head times its own matrix."""
     return torch.bmm(x_nAI.transpose(0, 1), weight_AIO).transpose(0, 1)
-
-
-def _rotated(x: Tensor, rotation: Tensor) -> Tensor:
-    """[..., D] components, of which d and d + D / 2 turn together by [..., E] numbers; the two then lie side by side.
-
-    Queries and keys are ordered alike, so their products are those of transformers, which leaves the order as it is.
-    """
-    real, imaginary = x.float().unflatten(-1, (2, -1)).unbind(-2)
-    return torch.view_as_real(torch.complex(real, imaginary).mul_(rotation)).flatten(-2).to(x.dtype)
 
 
 def _activated(activation: Any, inner: Tensor) -> Tensor:

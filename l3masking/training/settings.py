@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from l3masking.encoders.families import ForwardPass
 from l3masking.errors import InputError, check_choice
 from l3masking.precision import Precision
 from l3masking.training.presets import PRESETS as PRESETS
@@ -29,7 +30,8 @@ class TrainConfig:
     accumulate: int = 2  # micro-steps per update, >= 1
     max_epochs: int = 150  # passes over the dataset's masked-LM texts (`mlm`; by default those of train), >= 1
     max_updates: int | None = None  # updates of the main stage at most, >= 1; none: as many as the epochs hold
-    length_buckets: int = 1  # parts of like length into which a batch is cut before padding; moves rounding and dropout
+    # parts of like length into which a batch is cut before padding, for the pass that pads; moves rounding and dropout
+    length_buckets: int = 1
     # batches of the task: independent draws, shuffled passes, or auto: draws beside the masked LM, else passes
     sampling: Sampling = "auto"
     # a training under bf16 whose loss becomes NaN or infinite fails, or is made again once, all of it in float32
@@ -160,16 +162,20 @@ class MetaConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """What is put on top of the encoder, and what it sees of padding."""
+    """What is put on top of the encoder, what it sees of padding, and which forward pass it takes."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     dropout: float = 0.1  # of the classification head, in [0, 1); the encoder keeps its own
     attend_padding: bool = False  # whether each text is padded to `scoring.max_length` and the padding attended to
+    # fast: texts of a batch lie end to end, without padding, where the encoder's type has such a pass; own: the model's
+    # own pass on padded batches, as before 2026-12. Values and gradients are equal up to rounding, dropout draws differ
+    forward: ForwardPass = "fast"
 
     def __post_init__(self) -> None:
         if not 0 <= self.dropout < 1:
             raise InputError(f"model.dropout is {self.dropout}: it lies in [0, 1)")
+        check_choice("model.forward", self.forward, ForwardPass)
 
 
 @dataclass(frozen=True, kw_only=True)

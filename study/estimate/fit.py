@@ -52,6 +52,7 @@ def _size(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "batch": train["batch"],
         "length_buckets": train["length_buckets"],
+        "forward": settings["model"]["forward"],
         "max_length": settings["scoring"]["max_length"],
         "precision": settings["precision"],
         "final": settings["final"]["enabled"],

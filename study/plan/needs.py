@@ -16,7 +16,7 @@ from l3masking.methods import Method
 from l3masking.stages import Stage
 from l3masking.training.settings import FinetuneConfig
 from study.plan.trials import Trial, corpus_of_stage, stage_identity
-from study.space.relevant import without_later
+from study.space.relevant import as_keyed, without_later
 from study.space.spec import Configs, Generated, configs, plain
 from study.store.whole_files import content_key
 
@@ -120,8 +120,8 @@ def classifier_config(setting: Configs) -> FinetuneConfig:
 
 
 def of_classifier(setting: Configs) -> dict[str, Any]:
-    """The settings of fine-tuning that the classifier behind importance reads."""
-    settings = without_later(plain(classifier_config(setting)))
+    """The settings of fine-tuning that the classifier behind importance reads, as keys hold them."""
+    settings = as_keyed(plain(classifier_config(setting)))
     return {name: value for name, value in settings.items() if name != "meta"}
 
 
@@ -129,8 +129,8 @@ def adaptation_of(arm: Method, settings: Mapping[str, Any]) -> dict[str, Any]:
     """All of an arm and its settings that may change the encoder which its `adapt` stages give."""
     stages: tuple[Stage, ...] = arm.adapts
     own = {name: value for name, value in settings.items() if name in OF_ADAPTATION}
-    if settings["model"].get("attend_padding"):
-        own["attend_padding"] = True
+    model = as_keyed(settings)["model"]
+    own |= {name: model[name] for name in ("attend_padding", "forward") if name in model}
     asks = any(IMPORTANCE in arm.needs_of(stage) for stage in stages)  # a classifier
     return {
         "stages": [stage_identity(arm, stage) for stage in stages],

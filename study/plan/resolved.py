@@ -15,6 +15,7 @@ from study.plan.grid import make_plan
 from study.plan.searches import Findings
 from study.plan.trials import Identities
 from study.space.reader import make_space
+from study.space.relevant import FORMER
 from study.space.spec import SECTIONS, StudySpec, plain
 from study.space.yaml import dump_yaml, read_yaml
 from study.store.newer import refuse_newer
@@ -69,7 +70,7 @@ def read_resolved(root: Path) -> Resolved | None:
     if not isinstance(known, dict):
         raise InputError(f"{path}: identities: expected encoders and datasets; remove the file and run the study again")
     findings = value.pop("findings", None) or known.get("found") or {}  # `found`: as written before 2026-11-27
-    _rename_once(value)
+    _as_then(value)
     spec = make_space(value, source=str(path), folder=root, problems=problems)
     names = [item.name for item in dataclasses.fields(Identities)]
     return Resolved(spec, Identities(**{name: known.get(name) or {} for name in names}), findings)
@@ -79,10 +80,16 @@ def _checksum_line(text: bytes) -> bytes:
     return CHECKSUM_MARK + hashlib.blake2b(text, digest_size=16).hexdigest().encode() + b"\n"
 
 
-def _rename_once(value: dict[str, Any]) -> None:
-    """In a study written before 2026-12, `meta.dev_mode: train` means what `once` means now."""
+def _as_then(value: dict[str, Any]) -> None:
+    """A study written before 2026-12 has no `model.forward`: it took each model's own pass.
+
+    In one that has no `model.attend_padding` either, `meta.dev_mode: train` means what `once` means now.
+    """
     model, meta = value.get("model"), value.get("meta")
-    if not isinstance(model, dict) or not isinstance(meta, dict) or "attend_padding" in model:
+    if not isinstance(model, dict) or not isinstance(meta, dict):
+        return
+    model.setdefault("forward", FORMER["model.forward"])
+    if "attend_padding" in model:
         return
     variants = value.get("variants") or {}
     for part, key in [(meta, "dev_mode"), *((overrides, "meta.dev_mode") for overrides in variants.values())]:

@@ -14,6 +14,7 @@ from typing import Any
 from l3masking.masking.policies.kept import FilePolicy
 from l3masking.methods import Method
 from l3masking.stages import Adapt, Finetune, Stage
+from study.space.relevant import as_keyed
 from study.store.record import SCHEMA
 from study.store.store import content_key
 
@@ -113,6 +114,7 @@ def keyed(settings: Mapping[str, Any]) -> Mapping[str, Any]:
 
     `meta.dev_mode: once` is what `train` was before 2026-12. It keeps the keys of that time, and `train` has others.
     """
+    settings = as_keyed(settings)
     meta = settings.get("meta", {})
     word = {"once": "train", "train": "train, drawn in each step"}.get(meta.get("dev_mode"))
     return settings if word is None else {**settings, "meta": {**meta, "dev_mode": word}}

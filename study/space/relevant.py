@@ -21,6 +21,9 @@ LATER: Mapping[str, Any] = {
     "train.sampling": "auto",
     "train.on_nonfinite": "fail",
 }
+# The same of settings whose default is a new value: a record tells which of the two was computed, and only a key leaves
+# out the value of the time before. `meta.dev_mode`, whose words have changed, is in study/plan/trials.py.
+FORMER: Mapping[str, Any] = {"model.forward": "own"}
 # sections that a classifier reads, which tells which tokens matter
 OF_CLASSIFIER = ("optim", "train", "evaluate", "stop", "final", "model")
 
@@ -53,11 +56,20 @@ def relevant(settings: Mapping[str, Any], method: Method) -> dict[str, Any]:
 
 def without_later(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Nested settings without those of LATER that are at the value given there."""
+    return _without(LATER, settings)
+
+
+def as_keyed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings as keys hold them: without those of LATER and FORMER that are at the value given there."""
+    return _without({**LATER, **FORMER}, settings)
+
+
+def _without(left_out: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
         section: {
             name: value
             for name, value in values.items()
-            if f"{section}.{name}" not in LATER or value != LATER[f"{section}.{name}"]
+            if f"{section}.{name}" not in left_out or value != left_out[f"{section}.{name}"]
         }
         if isinstance(values, Mapping)
         else values

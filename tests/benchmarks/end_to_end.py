@@ -169,6 +169,7 @@ def main() -> None:
     """Print the estimate and write all numbers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_world_arguments(parser)
+    parser.set_defaults(processor_time=False)
     parser.add_argument("--space", type=Path, default=ROOT / "search_spaces" / "paper.yaml")
     parser.add_argument(
         "--batch", type=int, default=64, help="texts timed at once, scaled to the space; few overstate the dev head"

@@ -47,10 +47,16 @@ def main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 def test_training_is_measured(main: Callable[..., str], tmp_path: Path) -> None:
     told = main(training, *SMALL, "--json", tmp_path / "found.json")
     found = json.loads((tmp_path / "found.json").read_text())
-    assert set(found["ratios"]) == set(found["medians"]) == {"bare", "released", "trainer", "mask_tuning", "adapt"}
+    assert (
+        set(found["ratios"])
+        == set(found["medians"])
+        == {*("bare", "released", "padded", "stl_padded", "trainer", "mask_tuning", "adapt")}
+    )
     for name, (above, below) in {
         "bare": ("step", "bare"),
         "released": ("released", "step"),
+        "padded": ("step", "padded"),
+        "stl_padded": ("stl", "stl_padded"),
         "trainer": ("stl", "trainer"),
         "mask_tuning": ("mask_tuning", "stl"),
         "adapt": ("adapt", "adapt_bare"),

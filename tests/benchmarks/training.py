@@ -1,10 +1,11 @@
 """Time training steps: python tests/benchmarks/training.py [--encoder DIR --texts FILE.jsonl] [--device cuda].
 
-Five comparisons, each paired in this process, the sides in alternating order, ratios as medians over the runs:
+Six comparisons, each paired in this process, the sides in alternating order, ratios as medians over the runs:
 bare      a META-TARTAN step (window, clipping, task weights; no optimizer) against its three bare forward and
           backward passes on the same batches, made beforehand: same weights, precision, padding and dropout
 released  the same step against one shaped as in the released code (released_step.py), on the same texts
 trainer   an STL step (optimizer included) against transformers' Trainer on the same batches, in the same order
+padded    the META-TARTAN step, and the STL step, against the same through the model's own pass on padded batches
 mask_tuning  a Mask-tuning step against an STL step, the optimizer included in both, on the same batches
 adapt     an update of masked-LM training before fine-tuning (no optimizer) against its bare passes
 """
@@ -31,6 +32,7 @@ from training_world import World, add_world_arguments, device_words, read_world
 from warmup import AGREE, LEAST, MOST, Settling
 
 from l3masking import rng
+from l3masking.encoders.families import ForwardPass
 from l3masking.errors import InputError
 from l3masking.precision import autocast
 from l3masking.training.batches import Chunk, draws
@@ -40,8 +42,8 @@ from l3masking.training.settings import FinetuneConfig
 from l3masking.training.steps import Stepper
 from l3masking.training.task_weights import WEIGHTINGS, cosine
 
-PARTS = ("bare", "released", "trainer", "mask_tuning", "adapt")
-STEP_SIDES = ("step", "bare", "released")
+PARTS = ("bare", "released", "padded", "trainer", "mask_tuning", "adapt")
+STEP_SIDES = ("step", "bare", "released", "padded")
 
 
 class Bench:
@@ -64,10 +66,9 @@ class Bench:
             seed=self.seed,
         )
 
-    def fresh_model(self) -> MultiTaskModel:
-        return MultiTaskModel(
-            self.world.encoder.copied(), self.world.num_classes, self.config.model, rng.stream(self.seed, "head")
-        ).train()
+    def fresh_model(self, forward: ForwardPass = "fast") -> MultiTaskModel:
+        encoder = self.world.encoder.copied().through(forward)
+        return MultiTaskModel(encoder, self.world.num_classes, self.config.model, rng.stream(self.seed, "head")).train()
 
     def stepper(self, model: MultiTaskModel, *, multi_task: bool, buckets: int) -> Stepper:
         """As finetune.Trajectory makes it."""
@@ -87,12 +88,13 @@ class Bench:
         )
 
     def clock(self, work: Callable[[], object]) -> float:
-        """Seconds of some work, the device's part included."""
+        """Seconds of some work, the device's part included; with `--processor-time` those of this process alone."""
+        now = time.process_time if self.given.processor_time else time.perf_counter
         self.synchronize()
-        start = time.perf_counter()
+        start = now()
         work()
         self.synchronize()
-        return time.perf_counter() - start
+        return now() - start
 
     def synchronize(self) -> None:
         """Wait for the device."""
@@ -127,6 +129,7 @@ class Bench:
         """Seconds per window of each side, one value per run."""
         stepper = self.stepper(self.model, multi_task=True, buckets=self.given.buckets)
         scribe = self.stepper(self.model, multi_task=True, buckets=self.given.buckets)  # draws what `stepper` will
+        padded = self.stepper(self.fresh_model("own"), multi_task=True, buckets=self.given.buckets)
 
         def works_of(numbers: range) -> dict[str, Callable[[], object]]:
             windows = [draw(scribe, number) for number in numbers]
@@ -135,6 +138,7 @@ class Bench:
             works: dict[str, Callable[[], object]] = {
                 "step": lambda: [self.whole(stepper, number) for number in numbers],
                 "bare": lambda: [self.bare(stepper, batch, head) for batch in batches],
+                "padded": lambda: [self.whole(padded, number) for number in numbers],
                 "released": lambda: [self.released.window(window) for window in windows],
             }
             return {side: works[side] for side in sides}
@@ -148,7 +152,7 @@ class Bench:
         stepper.weighting.update()
 
     def bare(self, stepper: Stepper, window: Sequence[Sequence[list[Chunk]]], head: ClassificationHead) -> None:
-        """Forward and backward passes of one window, and nothing else."""
+        """ForwardPass and backward passes of one window, and nothing else."""
         for primary, mlm, dev in window:
             passes: list[tuple[Callable[[], Any], list]] = [
                 (lambda mlm=mlm: self.model.mlm_loss(mlm), stepper.body + stepper.lm_head),
@@ -247,8 +251,12 @@ def measure(world: World, given: argparse.Namespace) -> dict[str, Any]:
     if "released" in seconds:
         found["ratios"]["released"] = ratios(seconds["released"], seconds["step"])
         found["released_head_iterations"] = statistics.fmean(bench.released.iterations)
-    if others := [part for part in ("trainer", "mask_tuning") if part in given.parts]:
-        seconds |= stl_seconds(bench, ["stl", *others])
+    if "padded" in seconds:
+        found["ratios"]["padded"] = ratios(seconds["step"], seconds["padded"])
+    if others := [part for part in ("padded", "trainer", "mask_tuning") if part in given.parts]:
+        seconds |= stl_seconds(bench, ["stl", *("stl_padded" if part == "padded" else part for part in others)])
+    if "stl_padded" in seconds:
+        found["ratios"]["stl_padded"] = ratios(seconds["stl"], seconds["stl_padded"])
     if "trainer" in seconds:
         found["ratios"]["trainer"] = ratios(seconds["stl"], seconds["trainer"])
     if "mask_tuning" in seconds:
@@ -276,6 +284,8 @@ def describe(found: dict[str, Any]) -> str:
     names = {
         "bare": "META-TARTAN step / its three bare passes",
         "released": "step shaped as released / META-TARTAN step",
+        "padded": "META-TARTAN step / the same on padded batches",
+        "stl_padded": "STL step / the same on padded batches",
         "trainer": "STL step / Trainer's step",
         "mask_tuning": "Mask-tuning step / STL step",
         "adapt": "adapt update / its bare passes",
@@ -283,6 +293,8 @@ def describe(found: dict[str, Any]) -> str:
     bars = {
         "bare": "at most 1.15",
         "released": "at least 4",
+        "padded": "at most 0.75",
+        "stl_padded": "at most 0.75",
         "trainer": "at most 1",
         "mask_tuning": "at most 2.2",
         "adapt": "at most 1.1",
@@ -317,6 +329,9 @@ def arguments() -> argparse.ArgumentParser:
         f"after at least {LEAST['cuda']})",
     )
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument(
+        "--processor-time", action="store_true", help="count the processor's seconds, for a CPU that others use too"
+    )
     parser.add_argument("--json", type=Path, help="file for the numbers")
     return parser
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from l3masking.encoders.families import ForwardPass
 from l3masking.training.batches import chunk_of
 from l3masking.training.filling import MaskTuning
 from l3masking.training.mask_tune import MaskTuneStepper
@@ -25,10 +26,16 @@ from l3masking.training.steps import Stepper
 def stl_seconds(bench: Any, sides: Sequence[str]) -> dict[str, list[float]]:
     """Seconds per update of each side, one value per run after warm-up; a first update of each is not timed.
 
-    bench: training.Bench. sides: of `stl`, `trainer` and `mask_tuning`. All read the same texts in the same order, pad
-    to the longest of a batch, clip at the same norm and end with fused AdamW and a linear schedule.
+    bench: training.Bench. sides: of `stl`, `stl_padded`, `trainer` and `mask_tuning`. All read the same texts in the
+    same order, clip at the same norm and end with fused AdamW and a linear schedule. `trainer` and `stl_padded` pad to
+    the longest text of a batch.
     """
-    works: dict[str, Callable[[Any], float]] = {"stl": ours, "trainer": trainer, "mask_tuning": mask_tuning}
+    works: dict[str, Callable[[Any], float]] = {
+        "stl": ours,
+        "stl_padded": lambda bench: ours(bench, "own"),
+        "trainer": trainer,
+        "mask_tuning": mask_tuning,
+    }
     seconds: dict[str, list[float]] = {side: [] for side in sides}
     warm = bench.settling()
     for run, timed in enumerate(warm.rounds(bench.given.runs)):
@@ -41,9 +48,9 @@ def stl_seconds(bench: Any, sides: Sequence[str]) -> dict[str, list[float]]:
     return seconds
 
 
-def ours(bench: Any) -> float:
+def ours(bench: Any, forward: ForwardPass = "fast") -> float:
     """As loop.Trajectory trains without an auxiliary task."""
-    model = bench.fresh_model()
+    model = bench.fresh_model(forward)
     return updates_of(bench, model, bench.stepper(model, multi_task=False, buckets=1))
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import golden
 import pytest
 
+from l3masking.encoders.families import ForwardPass
 
-def test_the_losses_are_the_checked_in_ones() -> None:
-    lines = golden.FILE.read_text().splitlines()
+
+@pytest.mark.parametrize("forward", golden.FILES)
+def test_the_losses_are_the_checked_in_ones(forward: ForwardPass) -> None:
+    lines = golden.FILES[forward].read_text().splitlines()
     held = [line for line in lines if not line.startswith("#")]
-    found = golden.losses()
+    found = golden.losses(forward)
     assert len(held) == len(found) == 20
     if lines[: -len(held)] == golden.header():
         assert found == held
@@ -17,8 +20,9 @@ def test_the_losses_are_the_checked_in_ones() -> None:
         assert [float(x) for x in ours.split()] == pytest.approx([float(x) for x in theirs.split()], rel=1e-4)
 
 
-def test_the_checked_in_losses_move() -> None:
-    rows = [list(map(float, line.split())) for line in golden.FILE.read_text().splitlines() if line[0] != "#"]
+@pytest.mark.parametrize("forward", golden.FILES)
+def test_the_checked_in_losses_move(forward: ForwardPass) -> None:
+    rows = [list(map(float, line.split())) for line in golden.FILES[forward].read_text().splitlines() if line[0] != "#"]
     assert [row[0] for row in rows] == list(range(1, 21))
     for column in range(1, 5):
         assert len({row[column] for row in rows}) == 20

@@ -37,7 +37,7 @@ def test_every_kind_of_arm_runs_under_the_released_code_s_settings(tmp_path: Pat
     held = {record["method"]: record["settings"] for record in records(root).values()}
     assert held.keys() == set(METHODS)
     for method, settings in held.items():
-        assert settings["model"] == {"dropout": 0.1, "attend_padding": True}
+        assert settings["model"] == {"dropout": 0.1, "attend_padding": True, "forward": "fast"}
         assert settings["scoring"].get("normalise") == (
             "reference" if method in ("rtm", "l3masking", "tapt_l3") else None
         )

@@ -12,6 +12,7 @@ from small_encoders import TEXTS
 from small_task import SCORING, data, encoder, one_thread, run, settings
 from torch import Tensor
 
+from l3masking.encoders.families import ForwardPass
 from l3masking.encoders.load import Encoder
 from l3masking.masking.corruption import IGNORED
 from l3masking.masking.settings import MaskingConfig
@@ -76,21 +77,31 @@ def test_values_do_not_depend_on_the_longest_text_of_a_batch(plain: Encoder) -> 
     assert torch.allclose(first, second, atol=1e-5)
 
 
-def test_a_training_pads_every_pass_to_the_length_of_scoring(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("forward", ["fast", "own"])
+def test_a_training_pads_every_pass_to_the_length_of_scoring(forward: ForwardPass) -> None:
     inputs = encode_inputs(METHODS["rtm"], encoder(), data(), SCORING)
-    made = prepare(METHODS["rtm"], encoder(), inputs, masking=MaskingConfig(), config=PADDED, seed=0)
+    config = dataclasses.replace(PADDED, model=dataclasses.replace(PADDED.model, forward=forward))
+    made = prepare(METHODS["rtm"], encoder(), inputs, masking=MaskingConfig(), config=config, seed=0)
     assert made.encoder.padded_to == SCORING.max_length
     trajectory = made.trajectory()
     seen: list[dict[str, Tensor]] = []
     body = trajectory.model.encoder.body
-    body.register_forward_pre_hook(lambda _, args, given: seen.append(given), with_kwargs=True)
+    spied = body if forward == "own" else body.embeddings  # all texts are one row there
+    spied.register_forward_pre_hook(lambda _, args, given: seen.append(given), with_kwargs=True)
     with one_thread():
         trajectory.stepper.window(1)
         measure(trajectory.model, inputs.task.validation, 3, "float32")
     assert len(seen) > 6  # dev head, and in each micro-step masked LM, task and dev gradient; then the evaluation
     for given in seen:
-        assert given["input_ids"].shape[1] == SCORING.max_length
-        assert bool((given["attention_mask"] == 1).all())
+        ids = given["input_ids"].view(-1, SCORING.max_length)
+        assert (ids[:, 0] == encoder().tokenizer.cls_token_id).all()
+        assert (ids == encoder().tokenizer.pad_token_id).any(dim=1).any()
+        if forward == "own":
+            assert len(ids) == len(given["input_ids"])
+            assert bool((given["attention_mask"] == 1).all())
+        else:
+            places = given["position_ids"].view(-1, SCORING.max_length)
+            assert torch.equal(places, torch.arange(SCORING.max_length).expand_as(places))
         if "token_type_ids" in given:
             assert not given["token_type_ids"].any()
     assert encoder().padded_to is None

@@ -14,10 +14,10 @@ from l3masking.methods import METHODS
 from study.assign import Assigner
 from study.plan.grid import make_plan
 from study.plan.inputs import DataSource, EncoderSource
-from study.plan.needs import adaptation_of
+from study.plan.needs import adaptation_key, adaptation_of
 from study.plan.resolved import Resolved, read_resolved, write_resolved
 from study.plan.searches import searches
-from study.plan.trials import Identities
+from study.plan.trials import Identities, Trial, keyed
 from study.score import ScoreJob
 from study.space.reader import read_space
 from study.space.relevant import LATER, reads, relevant
@@ -51,7 +51,7 @@ def test_later_settings_are_listed_at_their_defaults() -> None:
 def test_the_keys_of_records_of_2026_11_26_are_still_theirs() -> None:
     """Keys that an earlier version wrote, of STL, RTM and L3Masking, from the settings alone."""
     golden = [json.loads(line) for line in (SUPPORT / "golden_quickstart.jsonl").read_text().splitlines()]
-    sets = ("train.max_epochs=6", "stop.patience=20", "meta.dev_mode=once")
+    sets = ("train.max_epochs=6", "stop.patience=20", "meta.dev_mode=once", "model.forward=own")
     spec = read_space(SPACES / "quickstart.yaml", sets)
     made = set()
     for revision, data_hash in {(record["revision"], record["data_hash"]) for record in golden}:
@@ -132,17 +132,33 @@ def test_once_has_the_keys_that_train_had() -> None:
     assert trial.settings["meta"]["dev_mode"] == "once", "a record tells what was computed"
 
 
+def test_the_own_pass_has_the_keys_of_before() -> None:
+    """Of trainings, of the classifier behind importance, and of what is adapted before."""
+    methods = ["stl", "rtm", "tapt", "selective"]
+
+    def trials(forward: str) -> list[Trial]:
+        made = make_plan(space(methods=methods, seeds=1, model={"forward": forward}), KNOWN)
+        assert {trial.settings["model"]["forward"] for trial in made} == {forward}, "a record tells what was computed"
+        return made
+
+    for fast, own in zip(trials("fast"), trials("own"), strict=True):
+        assert fast.trajectory != own.trajectory
+        assert "forward" not in keyed(own.settings)["model"]
+        assert "forward" not in str(adaptation_of(own.arm, own.settings))
+        assert bool(own.arm.adapts) == (adaptation_key(fast) != adaptation_key(own))
+
+
 def test_a_study_that_was_resolved_before_is_read_as_once(tmp_path: Path) -> None:
     variants = {"v": {"meta.dev_mode": "train"}, "w": {"masking.mean": 0.3}}
     now = Resolved(space(meta={"dev_mode": "train"}, variants=variants), KNOWN)
     write_resolved(tmp_path, now)
     assert read_resolved(tmp_path) == now
     value, _ = read_yaml(tmp_path / "resolved.yaml")
-    del value["model"]["attend_padding"]
+    del value["model"]["attend_padding"], value["model"]["forward"]
     (tmp_path / "resolved.yaml").write_text(dump_yaml(value))
     before = read_resolved(tmp_path)
     assert before is not None
-    assert before.spec.meta.dev_mode == "once"
+    assert (before.spec.meta.dev_mode, before.spec.model.forward) == ("once", "own")
     assert before.spec.variants == {"v": {"meta.dev_mode": "once"}, "w": {"masking.mean": 0.3}}
 
 
