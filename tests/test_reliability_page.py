@@ -69,3 +69,7 @@ def test_the_checks_can_fail() -> None:
 
 def test_the_readme_states_the_promises_and_links_the_page() -> None:
     assert "](docs/reliability.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_nothing_is_left_open_on_the_page() -> None:
+    assert "TODO" not in page()
