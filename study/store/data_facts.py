@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NotRequired, TypedDict, cast
 
 from l3masking.data.audit import InTrain, SplitAudit, TokenLengths
+from l3masking.errors import InputError
 from study.store.newer import refuse_newer
 from study.store.seal import CHECKSUM, verified, with_checksum
 from study.store.store import QuarantineWarning
@@ -68,10 +69,10 @@ def read_facts(root: Path, data_hash: str | None) -> DataFacts | None:
     """
     if data_hash is None:
         return None
-    path = _path(root, data_hash)
     try:
+        path = _path(root, data_hash)
         value = json.loads(path.read_bytes())
-    except OSError:
+    except (OSError, InputError):
         return None
     except (ValueError, RecursionError):
         value = None

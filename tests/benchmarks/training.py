@@ -152,7 +152,7 @@ class Bench:
         stepper.weighting.update()
 
     def bare(self, stepper: Stepper, window: Sequence[Sequence[list[Chunk]]], head: ClassificationHead) -> None:
-        """ForwardPass and backward passes of one window, and nothing else."""
+        """Forward and backward passes of one window, and nothing else."""
         for primary, mlm, dev in window:
             passes: list[tuple[Callable[[], Any], list]] = [
                 (lambda mlm=mlm: self.model.mlm_loss(mlm), stepper.body + stepper.lm_head),
