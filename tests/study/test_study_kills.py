@@ -126,6 +126,7 @@ def checked(whole: Path, folder: Path, kills: int) -> None:
     started = sum(count for line, count in lines.items() if line.startswith("started"))
     trainings = len({record["trajectory"] for record in expected.values()})
     assert trainings <= started <= trainings + 2 * kills
+    print(f"{kills} kills: {started} trainings begun for {trainings}")
     assert Store(root).failures() == []
     for name in ("conflicts", "quarantine", "checkpoints"):
         assert not list(root.glob(f"{name}/*"))
