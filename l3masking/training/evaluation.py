@@ -15,7 +15,6 @@ from l3masking.memory import Halving
 from l3masking.metrics import METRICS
 from l3masking.precision import Precision, autocast
 from l3masking.training.model import MultiTaskModel
-from l3masking.training.portions import EVALUATION_TOKENS
 from l3masking.training.steps import Examples
 
 
@@ -101,7 +100,7 @@ def measure(
     examples: Examples,
     num_classes: int,
     precision: Precision,
-    tokens: Halving | None = None,
+    tokens: Halving,
     beat: Callable[[], None] = unheard,
 ) -> Measurement:
     """All metrics over a split, in large batches of like lengths. The model is left in training mode.
@@ -124,7 +123,7 @@ def judge(
     model: MultiTaskModel,
     further: FurtherSet,
     precision: Precision,
-    tokens: Halving | None = None,
+    tokens: Halving,
     beat: Callable[[], None] = unheard,
 ) -> Measurement:
     """Metrics on an evaluation set: the predicted class of the task counts as the class that it stands for there.
@@ -152,13 +151,12 @@ def _metrics(predicted: Tensor, examples: Examples, num_classes: int) -> dict[st
 
 @torch.inference_mode()
 def _classified(
-    model: MultiTaskModel, examples: Examples, precision: Precision, tokens: Halving | None
+    model: MultiTaskModel, examples: Examples, precision: Precision, tokens: Halving
 ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
     """Indices of some texts, their logits [B, C] and labels [B], batch by batch, the longest texts first."""
     model.eval()
     device, pad_id = model.encoder.device, model.encoder.tokenizer.pad_token_id
     order = sorted(range(len(examples.labels)), key=lambda i: len(examples.input_ids[i]))
-    tokens = tokens or Halving(EVALUATION_TOKENS, of_tokens=True)
 
     def longest() -> tuple[list[int], Tensor, Tensor]:
         length = model.encoder.padded_to or len(examples.input_ids[order[-1]])

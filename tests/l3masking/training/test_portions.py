@@ -180,7 +180,7 @@ def test_one_text_that_does_not_fit_ends_the_training(method: str, monkeypatch: 
 def test_evaluation_takes_smaller_batches_and_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     made = training("stl", 0.1).trajectory()
     task = encode_task(encoder(0.1), data(48, 0.4), SCORING)
-    plain = measure(made.model, task.validation, 3, "float32")
+    plain = measure(made.model, task.validation, 3, "float32", Portions(8).tokens)
     tokens = Portions(8).tokens
     memory = ShortMemory(monkeypatch, 50)
     found = measure(made.model, task.validation, 3, "float32", tokens)
