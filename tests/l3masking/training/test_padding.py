@@ -21,7 +21,6 @@ from l3masking.regimes import encode_inputs, prepare
 from l3masking.rng import stream
 from l3masking.scoring.words import encode_texts
 from l3masking.training.batches import Chunk, chunk_of
-from l3masking.training.evaluation import measure
 from l3masking.training.model import MultiTaskModel
 from l3masking.training.settings import ModelConfig
 
