@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from l3masking.data.pairs import Text, as_text, num_characters, parts_of
+from l3masking.encoders.load import Encoder
 from l3masking.encoders.weights import packed, unpacked
 from l3masking.methods import CLASSIFIER
 from l3masking.regimes import run_method
@@ -99,12 +100,16 @@ class ClassifierJob(OnePiece):
     def needs(self) -> Sequence[Artefact]:
         return ()
 
+    def loaded(self, device: str) -> Encoder:
+        """The encoder, with the pass that fine-tuning takes; all that is made from the classifier takes it too."""
+        return held_encoder(self.encoder, device).through(self.finetune.model.forward)
+
     def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path], step: Step) -> Piece:
         """Train it, and keep the weights with the best validation accuracy. Its epochs are passes over train."""
         data = held_data(self.data)
         outcomes, _ = run_method(
             CLASSIFIER,
-            held_encoder(self.encoder, resources.device),
+            self.loaded(resources.device),
             dataclasses.replace(data, mlm_texts=data.train.texts),
             scoring=self.scoring,
             config=self.finetune,
@@ -201,7 +206,7 @@ class NetworkJob(OnePiece):
     def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path], step: Step) -> Piece:
         """Train it on all labelled texts."""
         source = self.heuristic.classifier
-        encoder = held_encoder(source.encoder, resources.device)
+        encoder = source.loaded(resources.device)
         found = read_heuristic(folders[self.heuristic.key])
         train = held_data(source.data).train
         texts = list(dict.fromkeys(zip(train.texts, train.labels, strict=True)))  # in the order of the file
@@ -246,7 +251,7 @@ class PredictionJob(OfImportance):
     def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path], step: Step) -> Piece:
         """Ask the network about some texts."""
         source = self.network.heuristic.classifier
-        encoder = held_encoder(source.encoder, resources.device)
+        encoder = source.loaded(resources.device)
         encoded = encode_as(source.scoring, encoder.tokenizer, shard.content)
         weights = unpacked(finished_parts(folders[self.network.key])[0].read_bytes())
         precision, budget = source.finetune.precision, resources.token_budget
@@ -274,7 +279,7 @@ def held_classifier(job: ClassifierJob, folder: Path, device: str, token_budget:
     """A finished classifier; the last one stays in memory."""
     weights = unpacked(finished_parts(folder)[0].read_bytes())
     return Classifier(
-        held_encoder(job.encoder, device).through(job.finetune.model.forward),
+        job.loaded(device),
         weights,
         len(held_data(job.data).labels),
         precision=job.finetune.precision,
