@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import torch
@@ -67,6 +67,26 @@ class Halving:
             undo()
             free_memory()
             self._halve()
+
+    def batches(
+        self, order: Sequence[int], length: Callable[[int], int], work: Callable[[Sequence[int]], T]
+    ) -> Iterator[tuple[Sequence[int], T]]:
+        """Texts in batches of `size`: the numbers of the texts in each batch, and what `work` returns for them.
+
+        order: numbers of texts, the longest first. length: ids of one. Raises OutOfMemory where one text does not fit.
+        """
+        start = 0
+
+        def following() -> tuple[Sequence[int], T]:
+            longest = length(order[start])
+            part = order[start : start + (max(1, self.size // longest) if self.of_tokens else self.size)]
+            self.taking(len(part), longest)
+            return part, work(part)
+
+        while start < len(order):
+            found = self.attempt(following)
+            start += len(found[0])
+            yield found
 
     def _halve(self) -> None:
         texts = self._texts if self.of_tokens else self.size

@@ -31,6 +31,7 @@ from l3masking.training.checkpoint import OnlyTells
 from l3masking.training.settings import FinetuneConfig
 from study.artefacts import Artefact, Piece, Shard, Step, finished_parts
 from study.plan.inputs import DataSource, EncoderSource, held_data, held_encoder
+from study.plan.needs import OF_HEURISTIC, of_network
 from study.score import TextSources, count_shards, cut_texts, parquet
 from study.space.relevant import as_keyed
 from study.space.spec import Resources, plain
@@ -135,8 +136,7 @@ class HeuristicJob(OfImportance):
     kind: ClassVar[str] = "heuristic"
 
     def own(self) -> dict[str, Any]:
-        read = ("delta", "criterion", "unit", "stop_words", "top_share")
-        return {"of": self.classifier.key} | {name: getattr(self.selective, name) for name in read}
+        return {"of": self.classifier.key} | {name: getattr(self.selective, name) for name in OF_HEURISTIC}
 
     @property
     def name(self) -> str:
@@ -191,9 +191,7 @@ class NetworkJob(OnePiece):
     kind: ClassVar[str] = "network"
 
     def own(self) -> dict[str, Any]:
-        config = plain(self.heuristic.selective)
-        read = {name: value for name, value in config.items() if name.startswith("network_") or name == "class_weight"}
-        return {"of": self.heuristic.key} | read
+        return {"of": self.heuristic.key} | of_network(plain(self.heuristic.selective))
 
     @property
     def name(self) -> str:
@@ -205,10 +203,8 @@ class NetworkJob(OnePiece):
 
     def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path], step: Step) -> Piece:
         """Train it on all labelled texts."""
-        source = self.heuristic.classifier
-        encoder = source.loaded(resources.device)
-        found = read_heuristic(folders[self.heuristic.key])
-        train = held_data(source.data).train
+        source, found = self.heuristic.classifier, read_heuristic(folders[self.heuristic.key])
+        encoder, train = source.loaded(resources.device), held_data(source.data).train
         texts = list(dict.fromkeys(zip(train.texts, train.labels, strict=True)))  # in the order of the file
         network = train_network(
             encoder,
@@ -250,10 +246,9 @@ class PredictionJob(OfImportance):
 
     def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path], step: Step) -> Piece:
         """Ask the network about some texts."""
-        source = self.network.heuristic.classifier
-        encoder = source.loaded(resources.device)
+        source, folder = self.network.heuristic.classifier, folders[self.network.key]
+        encoder, weights = source.loaded(resources.device), unpacked(finished_parts(folder)[0].read_bytes())
         encoded = encode_as(source.scoring, encoder.tokenizer, shard.content)
-        weights = unpacked(finished_parts(folders[self.network.key])[0].read_bytes())
         precision, budget = source.finetune.precision, resources.token_budget
         chances = predict(encoder, weights, encoded, precision=precision, token_budget=budget, progress=step)
         columns = {

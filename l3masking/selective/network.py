@@ -177,20 +177,15 @@ def _predicted(
     found = [np.zeros(0, dtype=np.float32)] * len(texts)
     order = sorted(range(len(texts)), key=lambda index: -len(texts[index].input_ids))
 
-    def longest() -> list[NDArray[np.float32]]:
-        length = len(texts[order[0]].input_ids)
-        part = order[: max(1, tokens.size // length)]
-        tokens.taking(len(part), length)
+    def chances(part: Sequence[int]) -> list[NDArray[np.float32]]:
         chunk = _batch(encoder, [texts[index] for index in part], [])
         with autocast(encoder.device, precision):
             logits_N2 = model(chunk.input_ids, chunk.attention_mask)
         chances_N = torch.softmax(logits_N2.float(), dim=-1)[:, 1].cpu()
         return [row.numpy() for row in chances_N.split([len(texts[index].input_ids) for index in part])]
 
-    while order:
-        chances = tokens.attempt(longest)
-        part, order = order[: len(chances)], order[len(chances) :]
-        for row, index in zip(chances, part, strict=True):
+    for part, rows in tokens.batches(order, lambda index: len(texts[index].input_ids), chances):
+        for row, index in zip(rows, part, strict=True):
             found[index] = row[texts[index].positions]
         if progress:
             progress()

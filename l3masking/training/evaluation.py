@@ -156,19 +156,16 @@ def _classified(
     """Indices of some texts, their logits [B, C] and labels [B], batch by batch, the longest texts first."""
     model.eval()
     device, pad_id = model.encoder.device, model.encoder.tokenizer.pad_token_id
-    order = sorted(range(len(examples.labels)), key=lambda i: len(examples.input_ids[i]))
+    order = sorted(range(len(examples.labels)), key=lambda i: len(examples.input_ids[i]))[::-1]
 
-    def longest() -> tuple[list[int], Tensor, Tensor]:
-        length = model.encoder.padded_to or len(examples.input_ids[order[-1]])
-        part = order[-max(1, tokens.size // length) :]
-        tokens.taking(len(part), length)
-        chunks = examples.chunks(part, 1, pad_id, device)
+    def classified(part: Sequence[int]) -> tuple[list[int], Tensor, Tensor]:
+        shortest_first = [*part[::-1]]  # an order that one bucket keeps
+        chunks = examples.chunks(shortest_first, 1, pad_id, device)
         with autocast(device, precision):
             logits = model.classifier(model.features(chunks)).float()
-        return part, logits, chunks[0].labels  # one bucket keeps the order of `part`, which is by length
+        return shortest_first, logits, chunks[0].labels
 
-    while order:
-        found = tokens.attempt(longest)
-        order = order[: -len(found[0])]
+    length = model.encoder.padded_to
+    for _, found in tokens.batches(order, lambda i: length or len(examples.input_ids[i]), classified):
         yield found
     model.train()
