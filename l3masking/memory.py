@@ -61,7 +61,7 @@ class Halving:
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
-                if (self._texts if self.of_tokens else self.size) <= 1:
+                if self._most <= 1:
                     raise OutOfMemory(f"out of memory with one text of {self._length} ids: {FIX}") from error
             # behind the `except`, which would hold the memory of what failed
             undo()
@@ -88,8 +88,13 @@ class Halving:
             start += len(found[0])
             yield found
 
+    @property
+    def _most(self) -> int:
+        """Texts that were tried, at most: of parts of one size, the one that failed may be the rest."""
+        return self.size if self.times and not self.of_tokens else self._texts
+
     def _halve(self) -> None:
-        texts = self._texts if self.of_tokens else self.size
+        texts = self._most
         self.size = texts // 2 * (self._length if self.of_tokens else 1)
         self.times += 1
         log.warning("out of memory with %d texts at a time: going on with %d", texts, texts // 2)
