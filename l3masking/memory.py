@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import torch
@@ -61,15 +61,40 @@ class Halving:
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
-                if (self._texts if self.of_tokens else self.size) <= 1:
+                if self._most <= 1:
                     raise OutOfMemory(f"out of memory with one text of {self._length} ids: {FIX}") from error
             # behind the `except`, which would hold the memory of what failed
             undo()
             free_memory()
             self._halve()
 
+    def batches(
+        self, order: Sequence[int], length: Callable[[int], int], work: Callable[[Sequence[int]], T]
+    ) -> Iterator[tuple[Sequence[int], T]]:
+        """Texts in batches of `size`: the numbers of the texts in each batch, and what `work` returns for them.
+
+        order: numbers of texts, the longest first. length: ids of one. Raises OutOfMemory where one text does not fit.
+        """
+        start = 0
+
+        def following() -> tuple[Sequence[int], T]:
+            longest = length(order[start])
+            part = order[start : start + (max(1, self.size // longest) if self.of_tokens else self.size)]
+            self.taking(len(part), longest)
+            return part, work(part)
+
+        while start < len(order):
+            found = self.attempt(following)
+            start += len(found[0])
+            yield found
+
+    @property
+    def _most(self) -> int:
+        """Texts that were tried, at most: of parts of one size, the one that failed may be the rest."""
+        return self.size if self.times and not self.of_tokens else self._texts
+
     def _halve(self) -> None:
-        texts = self._texts if self.of_tokens else self.size
+        texts = self._most
         self.size = texts // 2 * (self._length if self.of_tokens else 1)
         self.times += 1
         log.warning("out of memory with %d texts at a time: going on with %d", texts, texts // 2)

@@ -141,17 +141,12 @@ def predict_texts(
     encoded = encode_texts(tokenizer, read, max_length=reading.max_length, whitespace=reading.whitespace)
     ids = [text.input_ids for text in encoded]
     order = sorted(range(len(ids)), key=lambda place: len(ids[place]), reverse=True)
-    at_a_time = Halving(batch)
 
-    def longest() -> NDArray[np.float64]:
-        part = order[: at_a_time.size]
-        at_a_time.taking(len(part), len(ids[part[0]]))
+    def predicted(part: Sequence[int]) -> NDArray[np.float64]:
         chunk = chunk_of(ids, part, torch.zeros(len(part)), tokenizer.pad_token_id)
         return _mean_probabilities(classifier, chunk.input_ids, chunk.attention_mask)
 
-    while order:
-        found = at_a_time.attempt(longest)
-        part, order = order[: len(found)], order[len(found) :]
+    for part, found in Halving(batch).batches(order, lambda place: len(ids[place]), predicted):
         probabilities[[seen[place] for place in part]] = found
         if on_batch is not None:
             on_batch(len(part))

@@ -26,6 +26,7 @@ from l3masking.stages import AS_MANY_RANDOM, SELECTIONS, Adapt
 from l3masking.training.checkpoint import Snapshot
 from l3masking.training.continual import adapt
 from l3masking.training.mlm import TextSource
+from l3masking.training.portions import Portions
 from study.artefacts import finished_parts, manifest_of, parts, put_manifest, put_part
 from study.assignment import Assignment
 from study.checkpoints import StageCheckpoints, TrialCheckpoints
@@ -87,13 +88,14 @@ def adapted_place(assignment: Assignment) -> Place:
 def _train(
     assignment: Assignment, vanilla: Encoder, kept: TrialCheckpoints
 ) -> tuple[dict[str, Tensor], Adaptation, int | None]:
-    """All `adapt` stages, one after the other; what is told is of the last one, and `Adapted.micro_batch` of it."""
+    """All `adapt` stages, one after the other; what is told is of the last one, but `Adapted.micro_batch` of all."""
     trial, setting = assignment.trial, configs(assignment.trial.settings)
     encoder = vanilla.through(setting.finetune.model.forward)
     if setting.finetune.model.attend_padding:
         encoder = encoder.with_padding(setting.scoring.max_length)
     keepers = [kept.stage(f"adapt-{number}") for number in range(len(trial.arm.adapts))]
     begun, saved = _newest(keepers)
+    portions = Portions(setting.adapt.batch)
     for stage, keeper in zip(trial.arm.adapts[begun:], keepers[begun:], strict=True):
         found = adapt(
             encoder,
@@ -102,6 +104,7 @@ def _train(
             setting.masking,
             seed=trial.seed,
             precision=setting.finetune.precision,
+            portions=portions,
             keeper=keeper,
             saved=saved,
         )

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from l3masking.data.pairs import Text, as_text, num_characters, parts_of
+from l3masking.encoders.load import Encoder
 from l3masking.encoders.weights import packed, unpacked
 from l3masking.methods import CLASSIFIER
 from l3masking.regimes import run_method
@@ -30,6 +31,7 @@ from l3masking.training.checkpoint import OnlyTells
 from l3masking.training.settings import FinetuneConfig
 from study.artefacts import Artefact, Piece, Shard, Step, finished_parts
 from study.plan.inputs import DataSource, EncoderSource, held_data, held_encoder
+from study.plan.needs import OF_HEURISTIC, of_network
 from study.score import TextSources, count_shards, cut_texts, parquet
 from study.space.relevant import as_keyed
 from study.space.spec import Resources, plain
@@ -99,12 +101,16 @@ class ClassifierJob(OnePiece):
     def needs(self) -> Sequence[Artefact]:
         return ()
 
+    def loaded(self, device: str) -> Encoder:
+        """The encoder, with the pass that fine-tuning takes; all that is made from the classifier takes it too."""
+        return held_encoder(self.encoder, device).through(self.finetune.model.forward)
+
     def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path], step: Step) -> Piece:
         """Train it, and keep the weights with the best validation accuracy. Its epochs are passes over train."""
         data = held_data(self.data)
         outcomes, _ = run_method(
             CLASSIFIER,
-            held_encoder(self.encoder, resources.device),
+            self.loaded(resources.device),
             dataclasses.replace(data, mlm_texts=data.train.texts),
             scoring=self.scoring,
             config=self.finetune,
@@ -130,8 +136,7 @@ class HeuristicJob(OfImportance):
     kind: ClassVar[str] = "heuristic"
 
     def own(self) -> dict[str, Any]:
-        read = ("delta", "criterion", "unit", "stop_words", "top_share")
-        return {"of": self.classifier.key} | {name: getattr(self.selective, name) for name in read}
+        return {"of": self.classifier.key} | {name: getattr(self.selective, name) for name in OF_HEURISTIC}
 
     @property
     def name(self) -> str:
@@ -186,9 +191,7 @@ class NetworkJob(OnePiece):
     kind: ClassVar[str] = "network"
 
     def own(self) -> dict[str, Any]:
-        config = plain(self.heuristic.selective)
-        read = {name: value for name, value in config.items() if name.startswith("network_") or name == "class_weight"}
-        return {"of": self.heuristic.key} | read
+        return {"of": self.heuristic.key} | of_network(plain(self.heuristic.selective))
 
     @property
     def name(self) -> str:
@@ -200,10 +203,8 @@ class NetworkJob(OnePiece):
 
     def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path], step: Step) -> Piece:
         """Train it on all labelled texts."""
-        source = self.heuristic.classifier
-        encoder = held_encoder(source.encoder, resources.device)
-        found = read_heuristic(folders[self.heuristic.key])
-        train = held_data(source.data).train
+        source, found = self.heuristic.classifier, read_heuristic(folders[self.heuristic.key])
+        encoder, train = source.loaded(resources.device), held_data(source.data).train
         texts = list(dict.fromkeys(zip(train.texts, train.labels, strict=True)))  # in the order of the file
         network = train_network(
             encoder,
@@ -245,10 +246,9 @@ class PredictionJob(OfImportance):
 
     def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path], step: Step) -> Piece:
         """Ask the network about some texts."""
-        source = self.network.heuristic.classifier
-        encoder = held_encoder(source.encoder, resources.device)
+        source, folder = self.network.heuristic.classifier, folders[self.network.key]
+        encoder, weights = source.loaded(resources.device), unpacked(finished_parts(folder)[0].read_bytes())
         encoded = encode_as(source.scoring, encoder.tokenizer, shard.content)
-        weights = unpacked(finished_parts(folders[self.network.key])[0].read_bytes())
         precision, budget = source.finetune.precision, resources.token_budget
         chances = predict(encoder, weights, encoded, precision=precision, token_budget=budget, progress=step)
         columns = {
@@ -274,7 +274,7 @@ def held_classifier(job: ClassifierJob, folder: Path, device: str, token_budget:
     """A finished classifier; the last one stays in memory."""
     weights = unpacked(finished_parts(folder)[0].read_bytes())
     return Classifier(
-        held_encoder(job.encoder, device).through(job.finetune.model.forward),
+        job.loaded(device),
         weights,
         len(held_data(job.data).labels),
         precision=job.finetune.precision,

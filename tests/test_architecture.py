@@ -41,7 +41,7 @@ PARTS = {
     *(f"selective.{name}" for name in ("heuristic", "sentences", "masks", "classifier")),
     *(f"analysis.{name}" for name in ("tagging", "taggers", "columns", "pos_profile", "token_view")),
     *(f"training.{name}" for name in ("batches", "optim", "model", "task_weights", "early_stopping", "mlm")),
-    *(f"training.{name}" for name in ("checkpoint", "checkpoint_files", "portions", "filling")),
+    *(f"training.{name}" for name in ("checkpoint", "checkpoint_files", "portions", "windows", "filling")),
     "classifier",
 }
 TOP = {

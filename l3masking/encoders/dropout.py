@@ -18,10 +18,15 @@ def dropped(x: Tensor, rate: float) -> Tensor:
     """
     if not rate:
         return x
-    if x.device.type != "cpu":
+    if not draws_slowly(x):
         return F.dropout(x, rate)
     out: Tensor = _Dropped.apply(x, round(rate * RATE_STEPS))
     return out
+
+
+def draws_slowly(x: Tensor) -> bool:
+    """Whether torch's own dropout draws element by element where `x` lies."""
+    return x.device.type == "cpu"
 
 
 class _Dropped(torch.autograd.Function):

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from l3masking.encoders.dropout import dropped
+from l3masking.encoders.dropout import draws_slowly, dropped
 from l3masking.encoders.families import Family
 from l3masking.encoders.layers import Drops, Layer, Relation
 
@@ -141,7 +141,7 @@ def _attended(part_sP: Tensor, group: Group, relation: Relation, heads: int, rat
     if relation.bias is not None:
         bias_1ATT = relation.bias.clamp(min=HIDDEN)[None]
         mask = bias_1ATT if mask is None else mask + bias_1ATT
-    if rate and query.device.type == "cpu":  # where torch's own way draws element by element
+    if rate and draws_slowly(query):
         weights = torch.matmul(query * query.shape[-1] ** -0.5, key.mT)
         weights = weights if mask is None else weights + mask
         context = torch.matmul(dropped(weights.softmax(-1), rate), value)

@@ -69,34 +69,20 @@ class Classifier:
         """[B, C] for sequences of ids with their special tokens."""
         found = np.zeros((len(sequences), self.model.classifier.out.out_features), dtype=np.float32)
         lengths = np.fromiter(map(len, sequences), np.int64, len(sequences))
-        order = np.argsort(-lengths, kind="stable")
+        order, encoder = np.argsort(-lengths, kind="stable").tolist(), self.model.encoder
 
-        def longest() -> int:
-            return self._longest(sequences, lengths, order, found)
+        def classified(part: Sequence[int]) -> NDArray[np.float32]:
+            mask = np.arange(lengths[part[0]]) < lengths[part, None]
+            ids = np.full(mask.shape, encoder.tokenizer.pad_token_id)
+            ids[mask] = np.fromiter(chain.from_iterable(sequences[index] for index in part), np.int64)
+            ids_BT, mask_BT = (torch.from_numpy(array).to(encoder.device) for array in (ids, mask.astype(np.int64)))
+            with autocast(encoder.device, self.precision):
+                logits_BC = self.model.classifier(encoder.text_states(ids_BT, mask_BT))
+            return torch.softmax(logits_BC.float(), dim=-1).cpu().numpy()
 
-        while len(order):
-            order = order[self.tokens.attempt(longest) :]
+        for part, rows in self.tokens.batches(order, lambda index: int(lengths[index]), classified):
+            found[part] = rows
         return found
-
-    def _longest(
-        self,
-        sequences: Sequence[Sequence[int] | NDArray[np.int64]],
-        lengths: NDArray[np.int64],
-        order: NDArray[np.int64],
-        found: NDArray[np.float32],
-    ) -> int:
-        """Put the probabilities of the first sequences of `order` into `found` [B, C]; how many they were."""
-        encoder, longest = self.model.encoder, int(lengths[order[0]])
-        part = order[: max(1, self.budget // longest)]
-        self.tokens.taking(len(part), longest)
-        mask = np.arange(longest) < lengths[part, None]
-        ids = np.full(mask.shape, encoder.tokenizer.pad_token_id)
-        ids[mask] = np.fromiter(chain.from_iterable(sequences[index] for index in part), np.int64)
-        ids_BT, mask_BT = (torch.from_numpy(array).to(encoder.device) for array in (ids, mask.astype(np.int64)))
-        with autocast(encoder.device, self.precision):
-            logits_BC = self.model.classifier(encoder.text_states(ids_BT, mask_BT))
-        found[part] = torch.softmax(logits_BC.float(), dim=-1).cpu().numpy()
-        return len(part)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,7 @@
 """The scoring network of "Train No Evil": a token classifier that learns which tokens the heuristic finds important.
 
-It gives the importance of tokens in texts without labels. Shapes: B texts, T positions, H hidden width.
+It gives the importance of tokens in texts without labels. Shapes: B texts, T positions, N tokens of all texts, H hidden
+width.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class _TokenClassifier(nn.Module):
 
     def __init__(self, encoder: Encoder, generator: torch.Generator) -> None:
         super().__init__()
-        self.body = encoder.body
+        self.encoder, self.body = encoder, encoder.body
         self.out = nn.utils.skip_init(nn.Linear, encoder.hidden_size, 2)
         with torch.no_grad():
             self.out.weight.normal_(std=0.02, generator=generator)
@@ -57,8 +58,13 @@ class _TokenClassifier(nn.Module):
         self.out.to(encoder.device)
 
     def forward(self, ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
+        """[N, 2] logits, text after text."""
+        places = mask_BT.nonzero(as_tuple=True)
+        if self.encoder.forward == "fast":
+            return self.out(F.dropout(self.encoder.states_at(ids_BT, mask_BT, *places), DROPOUT, self.training))
+        # as old keys have it: without token types, and dropout draws for padding too
         states_BTH = self.body(input_ids=ids_BT, attention_mask=mask_BT)[0]
-        return self.out(F.dropout(states_BTH, DROPOUT, self.training))
+        return self.out(F.dropout(states_BTH, DROPOUT, self.training)[places])
 
 
 def train_network(
@@ -129,9 +135,8 @@ def _gradients(
     for number, (part, share) in enumerate(zip(parts, sums, strict=True)):
         portions.taking([part])
         with rng.dropout(device, seed, "network", update, *stream_of(number)), autocast(device, precision):
-            logits = model(part.input_ids, part.attention_mask)
-        loss = F.cross_entropy(logits.float().flatten(0, 1), part.labels.flatten(), weight=weight, ignore_index=-1)
-        loss = loss * (share / sum(sums))
+            logits_N2 = model(part.input_ids, part.attention_mask)
+        loss = F.cross_entropy(logits_N2.float(), part.labels[part.labels >= 0], weight=weight) * (share / sum(sums))
         loss.backward()
         total += loss.detach()
     return total
@@ -172,20 +177,15 @@ def _predicted(
     found = [np.zeros(0, dtype=np.float32)] * len(texts)
     order = sorted(range(len(texts)), key=lambda index: -len(texts[index].input_ids))
 
-    def longest() -> NDArray[np.float32]:
-        length = len(texts[order[0]].input_ids)
-        part = order[: max(1, tokens.size // length)]
-        tokens.taking(len(part), length)
+    def chances(part: Sequence[int]) -> list[NDArray[np.float32]]:
         chunk = _batch(encoder, [texts[index] for index in part], [])
         with autocast(encoder.device, precision):
-            logits = model(chunk.input_ids, chunk.attention_mask)
-        chances: NDArray[np.float32] = torch.softmax(logits.float(), dim=-1)[..., 1].cpu().numpy()
-        return chances
+            logits_N2 = model(chunk.input_ids, chunk.attention_mask)
+        chances_N = torch.softmax(logits_N2.float(), dim=-1)[:, 1].cpu()
+        return [row.numpy() for row in chances_N.split([len(texts[index].input_ids) for index in part])]
 
-    while order:
-        chances = tokens.attempt(longest)
-        part, order = order[: len(chances)], order[len(chances) :]
-        for row, index in zip(chances, part, strict=True):
+    for part, rows in tokens.batches(order, lambda index: len(texts[index].input_ids), chances):
+        for row, index in zip(rows, part, strict=True):
             found[index] = row[texts[index].positions]
         if progress:
             progress()

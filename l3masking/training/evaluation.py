@@ -15,7 +15,6 @@ from l3masking.memory import Halving
 from l3masking.metrics import METRICS
 from l3masking.precision import Precision, autocast
 from l3masking.training.model import MultiTaskModel
-from l3masking.training.portions import EVALUATION_TOKENS
 from l3masking.training.steps import Examples
 
 
@@ -101,7 +100,7 @@ def measure(
     examples: Examples,
     num_classes: int,
     precision: Precision,
-    tokens: Halving | None = None,
+    tokens: Halving,
     beat: Callable[[], None] = unheard,
 ) -> Measurement:
     """All metrics over a split, in large batches of like lengths. The model is left in training mode.
@@ -124,7 +123,7 @@ def judge(
     model: MultiTaskModel,
     further: FurtherSet,
     precision: Precision,
-    tokens: Halving | None = None,
+    tokens: Halving,
     beat: Callable[[], None] = unheard,
 ) -> Measurement:
     """Metrics on an evaluation set: the predicted class of the task counts as the class that it stands for there.
@@ -152,25 +151,21 @@ def _metrics(predicted: Tensor, examples: Examples, num_classes: int) -> dict[st
 
 @torch.inference_mode()
 def _classified(
-    model: MultiTaskModel, examples: Examples, precision: Precision, tokens: Halving | None
+    model: MultiTaskModel, examples: Examples, precision: Precision, tokens: Halving
 ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
     """Indices of some texts, their logits [B, C] and labels [B], batch by batch, the longest texts first."""
     model.eval()
     device, pad_id = model.encoder.device, model.encoder.tokenizer.pad_token_id
-    order = sorted(range(len(examples.labels)), key=lambda i: len(examples.input_ids[i]))
-    tokens = tokens or Halving(EVALUATION_TOKENS, of_tokens=True)
+    order = sorted(range(len(examples.labels)), key=lambda i: len(examples.input_ids[i]))[::-1]
 
-    def longest() -> tuple[list[int], Tensor, Tensor]:
-        length = model.encoder.padded_to or len(examples.input_ids[order[-1]])
-        part = order[-max(1, tokens.size // length) :]
-        tokens.taking(len(part), length)
-        chunks = examples.chunks(part, 1, pad_id, device)
+    def classified(part: Sequence[int]) -> tuple[list[int], Tensor, Tensor]:
+        shortest_first = [*part[::-1]]  # an order that one bucket keeps
+        chunks = examples.chunks(shortest_first, 1, pad_id, device)
         with autocast(device, precision):
             logits = model.classifier(model.features(chunks)).float()
-        return part, logits, chunks[0].labels  # one bucket keeps the order of `part`, which is by length
+        return shortest_first, logits, chunks[0].labels
 
-    while order:
-        found = tokens.attempt(longest)
-        order = order[: -len(found[0])]
+    length = model.encoder.padded_to
+    for _, found in tokens.batches(order, lambda i: length or len(examples.input_ids[i]), classified):
         yield found
     model.train()

@@ -15,15 +15,9 @@ from typing import Any
 from l3masking.encoders.load import Encoder
 from l3masking.errors import check_choice
 from l3masking.metrics import METRICS
-from l3masking.training.checkpoint import (
-    NO_KEEPER,
-    Adding,
-    Keeper,
-)
+from l3masking.training.checkpoint import NO_KEEPER, Adding, Keeper
 from l3masking.training.early_stopping import Selection
-from l3masking.training.evaluation import (
-    Task,
-)
+from l3masking.training.evaluation import Task
 from l3masking.training.filling import MaskTuning
 from l3masking.training.optim import MainStage, Pace
 from l3masking.training.outcome import Outcome
@@ -65,8 +59,17 @@ def fine_tune(
     if tuning is not None and tuning.rounds == 2:
         updates = MainStage.paced(config, len((auxiliary or task.train).input_ids), pace).total
         portions = Portions(config.train.batch)
-        how: dict[str, Any] = {"updates": updates, "portions": portions, "keeper": keeper, "saved": saved}
-        encoder, train = first_round(encoder, task.train, tuning, config, seed=seed, **how)
+        encoder, train = first_round(
+            encoder,
+            task.train,
+            tuning,
+            config,
+            seed=seed,
+            updates=updates,
+            portions=portions,
+            keeper=keeper,
+            saved=saved,
+        )
         keeper = Adding(keeper=keeper, tensors=texts_state(train))
         saved = None if saved is not None and saved.facts["stage"] not in ("main", "final") else saved
         task, tuning = dataclasses.replace(task, train=train), None

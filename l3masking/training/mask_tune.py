@@ -20,12 +20,13 @@ from l3masking.training.batches import Chunk, by_length, chunk_of, sampler_of, t
 from l3masking.training.checkpoint import Snapshot, below, under
 from l3masking.training.filling import MaskTuning, fill_in
 from l3masking.training.model import MultiTaskModel
-from l3masking.training.portions import Portions, narrowed, part_of, rows_of, stream_of
+from l3masking.training.portions import Portions, stream_of
 from l3masking.training.settings import FinetuneConfig
-from l3masking.training.steps import Examples, accumulate_gradients, gradients_of
+from l3masking.training.steps import Examples
+from l3masking.training.windows import WindowStepper, accumulate_gradients, gradients_of
 
 
-class MaskTuneStepper:
+class MaskTuneStepper(WindowStepper):
     """Computes the gradient of one window of Mask-tuning into `param.grad`; takes the place of `steps.Stepper`."""
 
     def __init__(
@@ -49,39 +50,18 @@ class MaskTuneStepper:
         self._masks, self._draws = rng.stream(seed, "mask"), rng.stream(seed, "fill")
 
     def task_weights(self) -> dict[str, float]:
-        """Task and the weight of its loss."""
         return {"primary": 1 - self.alpha, "mlm": self.alpha} if self.tuning.mlm_loss else {"primary": 1.0}
 
     def state(self) -> Snapshot:
-        """What the next windows depend on beside the model."""
         generators = {"masks": self._masks.get_state(), "draws": self._draws.get_state()}
         facts = {"empty": self.empty_mlm_batches, "portions": self.portions.state()}
         return Snapshot(facts, generators | under("primary", self._primary.state()))
 
-    def restore(self, saved: Snapshot) -> None:
-        """Go on where `state` was taken."""
-        self.portions.restore(saved.facts["portions"])
-        self._go_back(saved)
-
     def _go_back(self, saved: Snapshot) -> None:
-        """The same, but for the size of portions."""
         self.empty_mlm_batches = saved.facts["empty"]
         self._masks.set_state(saved.tensors["masks"])
         self._draws.set_state(saved.tensors["draws"])
         self._primary.restore(below("primary", saved.tensors))
-
-    def window(self, update: int) -> dict[str, Tensor]:
-        """Fill `param.grad` for one optimiser step; returns the mean loss of each task (nats, on the device).
-
-        Where memory is short, it is made again from its beginning in smaller portions.
-        """
-        before = self.state()
-
-        def undo() -> None:
-            self._go_back(before)
-            self.model.train()
-
-        return self.portions.texts.attempt(lambda: self._window(update), undo)
 
     def _window(self, update: int) -> dict[str, Tensor]:
         parameters = [*self.body, *self.lm_head, *self.head]
@@ -101,7 +81,9 @@ class MaskTuneStepper:
     def losses(self, update: int, micro: int) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
         """The joint loss of the next batch, and its parts; each portion's share of them where there are several."""
         chosen = self.chosen(next(self._primary))
-        groups = [chosen] if not self.portions.texts.times else [[one] for one in self._cut(chosen)]
+        groups = [chosen]
+        if self.portions.texts.times:
+            groups = [[part] for whole in chosen for part in self.portions.parts(*whole)]
         texts = [sum(len(chunk.labels) for chunk, _ in group) for group in groups]
         masks = [sum(int(selected.sum()) for _, selected in group) for group in groups]
         self.empty_mlm_batches += not sum(masks)
@@ -138,12 +120,6 @@ class MaskTuneStepper:
             if filled.loss is not None:
                 total = filled.loss * int(selected.sum()) + (0.0 if total is None else total)
         return total, perturbed
-
-    def _cut(self, chosen: Sequence[tuple[Chunk, Tensor]]) -> Iterator[tuple[Chunk, Tensor]]:
-        """Chunks of at most the texts that fit, with their masks."""
-        for chunk, selected in chosen:
-            for rows in rows_of(chunk, self.portions.texts.size):
-                yield part_of(chunk, *rows), narrowed(selected, *rows)
 
     def chosen(self, batch: Sequence[int]) -> list[tuple[Chunk, Tensor]]:
         """A batch in chunks of like lengths, each with its masks, which are drawn for the whole batch at once."""

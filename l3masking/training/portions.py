@@ -44,7 +44,15 @@ class Portions:
         """Chunks of at most the texts that fit; the same ones where memory was never short."""
         if not self.texts.times:
             return list(chunks)
-        return [part_of(chunk, *rows) for chunk in chunks for rows in rows_of(chunk, self.texts.size)]
+        return [part for chunk in chunks for part, _ in self.parts(chunk, chunk.attention_mask)]
+
+    def parts(self, chunk: Chunk, beside_BT: Tensor) -> Iterator[tuple[Chunk, Tensor]]:
+        """A chunk in parts of at most `texts`, each padded to its longest text, with what lies beside their ids."""
+        lengths, size = chunk.attention_mask.sum(dim=1), self.texts.size
+        for start in range(0, len(lengths), size):
+            rows = slice(start, start + size)
+            longest = int(lengths[rows].max())
+            yield Chunk(*(_narrowed(tensor, rows, longest) for tensor in chunk)), _narrowed(beside_BT, rows, longest)
 
     def shares(self, chunks: Sequence[Chunk]) -> Iterator[tuple[list[Chunk], float]]:
         """The portions of a batch, and the share of each in the mean over all that has a label.
@@ -68,19 +76,6 @@ def stream_of(number: int) -> tuple[rng.Name, ...]:
     return ("portion", number) if number else ()
 
 
-def rows_of(chunk: Chunk, size: int) -> Iterator[tuple[slice, int]]:
-    """Rows of a chunk, `size` at a time, and the ids of the longest text among them."""
-    lengths = chunk.attention_mask.sum(dim=1)
-    for start in range(0, len(lengths), size):
-        rows = slice(start, start + size)
-        yield rows, int(lengths[rows].max())
-
-
-def part_of(chunk: Chunk, rows: slice, longest: int) -> Chunk:
-    """Some texts of a chunk, padded to the longest of them."""
-    return Chunk(*(narrowed(tensor, rows, longest) for tensor in chunk))
-
-
-def narrowed(tensor: Tensor, rows: slice, longest: int) -> Tensor:
+def _narrowed(tensor: Tensor, rows: slice, longest: int) -> Tensor:
     """[b, T] of [B, T], or [b] of [B]."""
     return tensor[rows, :longest] if tensor.dim() == 2 else tensor[rows]

@@ -38,6 +38,7 @@ from l3masking.training.model import ClassificationHead, MultiTaskModel
 from l3masking.training.portions import Portions, stream_of
 from l3masking.training.settings import MetaConfig, ModelConfig, Sampling
 from l3masking.training.task_weights import Weighting, cosine, norm
+from l3masking.training.windows import WindowStepper, accumulate_gradients, gradients_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +92,7 @@ class Auxiliary:
         return to_device(chunks, device)
 
 
-class Stepper:
+class Stepper(WindowStepper):
     """Computes the weighed gradient of one window into `param.grad`, and feeds the task weights."""
 
     def __init__(
@@ -133,43 +134,22 @@ class Stepper:
             self._masks = rng.stream(seed, "mask")
 
     def task_weights(self) -> dict[str, float]:
-        """Task and the weight of its loss."""
         return dict(zip(self.tasks, self.weighting.weights(), strict=True))
 
     def state(self) -> Snapshot:
-        """What the next windows depend on beside the model."""
         tensors = {} if self.auxiliary is None else {"masks": self._masks.get_state()}
         for name, order in self._orders.items():
             tensors |= under(name, order.state())
         facts = {"weighting": self.weighting.state(), "empty": self.empty_mlm_batches}
         return Snapshot(facts | {"portions": self.portions.state()}, tensors)
 
-    def restore(self, saved: Snapshot) -> None:
-        """Go on where `state` was taken."""
-        self.portions.restore(saved.facts["portions"])
-        self._go_back(saved)
-
     def _go_back(self, saved: Snapshot) -> None:
-        """The same, but for the size of portions."""
         self.weighting.restore(saved.facts["weighting"])
         self.empty_mlm_batches = saved.facts["empty"]
         for name, order in self._orders.items():
             order.restore(below(name, saved.tensors))
         if self.auxiliary is not None:
             self._masks.set_state(saved.tensors["masks"])
-
-    def window(self, update: int) -> dict[str, Tensor]:
-        """Fill `param.grad` for one optimiser step; returns the mean loss of each task (nats, on the device).
-
-        Where memory is short, it is made again from its beginning in smaller portions.
-        """
-        before = self.state()
-
-        def undo() -> None:
-            self._go_back(before)
-            self.model.train()
-
-        return self.portions.texts.attempt(lambda: self._window(update), undo)
 
     def _window(self, update: int) -> dict[str, Tensor]:
         tasks, weights = self.tasks, self.task_weights()
@@ -284,16 +264,3 @@ class Stepper:
             whole = norm(gradients["mlm"]) if self.meta.cos_scope == "reference" else None
             cosines.append(cosine(dev, gradients["mlm"][:shared], whole))
         return torch.stack(cosines)
-
-
-def gradients_of(loss: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
-    """The gradient of each parameter, zero for those that the loss does not reach."""
-    return list(torch.autograd.grad(loss, parameters, materialize_grads=True))
-
-
-def accumulate_gradients(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor], weight: float) -> None:
-    """param.grad += weight * gradient."""
-    for parameter in parameters:
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-    torch._foreach_add_([p.grad for p in parameters if p.grad is not None], list(gradients), alpha=weight)

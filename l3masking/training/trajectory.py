@@ -46,6 +46,7 @@ from l3masking.training.portions import Portions
 from l3masking.training.settings import FinetuneConfig
 from l3masking.training.steps import Auxiliary, Examples, Stepper
 from l3masking.training.task_weights import WEIGHTINGS
+from l3masking.training.windows import WindowStepper
 
 
 class Trajectory:
@@ -68,7 +69,7 @@ class Trajectory:
         self.weighting = WEIGHTINGS[weighting](1 if auxiliary is None else 2, config.meta)
         train = config.train
         self.portions = portions or Portions(max(train.batch, config.meta.head_sample))
-        self.stepper: Stepper | MaskTuneStepper
+        self.stepper: WindowStepper
         if tuning is not None:
             self.stepper = MaskTuneStepper(self.model, task.train, tuning, config, seed, self.portions)
         else:

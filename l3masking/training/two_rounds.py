@@ -21,7 +21,7 @@ from l3masking.training.checkpoint import NO_KEEPER, Adding, Keeper, Snapshot, b
 from l3masking.training.continual import adapt
 from l3masking.training.filling import MaskTuning, fill_in
 from l3masking.training.mlm import TextSource
-from l3masking.training.portions import Portions, narrowed, part_of, rows_of
+from l3masking.training.portions import Portions
 from l3masking.training.settings import AdaptConfig, FinetuneConfig, MaskTuningConfig
 from l3masking.training.steps import Examples
 
@@ -58,7 +58,7 @@ def first_round(
         weights = below("model", saved.tensors)
     else:
         how: dict[str, Any] = {"updates": updates, "portions": portions, "keeper": keeper, "saved": saved}
-        weights = _first_round(encoder, train, tuning, config, seed=seed, **how)
+        weights = _trained_weights(encoder, train, tuning, config, seed=seed, **how)
     trained = encoder.copied(weights)
     trained.model.eval()
 
@@ -69,7 +69,7 @@ def first_round(
     return trained, _perturbed(trained, train, tuning, config, seed=seed, portions=portions, beat=beat)
 
 
-def _first_round(
+def _trained_weights(
     encoder: Encoder,
     train: Examples,
     tuning: MaskTuning,
@@ -153,11 +153,9 @@ def _perturbed(
     def fill(chunk: Chunk, selected_BT: Tensor) -> list[NDArray[np.int64]]:
         """[B] texts, each padded to the longest that was perturbed with it."""
         filled: list[NDArray[np.int64]] = []
-        for rows in rows_of(chunk, portions.texts.size):
-            one = part_of(chunk, *rows)
-            portions.taking([one])
-            chosen = narrowed(selected_BT, *rows)
-            found = fill_in(encoder, one, chosen, tuning.config, draws, precision=config.precision)
+        for part, chosen_BT in portions.parts(chunk, selected_BT):
+            portions.taking([part])
+            found = fill_in(encoder, part, chosen_BT, tuning.config, draws, precision=config.precision)
             filled += [*found.input_ids.cpu().numpy()]
         return filled
 

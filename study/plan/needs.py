@@ -99,8 +99,12 @@ def _importance(trial: Trial, corpus: str | None, setting: Configs, data: DataSp
     heuristic = need("heuristic", {name: options[name] for name in OF_HEURISTIC}, need("classifier", how))
     if corpus is None and masks_labelled(data) and not setting.selective.network:
         return heuristic
-    how = {name: value for name, value in options.items() if name.startswith("network_") or name == "class_weight"}
-    return need("prediction", {}, need("network", how, heuristic), of=corpus)
+    return need("prediction", {}, need("network", of_network(options), heuristic), of=corpus)
+
+
+def of_network(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Of section `selective` what the training of a scoring network reads beside the heuristic."""
+    return {name: value for name, value in options.items() if name.startswith("network_") or name == "class_weight"}
 
 
 def masks_labelled(data: DataSpec | Generated) -> bool:

@@ -24,9 +24,9 @@ from l3masking.stages import SELECTIONS, Finetune
 from l3masking.training import steps
 from l3masking.training.optim import MainStage
 from l3masking.training.settings import MetaConfig
-from l3masking.training.steps import gradients_of
 from l3masking.training.task_weights import WEIGHTINGS
 from l3masking.training.trajectory import Trajectory
+from l3masking.training.windows import gradients_of
 
 # name -> policy of each stage, weighting of the last (None: Mask-tuning), what masking needs: one line per entry
 ARMS = {

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from unittest.mock import ANY
+from unittest.mock import ANY, Mock
 
 import pytest
 from short_memory import ShortMemory
@@ -22,6 +22,9 @@ from small_task import one_thread
 from l3masking.encoders.export import load_tuned
 from l3masking.regimes import Training
 from l3masking.training.evaluation import NonFiniteLoss
+from l3masking.training.portions import Portions
+from l3masking.training.settings import AdaptConfig
+from study import adapted
 from study import trial as trials
 from study.assignment import Assignment
 from study.checkpoints import CHECKPOINTS
@@ -352,6 +355,24 @@ def test_a_training_with_short_memory_says_how_many_texts_it_took(given, recorde
     for record in Store(tmp_path).records():
         assert record["run"]["micro_batch"] in (1, 2, 4)
     assert all("micro_batch" not in record["run"] for record in recorded["stl"])
+
+
+def test_what_one_adapt_stage_finds_of_memory_holds_for_the_next(monkeypatch) -> None:
+    """The record names it, also where the last stage alone would have had room."""
+    sizes: list[int | None] = []
+
+    def stage(*_: Any, portions: Portions, **__: Any) -> Mock:
+        sizes.append(portions.micro_batch)
+        if len(sizes) == 1:
+            portions.restore({"texts": [2, 1], "tokens": [9, 0]})
+        return Mock(micro_batch=portions.micro_batch)
+
+    kept = Mock(**{"stage.return_value.newest.return_value": None})
+    monkeypatch.setattr(adapted, "adapt", stage)
+    monkeypatch.setattr(adapted, "masked_source", Mock())
+    monkeypatch.setattr(adapted, "configs", Mock(return_value=Mock(adapt=AdaptConfig(batch=8))))
+    *_, micro_batch = adapted._train(Mock(**{"trial.arm.adapts": (1, 2)}), Mock(), kept)
+    assert (sizes, micro_batch) == ([None, 2], 2)
 
 
 def test_one_text_that_does_not_fit_fails_the_trial_with_its_length_and_the_fix(given, tmp_path, monkeypatch) -> None:

@@ -18,6 +18,7 @@ from l3masking.errors import InputError
 from l3masking.regimes import encode_task
 from l3masking.scoring.settings import ScoringConfig
 from l3masking.training.evaluation import measure
+from l3masking.training.portions import Portions
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def test_a_saved_model_predicts_what_was_recorded(tmp_path, outcome):
     assert labels == data().labels
     with one_thread():
         task = encode_task(model.encoder, data(), ScoringConfig(max_length=model.encoder.max_positions))
-        found = measure(model, task.test, task.num_classes, "float32")
+        found = measure(model, task.test, task.num_classes, "float32", Portions(8).tokens)
     assert found.predictions == outcome.test_predictions
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import pytest
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from l3masking import rng
-from l3masking.encoders import joined
+from l3masking.encoders import dropout, joined
 from l3masking.encoders.joined import NEAR_LENGTHS
 from l3masking.encoders.load import Encoder, load_encoder
 from l3masking.masking.corruption import corrupt
@@ -126,6 +127,52 @@ def test_a_batch_may_hold_more_tokens_than_there_are_positions(every: dict, kind
         torch.testing.assert_close(
             encoder.text_states(*many)[:7], encoder.text_states(*given[:2]), atol=1e-5, rtol=1e-5
         )
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float]]:
+    """All texts in one group, and torch's own dropout; notes the texts and the rate of each attention."""
+    monkeypatch.setattr(joined, "NEAR_LENGTHS", {"cpu": NEAR_LENGTHS["cuda"]})
+    for module in (joined, dropout):
+        monkeypatch.setattr(module, "draws_slowly", lambda _: False)
+    seen, attention = list[tuple[int, float]](), nn.functional.scaled_dot_product_attention
+
+    def noted(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None, dropout_p: float) -> Tensor:
+        seen.append((len(query), dropout_p))
+        return attention(query, key, value, attn_mask=attn_mask, dropout_p=dropout_p)
+
+    monkeypatch.setattr(nn.functional, "scaled_dot_product_attention", noted)
+    return seen
+
+
+def written_out(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None, dropout_p: float) -> Tensor:
+    """Attention as an equation."""
+    logits = query @ key.mT / math.sqrt(query.shape[-1])
+    weights = (logits if attn_mask is None else logits + attn_mask).softmax(-1)
+    return nn.functional.dropout(weights, dropout_p, training=dropout_p > 0) @ value
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_attention_with_dropout_as_on_a_gpu_is_the_equation(
+    every: dict, kind: str, as_on_a_gpu: list[tuple[int, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the same draws: losses and gradients of all texts in one call each layer, with the layer's rate."""
+    encoder = with_rates(every[kind])
+    model = MultiTaskModel(encoder, 3, ModelConfig(), rng.stream(0, "head")).train()
+
+    def trained() -> tuple[list[Tensor], list[Tensor]]:
+        with rng.dropout(CPU, 7, "x"):
+            return losses_and_gradients(model)
+
+    losses, gradients = trained()
+    rates = [layer.drops.attention for layer in encoder.family.layers(encoder.body)]
+    assert as_on_a_gpu == [(len(LENGTHS), rate) for rate in rates] * 2
+    assert all(rates)
+    monkeypatch.setattr(nn.functional, "scaled_dot_product_attention", written_out)
+    for found, wanted in zip(losses + gradients, [one for part in trained() for one in part], strict=True):
+        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+    model.eval()
+    assert abs(losses_and_gradients(model)[0][1] - losses[1]) > 1e-3, "dropout works"
 
 
 class Drops(TorchFunctionMode):

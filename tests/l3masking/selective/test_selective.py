@@ -91,6 +91,22 @@ def test_the_network_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> N
         list(predict(encoder(0.0), whole.weights, texts))
 
 
+def test_the_network_without_padding_is_that_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = encode_as(SCORING, tokenizer(), data().train.texts[:20])
+    flags = [np.arange(len(text.positions)) % 2 == 0 for text in texts]
+    config = SelectiveConfig(network_epochs=1, network_batch=10, network_lr=1e-3)
+    monkeypatch.setattr(network, "DROPOUT", 0.0)
+    memory, ways = ShortMemory(monkeypatch, 10**9), [encoder(0.0).through(way) for way in ("own", "fast")]
+    own = train_network(ways[0], texts, flags, config)
+    padded = sum(memory.passes)
+    fast = train_network(ways[1], texts, flags, config)
+    assert sum(memory.passes) - padded < 0.9 * padded, "fewer tokens"
+    for name, value in own.weights.items():
+        assert torch.allclose(fast.weights[name], value, atol=2e-4), name
+    for one, other in zip(*(predict(way, own.weights, texts) for way in ways), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
 def test_the_telling_words_are_important(classifier: Classifier) -> None:
     texts, labels = data().train.texts, data().train.labels
     encoded = encode_as(SCORING, tokenizer(), texts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -117,10 +118,12 @@ def test_a_training_that_is_ended_after_any_step_goes_on_to_the_same_bits(
     method: str, every: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between two updates, batches of an evaluation, or stages. Long: after each third step; else one of each kind."""
-    monkeypatch.setattr("l3masking.training.evaluation.EVALUATION_TOKENS", 128)
+    monkeypatch.setattr("l3masking.training.portions.EVALUATION_TOKENS", 128)
     made, whole = training(method), AtEveryStep()
     expected = digest(made.run(OBJECTIVES, keeper=whole))
     kinds = {position(snapshot): snapshot for snapshot in whole.kept}
+    looks = [one.facts["update"] for one in whole.kept if position(one)[:3] == ("main", False, 2)]
+    assert len(looks) > 2 * len(set(looks)), "one for the update, and several for the batches of its evaluation"
     assert {("main", False, 1), ("main", False, 2), ("main", True, 0), ("final", False, 0)} <= {k[:3] for k in kinds}
     assert {kind[3:] for kind in kinds if kind[0] == "final"} == {
         (made, done) for made in (False, True) for done in (0, 1)
@@ -133,6 +136,30 @@ def test_a_training_that_is_ended_after_any_step_goes_on_to_the_same_bits(
     for snapshot in whole.kept[::3] if every else kinds.values():
         rest = AtEveryStep(snapshot)
         assert digest(made.run(OBJECTIVES, keeper=rest)) == expected, position(snapshot)
+
+
+@pytest.mark.parametrize("method", ["stl", "mask_tuning_two_rounds"])
+def test_nobody_holds_a_snapshot_while_the_main_stage_goes_on(method: str) -> None:
+    """It is as large as several models."""
+    made, whole = training(method), Memory()
+    made.run(OBJECTIVES, keeper=whole)
+    begin = next(snapshot for snapshot in whole.kept if snapshot.facts["stage"] == "main")
+    held = weakref.ref(begin.tensors["model.classifier.out.weight"])
+
+    class Hands(KeepsNothing):
+        """Gives a snapshot away, and ends the training at its next step."""
+
+        def newest(self) -> Snapshot | None:
+            return given.pop()
+
+        def beat(self, make: Callable[[], Snapshot]) -> None:
+            assert held() is None
+            raise Interrupted
+
+    given = [begin]
+    del whole, begin
+    with pytest.raises(Interrupted):
+        made.run(OBJECTIVES, keeper=Hands())
 
 
 @pytest.mark.parametrize("method", ["l3masking", "mask_tuning_two_rounds"])

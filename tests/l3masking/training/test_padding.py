@@ -21,7 +21,6 @@ from l3masking.regimes import encode_inputs, prepare
 from l3masking.rng import stream
 from l3masking.scoring.words import encode_texts
 from l3masking.training.batches import Chunk, chunk_of
-from l3masking.training.evaluation import measure
 from l3masking.training.model import MultiTaskModel
 from l3masking.training.settings import ModelConfig
 
@@ -90,7 +89,7 @@ def test_a_training_pads_every_pass_to_the_length_of_scoring(forward: ForwardPas
     spied.register_forward_pre_hook(lambda _, args, given: seen.append(given), with_kwargs=True)
     with one_thread():
         trajectory.stepper.window(1)
-        measure(trajectory.model, inputs.task.validation, 3, "float32")
+        trajectory.measure(inputs.task.validation)
     assert len(seen) > 6  # dev head, and in each micro-step masked LM, task and dev gradient; then the evaluation
     for given in seen:
         ids = given["input_ids"].view(-1, SCORING.max_length)

@@ -9,11 +9,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import yaml
 from harmful import Harm, harm
-from small_study import command, resolved_text
+from small_study import SPACE, NoMirror, command, records, resolved_text, write_study
 
 from l3masking.encoders.table import EncoderSpec
 from study.plan.resolved import planned
@@ -356,16 +357,24 @@ def test_swapped_records_are_both_named(here: Path) -> None:
     ]
 
 
-def test_other_labels_than_those_of_the_data_are_found_where_the_data_are(here: Path) -> None:
+def test_other_labels_than_those_of_the_data_are_found_where_the_data_are(tmp_path: Path) -> None:
+    """A study of its own: a model that predicts a single class is as accurate on labels in any order."""
+
     def change(facts: dict[str, Any]) -> None:
         test = facts["splits"]["test"]
         test["labels"] = sorted(test["labels"])  # the counts stay
 
-    changed_json(data_file(here), change)
-    name = f"data/{data_file(here).name}"
-    # a model of one class is as accurate on labels in any order: where there is one, the other records are to blame
-    first = said(verify_study(here))[0]
-    assert first.startswith(f"{name}: ") or ": test: predictions and labels give" in first
+    root, train = tmp_path / "out", SPACE["train"] | {"max_epochs": 8}
+    with mock.patch("study.run.Mirror", NoMirror):
+        assert command("run", write_study(tmp_path, methods=["stl"], train=train), "--out", root).code == 0
+    made = records(root)
+    assert len(made) == 4
+    assert all(len(set(record["test_predictions"])) > 1 for record in made.values())
+    forged_json(data_file(root), change)
+    found = [line for line in said(verify_study(root)) if not line.startswith(("tables/", "figures/", "report"))]
+    assert len(found) == 1
+    start = f"data/{data_file(root).name}: its labels fit none of the 4 values in the records (test: predictions and"
+    assert found[0].startswith(start)
 
 
 def test_labels_that_fit_no_record_are_one_line_and_else_the_record_is_to_blame() -> None:
