@@ -16,10 +16,10 @@ from ray import tune
 from ray.tune.execution import class_cache
 
 from study.gpu import GpuLost
-from study.hangs import hangs_ended
-from study.pulse import remote_overseer
 from study.space.spec import Resources
-from study.stopping import under_tune
+from study.work.hangs import hangs_ended
+from study.work.pulse import remote_overseer
+from study.work.stopping import under_tune
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
-from study.processes import NodeProcess, this_process
+from study.work.processes import NodeProcess, this_process
 
 EVERY = 1.0  # seconds at least between two beats that are sent
 

@@ -11,10 +11,20 @@ from unittest.mock import ANY
 
 import pytest
 
-from study import stopping
-from study.processes import NodeProcess
-from study.pulse import EVERY, Overseer, RemotePulse, UnderWay
-from study.stopping import HANDLED, SAVING, UNTIL_STEP, AtOnce, Stopped, end_work, heeded, in_this_process, under_tune
+from study.work import stopping
+from study.work.processes import NodeProcess
+from study.work.pulse import EVERY, Overseer, RemotePulse, UnderWay
+from study.work.stopping import (
+    HANDLED,
+    SAVING,
+    UNTIL_STEP,
+    AtOnce,
+    Stopped,
+    end_work,
+    heeded,
+    in_this_process,
+    under_tune,
+)
 
 PROCESS = NodeProcess("a node", 7, 0.0)
 

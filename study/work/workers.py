@@ -14,14 +14,14 @@ import torch
 from l3masking.errors import EnvironmentFault, InputError
 from l3masking.training.evaluation import NonFiniteLoss
 from study.artefacts import Done, Work, put_part
-from study.crew import Crew, WorkerLost
 from study.gpu import GpuLost, limit_share, loss_of
-from study.patience import Patience, Sign
-from study.processes import NodeProcess, kill_process
-from study.pulse import NO_PULSE, Pulse, RemotePulse, UnderWay, remote_overseer
 from study.space.spec import Resources
 from study.store.free_disk import check_free
 from study.store.places import fetched, local_folder
+from study.work.crew import Crew, WorkerLost
+from study.work.patience import Patience, Sign
+from study.work.processes import NodeProcess, kill_process
+from study.work.pulse import NO_PULSE, Pulse, RemotePulse, UnderWay, remote_overseer
 
 ANSWER = 5.0  # seconds in which the overseer must answer; it has little to do
 
