@@ -15,7 +15,7 @@ from small_study import NoMirror, Said, command
 import study.run
 from l3masking.errors import InputError
 from l3masking.training.checkpoint import Snapshot
-from study.checkpoints import TrialCheckpoints
+from study.checkpoints import CHECKPOINT_SCHEMA, TrialCheckpoints
 from study.search.journal import open_journal
 from study.store.data_facts import read_facts
 from study.store.seal import seal
@@ -26,11 +26,11 @@ REMEDY = "schema 2, this program reads up to 1: a newer l3study wrote it; update
 
 @pytest.fixture
 def root(finished_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A finished study without a record, so that a run has something to do."""
+    """A finished study without a record that needs scores, so that a run has something to do."""
     monkeypatch.setattr(study.run, "Mirror", lambda *_, **__: NoMirror())
     shutil.copytree(finished_study, tmp_path / "here")
     root = tmp_path / "here" / "out"
-    sorted((root / "records").iterdir())[0].unlink()
+    next(path for path in (root / "records").iterdir() if b'"method":"l3masking"' in path.read_bytes()).unlink()
     return root
 
 
@@ -116,9 +116,10 @@ def test_a_newer_checkpoint_is_refused_and_stays(tmp_path: Path) -> None:
         return made
 
     snapshot = Snapshot({"update": 1}, {"weight": torch.ones(2)})
-    keeper(schema=2).stage("training").offer(lambda: snapshot)
+    keeper(schema=CHECKPOINT_SCHEMA + 1).stage("training").offer(lambda: snapshot)
     before = kept(tmp_path)
-    with pytest.raises(InputError, match=f"^{tmp_path}/training: {REMEDY}$"):
+    newer = REMEDY.replace("2", str(CHECKPOINT_SCHEMA + 1), 1).replace("1:", f"{CHECKPOINT_SCHEMA}:")
+    with pytest.raises(InputError, match=f"^{tmp_path}/training: {newer}$"):
         keeper().stage("training").newest()
     assert kept(tmp_path) == before != {}
 

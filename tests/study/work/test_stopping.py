@@ -123,6 +123,13 @@ def test_work_that_begins_after_the_stop_ends_at_its_first_step(remote: SimpleNa
         assert own.beat("training")
 
 
+def test_work_begins_without_an_overseer(remote: SimpleNamespace) -> None:
+    remote.lost = True
+    with RemotePulse(remote, "some training") as own:
+        assert not own.beat("training")
+    assert [name for name, *_ in remote.sent] == ["begin", "beat", "end"]
+
+
 def test_work_goes_on_without_an_overseer(remote: SimpleNamespace) -> None:
     clock = Clock()
     with RemotePulse(remote, "some training", clock=clock) as own:
