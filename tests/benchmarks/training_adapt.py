@@ -15,6 +15,7 @@ from l3masking.training.continual import _Adaptation
 from l3masking.training.mlm import TextSource
 from l3masking.training.model import mlm_loss
 from l3masking.training.optim import clip_norms
+from l3masking.training.portions import Portions
 from l3masking.training.settings import AdaptConfig
 
 
@@ -45,7 +46,9 @@ def adaptation(bench: Any) -> _Adaptation:
     texts = [MaskedText(ids, probabilities) for ids, probabilities in rows]
     source = TextSource(count=len(texts), read=lambda: iter(texts))
     config = AdaptConfig(batch=given.batch, accumulate=given.accumulate, dev_share=0.0)
-    return _Adaptation(bench.world.encoder, source, config, auxiliary.masking, bench.seed, given.dtype)
+    return _Adaptation(
+        bench.world.encoder, source, config, auxiliary.masking, bench.seed, given.dtype, Portions(given.batch)
+    )
 
 
 def masked_windows(scribe: _Adaptation) -> Iterator[list[Chunk]]:

@@ -36,7 +36,7 @@ class Hears:
 )
 def test_a_training_that_had_short_memory_or_diverged_says_so_in_its_line(run: Any, more: Any, expected: str) -> None:
     record = {"objective": "accuracy", "test": {"accuracy": 0.5}, "run": {"seconds": 7.0, **run}, **more}
-    trial = SimpleNamespace(cell=("bert", "arc", "rtm", None), seed=3, keys={"accuracy": "k"})
+    trial = SimpleNamespace(name="bert / arc / rtm / seed 3", keys={"accuracy": "k"})
     hears = Hears()
     teller: Any = GridTeller(SimpleNamespace(read=lambda _: record), hears, hears, hears, 1)  # type: ignore[arg-type]
     teller.ended(SimpleNamespace(trial=trial, resources=SimpleNamespace(save_models=False)), None)

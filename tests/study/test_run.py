@@ -222,7 +222,7 @@ def until(true: Callable[[], bool], process) -> None:
 @pytest.mark.parametrize(
     ("number", "code"),
     [
-        # long: test_run_kills.py shows drivers that are killed, with their trials under Ray; here trials of their own
+        # long: test_study_kills.py shows drivers that are killed; here in a process that was not forked
         pytest.param(signal.SIGKILL, -9, id="SIGKILL", marks=pytest.mark.long),
         pytest.param(signal.SIGTERM, 75, id="SIGTERM"),
     ],
