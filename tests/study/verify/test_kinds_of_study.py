@@ -58,7 +58,9 @@ def test_evaluation_sets_stages_shared_artefacts_and_models(tmp_path: Path) -> N
     method = json.loads(path.read_text())["method"]
     said = command("export-model", out, f"tiny/words/{method}", "--out", tmp_path / "exported")  # S12
     assert said.code == 2
-    assert f"models/{path.stem}/model.safetensors: damaged, its weights are not those that its record names; " in said.err
+    assert (
+        f"models/{path.stem}/model.safetensors: damaged, its weights are not those that its record names; " in said.err
+    )
     assert not (tmp_path / "exported").exists()
 
 
