@@ -64,8 +64,8 @@ def adapted_encoder(assignment: Assignment, vanilla: Encoder, kept: TrialCheckpo
     """The encoder after the `adapt` stages of a trial: from its folder, or else trained now and put there."""
     place = adapted_place(assignment)
     folder = fetched(place)
-    manifest, found = manifest_of(folder), dict(parts(folder))
-    if manifest is None or [path.name for path in found.values()] != manifest["parts"]:
+    manifest, whole = manifest_of(folder), {path.name for _, path in parts(folder)}  # perhaps of other threads too
+    if manifest is None or not whole.issuperset(manifest["parts"]):
         weights, facts, micro_batch = _train(assignment, vanilla, kept)
         part = put_part(place, 0, packed(weights), "safetensors")
         manifest = {"key": adapted_key(assignment), "parts": [part], "adaptation": facts, "trial": kept.facts()}

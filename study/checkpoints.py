@@ -18,9 +18,9 @@ from typing import Any
 from l3masking.errors import EnvironmentFault
 from l3masking.training.checkpoint import Interrupted, Snapshot
 from l3masking.training.checkpoint_files import checkpoints, expected_seconds, tidy, write_checkpoint
-from study.pulse import NO_PULSE, Pulse
 from study.store.free_disk import check_free
 from study.store.newer import refuse_newer
+from study.work.pulse import NO_PULSE, Pulse
 
 CHECKPOINTS = "checkpoints"  # folder of a study
 CHECKPOINT_SCHEMA = 2

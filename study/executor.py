@@ -17,7 +17,7 @@ from study.schedule import Listener, most_slots, ray_session, run_on_ray, run_se
 from study.space.spec import Resources
 from study.store.places import Place
 from study.store.store import Store
-from study.workers import execute_on_ray, execute_serially
+from study.work.workers import execute_on_ray, execute_serially
 
 if TYPE_CHECKING:  # Optuna and Ray Tune, which only a search needs
     from study.search.stage import SearchStage, Tried

@@ -30,7 +30,6 @@ from study.space.search_section import SEARCH_FOLDER
 from study.space.spec import StudySpec, plain
 from study.status.console import Reporter, followed
 from study.status.progress import Progress
-from study.stopping import AtOnce, Stopped
 from study.store.briefs import briefs
 from study.store.free_disk import check_free
 from study.store.places import Place, find_place, open_store
@@ -38,6 +37,7 @@ from study.store.store import Store, write_atomic
 from study.tracking.mirror import END_SECONDS, STOP_SECONDS, Mirror
 from study.tracking.views import opening
 from study.version import program_commit
+from study.work.stopping import AtOnce, Stopped
 
 
 @dataclass(frozen=True, kw_only=True)

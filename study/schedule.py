@@ -20,12 +20,12 @@ from study.cluster.local_ray import on_loopback
 from study.cluster.nodes import check_code, search_path
 from study.cluster.ray_address import VARIABLE, joined
 from study.gpu import GpuLost
-from study.pulse import RemotePulse
 from study.space.spec import Resources
-from study.stopping import Stopped, in_this_process
 from study.store.places import open_store
 from study.trial import died, execute
-from study.workers import worker_slots
+from study.work.pulse import RemotePulse
+from study.work.stopping import Stopped, in_this_process
+from study.work.workers import worker_slots
 
 
 class Listener(Protocol):
@@ -108,7 +108,7 @@ def run_on_ray(assignments: Sequence[Assignment], listener: Listener) -> None:
     and nobody says for which trial. What ran then is run again behind all others. Where a Tuner has ended twice while a
     trial ran, the third one runs such trials one at a time: the trial that ends it has failed, and it alone.
     """
-    from study.ray_tune import ROUNDS
+    from study.work.ray_tune import ROUNDS
 
     ends = dict.fromkeys(range(len(assignments)), 0)  # of trials that are left: Tuners that ended while they ran
     while ends:
@@ -136,7 +136,7 @@ def _round(
     """
     from ray import tune
 
-    from study.ray_tune import run_tuner
+    from study.work.ray_tune import run_tuner
 
     begun = set[int]()
     takes = [assignment.resources for assignment in assignments]  # the trials themselves need not travel with this
@@ -166,7 +166,7 @@ def finished(assignment: Assignment) -> bool:
 
 def _watch(assignments: Sequence[Assignment], left: set[int], begun: set[int], listener: Listener) -> Any:
     """Tells the listener of trials, takes those that have ended out of `left`, and puts into `begun` what has begun."""
-    from study.ray_tune import CRASHES, Watch
+    from study.work.ray_tune import CRASHES, Watch
 
     def begin(trial: Any) -> None:
         begun.add(trial.config["index"])
@@ -196,7 +196,7 @@ def most_slots(takes: Iterable[Resources]) -> int:
 def _trainable(config: dict[str, Any], assignments: Sequence[Assignment], overseer: Any) -> None:
     from ray import tune
 
-    from study.ray_tune import STOPPED_RESULT
+    from study.work.ray_tune import STOPPED_RESULT
 
     assignment = assignments[config["index"]]
     try:

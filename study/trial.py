@@ -27,7 +27,6 @@ from study.checkpoints import CHECKPOINTS, TrialCheckpoints
 from study.gpu import device_name, limit_share, loss_of
 from study.plan.inputs import held_data, held_encoder
 from study.plan.trials import Trial
-from study.pulse import NO_PULSE, Pulse
 from study.recorded import identity, record_of
 from study.score import held_scores
 from study.space.spec import configs
@@ -41,6 +40,7 @@ from study.store.record import (
 from study.store.seal import checksum
 from study.store.store import MODELS, Store
 from study.version import DISTRIBUTION, program_version
+from study.work.pulse import NO_PULSE, Pulse
 
 RECORDED_PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
 

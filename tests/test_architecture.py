@@ -66,12 +66,9 @@ PACKAGES = {
 
 
 STUDY_LAYERS = (  # of top-level units, from the bottom up; a unit imports from lower layers alone
-    {"exit_codes", "gpu", "patience", "processes", "space", "store", "surroundings", "version"},
-    {"pulse"},
-    {"artefacts", "cluster", "hangs", "stopping", "toyworld"},
-    {"crew", "ray_tune"},
-    {"workers"},
-    {"plan"},
+    {"exit_codes", "gpu", "space", "store", "surroundings", "version"},
+    {"artefacts", "cluster", "toyworld"},
+    {"plan", "work"},
     {"results", "score"},
     {"assignment", "checkpoints", "importance", "report"},
     {"adapted", "recorded"},

@@ -14,13 +14,13 @@ from typing import Any
 
 from study.assignment import Assignment
 from study.plan.searches import Search
-from study.pulse import Pulse
 from study.search.journal import JOURNAL_FILE, open_journal
 from study.space.search_section import SEARCH_FOLDER
-from study.stopping import in_this_process
 from study.store.places import Place, inside, open_store
 from study.store.record import Failure, Record
 from study.trial import execute
+from study.work.pulse import Pulse
+from study.work.stopping import in_this_process
 
 Assign = Callable[[Search, Mapping[str, Any], int], Assignment]  # search, values of its parameters, seed
 Tried = Callable[["Attempt"], None]

@@ -10,11 +10,11 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from l3masking.errors import EnvironmentFault
 from l3masking.training.checkpoint import Interrupted
-from study.pulse import RemotePulse
-from study.ray_tune import ROUNDS, STOPPED_RESULT, Watch, run_tuner
 from study.schedule import most_slots
 from study.space.spec import Resources
-from study.stopping import Stopped
+from study.work.pulse import RemotePulse
+from study.work.ray_tune import ROUNDS, STOPPED_RESULT, Watch, run_tuner
+from study.work.stopping import Stopped
 
 if TYPE_CHECKING:
     from study.search.stage import SearchStage, Tried

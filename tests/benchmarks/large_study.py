@@ -30,6 +30,7 @@ from study.space.spec import StudySpec
 from study.store.packed import packed
 from study.store.record import Probabilities
 from study.store.store import SCHEMA, Store
+from study.store.whole_files import content_key
 
 TEST_TEXTS = {"acl-arc": 139, "ohsumed": 4043, "imdb": 22500}
 CLASSES = {"acl-arc": 6, "ohsumed": 23, "imdb": 2}
@@ -59,7 +60,7 @@ def identities(spec: StudySpec) -> Identities:
     """Made-up commits and hashes, so that nothing is looked for."""
     return Identities(
         encoders={pair.encoder: f"{pair.encoder}-commit" for pair in spec.pairs},
-        datasets={pair.dataset: f"{pair.dataset}-hash" for pair in spec.pairs},
+        datasets={pair.dataset: content_key(pair.dataset) for pair in spec.pairs},
     )
 
 

@@ -75,7 +75,7 @@ def measure(folder: Path, texts: int) -> dict[str, Any]:
 def rate(job: Any, folder: Path, resources: Any) -> dict[str, float]:
     """Tokens per second of a job: without its start, and in all."""
     from study.artefacts import Work
-    from study.workers import execute_on_ray
+    from study.work.workers import execute_on_ray
 
     wanted = range(job.num_shards())
     works = (Work(job, folder, {}, resources, shard) for shard in job.shards(wanted))

@@ -7,7 +7,7 @@ from typing import Any
 
 from study.artefacts import Artefact, Done, Piece, Shard, Work, finished_parts, make_artefacts
 from study.space.spec import Resources
-from study.workers import execute_serially
+from study.work.workers import execute_serially
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ def nothing_computed() -> Iterator[None]:
         pytest.fail("something was computed")
 
     with (
-        mock.patch("study.workers.ArtefactWorker.make", computed),
+        mock.patch("study.work.workers.ArtefactWorker.make", computed),
         mock.patch("study.trial.run_trial", computed),
         mock.patch("study.run.Mirror", NoMirror),
     ):

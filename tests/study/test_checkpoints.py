@@ -356,7 +356,8 @@ def test_what_diverged_leaves_no_checkpoints(
     assert not list(tmp_path.glob("checkpoints/*"))
 
 
-@pytest.mark.slow
+# long: test_trial_kills.py kills trainings, test_study_kills.py runs; here in a process that was not forked
+@pytest.mark.long
 def test_a_serial_run_that_is_killed_goes_on_inside_its_training(tmp_path: Path) -> None:
     space = {"methods": ["l3masking"], "seeds": 1, "train": {"batch": 8, "accumulate": 1, "max_epochs": 60}}
     space["resources"] = {"executor": "serial", "checkpoint_minutes": 0}

@@ -124,7 +124,7 @@ def test_a_trial_that_ends_its_process_in_any_way_stops_only_itself(here: Path, 
         with (
             mock.patch("study.run.Mirror", NoMirror),
             mock.patch("study.schedule._trainable", ends),
-            mock.patch("study.ray_tune.CRASHES", 1),
+            mock.patch("study.work.ray_tune.CRASHES", 1),
         ):
             said = command("run", space, "--out", here / "out")
     finally:

@@ -20,7 +20,7 @@ from study import adapted, importance
 from study.adapted import adapted_encoder, adapted_place, masked_source
 from study.plan.inputs import held_encoder
 from study.trial import execute, kept_of
-from study.workers import ArtefactWorker
+from study.work.workers import ArtefactWorker
 
 POLICY = """
 from dataclasses import dataclass

@@ -27,7 +27,7 @@ from study.checkpoints import TrialCheckpoints
 from study.space.spec import Resources
 from study.store.store import Store
 from study.trial import execute
-from study.workers import ArtefactWorker
+from study.work.workers import ArtefactWorker
 
 SIZE = 3_000_000  # bytes of the small disk
 

@@ -35,13 +35,13 @@ from study import schedule
 from study.artefacts import Piece, Shard, Work, parts
 from study.gpu import GpuLost
 from study.plan.inputs import identify, sources
-from study.pulse import RemotePulse
 from study.score import ScoreJob
 from study.space.reader import read_space
 from study.space.spec import Resources
-from study.stopping import Stopped
 from study.version import code_folder
-from study.workers import ArtefactWorker, execute_on_ray
+from study.work.pulse import RemotePulse
+from study.work.stopping import Stopped
+from study.work.workers import ArtefactWorker, execute_on_ray
 
 pytestmark = pytest.mark.slow
 
@@ -141,7 +141,7 @@ def on_ray(working_directory: Path, tmp_path_factory: pytest.TempPathFactory) ->
             stopped = command("run", space, "--out", root)
         seconds, after_stop = time.monotonic() - Terminates.sent, marks(root)
         waiting = sorted(root.glob("checkpoints/*/*/*.json"))
-        with mock.patch("study.run.Mirror", NoMirror), mock.patch("study.ray_tune.CRASHES", 1):
+        with mock.patch("study.run.Mirror", NoMirror), mock.patch("study.work.ray_tune.CRASHES", 1):
             finished = command("run", space, "--out", root, "--set", "resources.workers=2")
     return OnRay(root, stopped, seconds, waiting, after_stop, finished)
 
@@ -341,7 +341,7 @@ def test_scoring_workers_that_hang_die_or_lose_their_gpu_are_replaced(
         (pid,) = {next(pid for made, pid in tries if made == str(number))}
         assert [made for made, by in tries if by == pid][-1] == str(number)
     gone(int(next(pid for number, pid in tries if number == "2")))
-    said = sorted(record.getMessage() for record in caplog.records if record.name == "study.crew")
+    said = sorted(record.getMessage() for record in caplog.records if record.name == "study.work.crew")
     assert [line.split(" (")[0] for line in said] == [
         "making numbers: a worker died",
         "making numbers: a worker lost its GPU",
@@ -373,7 +373,7 @@ def test_a_training_that_hangs_or_loses_its_gpu_gets_another_process(
     working_directory: Path, tmp_path: Path, monkeypatch, caplog
 ) -> None:
     monkeypatch.setattr(schedule, "_trainable", meets_its_fate)
-    monkeypatch.setattr("study.ray_tune.CRASHES", 1)
+    monkeypatch.setattr("study.work.ray_tune.CRASHES", 1)
     told: list[Any] = []
     dead: list[Any] = []
     monkeypatch.setattr(schedule, "died", lambda given, *why: dead.append((given.name, *why)))
@@ -395,7 +395,7 @@ def test_a_training_that_hangs_or_loses_its_gpu_gets_another_process(
     assert pids["a"][0] != pids["a"][1]
     assert pids["b"][0] not in (pids["b"][1], pids["a"][1]), "a process without a GPU is never used again"
     gone(int(pids["a"][0]))
-    (said,) = (record.getMessage() for record in caplog.records if record.name == "study.hangs")
+    (said,) = (record.getMessage() for record in caplog.records if record.name == "study.work.hangs")
     assert re.fullmatch(r"training a: no progress for \d+ s at step \d+ of training; its process is ended", said)
 
 
@@ -445,7 +445,7 @@ def test_kills_while_scoring_lose_and_change_nothing(working_directory: Path, tm
     thread = threading.Thread(target=kill)
     thread.start()
     try:
-        with mock.patch("study.crew.RETRIES", KILLS):  # a shard may be met by several of so many kills
+        with mock.patch("study.work.crew.RETRIES", KILLS):  # a shard may be met by several of so many kills
             works = (Work(slowed, tmp_path / "killed", {}, resources, shard) for shard in shards)
             told = [done.number for done in execute_on_ray(works, len(shards))]
     finally:

@@ -33,10 +33,10 @@ from study.plan.inputs import identify
 from study.plan.resolved import read_resolved
 from study.run import longest_first
 from study.space.reader import read_space
-from study.stopping import AtOnce
 from study.store.store import Store
 from study.tracking.mirror import END_SECONDS, STOP_SECONDS
-from study.workers import ArtefactWorker
+from study.work.stopping import AtOnce
+from study.work.workers import ArtefactWorker
 
 WAIT = 90.0  # seconds until a started process must have come so far, on a busy machine
 
@@ -222,7 +222,7 @@ def until(true: Callable[[], bool], process) -> None:
 @pytest.mark.parametrize(
     ("number", "code"),
     [
-        # long: test_run_kills.py shows drivers that are killed, with their trials under Ray; here trials of their own
+        # long: test_study_kills.py shows drivers that are killed; here in a process that was not forked
         pytest.param(signal.SIGKILL, -9, id="SIGKILL", marks=pytest.mark.long),
         pytest.param(signal.SIGTERM, 75, id="SIGTERM"),
     ],

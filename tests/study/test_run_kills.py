@@ -74,16 +74,10 @@ IN_BOTH = Kill(3, 0), Kill(10, 3, workers=1)
 IN_SEARCH_TWICE = Kill(2, 0), Kill(7, 0), Kill(10, 3)  # a search that goes on is killed again
 
 
+# long: test_study_kills.py kills drivers, test_run_at_url.py cuts off a search; here the processes of Ray die with them
+@pytest.mark.long
 @QUIET
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "kills",
-    [
-        pytest.param(IN_BOTH, id="one-in-each"),
-        # long: one-in-each shows a kill in each stage; here a search that went on is killed again
-        pytest.param(IN_SEARCH_TWICE, id="two-in-the-search", marks=pytest.mark.long),
-    ],
-)
+@pytest.mark.parametrize("kills", [IN_BOTH, IN_SEARCH_TWICE], ids=["one-in-each", "two-in-the-search"])
 def test_kills_in_search_and_grid_lose_repeat_and_change_nothing(
     undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: tuple[Kill, ...]
 ) -> None:

@@ -16,9 +16,9 @@ from l3masking.errors import EnvironmentFault
 from l3masking.training.checkpoint import Interrupted
 from study import schedule
 from study.gpu import GpuLost
-from study.ray_tune import ROUNDS
 from study.schedule import run_on_ray, run_serially
-from study.stopping import Stopped
+from study.work.ray_tune import ROUNDS
+from study.work.stopping import Stopped
 
 
 class Ears:
@@ -274,7 +274,7 @@ def test_what_has_ended_while_tune_was_stopped_is_told_of(monkeypatch) -> None:
         for index in (0, 1):
             watch.on_trial_start(0, [], mock.MagicMock(config={"index": index}))
 
-    monkeypatch.setattr("study.ray_tune.run_tuner", tuner)
+    monkeypatch.setattr("study.work.ray_tune.run_tuner", tuner)
     monkeypatch.setattr(schedule, "most_slots", lambda takes: 1)
     monkeypatch.setattr(schedule, "finished", lambda given: given.name == "b")
     with pytest.raises(Stopped, match="2 trials left"):

@@ -26,7 +26,7 @@ from study.space.reader import read_space
 from study.space.spec import Resources
 from study.store.places import fetched
 from study.store.store import QuarantineWarning
-from study.workers import ArtefactWorker, execute_serially, worker_slots
+from study.work.workers import ArtefactWorker, execute_serially, worker_slots
 
 SERIAL = Resources(executor="serial")
 

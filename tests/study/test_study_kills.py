@@ -27,7 +27,7 @@ SPACE: dict[str, Any] = {
     "train": {"batch": 8, "accumulate": 1, "max_epochs": 2},
     "resources": {"executor": "serial", "checkpoint_minutes": 0, "threads": 1},
 }
-SIGNALS = [signal.SIGKILL] * 6 + [signal.SIGTERM] * 2 + [signal.SIGINT] * 2
+SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGKILL]
 SIZES = [  # kills, seeds: so many trainings that the kills do not outlast them
     (10, 12),
     # long: ten kills show each of the signals, before, in and after trainings

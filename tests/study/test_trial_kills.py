@@ -17,7 +17,6 @@ from study.assignment import Assignment
 from study.store.store import Store
 
 KILLS = 10  # in each stage
-QUICK = 2  # of them in the default set
 SHORT: dict[str, Any] = {
     "methods": ["l3masking", "tapt", "mask_tuning", "mask_tuning_two_rounds"],
     "seeds": 1,
@@ -92,9 +91,9 @@ def kept(root: Path) -> bool:
 
 
 CASES = [
-    # long: the first two of each stage show a kill in the middle of a write and one elsewhere
-    pytest.param(arm, stage, number, id=f"{arm}-{stage}-{number}", marks=pytest.mark.long if number >= QUICK else ())
-    for arm, stage in STAGES
+    # long: one of each stage shows, in turns, a kill in the middle of a write and one elsewhere
+    pytest.param(arm, stage, number, id=f"{arm}-{stage}-{number}", marks=pytest.mark.long if number != at % 2 else ())
+    for at, (arm, stage) in enumerate(STAGES)
     for number in range(KILLS)
 ]
 
@@ -120,8 +119,11 @@ def test_each_stage_is_killed_at_different_moments(undisturbed: Undisturbed) -> 
         assert kinds >= {"in a write", "after an update", "before a sync", "before the name of .json"}
 
 
-@pytest.mark.parametrize("damage", ["delete", "flip"])
-@pytest.mark.parametrize("count", [1, 2])
+# long: the first two damage one and both, in each way
+CROSSED = [pytest.param(count, damage, marks=pytest.mark.long) for count, damage in ((1, "delete"), (2, "flip"))]
+
+
+@pytest.mark.parametrize(("count", "damage"), [(1, "flip"), (2, "delete"), *CROSSED])
 def test_a_killed_trial_passes_over_damaged_checkpoints(
     undisturbed: Undisturbed, tmp_path: Path, count: int, damage: str
 ) -> None:

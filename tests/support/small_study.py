@@ -170,7 +170,7 @@ def assignments(space: Path, root: Path, *sets: str) -> list[Any]:
     from study.plan.inputs import identify
     from study.space.reader import read_space
     from study.store.store import Store
-    from study.workers import execute_serially
+    from study.work.workers import execute_serially
 
     spec = read_space(space, sets)
     identities = identify(spec, lambda line: None)

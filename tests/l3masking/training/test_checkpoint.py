@@ -80,7 +80,11 @@ def training(method: str, seed: int = 0) -> Training:
 METHODS_TRIED = ["stl", "rtm", "l3masking", "mask_tuning", "mask_tuning_two_rounds"]
 
 
-@pytest.mark.parametrize("method", METHODS_TRIED)
+# long: l3masking and mask_tuning_two_rounds have each stage, and test_trial_kills.py kills mask_tuning
+MORE = [pytest.param(method, marks=pytest.mark.long) for method in ("stl", "rtm", "mask_tuning")]
+
+
+@pytest.mark.parametrize("method", ["l3masking", "mask_tuning_two_rounds", *MORE])
 def test_a_training_that_is_cut_anywhere_ends_in_the_same_bits(method: str) -> None:
     made = training(method)
     whole = Memory()
@@ -185,7 +189,8 @@ def test_a_training_that_is_cut_after_each_snapshot_ends_in_the_same_bits(tmp_pa
     assert cuts > 5
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
+# long: accuracy goes on in the same way
+@pytest.mark.parametrize("objective", ["accuracy", pytest.param("macro_f1", marks=pytest.mark.long)])
 def test_an_objective_goes_on_alone_from_a_training_of_several(objective: str) -> None:
     made = training("rtm")
     made = dataclasses.replace(made, config=dataclasses.replace(made.config, stop=StopConfig(patience=2)))
@@ -257,8 +262,11 @@ def test_batches_go_on_from_any_place(make: Callable[..., Batches], size: int) -
         assert [next(first) for _ in range(9)] == [next(second) for _ in range(9)]
 
 
-@pytest.mark.parametrize("static", [False, True])
-@pytest.mark.parametrize("dev_share", [0.0, 0.2])
+# long: the first two have each kind of masks, with validation texts and without
+CROSSED = [pytest.param(static, share, marks=pytest.mark.long) for static, share in ((False, 0.0), (True, 0.2))]
+
+
+@pytest.mark.parametrize(("static", "dev_share"), [(False, 0.2), (True, 0.0), *CROSSED])
 def test_an_adapt_stage_that_is_cut_anywhere_ends_in_the_same_bits(
     static: bool, dev_share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,8 +24,10 @@ from l3masking.training.settings import AdaptConfig, FinalConfig, MaskTuningConf
 
 FINAL = FinalConfig(lr=3e-3, max_epochs=2, patience=2)
 WINDOWS = ["stl", "rtm", "mtl_static", "mask_tuning", "mask_tuning_no_mlm"]
-WHOLE = ["stl", "l3masking", "mask_tuning", "mask_tuning_two_rounds"]
-ROOM = 40  # ids at a time; a batch of 8 texts has up to 112
+# long: l3masking and mask_tuning_two_rounds have the same stages
+MORE = [pytest.param(method, marks=pytest.mark.long) for method in ("stl", "mask_tuning")]
+WHOLE = ["l3masking", "mask_tuning_two_rounds", *MORE]
+ROOM = 30  # ids at a time; a batch of 8 texts has up to 112 with padding, and more than 30 without
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -148,7 +150,7 @@ def test_masked_language_model_training_goes_on_in_portions(static: bool, monkey
         return adapt(encoder(dropout), source, config, masking, seed=2, keeper=keeper, saved=saved)
 
     plain = run(0.0, Memory())
-    memory, whole = ShortMemory(monkeypatch, ROOM), Memory()
+    memory, whole = ShortMemory(monkeypatch, 40), Memory()
     found = run(0.0, Memory())
     assert memory.failed == 2
     assert (plain.micro_batch, found.micro_batch) == (None, 2)

@@ -88,7 +88,7 @@ def test_a_training_that_is_lost_with_its_node_continues_on_another(cluster: Clu
     with (
         mock.patch("study.executor.ray_session", contextlib.nullcontext),
         mock.patch("study.schedule._trainable", slowed),
-        mock.patch("study.ray_tune.CRASHES", 0),
+        mock.patch("study.work.ray_tune.CRASHES", 0),
         mock.patch("study.run.Mirror", NoMirror),
     ):
         said = command("run", space, "--out", root)

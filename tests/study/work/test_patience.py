@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from study.patience import LOOK, Patience, Sign
+from study.work.patience import LOOK, Patience, Sign
 
 
 class Clock:

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 from l3masking.training.checkpoint import Interrupted
-from study.pulse import UnderWay
+from study.work.pulse import UnderWay
 
 UNTIL_STEP = 5.0  # seconds in which a training that is to end has to come to its next step
 SAVING = 10.0  # seconds in all for one that then writes its checkpoint

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from study.hangs import Hangs
-from study.patience import Patience
-from study.processes import NodeProcess
-from study.pulse import UnderWay
+from study.work.hangs import Hangs
+from study.work.patience import Patience
+from study.work.processes import NodeProcess
+from study.work.pulse import UnderWay
 
 
 class Studio:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, Protocol
 
-from study.processes import NodeProcess, this_process
+from study.work.processes import NodeProcess, this_process
 
 EVERY = 1.0  # seconds at least between two beats that are sent
 
@@ -112,7 +112,8 @@ class RemotePulse:
         context = ray.get_runtime_context()
         self._who = self._who or context.get_actor_id()
         begun = self._overseer.begin.remote(self._who, self._name, context.current_actor, this_process())
-        self._asked = ray.get(begun)
+        with suppress(ray.exceptions.RayError):  # the overseer is gone, which is no fault of the work
+            self._asked = ray.get(begun)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -6,6 +6,9 @@ import contextlib
 import os
 from typing import NamedTuple
 
+LOW_MEMORY = "running low on memory"  # what Ray says of a process that its memory monitor has ended, in a page
+RAN_LOW = "out of memory (the node ran low, and Ray ended a process on it)"
+
 
 class NodeProcess(NamedTuple):
     """A process of Ray, wherever it is."""

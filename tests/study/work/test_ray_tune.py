@@ -13,10 +13,10 @@ from ray import tune
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 from ray.tune.execution import class_cache
 
-from study import ray_tune
 from study.gpu import GpuLost
-from study.ray_tune import CRASHES, EARLY, STOPPED_RESULT, Watch, fit, keep_credentials, run_tuner
 from study.space.spec import Resources
+from study.work import ray_tune
+from study.work.ray_tune import CRASHES, EARLY, STOPPED_RESULT, Watch, fit, keep_credentials, run_tuner
 
 
 class Heard:

@@ -14,7 +14,7 @@ from typing import Protocol
 from l3masking.errors import EnvironmentFault
 from study.artefacts import Done, Work
 from study.gpu import GpuLost
-from study.patience import NO_SIGN, Patience, Sign
+from study.work.patience import NO_SIGN, Patience, Sign
 
 RETRIES = 3  # of a shard whose worker was lost, and of a worker that does not start
 AHEAD = 2  # shards that a worker has, the one under way included

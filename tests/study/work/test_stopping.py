@@ -11,10 +11,20 @@ from unittest.mock import ANY
 
 import pytest
 
-from study import stopping
-from study.processes import NodeProcess
-from study.pulse import EVERY, Overseer, RemotePulse, UnderWay
-from study.stopping import HANDLED, SAVING, UNTIL_STEP, AtOnce, Stopped, end_work, heeded, in_this_process, under_tune
+from study.work import stopping
+from study.work.processes import NodeProcess
+from study.work.pulse import EVERY, Overseer, RemotePulse, UnderWay
+from study.work.stopping import (
+    HANDLED,
+    SAVING,
+    UNTIL_STEP,
+    AtOnce,
+    Stopped,
+    end_work,
+    heeded,
+    in_this_process,
+    under_tune,
+)
 
 PROCESS = NodeProcess("a node", 7, 0.0)
 
@@ -111,6 +121,13 @@ def test_work_that_begins_after_the_stop_ends_at_its_first_step(remote: SimpleNa
     remote.answer = True
     with RemotePulse(remote, "some training") as own:
         assert own.beat("training")
+
+
+def test_work_begins_without_an_overseer(remote: SimpleNamespace) -> None:
+    remote.lost = True
+    with RemotePulse(remote, "some training") as own:
+        assert not own.beat("training")
+    assert [name for name, *_ in remote.sent] == ["begin", "beat", "end"]
 
 
 def test_work_goes_on_without_an_overseer(remote: SimpleNamespace) -> None:

@@ -14,14 +14,14 @@ import torch
 from l3masking.errors import EnvironmentFault, InputError
 from l3masking.training.evaluation import NonFiniteLoss
 from study.artefacts import Done, Work, put_part
-from study.crew import Crew, WorkerLost
 from study.gpu import GpuLost, limit_share, loss_of
-from study.patience import Patience, Sign
-from study.processes import NodeProcess, kill_process
-from study.pulse import NO_PULSE, Pulse, RemotePulse, UnderWay, remote_overseer
 from study.space.spec import Resources
 from study.store.free_disk import check_free
 from study.store.places import fetched, local_folder
+from study.work.crew import Crew, WorkerLost
+from study.work.patience import Patience, Sign
+from study.work.processes import LOW_MEMORY, RAN_LOW, NodeProcess, kill_process
+from study.work.pulse import NO_PULSE, Pulse, RemotePulse, UnderWay, remote_overseer
 
 ANSWER = 5.0  # seconds in which the overseer must answer; it has little to do
 
@@ -171,10 +171,12 @@ class RayHands:
 
 def _lost(error: Exception) -> WorkerLost:
     """Why an actor is gone, from what Ray raises."""
+    advice = "lower resources.workers or resources.token_budget"
+    if LOW_MEMORY in str(error):
+        return WorkerLost(f"a worker died: {RAN_LOW}", advice)
     lines = str(error).strip().splitlines()
     if any("creation task" in line for line in lines):
         return WorkerLost(f"a worker cannot start ({lines[-1].strip()})", "`l3study doctor` looks for the cause")
-    advice = "lower resources.workers or resources.token_budget"
     return WorkerLost("a worker died (out of memory, or killed, or its node is gone)", advice)
 
 

@@ -12,9 +12,9 @@ import pytest
 
 from l3masking.errors import EnvironmentFault, InputError
 from study.artefacts import Done, Shard, Work
-from study.crew import AHEAD, RETRIES, Crew, WorkerLost
-from study.patience import Patience, Sign
 from study.space.spec import Resources
+from study.work.crew import AHEAD, RETRIES, Crew, WorkerLost
+from study.work.patience import Patience, Sign
 
 DIED = WorkerLost("a worker died", "buy memory")
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from study.patience import Patience, Sign
-from study.processes import kill_process
-from study.pulse import UnderWay
+from study.work.patience import Patience, Sign
+from study.work.processes import kill_process
+from study.work.pulse import UnderWay
 
 ANSWER_SECONDS = 5.0  # within which the overseer must answer; it has little to do
 log = logging.getLogger(__name__)

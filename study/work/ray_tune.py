@@ -16,16 +16,16 @@ from ray import tune
 from ray.tune.execution import class_cache
 
 from study.gpu import GpuLost
-from study.hangs import hangs_ended
-from study.pulse import remote_overseer
 from study.space.spec import Resources
-from study.stopping import under_tune
+from study.work.hangs import hangs_ended
+from study.work.processes import LOW_MEMORY, RAN_LOW
+from study.work.pulse import remote_overseer
+from study.work.stopping import under_tune
 
 log = logging.getLogger(__name__)
 
 CRASHES = 2  # a trial whose process died (out of memory, a signal) is started again so many times
 ROUNDS = 3  # Tuners, where one leaves trials behind
-LOW_MEMORY = "running low on memory"  # what Ray says of a process that its memory monitor has ended
 EARLY = "a process died between two trials, or with its node"
 STOPPED_RESULT = {"stopped": True}  # what a trial reports that was told to end, beside what its searcher reads
 
@@ -175,8 +175,8 @@ def fit(tuner: tune.Tuner, watch: Watch) -> str | None:
     except (ray.exceptions.RayError, tune.TuneError, RuntimeError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         reason = lines[-1 if lines[0].startswith("Traceback") else 0]
-        if LOW_MEMORY in str(error):  # Ray's memory monitor, whose own text is a page
-            reason = "out of memory (the node ran low, and Ray ended a process on it)"
+        if LOW_MEMORY in str(error):
+            reason = RAN_LOW
         log.warning("Ray Tune ended early: %s", reason)
         return reason
     return EARLY if watch.early and len(watch.ended) + len(watch.early) == watch.total else None
