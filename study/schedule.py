@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, Protocol
@@ -22,7 +21,7 @@ from study.cluster.ray_address import VARIABLE, joined
 from study.gpu import GpuLost
 from study.pulse import RemotePulse
 from study.space.spec import Resources
-from study.stopping import Stopped, in_this_process
+from study.stopping import Stopped, in_this_process, uninterrupted
 from study.store.places import open_store
 from study.trial import died, execute
 from study.workers import worker_slots
@@ -70,9 +69,8 @@ def ray_session(insecure: bool = False) -> Iterator[None]:
     options: dict[str, Any] = {"address": address} if address else {"address": "local", "include_dashboard": False}
     if address is None:
         guard_token()  # before Ray writes one that everybody may read
-    handler = signal.getsignal(signal.SIGTERM)
     try:
-        with nullcontext() if address else on_loopback():
+        with uninterrupted(), nullcontext() if address else on_loopback():
             ray.init(logging_level=logging.ERROR, log_to_driver=False, job_config=search_path(address), **options)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -80,8 +78,6 @@ def ray_session(insecure: bool = False) -> Iterator[None]:
         raise EnvironmentFault(f"{what} ({said}); `l3study doctor` looks for the cause") from error
     except SystemExit as end:
         raise KeyboardInterrupt from end  # SIGTERM, for which Ray has its own handler while it starts
-    finally:
-        signal.signal(signal.SIGTERM, handler)
     try:
         check_code()
         yield

@@ -1,18 +1,19 @@
 """How a run is asked to stop, and how its work ends: trainings at their next step, and what does not end is killed.
 
-A run is asked by SIGTERM or Ctrl-C; a second one ends it at once.
+A run is asked by SIGTERM or Ctrl-C; a second request ends it at once. Signals within REQUEST seconds are one request.
 """
 
 from __future__ import annotations
 
 import _thread
 import logging
+import math
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -23,7 +24,9 @@ UNTIL_STEP = 5.0  # seconds in which a training that is to end has to come to it
 SAVING = 10.0  # seconds in all for one that then writes its checkpoint
 TIDYING = 2.0  # seconds that Ray Tune has to tidy up when no work is left: it would wait longer for actors that start
 POLL_SECONDS = 0.1
-HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+REQUEST = 0.5  # seconds in which signals are one request: `timeout` and some schedulers send two at a time
+ASKED = "stopping: running trainings save and end, then tables are written; a second Ctrl-C ends at once"
+ASKING = (signal.SIGINT, signal.SIGTERM)
 log = logging.getLogger(__name__)
 
 
@@ -39,35 +42,94 @@ class Untidied(KeyboardInterrupt):
     """Ray Tune still tidies up after a stop, which is not waited for: what is left ends with the session of Ray."""
 
 
+class Requests:
+    """Tells requests to stop from signals that repeat one."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last = -math.inf
+        self.count = 0
+
+    def new(self) -> bool:
+        """Count a signal that came now; returns whether it is a request of its own. The first one is answered."""
+        before, self._last = self._last, self._clock()
+        if self._last - before < REQUEST:
+            return False
+        self.count += 1
+        if self.count == 1:
+            with suppress(OSError):  # in a handler: `print` may be under way
+                os.write(2, f"{ASKED}\n".encode())
+        return True
+
+
 @contextmanager
-def heeded(act: Callable[[], None]) -> Iterator[None]:
-    """The first SIGTERM or Ctrl-C calls `act`, the second raises AtOnce.
-
-    SIGUSR1 raises KeyboardInterrupt and SIGUSR2 Untidied: threads send them, and `act`.
-    By default SIGUSR1 would kill, also where Ray Tune has not put its own handler there yet. Tune leaves that behind.
-    """
-    asked = False
-
-    def hear(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            raise AtOnce
-        asked = True
-        act()
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        raise Untidied
-
-    before = {number: signal.getsignal(number) for number in HANDLED}
-    signal.signal(signal.SIGUSR1, signal.default_int_handler)
-    signal.signal(signal.SIGUSR2, leave)
-    for number in (signal.SIGINT, signal.SIGTERM):
+def _handling(numbers: Sequence[int], hear: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Signals go to `hear`, and afterwards to whom they went before."""
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
         signal.signal(number, hear)
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def interrupting() -> Iterator[None]:
+    """Each request to stop raises KeyboardInterrupt."""
+    requests = Requests()
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        if requests.new():
+            raise KeyboardInterrupt
+
+    with _handling(ASKING, hear):
+        yield
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """A request to stop raises KeyboardInterrupt at the end of this, a second one AtOnce at once.
+
+    For the start of Ray: it loses what is raised there, or leaves processes behind.
+    """
+    requests = Requests()
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        if requests.new() and requests.count > 1:
+            raise AtOnce
+
+    with _handling(ASKING, hear):
+        yield
+    if requests.count:
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def heeded(act: Callable[[], None]) -> Iterator[None]:
+    """The first request to stop calls `act`, the second raises AtOnce.
+
+    SIGUSR1 raises KeyboardInterrupt and SIGUSR2 Untidied: threads send them, and `act`.
+    By default SIGUSR1 would kill, also where Ray Tune has not put its own handler there yet. Tune leaves that behind.
+    """
+    requests = Requests()
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        if requests.new():
+            if requests.count > 1:
+                raise AtOnce
+            act()
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise Untidied
+
+    with (
+        _handling([signal.SIGUSR1], signal.default_int_handler),
+        _handling([signal.SIGUSR2], leave),
+        _handling(ASKING, hear),
+    ):
+        yield
 
 
 class Flag:

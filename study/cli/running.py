@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -154,9 +153,11 @@ def _needs_search(file: Path, sets: Sequence[str]) -> None:
 
 def _run(space: str, **options: Any) -> None:
     """Run a space; `options` are fields of RunOptions, None if the command line does not say."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it stops a run as Ctrl-C does
+    from study.stopping import interrupting
+
     try:
-        code = _run_to_end(space, {name: value for name, value in options.items() if value is not None})
+        with interrupting():
+            code = _run_to_end(space, {name: value for name, value in options.items() if value is not None})
     except KeyboardInterrupt:
         print("stopped: the same command continues")
         code = STOPPED
