@@ -15,7 +15,7 @@ from l3masking.errors import EnvironmentFault
 from l3masking.training.checkpoint import Interrupted
 from study.assignment import Assignment
 from study.cluster.access import guard_token
-from study.cluster.local_ray import on_loopback
+from study.cluster.local_ray import ending_with, on_loopback, raylet
 from study.cluster.nodes import check_code, search_path
 from study.cluster.ray_address import VARIABLE, joined
 from study.gpu import GpuLost
@@ -79,8 +79,9 @@ def ray_session(insecure: bool = False) -> Iterator[None]:
     except SystemExit as end:
         raise KeyboardInterrupt from end  # SIGTERM, for which Ray has its own handler while it starts
     try:
-        check_code()
-        yield
+        with nullcontext() if address else ending_with(raylet()):
+            check_code()
+            yield
     finally:
         ray.shutdown()
 

@@ -1,32 +1,29 @@
 """How a run is asked to stop, and how its work ends: trainings at their next step, and what does not end is killed.
 
-A run is asked by SIGTERM or Ctrl-C; a second request ends it at once. Signals within REQUEST seconds are one request.
+A run is asked by SIGTERM or Ctrl-C; a second request ends it at once.
 """
 
 from __future__ import annotations
 
 import _thread
 import logging
-import math
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 from l3masking.training.checkpoint import Interrupted
 from study.pulse import UnderWay
+from study.signals import ASKING, Requests, handling
 
 UNTIL_STEP = 5.0  # seconds in which a training that is to end has to come to its next step
 SAVING = 10.0  # seconds in all for one that then writes its checkpoint
 TIDYING = 2.0  # seconds that Ray Tune has to tidy up when no work is left: it would wait longer for actors that start
 POLL_SECONDS = 0.1
-REQUEST = 0.5  # seconds in which signals are one request: `timeout` and some schedulers send two at a time
-ASKED = "stopping: running trainings save and end, then tables are written; a second Ctrl-C ends at once"
-ASKING = (signal.SIGINT, signal.SIGTERM)
 log = logging.getLogger(__name__)
 
 
@@ -42,52 +39,6 @@ class Untidied(KeyboardInterrupt):
     """Ray Tune still tidies up after a stop, which is not waited for: what is left ends with the session of Ray."""
 
 
-class Requests:
-    """Tells requests to stop from signals that repeat one."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._last = -math.inf
-        self.count = 0
-
-    def new(self) -> bool:
-        """Count a signal that came now; returns whether it is a request of its own. The first one is answered."""
-        before, self._last = self._last, self._clock()
-        if self._last - before < REQUEST:
-            return False
-        self.count += 1
-        if self.count == 1:
-            with suppress(OSError):  # in a handler: `print` may be under way
-                os.write(2, f"{ASKED}\n".encode())
-        return True
-
-
-@contextmanager
-def _handling(numbers: Sequence[int], hear: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Signals go to `hear`, and afterwards to whom they went before."""
-    before = {number: signal.getsignal(number) for number in numbers}
-    for number in numbers:
-        signal.signal(number, hear)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def interrupting() -> Iterator[None]:
-    """Each request to stop raises KeyboardInterrupt."""
-    requests = Requests()
-
-    def hear(number: int, frame: FrameType | None) -> None:
-        if requests.new():
-            raise KeyboardInterrupt
-
-    with _handling(ASKING, hear):
-        yield
-
-
 @contextmanager
 def uninterrupted() -> Iterator[None]:
     """A request to stop raises KeyboardInterrupt at the end of this, a second one AtOnce at once.
@@ -100,7 +51,7 @@ def uninterrupted() -> Iterator[None]:
         if requests.new() and requests.count > 1:
             raise AtOnce
 
-    with _handling(ASKING, hear):
+    with handling(ASKING, hear):
         yield
     if requests.count:
         raise KeyboardInterrupt
@@ -125,9 +76,9 @@ def heeded(act: Callable[[], None]) -> Iterator[None]:
         raise Untidied
 
     with (
-        _handling([signal.SIGUSR1], signal.default_int_handler),
-        _handling([signal.SIGUSR2], leave),
-        _handling(ASKING, hear),
+        handling([signal.SIGUSR1], signal.default_int_handler),
+        handling([signal.SIGUSR2], leave),
+        handling(ASKING, hear),
     ):
         yield
 

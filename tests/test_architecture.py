@@ -66,7 +66,7 @@ PACKAGES = {
 
 
 STUDY_LAYERS = (  # of top-level units, from the bottom up; a unit imports from lower layers alone
-    {"exit_codes", "gpu", "patience", "processes", "space", "store", "surroundings", "version"},
+    {"exit_codes", "gpu", "patience", "processes", "signals", "space", "store", "surroundings", "version"},
     {"pulse"},
     {"artefacts", "cluster", "hangs", "stopping", "toyworld"},
     {"crew", "ray_tune"},

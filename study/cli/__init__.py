@@ -1,20 +1,3 @@
 """The command line: `l3study VERB`."""
 
-from __future__ import annotations
-
-import signal
-import sys
-
-from study.exit_codes import STOPPED
-
-
-def main() -> None:
-    """Run the command line. SIGTERM and Ctrl-C end it with STOPPED, also while it is still loading."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        from study.cli.app import main as run_verb  # loads typer and all verbs
-
-        run_verb()
-    except KeyboardInterrupt:
-        print("l3study: stopped before it began", file=sys.stderr)
-        sys.exit(STOPPED)
+from study.cli.starting import main as main

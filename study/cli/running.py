@@ -16,6 +16,7 @@ from study.cli.options import Insecure, Limit, Only, Out, Sets, Space, Uri, find
 from study.cli.powering import plan_power
 from study.cli.watching import notice, slots
 from study.exit_codes import DONE, STOPPED, TRIALS_FAILED
+from study.signals import interrupting
 
 if TYPE_CHECKING:
     from study.plan.trials import Identities, Trial
@@ -153,8 +154,6 @@ def _needs_search(file: Path, sets: Sequence[str]) -> None:
 
 def _run(space: str, **options: Any) -> None:
     """Run a space; `options` are fields of RunOptions, None if the command line does not say."""
-    from study.stopping import interrupting
-
     try:
         with interrupting():
             code = _run_to_end(space, {name: value for name, value in options.items() if value is not None})

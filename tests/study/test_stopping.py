@@ -11,20 +11,18 @@ from unittest.mock import ANY
 
 import pytest
 
-from study import stopping
+from study import signals, stopping
 from study.processes import NodeProcess
 from study.pulse import EVERY, Overseer, RemotePulse, UnderWay
+from study.signals import REQUEST, Requests, interrupting
 from study.stopping import (
-    REQUEST,
     SAVING,
     UNTIL_STEP,
     AtOnce,
-    Requests,
     Stopped,
     end_work,
     heeded,
     in_this_process,
-    interrupting,
     under_tune,
     uninterrupted,
 )
@@ -174,7 +172,7 @@ def handlers() -> list[Any]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_is_heeded_and_the_second_ends_at_once(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stopping, "REQUEST", 0.0)
+    monkeypatch.setattr(signals, "REQUEST", 0.0)
     before, seen = handlers(), []
     with heeded(lambda: seen.append("asked")):
         os.kill(os.getpid(), number)
@@ -195,7 +193,7 @@ def test_signals_close_together_are_one_request_and_the_first_is_answered(capfd:
         told.append(requests.new())
     assert told == [True, False, False, True, False]
     assert requests.count == 2
-    assert capfd.readouterr().err == f"{stopping.ASKED}\n"
+    assert capfd.readouterr().err == f"{signals.ASKED}\n"
 
 
 def test_two_signals_of_one_request_interrupt_once() -> None:
@@ -223,7 +221,7 @@ def test_nothing_is_raised_where_ray_would_lose_it(number: int, monkeypatch: pyt
     with pytest.raises(KeyboardInterrupt) as found:
         start(1)
     assert not isinstance(found.value, AtOnce)
-    monkeypatch.setattr(stopping, "REQUEST", 0.0)
+    monkeypatch.setattr(signals, "REQUEST", 0.0)
     with pytest.raises(AtOnce):
         start(2)
     assert steps == [1, 2]
