@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, Protocol
@@ -16,7 +15,7 @@ from l3masking.errors import EnvironmentFault
 from l3masking.training.checkpoint import Interrupted
 from study.assignment import Assignment
 from study.cluster.access import guard_token
-from study.cluster.local_ray import on_loopback
+from study.cluster.local_ray import ending_with, on_loopback, raylet
 from study.cluster.nodes import check_code, search_path
 from study.cluster.ray_address import VARIABLE, joined
 from study.gpu import GpuLost
@@ -24,7 +23,7 @@ from study.space.spec import Resources
 from study.store.places import open_store
 from study.trial import died, execute
 from study.work.pulse import RemotePulse
-from study.work.stopping import Stopped, in_this_process
+from study.work.stopping import Stopped, in_this_process, uninterrupted
 from study.work.workers import worker_slots
 
 
@@ -70,9 +69,8 @@ def ray_session(insecure: bool = False) -> Iterator[None]:
     options: dict[str, Any] = {"address": address} if address else {"address": "local", "include_dashboard": False}
     if address is None:
         guard_token()  # before Ray writes one that everybody may read
-    handler = signal.getsignal(signal.SIGTERM)
     try:
-        with nullcontext() if address else on_loopback():
+        with uninterrupted(), nullcontext() if address else on_loopback():
             ray.init(logging_level=logging.ERROR, log_to_driver=False, job_config=search_path(address), **options)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -80,11 +78,10 @@ def ray_session(insecure: bool = False) -> Iterator[None]:
         raise EnvironmentFault(f"{what} ({said}); `l3study doctor` looks for the cause") from error
     except SystemExit as end:
         raise KeyboardInterrupt from end  # SIGTERM, for which Ray has its own handler while it starts
-    finally:
-        signal.signal(signal.SIGTERM, handler)
     try:
-        check_code()
-        yield
+        with nullcontext() if address else ending_with(raylet()):
+            check_code()
+            yield
     finally:
         ray.shutdown()
 

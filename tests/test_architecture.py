@@ -66,7 +66,7 @@ PACKAGES = {
 
 
 STUDY_LAYERS = (  # of top-level units, from the bottom up; a unit imports from lower layers alone
-    {"exit_codes", "gpu", "space", "store", "surroundings", "version"},
+    {"exit_codes", "gpu", "signals", "space", "store", "surroundings", "version"},
     {"artefacts", "cluster", "toyworld"},
     {"plan", "work"},
     {"results", "score"},

@@ -1,3 +1,3 @@
 """The command line: `l3study VERB`."""
 
-from study.cli.app import main as main
+from study.cli.starting import main as main

@@ -38,6 +38,7 @@ from study.exit_codes import DEFECT, ENVIRONMENT_FAULT, EXIT_CODES, INPUT_ERROR,
 from study.surroundings import spare_loopback, tolerate_encodings
 from study.version import program_version
 
+INTERRUPTED = 130  # what typer makes of Ctrl-C before a verb has begun
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -138,6 +139,10 @@ def main() -> None:
         sys.argv[1:] = ["--debug", *(word for word in sys.argv[1:] if word != "--debug")]
     try:
         app()
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            raise KeyboardInterrupt from end
+        raise
     except (InputError, EnvironmentFault, OSError, ImportError) as error:  # OSError: a full disk, no permission
         if os.environ.get("L3STUDY_DEBUG"):
             traceback.print_exc()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 import webbrowser
@@ -29,7 +28,6 @@ def ui(
     from study.tracking.ui import serve
 
     root = opened(folder)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends the server as Ctrl-C does
     try:
         with serve(root, port, folder) as server:
             if server.port != port:

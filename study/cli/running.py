@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from study.cli.options import Insecure, Limit, Only, Out, Sets, Space, Uri, find
 from study.cli.powering import plan_power
 from study.cli.watching import notice, slots
 from study.exit_codes import DONE, STOPPED, TRIALS_FAILED
+from study.signals import interrupting
 
 if TYPE_CHECKING:
     from study.plan.trials import Identities, Trial
@@ -154,9 +154,9 @@ def _needs_search(file: Path, sets: Sequence[str]) -> None:
 
 def _run(space: str, **options: Any) -> None:
     """Run a space; `options` are fields of RunOptions, None if the command line does not say."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it stops a run as Ctrl-C does
     try:
-        code = _run_to_end(space, {name: value for name, value in options.items() if value is not None})
+        with interrupting():
+            code = _run_to_end(space, {name: value for name, value in options.items() if value is not None})
     except KeyboardInterrupt:
         print("stopped: the same command continues")
         code = STOPPED

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 
+from study.exit_codes import ENVIRONMENT_FAULT
+
+LOOK_SECONDS = 0.5
 JOINABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # Ray's variable: whether other machines may join
 
 
@@ -29,3 +35,38 @@ def on_loopback() -> Iterator[None]:
             del os.environ[JOINABLE]
         else:
             os.environ[JOINABLE] = given
+
+
+def raylet() -> subprocess.Popen[bytes]:
+    """The raylet that this process has started. Ray must run."""
+    from ray._private import worker
+
+    return worker._global_node.all_processes["raylet"][0].process  # type: ignore[no-any-return,union-attr]
+
+
+@contextlib.contextmanager
+def ending_with(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Where the raylet dies inside, this process ends in one line with ENVIRONMENT_FAULT.
+
+    Ray would end it ten seconds later, from C++, after pages of text and with the exit code of failed trainings.
+    """
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(LOOK_SECONDS):
+            if process.poll() is not None and not over.is_set():
+                print(
+                    f"l3study: Ray's raylet (process {process.pid}) died: killed, or out of memory; "
+                    "finished trainings stay, the same command continues",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                os._exit(ENVIRONMENT_FAULT)
+
+    thread = threading.Thread(target=watch, name="watches-raylet", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

@@ -1,6 +1,6 @@
 """How a run is asked to stop, and how its work ends: trainings at their next step, and what does not end is killed.
 
-A run is asked by SIGTERM or Ctrl-C; a second one ends it at once.
+A run is asked by SIGTERM or Ctrl-C; a second request ends it at once.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from types import FrameType
 from typing import Any
 
 from l3masking.training.checkpoint import Interrupted
+from study.signals import ASKING, Requests, handling
 from study.work.pulse import UnderWay
 
 UNTIL_STEP = 5.0  # seconds in which a training that is to end has to come to its next step
 SAVING = 10.0  # seconds in all for one that then writes its checkpoint
 TIDYING = 2.0  # seconds that Ray Tune has to tidy up when no work is left: it would wait longer for actors that start
 POLL_SECONDS = 0.1
-HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 log = logging.getLogger(__name__)
 
 
@@ -40,34 +40,47 @@ class Untidied(KeyboardInterrupt):
 
 
 @contextmanager
+def uninterrupted() -> Iterator[None]:
+    """A request to stop raises KeyboardInterrupt at the end of this, a second one AtOnce at once.
+
+    For the start of Ray: it loses what is raised there, or leaves processes behind.
+    """
+    requests = Requests()
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        if requests.new() and requests.count > 1:
+            raise AtOnce
+
+    with handling(ASKING, hear):
+        yield
+    if requests.count:
+        raise KeyboardInterrupt
+
+
+@contextmanager
 def heeded(act: Callable[[], None]) -> Iterator[None]:
-    """The first SIGTERM or Ctrl-C calls `act`, the second raises AtOnce.
+    """The first request to stop calls `act`, the second raises AtOnce.
 
     SIGUSR1 raises KeyboardInterrupt and SIGUSR2 Untidied: threads send them, and `act`.
     By default SIGUSR1 would kill, also where Ray Tune has not put its own handler there yet. Tune leaves that behind.
     """
-    asked = False
+    requests = Requests()
 
     def hear(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            raise AtOnce
-        asked = True
-        act()
+        if requests.new():
+            if requests.count > 1:
+                raise AtOnce
+            act()
 
     def leave(number: int, frame: FrameType | None) -> None:
         raise Untidied
 
-    before = {number: signal.getsignal(number) for number in HANDLED}
-    signal.signal(signal.SIGUSR1, signal.default_int_handler)
-    signal.signal(signal.SIGUSR2, leave)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, hear)
-    try:
+    with (
+        handling([signal.SIGUSR1], signal.default_int_handler),
+        handling([signal.SIGUSR2], leave),
+        handling(ASKING, hear),
+    ):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class Flag:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -90,3 +91,26 @@ def test_a_refused_policy_costs_no_import_of_torch_or_ray(tmp_path: Path) -> Non
     assert code == 2, errors
     assert "no frozen dataclass" in errors
     assert found == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("module", ["study.cli.app", "study.cli.options", "study.exit_codes"])
+def test_a_signal_before_a_verb_begins_ends_with_one_line(module: str, number: int) -> None:
+    """It comes while `module` is imported, or, for the last one, while typer reads the command line."""
+    code = f"""
+import os, signal, sys
+sys.argv = ["l3study", "methods"]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # this test may run in the background
+from study.cli import main
+class Sends:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), {number})
+if {module!r} == "study.exit_codes":
+    import typer.main
+    typer.main.get_command = lambda app: os.kill(os.getpid(), {number})
+sys.meta_path.insert(0, Sends())
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (75, "", "l3study: stopped before it began\n")

@@ -11,11 +11,12 @@ from unittest.mock import ANY
 
 import pytest
 
+from study import signals
+from study.signals import REQUEST, Requests, interrupting
 from study.work import stopping
 from study.work.processes import NodeProcess
 from study.work.pulse import EVERY, Overseer, RemotePulse, UnderWay
 from study.work.stopping import (
-    HANDLED,
     SAVING,
     UNTIL_STEP,
     AtOnce,
@@ -24,9 +25,11 @@ from study.work.stopping import (
     heeded,
     in_this_process,
     under_tune,
+    uninterrupted,
 )
 
 PROCESS = NodeProcess("a node", 7, 0.0)
+HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Clock:
@@ -176,7 +179,8 @@ def handlers() -> list[Any]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_is_heeded_and_the_second_ends_at_once(number: int) -> None:
+def test_the_first_signal_is_heeded_and_the_second_ends_at_once(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "REQUEST", 0.0)
     before, seen = handlers(), []
     with heeded(lambda: seen.append("asked")):
         os.kill(os.getpid(), number)
@@ -186,6 +190,49 @@ def test_the_first_signal_is_heeded_and_the_second_ends_at_once(number: int) -> 
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGUSR1)
     assert seen == ["asked"]
+    assert handlers() == before
+
+
+def test_signals_close_together_are_one_request_and_the_first_is_answered(capfd: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    requests, told = Requests(clock), list[bool]()
+    for seconds in (0.0, 0.0, REQUEST - 0.1, REQUEST + 0.1, 0.0):
+        clock.now += seconds
+        told.append(requests.new())
+    assert told == [True, False, False, True, False]
+    assert requests.count == 2
+    assert capfd.readouterr().err == f"{signals.ASKED}\n"
+
+
+def test_two_signals_of_one_request_interrupt_once() -> None:
+    """As `timeout` sends them: to the process, and then to its group."""
+    before = handlers()
+    with interrupting():
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+    assert handlers() == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_nothing_is_raised_where_ray_would_lose_it(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, steps = handlers(), list[int]()
+
+    def start(signals: int) -> None:
+        with uninterrupted():
+            for _ in range(signals):
+                os.kill(os.getpid(), number)
+                time.sleep(0.01)
+                steps.append(signals)
+
+    with pytest.raises(KeyboardInterrupt) as found:
+        start(1)
+    assert not isinstance(found.value, AtOnce)
+    monkeypatch.setattr(signals, "REQUEST", 0.0)
+    with pytest.raises(AtOnce):
+        start(2)
+    assert steps == [1, 2]
     assert handlers() == before
 
 
