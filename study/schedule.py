@@ -114,7 +114,7 @@ def run_on_ray(assignments: Sequence[Assignment], listener: Listener) -> None:
         left, running, broken = _round([assignments[index] for index in group], listener, alone=least == ROUNDS - 1)
         ends = {index: times for index, times in ends.items() if index not in group or group.index(index) in left}
         if left and broken is None:  # Tune returns early only where it was asked to
-            raise Stopped(f"stopped with {len(ends)} trials left")
+            raise Stopped(f"stopped with {len(ends)} training{'s' * (len(ends) > 1)} left")
         for index in (group[place] for place in running or left):
             ends[index] += 1
             if ends[index] == ROUNDS:

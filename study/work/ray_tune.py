@@ -145,6 +145,7 @@ def run_tuner(
     with (
         tempfile.TemporaryDirectory(prefix=f"l3study-{name}-") as scratch,
         keep_credentials(),
+        silent(),
         remote_overseer() as overseer,
         hangs_ended(overseer, takes[0].patience_minutes) as watch.why_killed,
         under_tune(overseer, watch.actors),
@@ -180,6 +181,18 @@ def fit(tuner: tune.Tuner, watch: Watch) -> str | None:
         log.warning("Ray Tune ended early: %s", reason)
         return reason
     return EARLY if watch.early and len(watch.ended) + len(watch.early) == watch.total else None
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Ray Tune does not list the trials that a stop has left, by ids of its own: how many there are is said here."""
+    logger = logging.getLogger("ray.tune.tune")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 @contextmanager

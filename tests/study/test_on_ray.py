@@ -250,7 +250,7 @@ def test_a_training_that_comes_to_no_step_is_killed_after_a_stop(
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt).start()
-    with pytest.raises(Stopped, match="2 trials left"):
+    with pytest.raises(Stopped, match="2 trainings left"):
         schedule.run_on_ray(given, SimpleNamespace(started=lambda given: None))  # type: ignore[arg-type]
     assert time.monotonic() - sent[0] < PROMPT
     assert "a: did not end in time, and was killed" in caplog.text

@@ -233,7 +233,7 @@ def test_what_breaks_every_tuner_has_failed(monkeypatch) -> None:
 
 def test_a_tuner_that_returns_early_was_asked_to(monkeypatch) -> None:
     monkeypatch.setattr(schedule, "_round", Rounds(((0,), None)))
-    with pytest.raises(Stopped, match="1 trials left"):
+    with pytest.raises(Stopped, match="1 training left"):
         schedule.run_on_ray(["a", "b"], Ears())  # type: ignore[list-item]
 
 
@@ -277,6 +277,6 @@ def test_what_has_ended_while_tune_was_stopped_is_told_of(monkeypatch) -> None:
     monkeypatch.setattr("study.work.ray_tune.run_tuner", tuner)
     monkeypatch.setattr(schedule, "most_slots", lambda takes: 1)
     monkeypatch.setattr(schedule, "finished", lambda given: given.name == "b")
-    with pytest.raises(Stopped, match="2 trials left"):
+    with pytest.raises(Stopped, match="2 trainings left"):
         run_on_ray(given, heard)  # type: ignore[arg-type]
     assert heard.told == [(given[1], None)]

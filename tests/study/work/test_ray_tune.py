@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ from ray.tune.execution import class_cache
 from study.gpu import GpuLost
 from study.space.spec import Resources
 from study.work import ray_tune
-from study.work.ray_tune import CRASHES, EARLY, STOPPED_RESULT, Watch, fit, keep_credentials, run_tuner
+from study.work.ray_tune import CRASHES, EARLY, STOPPED_RESULT, Watch, fit, keep_credentials, run_tuner, silent
 
 
 class Heard:
@@ -191,3 +192,11 @@ def test_credentials_are_not_sent_to_trials(monkeypatch) -> None:
     assert "AWS_SECRET_ACCESS_KEY" not in sent
     assert sent["RAY_CHDIR_TO_TRIAL_DIR"] == "0"
     assert "AWS_SECRET_ACCESS_KEY" in before, "Ray Tune sends it by itself"
+
+
+def test_ray_tune_lists_no_trials_by_its_ids(caplog: pytest.LogCaptureFixture) -> None:
+    logger = logging.getLogger("ray.tune.tune")
+    with silent():
+        logger.error("Trials did not complete: [_trainable_0a1b2_00000]")
+    logger.error("heard")
+    assert [record.getMessage() for record in caplog.records if record.name == logger.name] == ["heard"]
