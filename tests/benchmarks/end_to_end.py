@@ -36,6 +36,7 @@ from l3masking.errors import InputError  # noqa: E402
 from l3masking.methods import METHODS  # noqa: E402
 from l3masking.training.evaluation import measure as evaluate  # noqa: E402
 from l3masking.training.optim import adamw, clip_norms, decay_groups  # noqa: E402
+from l3masking.training.portions import Portions  # noqa: E402
 from l3masking.training.settings import EvaluateConfig, FinalConfig, TrainConfig  # noqa: E402
 
 # layers, width and vocabulary as published; the last is a DistilBERT and is timed as a BERT of six layers
@@ -81,9 +82,9 @@ def timed(world: World, given: argparse.Namespace) -> dict[str, Any]:
     for name in ("stl", "multi"):
         seconds, warmed[name] = settled(bench, given, updates(bench, given, multi_task=name == "multi"))
         found[name] = statistics.median(seconds) / (given.batch * given.accumulate)
-    held = world.validation
+    held, tokens = world.validation, Portions(given.batch).tokens
     seconds, warmed["evaluated"] = settled(
-        bench, given, lambda: evaluate(bench.model, held, world.num_classes, given.dtype)
+        bench, given, lambda: evaluate(bench.model, held, world.num_classes, given.dtype, tokens)
     )
     found["evaluated"] = statistics.median(seconds) / len(held.labels)
     found["warmup"] = {name: warm.seconds for name, warm in warmed.items()}

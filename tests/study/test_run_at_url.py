@@ -113,7 +113,8 @@ def test_a_search_that_was_cut_off_here_goes_on_elsewhere(tmp_path: Path, machin
     """Cut off at the third setting, whose first training is done; none is repeated, and the end is as in a folder."""
     monkeypatch.setattr(study.run, "Mirror", NoMirror)
     mean = {"masking.mean": {"uniform": [0.05, 0.6], "step": 0.05}}
-    wanted = {"search": {"parameters": mean, "trials": 4, "seeds": 2, "methods": ["rtm"]}, "objectives": ["accuracy"]}
+    search = {"parameters": mean, "trials": 4, "seeds": 2, "methods": ["rtm"], "screen": None}
+    wanted = {"search": search, "objectives": ["accuracy"]}
     space = write_study(tmp_path / "here", methods=["rtm"], seeds=1, **wanted)
     real, trained, stops = study.trial.run_trial, [], []
 

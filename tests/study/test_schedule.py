@@ -94,6 +94,7 @@ def test_ray_does_not_keep_the_handler_of_sigterm(monkeypatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(ray, "init", init)
     monkeypatch.setattr(ray, "shutdown", lambda: given.update(shut=True))
+    monkeypatch.setattr(schedule, "raylet", lambda: SimpleNamespace(poll=lambda: None))
     monkeypatch.setattr(schedule, "check_code", lambda: given.update(checked=True))
     before = signal.getsignal(signal.SIGTERM)
     with mock.patch.dict(os.environ), schedule.ray_session():
@@ -157,6 +158,7 @@ def test_workers_that_run_other_code_end_the_session(monkeypatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(ray, "init", lambda **options: given.update(options))
     monkeypatch.setattr(ray, "shutdown", lambda: given.update(shut=True))
+    monkeypatch.setattr(schedule, "raylet", lambda: SimpleNamespace(poll=lambda: None))
     monkeypatch.setattr(schedule, "guard_token", lambda: None)
     monkeypatch.setattr(schedule, "check_code", other)
     with mock.patch.dict(os.environ), pytest.raises(EnvironmentFault, match="other code"):

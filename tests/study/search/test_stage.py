@@ -186,7 +186,7 @@ def test_a_setting_that_fails_is_no_number_and_the_rest_goes_on(tmp_path: Path, 
 
 
 def test_more_trials_continue_a_search_and_say_what_they_change(tmp_path: Path, mirror) -> None:
-    written(tmp_path)
+    written(tmp_path, search=SEARCH | {"screen": None})
     assert run(tmp_path).code == 0
     before = marks(tmp_path / "out/search")
     said = run(tmp_path, "--set", "search.trials=6")
