@@ -106,12 +106,12 @@ ENDS: dict[str, Callable[[], Any]] = {
 }
 
 
-def ends(config: dict[str, Any], assignments: Any) -> None:
+def ends(config: dict[str, Any], assignments: Any, overseer: Any) -> None:
     """In the place of schedule._trainable, in the workers."""
     seed = assignments[config["index"]].trial.seed
     if 1 <= seed <= len(ENDS):
         list(ENDS.values())[seed - 1]()
-    trainable(config, assignments)
+    trainable(config, assignments, overseer)
 
 
 # long: test_on_ray.py shows one of these ways in test_a_trial_whose_process_dies_fails_alone
