@@ -32,11 +32,7 @@ from study.score import held_scores
 from study.space.spec import configs
 from study.store.free_disk import check_free
 from study.store.places import fetched, open_store
-from study.store.record import (
-    Failure,
-    NewRecord,
-    Run,
-)
+from study.store.record import Failure, NewRecord, Run
 from study.store.seal import checksum
 from study.store.store import MODELS, Store
 from study.version import DISTRIBUTION, program_version
