@@ -66,6 +66,7 @@ PACKAGES = {
 
 
 STUDY_LAYERS = (  # of top-level units, from the bottom up; a unit imports from lower layers alone
+    {"repeating"},
     {"exit_codes", "gpu", "signals", "space", "store", "surroundings", "version"},
     {"artefacts", "cluster", "toyworld"},
     {"plan", "work"},

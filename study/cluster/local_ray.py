@@ -6,10 +6,10 @@ import contextlib
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 
 from study.exit_codes import ENVIRONMENT_FAULT
+from study.repeating import repeated
 
 LOOK_SECONDS = 0.5
 JOINABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # Ray's variable: whether other machines may join
@@ -44,29 +44,20 @@ def raylet() -> subprocess.Popen[bytes]:
     return worker._global_node.all_processes["raylet"][0].process  # type: ignore[no-any-return,union-attr]
 
 
-@contextlib.contextmanager
-def ending_with(process: subprocess.Popen[bytes]) -> Iterator[None]:
+def ending_with(process: subprocess.Popen[bytes]) -> contextlib.AbstractContextManager[None]:
     """Where the raylet dies inside, this process ends in one line with ENVIRONMENT_FAULT.
 
     Ray would end it ten seconds later, from C++, after pages of text and with the exit code of failed trainings.
     """
-    over = threading.Event()
 
-    def watch() -> None:
-        while not over.wait(LOOK_SECONDS):
-            if process.poll() is not None and not over.is_set():
-                print(
-                    f"l3study: Ray's raylet (process {process.pid}) died: killed, or out of memory; "
-                    "finished trainings stay, the same command continues",
-                    file=sys.stderr,
-                    flush=True,
-                )
-                os._exit(ENVIRONMENT_FAULT)
+    def look() -> None:
+        if process.poll() is not None:
+            print(
+                f"l3study: Ray's raylet (process {process.pid}) died: killed, or out of memory; "
+                "finished trainings stay, the same command continues",
+                file=sys.stderr,
+                flush=True,
+            )
+            os._exit(ENVIRONMENT_FAULT)
 
-    thread = threading.Thread(target=watch, name="watches-raylet", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    return repeated(look, LOOK_SECONDS, "watches-raylet")

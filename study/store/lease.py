@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import socket
-import threading
 import time
 import uuid
 import warnings
@@ -18,6 +17,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from l3masking.errors import EnvironmentFault, InputError
+from study.repeating import repeated
 from study.store.remote import Remote
 from study.store.whole_files import canonical
 
@@ -33,27 +33,22 @@ def lease(remote: Remote) -> Iterator[None]:
     It saves double work and guarantees nothing: two newcomers who take over from the same dead holder within the same
     moment may both get it, and so may any two where the backend has no conditional writes. Records are right even then.
     """
-    mine = {"id": uuid.uuid4().hex, "host": socket.gethostname(), "pid": os.getpid(), "beat": 0}
+    mine: dict[str, Any] = {"id": uuid.uuid4().hex, "host": socket.gethostname(), "pid": os.getpid(), "beat": 0}
     while not remote.create(LEASE_FILE, canonical(mine)):
         _wait_for_holder(remote)
-    over = threading.Event()
-    thread = threading.Thread(target=_beat, args=(remote, mine, over), name="lease", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-        with contextlib.suppress(EnvironmentFault):  # left there, it is seen to be dead by the next run
-            if _read(remote).get("id") == mine["id"]:
-                remote.remove(LEASE_FILE)
 
-
-def _beat(remote: Remote, mine: dict[str, Any], over: threading.Event) -> None:
-    while not over.wait(LEASE_BEAT):
+    def beat() -> None:
         mine["beat"] += 1
         with contextlib.suppress(EnvironmentFault):  # a URL that is away for a while stops no study
             remote.write(LEASE_FILE, canonical(mine))
+
+    try:
+        with repeated(beat, LEASE_BEAT, "lease"):
+            yield
+    finally:
+        with contextlib.suppress(EnvironmentFault):  # left there, it is seen to be dead by the next run
+            if _read(remote).get("id") == mine["id"]:
+                remote.remove(LEASE_FILE)
 
 
 def _wait_for_holder(remote: Remote) -> None:

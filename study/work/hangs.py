@@ -6,16 +6,15 @@ Tune then starts them again as it does after any death, and they continue from t
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
+from study.repeating import repeated
 from study.work.patience import Patience, Sign
 from study.work.processes import kill_process
-from study.work.pulse import UnderWay
+from study.work.pulse import ANSWER_SECONDS, UnderWay, heard_by
 
-ANSWER_SECONDS = 5.0  # within which the overseer must answer; it has little to do
 log = logging.getLogger(__name__)
 
 
@@ -58,25 +57,20 @@ def hangs_ended(overseer: Any, minutes: float | None) -> Iterator[Callable[[str]
         kill_process(work.process)
 
     patience: Patience[str] = Patience(minutes)
-    hangs, over = Hangs(patience, kill), threading.Event()
+    hangs = Hangs(patience, kill)
 
     def watch() -> None:
-        while not over.wait(patience.look_every):
-            try:
-                hangs.look(ray.get(overseer.under_way.remote(), timeout=ANSWER_SECONDS))
-            except ray.exceptions.RayError:  # busy, or gone with the session
-                continue
+        works = heard_by(overseer)
+        if works is not None:
+            with suppress(ray.exceptions.RayError):  # gone with the session
+                hangs.look(works)
 
     def dead(who: str) -> str | None:
         overseer.end.remote(who)  # it cannot say so itself
         return hangs.why(who)
 
-    thread = threading.Thread(target=watch, name="ends-hangs", daemon=True)
-    if minutes is not None:
-        thread.start()
-    try:
+    if minutes is None:
         yield dead
-    finally:
-        over.set()
-        if minutes is not None:
-            thread.join(2 * ANSWER_SECONDS)
+        return
+    with repeated(watch, patience.look_every, "ends-hangs", join=2 * ANSWER_SECONDS):
+        yield dead

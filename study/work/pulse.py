@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 from study.work.processes import NodeProcess, this_process
 
 EVERY = 1.0  # seconds at least between two beats that are sent
+ANSWER_SECONDS = 5.0  # within which the overseer must answer a driver; it has little to do
 
 
 class Pulse(Protocol):
@@ -120,6 +121,7 @@ class RemotePulse:
         self._overseer.end.remote(self._who)
 
     def beat(self, stage: str) -> bool:
+        """Send a beat, where it is time, and read the answer to the one before."""
         import ray
 
         self._steps += 1
@@ -154,3 +156,13 @@ def remote_overseer() -> Iterator[Any]:
     finally:
         if ray.is_initialized():
             ray.kill(overseer)
+
+
+def heard_by(overseer: Any) -> list[UnderWay] | None:
+    """What the overseer behind a handle has heard of; None if it is busy, or gone with the session."""
+    import ray
+
+    try:
+        return ray.get(overseer.under_way.remote(), timeout=ANSWER_SECONDS)  # type: ignore[no-any-return]
+    except ray.exceptions.RayError:
+        return None

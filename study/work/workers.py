@@ -21,9 +21,7 @@ from study.store.places import fetched, local_folder
 from study.work.crew import Crew, WorkerLost
 from study.work.patience import Patience, Sign
 from study.work.processes import LOW_MEMORY, RAN_LOW, NodeProcess, kill_process
-from study.work.pulse import NO_PULSE, Pulse, RemotePulse, UnderWay, remote_overseer
-
-ANSWER = 5.0  # seconds in which the overseer must answer; it has little to do
+from study.work.pulse import NO_PULSE, Pulse, RemotePulse, heard_by, remote_overseer
 
 
 class ArtefactWorker:
@@ -141,11 +139,8 @@ class RayHands:
 
     def signs(self) -> Mapping[int, Sign] | None:
         """What the overseer has heard."""
-        import ray
-
-        try:
-            under_way: list[UnderWay] = ray.get(self._overseer.under_way.remote(), timeout=ANSWER)
-        except ray.exceptions.RayError:
+        under_way = heard_by(self._overseer)
+        if under_way is None:
             return None
         self._processes |= {int(work.who): work.process for work in under_way}
         return {int(work.who): Sign(work.steps, work.name) for work in under_way}
