@@ -57,9 +57,9 @@ def execute(assignment: Assignment, pulse: Pulse = NO_PULSE, *, diverged: str | 
         check_free(store.root)
         for record in run_trial(assignment, attempts=attempts, pulse=pulse, diverged=diverged):
             store.commit(record)
-        for one in {adapted_key(one) for one in (assignment, in_float32(assignment)) if one.trial.arm.adapts}:
-            if not assignment.keep_adapted:
-                store.discard(ROOM, one)
+        if assignment.trial.arm.adapts and not assignment.keep_adapted:
+            for one in [assignment] if diverged is None else [assignment, in_float32(assignment)]:
+                store.discard(ROOM, adapted_key(one))
         store.discard(CHECKPOINTS, assignment.trial.trajectory)
     except Interrupted:
         raise
