@@ -20,6 +20,8 @@ from study.space.search_section import SEARCH_FOLDER
 from study.store.store import Store
 from study.tracking.mirror import Mirror, sync
 
+LONGEST_WAIT = 5.0  # seconds that a trial may wait for the mirror at most (R15)
+
 
 class Made(NamedTuple):
     """A finished study, and what MLflow holds of it where nothing disturbs."""

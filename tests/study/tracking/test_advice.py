@@ -8,7 +8,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from mlflow_store import QUIET, clean_environment, client_of, empty_database, runs_of
+from mlflow_store import QUIET, client_of, empty_database, runs_of
 from tracked_study import make_record
 
 from study.tracking import database as mlflow_database
@@ -18,11 +18,6 @@ from study.tracking.mirror import Mirror
 from study.tracking.views import MAX_DESCRIPTION, MAX_VIEW, Page, opening
 
 pytestmark = QUIET
-
-
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    clean_environment(monkeypatch)
 
 
 def set_schema(database: Path, version: str) -> None:

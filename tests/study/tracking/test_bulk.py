@@ -3,7 +3,7 @@
 import sqlite3
 
 import pytest
-from mlflow_store import QUIET, clean_environment, client_of, contents, empty_database, rows
+from mlflow_store import QUIET, client_of, contents, empty_database, rows
 from tracked_study import make_failure, make_record, make_search_record
 
 from study.results.aggregate import cells
@@ -18,11 +18,6 @@ RECORDS = [record | {"key": f"{number:032x}"} for number, record in enumerate(RE
 RECORDS[1]["curve"] = [RECORDS[1]["curve"][0] | {"update": update, "epoch": 0.25} for update in (0, 30, 60)]
 FAILURE = make_failure(make_record(1, "accuracy", "stl", key="6" * 32))
 SEARCHED = [make_search_record(seed, key=f"{seed:032x}") for seed in (1_000_000, 1_000_001)]
-
-
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch):
-    clean_environment(monkeypatch)
 
 
 def mirror_all(folder):

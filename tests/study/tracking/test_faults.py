@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from driven_mirror import Driver, Made, awaited, made_study, seeds_in, sync_of
+from driven_mirror import LONGEST_WAIT, Driver, Made, awaited, seeds_in, sync_of
 from late_servers import LateServer
-from mlflow_store import QUIET, clean_environment, client_of, contents, empty_database, runs_of
+from mlflow_store import QUIET, client_of, contents, empty_database, runs_of
 
 from study.tracking import database as mlflow_database
 from study.tracking import feed as mlflow_feed
@@ -21,17 +21,6 @@ pytestmark = QUIET
 
 # long: the first two cases of the test that uses it
 LONG = pytest.mark.long
-WAIT = 5.0  # seconds that a trial may wait for the mirror at most (R15)
-
-
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    clean_environment(monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return made_study(tmp_path_factory.mktemp("faults"))
 
 
 @pytest.mark.parametrize(
@@ -67,7 +56,7 @@ def test_a_database_that_is_lost_while_a_run_goes_on_is_whole_at_its_end(
     assert driver.finish() is None
     assert contents(root, "tracked") == made.held
     assert not (root / STALE).exists()
-    assert driver.longest < WAIT
+    assert driver.longest < LONGEST_WAIT
 
 
 def test_what_a_killed_driver_left_running_is_closed_by_the_next_start(made: Made, tmp_path: Path) -> None:

@@ -12,27 +12,15 @@ from typing import Any
 
 import driven_mirror
 import pytest
-from driven_mirror import Driver, Made, awaited, made_study, seeds_in
+from driven_mirror import LONGEST_WAIT, Driver, Made, awaited, seeds_in
 from late_servers import Proxy
-from mlflow_store import QUIET, clean_environment, contents, empty_database
+from mlflow_store import QUIET, contents, empty_database
 from tracking_server import TrackingServer
 
 from study.tracking.ui import free_port
 
 # long: test_faults.py and test_outage.py show the same for a moment, test_mirror.py the cold start with two threads
 pytestmark = [QUIET, pytest.mark.long]
-
-WAIT = 5.0  # seconds that a trial may wait for the mirror at most (R15)
-
-
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    clean_environment(monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return made_study(tmp_path_factory.mktemp("faults"))
 
 
 @pytest.mark.parametrize("fault", ["away", "slow"])
@@ -66,7 +54,7 @@ def test_twenty_seconds_without_a_server_lose_and_double_nothing(
     print(f"longest wait {driver.longest:.4f} s, {proxy.lost} answers came too late")
     assert (proxy.lost > 0) == (fault == "slow")
     assert held == made.held
-    assert driver.longest < WAIT
+    assert driver.longest < LONGEST_WAIT
 
 
 def test_a_database_that_is_locked_for_thirty_seconds(made: Made, tmp_path: Path) -> None:
@@ -84,7 +72,7 @@ def test_a_database_that_is_locked_for_thirty_seconds(made: Made, tmp_path: Path
     assert driver.finish() is None
     print(f"longest wait {driver.longest:.4f} s")
     assert contents(root, "tracked") == made.held
-    assert driver.longest < WAIT
+    assert driver.longest < LONGEST_WAIT
 
 
 def test_eight_studies_that_start_on_a_cold_database_are_all_whole(made: Made, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from mlflow_store import QUIET, clean_environment, client_of, rows, runs_of
+from mlflow_store import QUIET, client_of, rows, runs_of
 from tracked_study import make_failure, make_record
 
 from l3masking.errors import EnvironmentFault, InputError
@@ -76,11 +76,6 @@ def test_importing_has_no_effect():
     code += "print(sorted({'mlflow', 'ray', 'sqlalchemy', 'pandas'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch):
-    clean_environment(monkeypatch)
 
 
 @pytest.fixture(scope="module")

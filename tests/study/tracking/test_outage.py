@@ -5,7 +5,7 @@ import time
 
 import pytest
 from driven_mirror import awaited, seeds_in
-from mlflow_store import QUIET, clean_environment, contents, empty_database, runs_of
+from mlflow_store import QUIET, contents, empty_database, runs_of
 from tracked_study import make_failure, make_record, make_search_record
 from tracking_server import TrackingServer
 
@@ -29,11 +29,6 @@ RECORDS = [
 FAILURE = make_failure(make_record(2, "accuracy", "stl", key="f" * 32))
 SEARCHED = [make_search_record(seed, key=f"5{seed:031x}") for seed in (1_000_000, 1_000_001)]
 WAIT = 5.0  # seconds that the driver may wait for a call at most (reliability.md F12)
-
-
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch):
-    clean_environment(monkeypatch)
 
 
 @pytest.fixture

@@ -30,11 +30,6 @@ FINDING = {"encoder": "bert", "dataset": "acl", "method": "l3masking", "values":
 FINDING |= {"validation": 0.6875, "trials": 4, "sampler": "TPESampler", "optuna": "5.0.0"}
 
 
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch):
-    clean_environment(monkeypatch)
-
-
 @pytest.fixture
 def folder(tmp_path):
     empty_database(tmp_path)

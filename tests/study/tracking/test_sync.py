@@ -16,11 +16,6 @@ from study.tracking.mirror import STALE
 pytestmark = QUIET
 
 
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch):
-    clean_environment(monkeypatch)
-
-
 def finished(folder):
     """A finished study of one encoder, with a search; its database is empty."""
     pairs = [{"encoder": "bert-base", "dataset": "acl-arc"}]

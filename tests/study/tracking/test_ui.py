@@ -34,11 +34,6 @@ CELL_NAMES = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch):
-    clean_environment(monkeypatch)
-
-
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     """A small finished study with its MLflow database, made by `sync`."""
