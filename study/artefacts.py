@@ -83,7 +83,7 @@ class Artefact(Protocol):
         """Those of some numbers, made one by one, in rising order."""
         ...
 
-    def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path], step: Callable[[], None]) -> Piece:
+    def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path], step: Step) -> Piece:
         """Do one shard. `folders`: of the jobs that it needs, by their keys."""
         ...
 

@@ -141,7 +141,8 @@ def _attended(part_sP: Tensor, group: Group, relation: Relation, heads: int, rat
     if relation.bias is not None:
         bias_1ATT = relation.bias.clamp(min=HIDDEN)[None]
         mask = bias_1ATT if mask is None else mask + bias_1ATT
-    slow_gradient = query.device.type == "cpu" and query.dtype == torch.bfloat16 and query.requires_grad  # torch's own
+    # on a CPU torch's own way has a slow gradient in bf16, and draws dropout element by element
+    slow_gradient = query.device.type == "cpu" and query.dtype == torch.bfloat16 and query.requires_grad
     if slow_gradient or (rate and draws_slowly(query)):
         weights = torch.matmul(query * query.shape[-1] ** -0.5, key.mT)
         weights = weights if mask is None else weights + mask

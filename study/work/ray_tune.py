@@ -37,8 +37,8 @@ class Watch(tune.Callback):
 
     A process that dies while Tune makes it ready for its next trial is counted by Ray 2.60 against that trial twice in
     one step: first the trial is queued again, then, as it is not running, ended for good. Such a trial has neither
-    returned nor failed: it is in `early`, for another Tuner. So is one of which a process was lost with its node: that
-    is no fault of the trial.
+    returned nor failed: it is in `early`, for another Tuner. A trial whose process was lost with its node is there too:
+    the trial is not at fault.
     """
 
     def __init__(
