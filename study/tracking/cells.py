@@ -134,6 +134,7 @@ class Tally:
             methods=names("method"),
             variants=names("variant") not in ((), (None,)),
             searched=tuple(name for name, values in self._tried.items() if len(values) > 1),
+            sets=tuple(sorted({name for record in self._records.values() for name in record.get("evaluations", {})})),
         )
 
     def views(self) -> list[RunView]:

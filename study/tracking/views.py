@@ -18,7 +18,7 @@ from typing import Any
 from l3masking.methods import METHODS
 from study.report.layout import OBJECTIVES, printable
 from study.tracking.database import redacted, resolve_uri
-from study.tracking.runs import CURRENT
+from study.tracking.runs import CURRENT, set_metric
 
 SHARED = "mlflow.sharedViewState."
 """Start of the tags that hold views; the rest is the view's key."""
@@ -30,6 +30,8 @@ MAX_VIEW = 20_000
 """Characters that MLflow takes in a tag of an experiment."""
 MAX_DESCRIPTION = 5_000
 """Characters of the space file's description that are shown; MLflow takes 8,000 in a tag of a run, links included."""
+MAX_SETS = 8
+"""Evaluation sets with columns of their own; a view of more would not fit. All can be chosen in the UI."""
 TABLE = "tables/results_table.json"
 """Artifact of the study run that the UI shows as a table."""
 KIND = {"mlflow.experimentKind": "custom_model_development"}
@@ -54,6 +56,8 @@ class Page:
     """Whether there are rows beside the plain ones."""
     searched: tuple[str, ...] = ()
     """Dotted names of the parameters that a search varies."""
+    sets: tuple[str, ...] = ()
+    """Names of evaluation sets that records have values on."""
 
     def tags(self, experiment: str, study: str) -> dict[str, str]:
         """Tags of the experiment: the views and the description. `experiment` and `study` (its run) are ids."""
@@ -102,6 +106,8 @@ class Page:
             for stat in ("mean", "std", "n", "failed", "ci_low", "ci_high")
         ]
         metrics += ["epochs_to_first_best_mean", "epochs_mean"]
+        on_set = [f"{objective}_{stat}" for objective in self.objectives for stat in ("mean", "gap_mean")]
+        metrics += self._on_sets(*on_set)
         shown = (*means, *(f"test_{objective}_std" for objective in self.objectives), "epochs_mean")
         return state(
             searchFilter=f"tags.role = 'cell' and tags.{CURRENT} = 'yes'",
@@ -114,6 +120,7 @@ class Page:
     def _seeds(self, objective: str) -> dict[str, Any]:
         metrics = [f"test_{name}" for name in (objective, *(o for o in self.objectives if o != objective))]
         metrics += ["validation_best", "epochs_to_first_best", "epochs_to_stop"]
+        metrics += self._on_sets(objective, f"{objective}_gap")
         curves = [f"validation_{objective}", "validation_loss", "train_loss_primary", "train_loss_mlm"]
         return state(
             searchFilter=f"tags.role = 'seed' and tags.objective = '{objective}' and tags.{CURRENT} = 'yes'",
@@ -122,6 +129,9 @@ class Page:
             charts=[*(line(name) for name in curves), bar(metrics[0])],
             groupBy={"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "cell"}]},
         )
+
+    def _on_sets(self, *rests: str) -> list[str]:
+        return [set_metric(name, rest) for name in self.sets[:MAX_SETS] for rest in rests]
 
     def _search(self) -> dict[str, Any]:
         best = f"validation_{self.objectives[0]}"

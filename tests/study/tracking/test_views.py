@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tracked_study import make_failure, make_record, make_search_record
 
 from l3masking.methods import METHODS
 from study.results.aggregate import Cell
+from study.results.generalisation import Generalisation
 from study.tracking.cells import cell_views
 from study.tracking.runs import failure_view, search_view, seed_view
 from study.tracking.views import CELLS, CHARTS, SEARCH, SHARED, Page, link, opening, seeds_key, table_link
@@ -21,6 +23,7 @@ PAGE = Page(
     methods=("stl", "l3masking"),
     variants=True,
     searched=("masking.mean",),
+    sets=("shifted",),
 )
 LIMIT = 20_000  # characters of an experiment's tag
 
@@ -37,8 +40,14 @@ def known(part):
     values |= {"wanted": 2, "mean": 0.5, "std": 0.1, "ci_low": 0.2, "ci_high": 0.7, "validation_mean": 0.5}
     values |= {"epochs_to_best_mean": 1.0, "epochs_to_first_best_mean": 1.0, "epochs_to_stop_mean": 3.0}
     values["values"] = {0: 0.5}
+    interval = ("mean", "std", "ci_low", "ci_high")
+    spread = dict.fromkeys((*interval, *(f"gap_{name}" for name in interval)), 0.5)
+    more = {"classes": ("n", "y"), "merged": False, "absent": (), "texts": 4, "values": {0: 0.5}, "gaps": {0: 0.0}}
+    on_set = Generalisation(n=2, **spread, **more)
+    values["evaluations"] = {"shifted": on_set}
     cells = cell_views(Cell(objective=objective, **values) for objective in ("accuracy", "macro_f1"))
-    seed, search = seed_view(make_record()), search_view(make_search_record())
+    read = {"shifted": {"metrics": {"accuracy": 0.5, "macro_f1": 0.25}}}
+    seed, search = seed_view(make_record(evaluations=read)), search_view(make_search_record())
     curve = {point.key for point in seed.curve} if part == "metrics" else set()
     names = {CELLS: set(getattr(cells[0], part)), "seeds": set(getattr(seed, part)) | curve}
     return names | {SEARCH: set(getattr(search, part))}
@@ -73,6 +82,13 @@ def test_the_seeds_are_grouped_by_cell_and_of_one_objective():
     assert lines[0] == "validation_macro_f1"
 
 
+def test_evaluation_sets_have_columns_beside_the_test_values():
+    wanted = {CELLS: ("macro_f1_mean", "macro_f1_gap_mean"), "seeds-macro_f1": ("macro_f1", "macro_f1_gap")}
+    for key, rests in wanted.items():
+        assert {f"metrics.`ood.shifted.{rest}`" for rest in rests} <= set(states()[key]["selectedColumns"])
+    assert "ood." not in json.dumps(states(replace(PAGE, sets=())))
+
+
 @pytest.mark.parametrize("key", [CELLS, "seeds-accuracy", "seeds-macro_f1", SEARCH])
 def test_every_column_and_chart_shows_something_that_runs_have(key):
     view, kind = states()[key], "seeds" if key.startswith("seeds") else key
@@ -92,7 +108,10 @@ def test_every_column_and_chart_shows_something_that_runs_have(key):
 
 
 def test_a_view_fits_into_a_tag_also_of_a_large_search():
-    page = Page(objectives=("accuracy", "macro_f1"), searched=tuple(f"section.parameter_{i}" for i in range(8)))
+    sets = tuple(f"{'s' * 62}{i:02}" for i in range(50))
+    searched = tuple(f"section.parameter_{i}" for i in range(8))
+    page = Page(objectives=("accuracy", "macro_f1"), searched=searched, sets=sets)
+    assert len(states(page)) == 4
     assert max(map(len, page.tags("1" * 20, "r" * 32).values())) < LIMIT
 
 
