@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from l3masking.errors import InputError
-from study.space.validation import nearest
+from study.space.validation import nearest, shown
 from study.space.yaml import Problem, parse_yaml
 
 
@@ -65,26 +65,49 @@ def _set_named(
 def _set(container: Any, parts: list[str], value: Any, path: str, problems: list[Problem]) -> list[str]:
     """Set `container[a][b]...`; a number goes into a list, a missing mapping on the way is made and returned."""
     made = []
-    for depth, part in enumerate(parts):
-        last = depth == len(parts) - 1
-        if isinstance(container, dict):
-            if last:
-                container[part] = value
-                break
-            if container.get(part) is None:
-                container[part] = {}
-                made.append(".".join(parts[: depth + 1]))
-            container = container[part]
-        elif isinstance(container, list) and part.isdecimal() and int(part) < len(container):
-            if last:
-                container[int(part)] = value
-                break
-            container = container[int(part)]
-        else:
+    start = 0
+    while start < len(parts):
+        end = _key_end(container, parts, start)
+        key: Any = ".".join(parts[start:end])
+        if isinstance(container, list) and key.isdecimal() and int(key) < len(container):
+            key = int(key)
+        elif not isinstance(container, dict):
             where = f"a list of {len(container)} entries" if isinstance(container, list) else "no keys and values"
-            problems.append(Problem(path, f"{part!r} cannot be set: what it would go into has {where}"))
+            problems.append(Problem(path, f"{key!r} cannot be set: what it would go into has {where}"))
             break
+        if end == len(parts):
+            container[key] = value
+        elif isinstance(container, dict) and container.get(key) is None:
+            container[key] = {}
+            made.append(".".join(parts[:end]))
+        container, start = container[key], end
     return made
+
+
+def _key_end(container: Any, parts: Sequence[str], start: int) -> int:
+    """Behind the longest run of parts that is a key of `container`, since names may hold dots; or behind one part."""
+    ends = range(len(parts), start + 1, -1) if isinstance(container, dict) else ()
+    return next((end for end in ends if ".".join(parts[start:end]) in container), start + 1)
+
+
+def complete_known(raw: dict[str, Any], registry: Mapping[str, Any], problems: list[Problem]) -> None:
+    """Give each dataset of `raw` that has the key `known` what the dataset of this name has, but for its other keys."""
+    given: Any = raw.get("datasets") if isinstance(raw.get("datasets"), dict) else {}
+    for name, entry in given.items():
+        if not isinstance(entry, dict) or "known" not in entry:
+            continue
+        own = {key: value for key, value in entry.items() if key != "known"}
+        known = entry["known"]
+        if not isinstance(known, str) or known not in registry:
+            problems.append(
+                Problem(f"datasets.{name}", f"known: {shown(known)} is no dataset; {nearest(str(known), registry)}")
+            )
+            given[name] = None
+            continue
+        base = copy.deepcopy(registry[known])
+        if isinstance(sets := own.get("evaluation_sets"), dict):
+            own["evaluation_sets"] = base.get("evaluation_sets", {}) | sets
+        given[name] = base | own
 
 
 def dotted(overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from l3masking.precision import Precision
 from l3masking.training.presets import PRESETS
 from study.space.arms import ArmSpec, PolicyFile, RunPolicyFile, check_corpora, checked_policies, make_arms, policy_at
 from study.space.compare_checks import read_compare
-from study.space.overrides import apply_sets, dotted
+from study.space.overrides import apply_sets, complete_known, dotted
 from study.space.paths import corpus_at, dataset_at, encoder_at
 from study.space.report_section import ReportConfig
 from study.space.search_checks import read_search
@@ -68,6 +68,7 @@ def make_space(
     raw = copy.deepcopy(value)
     registries = {"encoders": _written_out(ENCODERS), "datasets": _written_out(DATASETS)}
     changed = apply_sets(raw, sets, registries, found)
+    complete_known(raw, registries["datasets"], found)
     reader = _Reader(raw, folder, Path(source).stem, RunPolicyFile if runs else PolicyFile)
     spec = reader.spec()
     unreadable = {problem.path for problem in found}  # what stands there now is nobody's value

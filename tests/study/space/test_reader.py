@@ -278,3 +278,27 @@ def test_the_quickstart_compares_three_methods_over_three_seeds() -> None:
     assert spec.methods == ("stl", "rtm", "l3masking")
     assert len(spec.seeds) >= 3
     assert {type(source) for source in (*spec.encoders.values(), *spec.datasets.values())} == {Generated}
+
+
+KNOWN_SST2 = """
+encoders: {mine: {hub: a/b}}
+datasets:
+  more:
+    known: sst2
+    validation_rows: 500
+    evaluation_sets: {paws: {test: paws.tsv, label_map: {negative: "0", positive: "1"}}}
+"""
+
+
+def test_a_known_dataset_is_declared_with_what_differs(tmp_path):
+    found = read_space(write(tmp_path, KNOWN_SST2)).datasets["more"]
+    sets = DATASETS["sst2"].evaluation_sets
+    assert list(found.evaluation_sets) == [*sets, "paws"]
+    assert found.evaluation_sets["paws"].test == str(tmp_path / "paws.tsv")
+    assert found.validation_rows == 500
+    assert dataclasses.replace(found, evaluation_sets=sets, validation_rows=872) == DATASETS["sst2"]
+    (line,) = refusal(tmp_path, KNOWN_SST2.replace("sst2", "sst3"))
+    assert 'datasets.more: known: "sst3" is no dataset; nearest: sst2' in line
+    renamed = write(tmp_path, KNOWN_SST2.replace("{paws:", "{paws.v2:"))
+    changed = read_space(renamed, ["datasets.more.evaluation_sets.paws.v2.text=sentence"]).datasets["more"]
+    assert changed.evaluation_sets["paws.v2"].text == "sentence"
