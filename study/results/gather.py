@@ -24,7 +24,7 @@ from study.results.courses import Course, course_of
 from study.results.effort_pairs import Efforts, efforts_of
 from study.results.families import DeclaredFamily, declared
 from study.results.generalisation import Judged
-from study.results.remarks import mixed, remarks_of
+from study.results.remarks import constant, mixed, remarks_of
 from study.results.resampled import cut_anew
 from study.results.set_comparisons import SetComparison, compare_sets
 from study.results.texts import Predictions, over_set_texts, over_texts
@@ -33,7 +33,7 @@ from study.results.weighed import weighed
 from study.space.report_section import EpochUnit
 from study.space.search_section import BEST
 from study.space.spec import StudySpec
-from study.store.record import Failure, Kept, Record, Run, part
+from study.store.record import Failure, Kept, Record, part
 from study.store.store import Store
 
 
@@ -189,10 +189,10 @@ def budgets(resolved: Resolved) -> Budgets:
 
 def with_remarks(found: Sequence[Cell], spec: StudySpec, records: Sequence[Judged]) -> list[Cell]:
     """The cells, each with what is to be said of the trainings on its dataset."""
-    runs: dict[str, list[Run]] = {name: [] for name in spec.datasets}
-    for record in records:
-        runs.setdefault(record["dataset"], []).append(record["run"])
-    said = {name: remarks_of(name, data) + mixed(name, runs[name]) for name, data in spec.datasets.items()}
+    said: dict[str, tuple[str, ...]] = {}
+    for name, data in spec.datasets.items():
+        own = [record for record in records if record["dataset"] == name]
+        said[name] = remarks_of(name, data) + mixed(name, [record["run"] for record in own]) + constant(name, own)
     cut = cut_anew(spec)
     sizes: dict[CellKey, list[tuple[int, int]]] = {}
     for record in records:

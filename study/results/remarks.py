@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 from l3masking.data.spec import DataSpec
+from study.results.generalisation import Judged
 from study.space.spec import Generated
 from study.store.record import Run
 
@@ -40,3 +43,16 @@ def mixed(name: str, runs: Iterable[Run]) -> tuple[str, ...]:
         if len(values) > 1
     ]
     return (f"{name}: its records were not all made with the same {'; '.join(several)}.",) if several else ()
+
+
+def constant(name: str, records: Sequence[Judged]) -> tuple[str, ...]:
+    """A sentence if models of the dataset `name` give all test texts one class: such a model has learned nothing."""
+    judged = [record for record in records if len(record.get("test_predictions", ())) > 1]
+    found = Counter(record["method"] for record in judged if len(np.unique(record["test_predictions"])) == 1)
+    if not found:
+        return ()
+    methods = ", ".join(f"{method} {count}" for method, count in sorted(found.items()))
+    return (
+        f"{name}: {found.total()} of {len(judged)} models predict one class for all test texts ({methods}): train them "
+        "longer, or with another learning rate, before you compare.",
+    )
