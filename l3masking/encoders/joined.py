@@ -53,10 +53,14 @@ def joined_states(
 
     given: input_ids and attention_mask, [B, T] each, padded at the right, and token_type_ids where the body takes them.
     """
+    padding_id = int(body.config.pad_token_id) if family.pads_positions else None
+    return states_of(body, family, join(given, padding_id=padding_id, at=(rows_N, positions_N)))
+
+
+def states_of(body: Any, family: Family, batch: Joined) -> Tensor:
+    """[N, H] last-layer states of the tokens that are read."""
     assert family.layers is not None
     layers, heads = family.layers(body), int(body.config.num_attention_heads)
-    padding_id = int(body.config.pad_token_id) if family.pads_positions else None
-    batch = join(given, padding_id=padding_id, at=(rows_N, positions_N))
     lengths = {group.length for group in batch.groups}
     kinds = {layer.kind for layer in layers}
     relations = {(kind, length): family.relation(body, kind, length) for kind in kinds for length in lengths}

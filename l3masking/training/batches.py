@@ -10,8 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+
+from l3masking.encoders.buckets import Bucket, bucket_of
+from l3masking.masking.corruption import IGNORED
 
 
 class Chunk(NamedTuple):
@@ -20,6 +24,7 @@ class Chunk(NamedTuple):
     input_ids: Tensor  # [B, T]
     attention_mask: Tensor  # [B, T], 1 at real tokens
     labels: Tensor  # [B] classes, or [B, T] token ids and IGNORED
+    bucket: Bucket | None = None  # which it goes through the model in; T is then that of the bucket
 
 
 class Batches(Iterator[list[int]]):
@@ -94,4 +99,18 @@ def chunk_of(texts: Sequence[NDArray], indices: Sequence[int], labels: Tensor, p
 
 
 def to_device(chunks: Sequence[Chunk], device: torch.device) -> list[Chunk]:
-    return [Chunk(*(part.to(device, non_blocking=True) for part in chunk)) for chunk in chunks]
+    return [Chunk(*(part.to(device, non_blocking=True) for part in chunk[:3])) for chunk in chunks]
+
+
+def bucketed(chunk: Chunk) -> Chunk:
+    """The same texts in the shape of their bucket."""
+    ids_BT, mask_BT, labels = chunk[:3]
+    of_tokens = labels.dim() == 2
+    reads = int((labels != IGNORED).sum()) if of_tokens else len(labels)
+    bucket = bucket_of(int(mask_BT.sum()), ids_BT.shape[1], reads)
+    if not of_tokens:  # one place of each text
+        bucket = bucket._replace(reads=reads)
+    more = (0, bucket.length - ids_BT.shape[1])
+    return Chunk(
+        F.pad(ids_BT, more), F.pad(mask_BT, more), F.pad(labels, more, value=IGNORED) if of_tokens else labels, bucket
+    )

@@ -52,7 +52,7 @@ class Portions:
         for start in range(0, len(lengths), size):
             rows = slice(start, start + size)
             longest = int(lengths[rows].max())
-            yield Chunk(*(_narrowed(tensor, rows, longest) for tensor in chunk)), _narrowed(beside_BT, rows, longest)
+            yield Chunk(*(_narrowed(tensor, rows, longest) for tensor in chunk[:3])), _narrowed(beside_BT, rows, longest)
 
     def shares(self, chunks: Sequence[Chunk]) -> Iterator[tuple[list[Chunk], float]]:
         """The portions of a batch, and the share of each in the mean over all that has a label.
