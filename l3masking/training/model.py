@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from l3masking.encoders.load import Encoder
-from l3masking.masking.corruption import IGNORED
 from l3masking.training.batches import Chunk
 from l3masking.training.settings import ModelConfig
 
@@ -65,7 +64,9 @@ class MultiTaskModel(nn.Module):
 
     def features(self, chunks: Sequence[Chunk]) -> Tensor:
         """[B, H] states that the classification head reads, of a whole batch, chunk after chunk."""
-        return torch.cat([self.encoder.text_states(chunk.input_ids, chunk.attention_mask) for chunk in chunks])
+        return torch.cat(
+            [self.encoder.text_states(chunk.input_ids, chunk.attention_mask, chunk.lengths) for chunk in chunks]
+        )
 
     def classification_loss(self, chunks: Sequence[Chunk], head: ClassificationHead | None = None) -> Tensor:
         """Mean cross-entropy over the batch (nats), through `head` or the primary head."""
@@ -84,9 +85,9 @@ def mlm_loss(encoder: Encoder, chunks: Sequence[Chunk]) -> Tensor | None:
     """
     states, truths = [], []
     for chunk in chunks:
-        rows, positions = torch.nonzero(chunk.labels != IGNORED, as_tuple=True)
-        if len(rows):
-            states.append(encoder.states_at(chunk.input_ids, chunk.attention_mask, rows, positions))
+        if chunk.places is not None and chunk.predicted:
+            rows, positions, _ = chunk.places
+            states.append(encoder.states_at(chunk.input_ids, chunk.attention_mask, rows, positions, chunk.lengths))
             truths.append(chunk.labels[rows, positions])
     if not states:
         return None
