@@ -108,9 +108,7 @@ class Programs:
         self._made.clear()
         self._recorder.clear()
 
-    def _record(
-        self, key: Hashable, work: Work, given: Sequence[Tensor]
-    ) -> tuple[list[Tensor], Recorded] | None:
+    def _record(self, key: Hashable, work: Work, given: Sequence[Tensor]) -> tuple[list[Tensor], Recorded] | None:
         """What was made for a key that is seen for the second time; None where there is nothing to replay."""
         if not _Process.wanted or _Process.failed or len(self._made) >= MOST:
             return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -113,16 +113,28 @@ class Encoder:
         """[N, H] last-layer states to [N, V] logits of the encoder's own pre-trained head."""
         return self.family.mlm_head(self.model, hidden_NH)
 
-    def states_at(self, input_ids_BT: Tensor, attention_mask_BT: Tensor, rows_N: Tensor, positions_N: Tensor) -> Tensor:
+    def states_at(
+        self,
+        input_ids_BT: Tensor,
+        attention_mask_BT: Tensor,
+        rows_N: Tensor,
+        positions_N: Tensor,
+        lengths: Sequence[int] | None = None,
+    ) -> Tensor:
         """[N, H] last-layer states at N places of a batch.
 
-        Where the layers are known, texts go through joined.py, without padding. Only these N are computed behind the
-        attention of the last layer, which looks at each position alone from there on.
+        lengths: [B] real tokens of each text, as the mask has them. None: they are read from it, and the host waits for
+        a GPU. Where the layers are known, texts go through joined.py, without padding. Only these N are computed behind
+        the attention of the last layer, which looks at each position alone from there on.
         """
         decodes, layers = self.family.decodes, self.family.layers
         given: dict[str, Any] = self._given(input_ids_BT, attention_mask_BT)
         if layers and not decodes and self.forward == "fast":
-            return joined_states(self.body, self.family, given, rows_N, positions_N)
+            if self.padded_to is not None:
+                lengths = [given["input_ids"].shape[1]] * len(input_ids_BT)
+            elif lengths is None:
+                lengths = attention_mask_BT.sum(dim=1).tolist()
+            return joined_states(self.body, self.family, given, lengths, rows_N, positions_N)
         if decodes:
             norms, given["use_cache"] = [bart.last_norm(self.body)], False
         else:  # behind a norm in front of its part, the residual would still be as long as the text
@@ -152,14 +164,23 @@ class Encoder:
         batch, place_N = join_bucket(given, read_BT, bucket, padding_id=padding_id)
         return states_of(self.body, self.family, batch), place_N
 
-    def text_states(self, input_ids_BT: Tensor, attention_mask_BT: Tensor, bucket: Bucket | None = None) -> Tensor:
-        """[B, H] states that a classifier reads: of the first token, or of the last one in an encoder-decoder."""
+    def text_states(
+        self,
+        input_ids_BT: Tensor,
+        attention_mask_BT: Tensor,
+        lengths: Sequence[int] | None = None,
+        bucket: Bucket | None = None,
+    ) -> Tensor:
+        """[B, H] states that a classifier reads: of the first token, or of the last one in an encoder-decoder.
+
+        lengths: as in `states_at`. bucket: in the shape of which the batch is given.
+        """
         if bucket is not None:
             first_BT = torch.arange(bucket.length, device=input_ids_BT.device).expand_as(input_ids_BT) == 0
             return self.bucket_states(input_ids_BT, attention_mask_BT, first_BT, bucket)[0]
         rows = torch.arange(len(input_ids_BT), device=input_ids_BT.device)
         positions = attention_mask_BT.sum(dim=1) - 1 if self.family.decodes else torch.zeros_like(rows)
-        return self.states_at(input_ids_BT, attention_mask_BT, rows, positions)
+        return self.states_at(input_ids_BT, attention_mask_BT, rows, positions, lengths)
 
     def check_length(self, max_length: int) -> None:
         """Raise InputError where the encoder has fewer positions than `max_length`."""

@@ -59,12 +59,14 @@ class _TokenClassifier(nn.Module):
 
     def forward(self, ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
         """[N, 2] logits, text after text."""
-        places = mask_BT.nonzero(as_tuple=True)
+        rows_N, positions_N = mask_BT.nonzero(as_tuple=True)
         if self.encoder.forward == "fast":
-            return self.out(F.dropout(self.encoder.states_at(ids_BT, mask_BT, *places), DROPOUT, self.training))
+            return self.out(
+                F.dropout(self.encoder.states_at(ids_BT, mask_BT, rows_N, positions_N), DROPOUT, self.training)
+            )
         # as old keys have it: without token types, and dropout draws for padding too
         states_BTH = self.body(input_ids=ids_BT, attention_mask=mask_BT)[0]
-        return self.out(F.dropout(states_BTH, DROPOUT, self.training)[places])
+        return self.out(F.dropout(states_BTH, DROPOUT, self.training)[rows_N, positions_N])
 
 
 def train_network(

@@ -203,8 +203,8 @@ class _Adaptation:
         total = torch.zeros((), device=self.device)
         for micro, batch in enumerate(window):
             chunk = self.masked_batch(batch, fixed=self.config.static)
-            self.fed += int(chunk.attention_mask.sum())
-            self.taken += int((chunk.labels != IGNORED).sum())
+            self.fed += sum(chunk.lengths)
+            self.taken += chunk.predicted
             for number, (portion, share) in enumerate(self.portions.shares([chunk])):
                 name = "adapt", update, micro, *stream_of(number)
                 with rng.dropout(self.device, self.seed, *name), autocast(self.device, self.precision):
@@ -265,9 +265,10 @@ class _Adaptation:
             texts.chunks([at], 1, tokenizer, rng.stream(self.seed, "adapt", "mask", number), cpu)[0]
             for at, (number, _) in enumerate(batch)
         ]
-        parts = zip(*([tensor[0].numpy() for tensor in one] for one in drawn), strict=True)
+        parts = zip(*([tensor[0].numpy() for tensor in one[:3]] for one in drawn), strict=True)
         fills = (tokenizer.pad_token_id, 0, IGNORED)
-        return to_device([Chunk(*(pad(rows, fill) for rows, fill in zip(parts, fills, strict=True)))], self.device)[0]
+        whole = Chunk.of(*(pad(rows, fill) for rows, fill in zip(parts, fills, strict=True)))
+        return to_device([whole], self.device)[0]
 
     def dev_loss(self, beat: Callable[[], None]) -> dict[str, float]:
         """Mean loss over the masked tokens of the held-out texts (nats), with the same masks every time."""
@@ -275,21 +276,21 @@ class _Adaptation:
             return {}
         self.encoder.model.eval()
         numbered = ((number, text) for number, text in enumerate(self.source.read()) if self.held_out(number))
-        total, count = 0.0, 0
+        total, count = torch.zeros((), dtype=torch.float64, device=self.device), 0
         while batch := list(islice(numbered, self.config.batch)):
             chunk = self.masked_batch(batch, fixed=True)
-            masked = int((chunk.labels != IGNORED).sum())
             loss = self.portions.texts.attempt(partial(self._held_loss, chunk))
-            total, count = total + masked * loss, count + masked
+            total, count = total + chunk.predicted * loss, count + chunk.predicted
             beat()
-        return {"dev": total / max(1, count)}
+        return {"dev": float(total) / max(1, count)}
 
     @torch.inference_mode()
-    def _held_loss(self, chunk: Chunk) -> float:
-        """Mean loss over the masked tokens of a batch (nats), 0 if there are none."""
-        total = 0.0
+    def _held_loss(self, chunk: Chunk) -> Tensor:
+        """Mean loss over the masked tokens of a batch (nats, float64 on the device), 0 if there are none."""
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
         for portion, share in self.portions.shares([chunk]):
             with autocast(self.device, self.precision):
                 loss = mlm_loss(self.encoder, portion)
-            total += share * float(0.0 if loss is None else loss)
+            if loss is not None:
+                total += share * loss.double()
         return total

@@ -65,11 +65,9 @@ class MultiTaskModel(nn.Module):
 
     def features(self, chunks: Sequence[Chunk]) -> Tensor:
         """[B, H] states that the classification head reads, of a whole batch, chunk after chunk."""
-        return torch.cat([self.encoder.text_states(*chunk[:2], chunk.bucket) for chunk in chunks])
+        return torch.cat([self.encoder.text_states(*chunk[:2], chunk.lengths, chunk.bucket) for chunk in chunks])
 
-    def classification_loss(
-        self, chunks: Sequence[Chunk], head: Callable[[Tensor], Tensor] | None = None
-    ) -> Tensor:
+    def classification_loss(self, chunks: Sequence[Chunk], head: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """Mean cross-entropy over the batch (nats), through `head` or the primary head."""
         logits_BC = (head or self.classifier)(self.features(chunks))
         return F.cross_entropy(logits_BC.float(), torch.cat([chunk.labels for chunk in chunks]))
@@ -91,10 +89,9 @@ def mlm_loss(encoder: Encoder, chunks: Sequence[Chunk]) -> Tensor | None:
             states_NH, place_N = encoder.bucket_states(*chunk[:2], selected_BT, chunk.bucket)
             states.append(states_NH)
             truths.append(labels_P[place_N.clamp(min=0)].where(place_N >= 0, IGNORED))
-            continue
-        rows, positions = torch.nonzero(chunk.labels != IGNORED, as_tuple=True)
-        if len(rows):
-            states.append(encoder.states_at(chunk.input_ids, chunk.attention_mask, rows, positions))
+        elif chunk.places is not None and chunk.predicted:
+            rows, positions, _ = chunk.places
+            states.append(encoder.states_at(*chunk[:2], rows, positions, chunk.lengths))
             truths.append(chunk.labels[rows, positions])
     if not states:
         return None

@@ -87,7 +87,7 @@ class Auxiliary:
         for part in parts:
             rows, longest = slice(start, start + len(part)), len(self.input_ids[part[-1]])
             whole = (masked.input_ids, plain.attention_mask, masked.labels)
-            chunks.append(Chunk(*(tensor[rows, :longest] for tensor in whole)))
+            chunks.append(Chunk.of(*(tensor[rows, :longest] for tensor in whole)))
             start += len(part)
         return to_device(chunks, device)
 

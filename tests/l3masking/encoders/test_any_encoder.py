@@ -50,7 +50,7 @@ def masked_chunk(encoder: Encoder, lengths: tuple[int, ...] = (LENGTH, LENGTH, 9
     ]
     plain = chunk_of(ids, range(len(ids)), torch.tensor([0, 1, 2]), tokenizer.pad_token_id)
     found = corrupt(plain.input_ids, 0.4 * plain.attention_mask.double(), tokenizer, stream(1, "mask"), MaskingConfig())
-    return Chunk(found.input_ids, plain.attention_mask, found.labels)
+    return Chunk.of(found.input_ids, plain.attention_mask, found.labels)
 
 
 @pytest.mark.parametrize("metric", METRICS)

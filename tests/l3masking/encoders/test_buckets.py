@@ -38,7 +38,7 @@ def batches(encoder: Encoder, lengths: Sequence[int] = LENGTHS, seed: int = 0) -
     ids = [torch.randint(5, len(tokenizer), (length,), generator=generator).numpy() for length in lengths]
     labelled = chunk_of(ids, range(len(ids)), torch.arange(len(ids)) % 3, tokenizer.pad_token_id)
     taken = torch.rand(labelled.input_ids.shape, generator=generator) < labelled.attention_mask / 3
-    return labelled, labelled._replace(labels=labelled.input_ids.where(taken, IGNORED))
+    return labelled, Chunk.of(*labelled[:2], labelled.input_ids.where(taken, IGNORED))
 
 
 def found(model: MultiTaskModel, labelled: Chunk, masked: Chunk) -> list[Tensor]:
@@ -80,12 +80,12 @@ def test_a_bucket_changes_neither_values_nor_gradients(every: dict, kind: str) -
 def test_padding_and_other_texts_do_not_matter(every: dict, kind: str) -> None:
     encoder, chunk = every[kind], bucketed(batches(every[kind])[0])
     with torch.no_grad():
-        together = encoder.text_states(*chunk[:2], chunk.bucket)
+        together = encoder.text_states(*chunk[:2], bucket=chunk.bucket)
         other = chunk.input_ids.where(chunk.attention_mask.bool(), 7)
-        assert torch.equal(encoder.text_states(other, chunk.attention_mask, chunk.bucket), together)
+        assert torch.equal(encoder.text_states(other, chunk.attention_mask, bucket=chunk.bucket), together)
         for row, length in enumerate(LENGTHS):
-            alone = bucketed(Chunk(*(tensor[row : row + 1, :length] for tensor in chunk[:2]), chunk.labels[[row]]))
-            states = encoder.text_states(*alone[:2], alone.bucket)
+            alone = bucketed(Chunk.of(*(tensor[[row], :length] for tensor in chunk[:2]), chunk.labels[[row]]))
+            states = encoder.text_states(*alone[:2], bucket=alone.bucket)
             torch.testing.assert_close(states[0], together[row], atol=1e-5, rtol=1e-5)
 
 
@@ -95,7 +95,8 @@ def replayed(model: MultiTaskModel, like: Chunk, masked_like: Chunk) -> Callable
     programs = Programs(lambda: recorder)
 
     def work(given: Sequence[Tensor]) -> list[Tensor]:
-        return found(model, Chunk(*given[:3], like.bucket), Chunk(*given[3:], masked_like.bucket))
+        parts = (given[:3], like), (given[3:], masked_like)
+        return found(model, *(Chunk(*tensors, one.lengths, bucket=one.bucket) for tensors, one in parts))
 
     def run(labelled: Chunk, masked: Chunk) -> list[Tensor]:
         assert (labelled.bucket, masked.bucket) == (like.bucket, masked_like.bucket)

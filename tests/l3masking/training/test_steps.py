@@ -177,7 +177,7 @@ def test_masks_do_not_depend_on_the_number_of_chunks() -> None:
         rows = [
             (ids[attended.bool()].tolist(), labels[attended.bool()].tolist())
             for chunk in chunks
-            for ids, attended, labels in zip(*chunk, strict=True)
+            for ids, attended, labels in zip(*chunk[:3], strict=True)
         ]
         assert all(chunk.attention_mask.sum(dim=1).max() == chunk.input_ids.shape[1] for chunk in chunks)
         seen.append(rows)
