@@ -46,7 +46,7 @@ def plain(x: Tensor, seed: int) -> list[Tensor]:
 
 
 def test_a_replay_gives_what_a_plain_call_gives(recorder: TapeRecorder) -> None:
-    """For other values, seeds and weights than those of the recording; the generator ends where it ends after a call."""
+    """For other values, seeds and weights than the recording had; the generator ends where a call leaves it."""
     programs, found, ends = Programs(lambda: recorder), list[list[Tensor]](), list[Tensor]()
     for seed in (5, 6, 7, 5):
         with torch.no_grad():
