@@ -42,6 +42,7 @@ PARTS = {
     *(f"analysis.{name}" for name in ("tagging", "taggers", "columns", "pos_profile", "token_view")),
     *(f"training.{name}" for name in ("batches", "optim", "model", "task_weights", "early_stopping", "mlm")),
     *(f"training.{name}" for name in ("checkpoint", "checkpoint_files", "portions", "windows", "filling")),
+    "training.flat_gradients",
     "classifier",
 }
 TOP = {

@@ -96,16 +96,10 @@ def join(
     whose position numbers start behind it, and which do not count tokens of this id. at: rows [N] and positions [N].
     """
     device = given["input_ids"].device
-    lengths_B, order_B = torch.tensor(lengths).sort(stable=True)
-    starts_B = lengths_B.cumsum(0) - lengths_B
-    rows_S = torch.repeat_interleave(order_B, lengths_B)
-    places_S = torch.arange(len(rows_S)) - torch.repeat_interleave(starts_B, lengths_B)
-    first_B = torch.empty_like(starts_B)
-    first_B[order_B] = starts_B
-    groups = groups_of(lengths_B.tolist(), NEAR_LENGTHS[device.type])
-    held = [tensor for group in groups for tensor in group[3:] if tensor is not None]
-    rows_S, places_S, first_B, *held = moved([rows_S, places_S, first_B, *held], device)
-    left = iter(held)
+    order, groups = laid_out(lengths, NEAR_LENGTHS[device.type])
+    held = [tensor for part in (order, *(group[3:] for group in groups)) for tensor in part if tensor is not None]
+    left = iter(moved(held, device))
+    rows_S, places_S, first_B = next(left), next(left), next(left)
     groups = [Group(*group[:3], *(None if tensor is None else next(left) for tensor in group[3:])) for group in groups]
     joined = {name: values_BT[rows_S, places_S][None] for name, values_BT in given.items() if name != "attention_mask"}
     joined["position_ids"] = places_S[None]
@@ -114,6 +108,20 @@ def join(
         numbers_BT = counted_BT.cumsum(dim=1) * counted_BT + padding_id
         joined["position_ids"] = numbers_BT[rows_S, places_S][None]
     return Joined(joined, groups, first_B[at[0]] + at[1])
+
+
+def laid_out(lengths: Sequence[int], near: float) -> tuple[tuple[Tensor, Tensor, Tensor], list[Group]]:
+    """Where texts of some lengths lie when they are joined, the shortest first, all of it on the CPU.
+
+    Row and position [S] of each token, the first token [B] of each text, and the groups. near: as in NEAR_LENGTHS.
+    """
+    lengths_B, order_B = torch.tensor(lengths).sort(stable=True)
+    starts_B = lengths_B.cumsum(0) - lengths_B
+    rows_S = torch.repeat_interleave(order_B, lengths_B)
+    places_S = torch.arange(len(rows_S)) - torch.repeat_interleave(starts_B, lengths_B)
+    first_B = torch.empty_like(starts_B)
+    first_B[order_B] = starts_B
+    return (rows_S, places_S, first_B), groups_of(lengths_B.tolist(), near)
 
 
 def groups_of(lengths: Sequence[int], near: float) -> list[Group]:

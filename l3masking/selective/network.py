@@ -28,7 +28,7 @@ from l3masking.scoring.words import EncodedText
 from l3masking.selective.settings import SelectiveConfig
 from l3masking.training.batches import Chunk, chunk_of, to_device
 from l3masking.training.evaluation import check_finite
-from l3masking.training.optim import clip_norms, decay_groups, linear_factor
+from l3masking.training.optim import decay_groups, linear_factor
 from l3masking.training.portions import Portions, stream_of
 
 DEV_SHARE = 0.1  # of the texts, the last ones: they choose the epoch
@@ -107,7 +107,7 @@ def train_network(
             batch = part.tolist()
             chunk = _batch(encoder, [texts[i] for i in batch], [important[i] for i in batch])
             loss = portions.texts.attempt(partial(_gradients, model, chunk, weight, portions, precision, seed, update))
-            clip_norms([list(model.parameters())], 1.0)
+            torch.nn.utils.clip_grad_norm_(list(model.parameters()), 1.0, foreach=True)
             optimiser.step()
             schedule.step()
             if progress:

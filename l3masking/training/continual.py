@@ -37,6 +37,7 @@ from l3masking.training.checkpoint import (
     under,
 )
 from l3masking.training.evaluation import check_course, mean_losses
+from l3masking.training.flat_gradients import FlatGradients
 from l3masking.training.mlm import TextSource, updates_of
 from l3masking.training.model import mlm_loss
 from l3masking.training.optim import adamw, decay_groups, linear_factor
@@ -101,6 +102,8 @@ class _Adaptation:
         self.order = rng.stream(seed, "adapt", "order")
         self.masks = rng.stream(seed, "adapt", "mask")
         self.portions = portions
+        parameters = [parameter for parameter in self.encoder.model.parameters() if parameter.requires_grad]
+        self.gradients = FlatGradients({"model": parameters})
         self.fed = self.taken = 0
         self.points: list[dict[str, float]] = []
         self.kept, self.kept_at = dict[str, Tensor](), 0
@@ -115,12 +118,10 @@ class _Adaptation:
         windows, state = self.windows(), partial(self.state, optimiser)
         self.evaluate(keeper, state)
         steps = updates_of(
-            [parameter for parameter in model.parameters() if parameter.requires_grad],
             optimiser,
             lambda update: self.update(update, next(windows)),
             lambda done: linear_factor(done + 1, self.total + 1, self.warmup),
             total=self.total,
-            clip=config.clip,
             done=self.done,
         )
         for self.done, loss in steps:
@@ -185,7 +186,7 @@ class _Adaptation:
         self.kept = weights_of(self.encoder.model) if self.kept_at == self.done else below("kept", tensors)
 
     def update(self, update: int, window: Sequence[Batch]) -> Tensor:
-        """Gradients of one optimiser step into `param.grad`; the mean loss (nats, on the device).
+        """Clipped gradients of one optimiser step into `param.grad`; the mean loss (nats, on the device).
 
         Where memory is short, they are made again from the beginning in smaller portions.
         """
@@ -194,13 +195,13 @@ class _Adaptation:
         def undo() -> None:
             self.masks.set_state(masks)
             self.fed, self.taken = fed, taken
-            self.encoder.model.zero_grad()
 
         return self.portions.texts.attempt(lambda: self._update(update, window), undo)
 
     def _update(self, update: int, window: Sequence[Batch]) -> Tensor:
         self.encoder.model.train()
-        total = torch.zeros((), device=self.device)
+        total, whole = torch.zeros((), device=self.device), self.gradients.span("model")
+        self.gradients.clear()
         for micro, batch in enumerate(window):
             chunk = self.masked_batch(batch, fixed=self.config.static)
             self.fed += sum(chunk.lengths)
@@ -210,8 +211,9 @@ class _Adaptation:
                 with rng.dropout(self.device, self.seed, *name), autocast(self.device, self.precision):
                     loss = mlm_loss(self.encoder, portion)
                 if loss is not None:  # None: no token was selected, a zero loss that moves nothing
-                    (loss * share / len(window)).backward()
+                    self.gradients.add(whole, self.gradients.of(loss * share / len(window), whole), 1.0)
                     total += loss.detach() * share / len(window)
+        self.gradients.clip(whole, self.config.clip)
         return total
 
     def windows(self) -> Iterator[list[Batch]]:

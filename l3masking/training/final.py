@@ -28,7 +28,7 @@ from l3masking.training.checkpoint import (
 from l3masking.training.early_stopping import Selection
 from l3masking.training.evaluation import Task, check_course, measure
 from l3masking.training.model import MultiTaskModel
-from l3masking.training.optim import adamw, clip_norms, decay_groups
+from l3masking.training.optim import adamw, decay_groups
 from l3masking.training.portions import Portions, stream_of
 from l3masking.training.settings import FinalConfig, OptimConfig, TrainConfig
 
@@ -53,8 +53,13 @@ class _Gradients:
 
     def _fill(self, epoch: int, update: int) -> Tensor:
         total = torch.zeros((), device=self.model.encoder.device)
-        model, train, encoder = self.model, self.train, self.model.encoder
-        model.zero_grad()
+        model, train, encoder, span = (
+            self.model,
+            self.train,
+            self.model.encoder,
+            self.model.gradients.span("body", "head"),
+        )
+        model.gradients.clear()
         for micro in range(train.accumulate):
             pad_id = encoder.tokenizer.pad_token_id
             chunks = self.task.train.chunks(next(self.order), train.length_buckets, pad_id, encoder.device)
@@ -62,7 +67,8 @@ class _Gradients:
                 name = *self.name, epoch, update, micro, *stream_of(number)
                 with rng.dropout(encoder.device, self.seed, *name), autocast(encoder.device, self.precision):
                     loss = model.classification_loss(portion)
-                (loss * share / train.accumulate).backward()
+                part = model.gradients.of(loss * share / train.accumulate, span)
+                model.gradients.add(span, part, 1.0)
                 total += loss.detach() * share / train.accumulate
         return total
 
@@ -114,7 +120,7 @@ def final_stage(
     while epoch < final.max_epochs and since < final.patience:
         while made < per_epoch:
             losses.append({"primary": gradients.fill(epoch + 1, made)})
-            clip_norms([model.body_parameters(), list(model.classifier.parameters())], optim.clip)
+            model.clip(optim.clip)
             optimiser.step()
             made += 1
             beat()

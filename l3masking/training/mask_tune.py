@@ -23,7 +23,7 @@ from l3masking.training.model import MultiTaskModel
 from l3masking.training.portions import Portions, stream_of
 from l3masking.training.settings import FinetuneConfig
 from l3masking.training.steps import Examples
-from l3masking.training.windows import WindowStepper, accumulate_gradients, gradients_of
+from l3masking.training.windows import WindowStepper
 
 
 class MaskTuneStepper(WindowStepper):
@@ -42,8 +42,6 @@ class MaskTuneStepper(WindowStepper):
         self.device = model.encoder.device
         self.empty_mlm_batches = 0
         self.portions = portions or Portions(config.train.batch)
-        self.body, self.lm_head = model.body_parameters(), model.mlm_head_parameters()
-        self.head = list(model.classifier.parameters())
         self.alpha = tuning.config.alpha if tuning.mlm_loss else 0.0
         sampler = sampler_of(config.train.sampling, "shuffle")
         self._primary = sampler(len(train.labels), config.train.batch, rng.stream(seed, "order", "primary"))
@@ -64,15 +62,15 @@ class MaskTuneStepper(WindowStepper):
         self._primary.restore(below("primary", saved.tensors))
 
     def _window(self, update: int) -> dict[str, Tensor]:
-        parameters = [*self.body, *self.lm_head, *self.head]
-        for parameter in parameters:
-            parameter.grad = None
+        gradients = self.model.gradients
+        whole = gradients.span("lm_head", "body", "head")
+        gradients.clear()
         losses: dict[str, list[Tensor]] = {name: [] for name in self.task_weights()}
         accumulate = self.config.train.accumulate
         for micro in range(accumulate):
             found: dict[str, Tensor] = {}
             for loss, parts in self.losses(update, micro):
-                accumulate_gradients(parameters, gradients_of(loss, parameters), 1 / accumulate)
+                gradients.add(whole, gradients.of(loss, whole), 1 / accumulate)
                 found |= {name: part.detach() + found.get(name, 0.0) for name, part in parts.items()}
             for name, mean in found.items():
                 losses[name].append(mean)

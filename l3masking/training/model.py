@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from l3masking.encoders.load import Encoder
 from l3masking.masking.corruption import IGNORED
 from l3masking.training.batches import Chunk
+from l3masking.training.flat_gradients import FlatGradients
 from l3masking.training.settings import ModelConfig
 
 
@@ -53,6 +54,8 @@ class MultiTaskModel(nn.Module):
         self.classifier = ClassificationHead(encoder.hidden_size, num_classes, config.dropout, generator).to(
             encoder.device
         )
+        parts = {"lm_head": self.mlm_head_parameters(), "body": self.body_parameters()}
+        self.gradients = FlatGradients({**parts, "head": [*self.classifier.parameters()]})
 
     def body_parameters(self) -> list[nn.Parameter]:
         """Parameters that all tasks share."""
@@ -62,6 +65,11 @@ class MultiTaskModel(nn.Module):
         """Parameters of the LM head alone: the decoder tied to the embeddings belongs to the body."""
         shared = {id(p) for p in self.encoder.body.parameters()}
         return [p for p in self.language_model.parameters() if id(p) not in shared and p.requires_grad]
+
+    def clip(self, largest: float) -> None:
+        """Clip the gradient of the encoder with its LM head, and that of the classification head, each by its norm."""
+        for part in (self.gradients.span("lm_head", "body"), self.gradients.span("head")):
+            self.gradients.clip(part, largest)
 
     def features(self, chunks: Sequence[Chunk]) -> Tensor:
         """[B, H] states that the classification head reads, of a whole batch, chunk after chunk."""
