@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from typing import NamedTuple, Protocol
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -77,6 +78,12 @@ def record_work(wanted: bool) -> None:
     _Process.wanted = wanted
 
 
+def forget_recorded() -> None:
+    """Give back the memory of all that is recorded in this process."""
+    for programs in list(_LIVE):
+        programs.forget()
+
+
 class Programs:
     """The recorded work of one training."""
 
@@ -84,6 +91,7 @@ class Programs:
         self._new, self._recorder = recorder, list[Recorder]()  # the one that recorded what there is
         self._seen = set[Hashable]()
         self._made = dict[Hashable, tuple[list[Tensor], Recorded]]()
+        _LIVE.add(self)
 
     def run(self, key: Hashable, work: Work, given: Sequence[Tensor]) -> list[Tensor]:
         """What `work` returns for `given`, in memory that nothing else uses.
@@ -102,7 +110,7 @@ class Programs:
         return [found.clone() for found in recorded.found]
 
     def forget(self) -> None:
-        """Give back the memory of all that is recorded."""
+        """Give back the memory of what is recorded; it is recorded anew where it comes twice again."""
         self._seen.clear()
         self._made.clear()
         self._recorder.clear()
@@ -127,3 +135,6 @@ class Programs:
         _Process.failed = True
         self.forget()
         return None
+
+
+_LIVE = WeakSet[Programs]()

@@ -42,6 +42,7 @@ from l3masking.training.mlm import TextSource, updates_of
 from l3masking.training.model import mlm_loss
 from l3masking.training.optim import adamw, decay_groups, linear_factor
 from l3masking.training.outcome import Adapted
+from l3masking.training.passes import Passes
 from l3masking.training.portions import Portions, stream_of
 from l3masking.training.settings import AdaptConfig
 from l3masking.training.steps import Auxiliary
@@ -102,8 +103,8 @@ class _Adaptation:
         self.order = rng.stream(seed, "adapt", "order")
         self.masks = rng.stream(seed, "adapt", "mask")
         self.portions = portions
-        parameters = [parameter for parameter in self.encoder.model.parameters() if parameter.requires_grad]
-        self.gradients = FlatGradients({"model": parameters})
+        self.gradients = FlatGradients({"model": [p for p in self.encoder.model.parameters() if p.requires_grad]})
+        self.passes = Passes(self.encoder, self.gradients)
         self.fed = self.taken = 0
         self.points: list[dict[str, float]] = []
         self.kept, self.kept_at = dict[str, Tensor](), 0
@@ -201,6 +202,7 @@ class _Adaptation:
     def _update(self, update: int, window: Sequence[Batch]) -> Tensor:
         self.encoder.model.train()
         total, whole = torch.zeros((), device=self.device), self.gradients.span("model")
+        loss_of = partial(mlm_loss, self.encoder)
         self.gradients.clear()
         for micro, batch in enumerate(window):
             chunk = self.masked_batch(batch, fixed=self.config.static)
@@ -208,11 +210,11 @@ class _Adaptation:
             self.taken += chunk.predicted
             for number, (portion, share) in enumerate(self.portions.shares([chunk])):
                 name = "adapt", update, micro, *stream_of(number)
-                with rng.dropout(self.device, self.seed, *name), autocast(self.device, self.precision):
-                    loss = mlm_loss(self.encoder, portion)
-                if loss is not None:  # None: no token was selected, a zero loss that moves nothing
-                    self.gradients.add(whole, self.gradients.of(loss * share / len(window), whole), 1.0)
-                    total += loss.detach() * share / len(window)
+                with rng.dropout(self.device, self.seed, *name):
+                    found = self.passes.gradient("mlm", loss_of, portion, whole, self.precision, share, len(window))
+                if found is not None:  # None: no token was selected, a zero loss that moves nothing
+                    self.gradients.add(whole, found.gradient, 1.0)
+                    total += found.loss
         self.gradients.clip(whole, self.config.clip)
         return total
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from l3masking import rng
 from l3masking.encoders.weights import restore_weights, weights_of
-from l3masking.precision import Precision, autocast
+from l3masking.precision import Precision
 from l3masking.training.batches import Batches, epochs
 from l3masking.training.checkpoint import (
     NO_KEEPER,
@@ -53,23 +53,21 @@ class _Gradients:
 
     def _fill(self, epoch: int, update: int) -> Tensor:
         total = torch.zeros((), device=self.model.encoder.device)
-        model, train, encoder, span = (
-            self.model,
-            self.train,
-            self.model.encoder,
-            self.model.gradients.span("body", "head"),
-        )
+        model, train, encoder = self.model, self.train, self.model.encoder
+        span = model.gradients.span("body", "head")
         model.gradients.clear()
         for micro in range(train.accumulate):
             pad_id = encoder.tokenizer.pad_token_id
             chunks = self.task.train.chunks(next(self.order), train.length_buckets, pad_id, encoder.device)
             for number, (portion, share) in enumerate(self.portions.shares(chunks)):
                 name = *self.name, epoch, update, micro, *stream_of(number)
-                with rng.dropout(encoder.device, self.seed, *name), autocast(encoder.device, self.precision):
-                    loss = model.classification_loss(portion)
-                part = model.gradients.of(loss * share / train.accumulate, span)
-                model.gradients.add(span, part, 1.0)
-                total += loss.detach() * share / train.accumulate
+                with rng.dropout(encoder.device, self.seed, *name):
+                    found = model.passes.gradient(
+                        "primary", model.classification_loss, portion, span, self.precision, share, train.accumulate
+                    )
+                assert found is not None
+                model.gradients.add(span, found.gradient, 1.0)
+                total += found.loss
         return total
 
 

@@ -42,6 +42,11 @@ class FlatGradients:
         self._views: dict[str, list[Tensor]] = {}
         self._rooms: dict[str, Tensor] = {}
 
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """Of all parts."""
+        return [parameter for parameters in self._parameters.values() for parameter in parameters]
+
     def span(self, *parts: str) -> Span:
         """Parts that are next to each other, in their order."""
         names = [*self._parameters]
@@ -64,10 +69,10 @@ class FlatGradients:
             for parameter in parameters:
                 parameter.grad = None
 
-    def of(self, loss: Tensor, span: Span, room: str = "pass") -> Tensor:
+    def of(self, loss: Tensor, span: Span, room: str = "pass", *, kept: bool = False) -> Tensor:
         """[P] gradient of a loss, zero where it does not reach.
 
-        On a CPU, where new memory is slow, the next call with the same `room` overwrites it.
+        On a CPU, where new memory is slow, and where it is `kept`, the next call with the same `room` overwrites it.
         """
         found = torch.autograd.grad(loss, span.parameters, materialize_grads=True)
         pieces, at = list[Tensor](), 0
@@ -77,10 +82,10 @@ class FlatGradients:
             pieces += [found[at].new_zeros(fill)] if fill else []
             at += count
         size = span.place.stop - span.place.start
-        if loss.device.type != "cpu":
+        if loss.device.type != "cpu" and not kept:
             return torch.cat(pieces)
         if room not in self._rooms or len(self._rooms[room]) < size:
-            self._rooms[room] = torch.empty(size)
+            self._rooms[room] = torch.empty(size, device=loss.device)
         return torch.cat(pieces, out=self._rooms[room][:size])
 
     def add(self, span: Span, gradient: Tensor, weight: Tensor | float) -> None:

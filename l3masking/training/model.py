@@ -16,6 +16,7 @@ from l3masking.encoders.load import Encoder
 from l3masking.masking.corruption import IGNORED
 from l3masking.training.batches import Chunk
 from l3masking.training.flat_gradients import FlatGradients
+from l3masking.training.passes import Passes
 from l3masking.training.settings import ModelConfig
 
 
@@ -56,6 +57,7 @@ class MultiTaskModel(nn.Module):
         )
         parts = {"lm_head": self.mlm_head_parameters(), "body": self.body_parameters()}
         self.gradients = FlatGradients({**parts, "head": [*self.classifier.parameters()]})
+        self.passes = Passes(encoder, self.gradients)
 
     def body_parameters(self) -> list[nn.Parameter]:
         """Parameters that all tasks share."""

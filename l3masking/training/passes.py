@@ -5,12 +5,13 @@ Shapes: P elements of a gradient as flat_gradients.py lays them out, B texts, H 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from l3masking.encoders.load import Encoder
 from l3masking.graphs import Programs
@@ -18,7 +19,8 @@ from l3masking.precision import Precision, autocast
 from l3masking.training.batches import Chunk, bucketed
 from l3masking.training.flat_gradients import FlatGradients, Span
 
-LossOf = Callable[[Sequence[Chunk], nn.Module | None], Tensor | None]  # of a batch, through a head where one is given
+Head = Callable[[Tensor], Tensor]
+LossOf = Callable[..., Tensor | None]  # of a batch [list of Chunk], and through a head where one is given
 
 
 class Found(NamedTuple):
@@ -31,8 +33,8 @@ class Found(NamedTuple):
 class Passes:
     """The passes of one training."""
 
-    def __init__(self, encoder: Encoder, gradients: FlatGradients, precision: Precision) -> None:
-        self._encoder, self._gradients, self._precision = encoder, gradients, precision
+    def __init__(self, encoder: Encoder, gradients: FlatGradients) -> None:
+        self._encoder, self._gradients = encoder, gradients
         self._programs = Programs() if encoder.in_buckets else None
 
     def gradient(
@@ -41,76 +43,78 @@ class Passes:
         loss_of: LossOf,
         chunks: Sequence[Chunk],
         span: Span,
+        precision: Precision,
+        share: float = 1.0,
+        over: int = 1,
         *,
         head: nn.Module | None = None,
-        share: float = 1.0,
         room: str = "pass",
     ) -> Found | None:
-        """`share` of the loss of a batch and its gradient; None where the batch has no loss.
+        """`share` of the loss of a batch by `over`, and the gradient of that; None where the batch has no loss.
 
         name: of the pass, one for each `loss_of`. head: what the loss goes through; it may be another one every time,
         of one architecture. room: as in `FlatGradients.of`. Dropout draws from the default generator.
         """
         if self._programs is None:
-            with autocast(self._encoder.device, self._precision):
-                loss = loss_of(chunks, head)
+            with autocast(self._encoder.device, precision):
+                loss = loss_of(chunks) if head is None else loss_of(chunks, head)
             if loss is None:
                 return None
-            return Found(loss.detach() * share, self._gradients.of(loss * share, span, room))
+            return Found(loss.detach() * share / over, self._gradients.of(loss * share / over, span, room))
         if all(chunk.labels.dim() == 2 and not chunk.predicted for chunk in chunks):
             return None
 
-        def work(batch: Sequence[Chunk], through: nn.Module | None) -> list[Tensor]:
-            loss = loss_of(batch, through)
+        def work(batch: Sequence[Chunk], through: Head | None) -> list[Tensor]:
+            with autocast(self._encoder.device, precision):
+                loss = loss_of(batch) if through is None else loss_of(batch, through)
             assert loss is not None
             return [loss.detach(), self._gradients.of(loss, span, "recorded", kept=True)]
 
-        loss, gradient = self._run((name, span.parts), work, chunks, head)
-        return Found(loss, gradient) if share == 1 else Found(loss * share, gradient.mul_(share))
+        loss, gradient = self._run((name, span.parts, precision), work, chunks, head)
+        return Found(*(part if share == over else part.mul_(share / over) for part in (loss, gradient)))
 
     @torch.no_grad()
-    def features(self, features_of: Callable[[Sequence[Chunk]], Tensor], chunks: Sequence[Chunk]) -> Tensor:
+    def features(
+        self, features_of: Callable[[Sequence[Chunk]], Tensor], chunks: Sequence[Chunk], precision: Precision
+    ) -> Tensor:
         """[B, H] of a batch, with nothing kept for a gradient."""
         if self._programs is None:
-            with autocast(self._encoder.device, self._precision):
+            with autocast(self._encoder.device, precision):
                 return features_of(chunks)
-        (found,) = self._run("features", lambda batch, _: [features_of(batch)], chunks, None)
-        return found
 
-    def forget(self) -> None:
-        """Give back the memory of recorded passes."""
-        if self._programs is not None:
-            self._programs.forget()
+        def work(batch: Sequence[Chunk], _: Head | None) -> list[Tensor]:
+            with autocast(self._encoder.device, precision):
+                return [features_of(batch)]
+
+        (found,) = self._run(("features", precision), work, chunks)
+        return found
 
     def _run(
         self,
-        name: object,
-        work: Callable[[Sequence[Chunk], nn.Module | None], Sequence[Tensor]],
+        name: Hashable,
+        work: Callable[[Sequence[Chunk], Head | None], Sequence[Tensor]],
         chunks: Sequence[Chunk],
-        head: nn.Module | None,
+        head: nn.Module | None = None,
     ) -> list[Tensor]:
-        """What `work` gives for a batch in its buckets, through a head with the weights of `head`."""
+        """What `work` gives for a batch in its buckets, through a head with the present weights of `head`."""
         assert self._programs is not None
         filled = [bucketed(chunk) for chunk in chunks]
         weights = {} if head is None else {name: weight.detach() for name, weight in head.named_parameters()}
 
         def program(given: Sequence[Tensor]) -> Sequence[Tensor]:
-            batch = [
-                Chunk(*given[3 * at : 3 * at + 3], (), bucket=chunk.bucket) for at, chunk in enumerate(filled)
-            ]
-            mine = dict(zip(weights, given[3 * len(batch) :], strict=True))
-            through = None if head is None else _Through(head, mine)
-            with autocast(self._encoder.device, self._precision):
-                return work(batch, through)
+            left = iter(given)
+            batch = [Chunk(next(left), next(left), next(left), (), bucket=chunk.bucket) for chunk in filled]
+            return work(
+                batch, None if head is None else partial(functional_call, head, {n: next(left) for n in weights})
+            )
 
-        model = self._encoder.model
-        layers = self._encoder.family.layers
-        key = (
-            name,
-            tuple(chunk.bucket for chunk in filled),
-            (model.training, head is not None and head.training),
-            tuple(layer.drops for layer in layers(self._encoder.body)) if layers else (),
-            tuple(parameter.data_ptr() for parameter in model.parameters()),
-        )
         given = [tensor for chunk in filled for tensor in chunk[:3]]
+        key = name, tuple(chunk.bucket for chunk in filled), head is not None and head.training, self._state()
         return self._programs.run(key, program, [*given, *weights.values()])
+
+    def _state(self) -> Hashable:
+        """What passes depend on beside batches and the values of weights."""
+        encoder = self._encoder
+        drops = [layer.drops for layer in encoder.family.layers(encoder.body)] if encoder.family.layers else []
+        addresses = [parameter.data_ptr() for parameter in self._gradients.parameters]
+        return encoder.model.training, tuple(drops), tuple(addresses)

@@ -6,9 +6,8 @@ by update, micro-step and pass, so that no pass depends on which others ran.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,9 +33,10 @@ from l3masking.training.batches import (
     to_device,
 )
 from l3masking.training.checkpoint import Snapshot, below, under
-from l3masking.training.flat_gradients import Span, cosine, norm
+from l3masking.training.flat_gradients import cosine, norm
 from l3masking.training.model import ClassificationHead, MultiTaskModel
 from l3masking.training.optim import SettledLoss
+from l3masking.training.passes import LossOf
 from l3masking.training.portions import Portions, stream_of
 from l3masking.training.settings import MetaConfig, ModelConfig, Sampling
 from l3masking.training.task_weights import Weighting
@@ -180,28 +180,24 @@ class Stepper(WindowStepper):
             assert self.auxiliary is not None
             tokenizer = self.model.encoder.tokenizer
             chunks = self.auxiliary.chunks(next(self._mlm), self.num_chunks, tokenizer, self._masks, self.device)
-            return self._in_portions(self.model.mlm_loss, chunks, self.spans[task], "pass", update, micro, task)
-        chunks = self.chunks(self.train, next(self._primary))
-        return self._in_portions(self.model.classification_loss, chunks, self.spans[task], "pass", update, micro, task)
+        else:
+            chunks = self.chunks(self.train, next(self._primary))
+        return self._in_portions(task, chunks, "pass", update, micro)
 
     def _in_portions(
-        self,
-        loss_of: Callable[[Sequence[Chunk]], Tensor | None],
-        chunks: Sequence[Chunk],
-        span: Span,
-        room: str,
-        *name: rng.Name,
+        self, task: str, chunks: Sequence[Chunk], room: str, *when: int, head: ClassificationHead | None = None
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Mean loss of a batch and its gradient. name: of the pass; further portions are named by number too."""
-        total, summed = None, None
+        """Mean loss of a batch and its gradient. when: update and micro-step, which name the draws of dropout."""
+        model, total, summed = self.model, None, None
+        loss_of: LossOf = model.mlm_loss if task == "mlm" else model.classification_loss
         for number, (portion, share) in enumerate(self.portions.shares(chunks)):
-            with rng.dropout(self.device, self.seed, *name, *stream_of(number)), autocast(self.device, self.precision):
-                loss = loss_of(portion)
-            if loss is None:
+            with rng.dropout(self.device, self.seed, *when, task, *stream_of(number)):
+                span, room = self.spans[task], room if summed is None else "portion"
+                found = model.passes.gradient(task, loss_of, portion, span, self.precision, share, head=head, room=room)
+            if found is None:
                 continue
-            found = self.model.gradients.of(loss * share, span, room if summed is None else "portion")
-            total = loss.detach() * share + (0.0 if total is None else total)
-            summed = found if summed is None else summed.add_(found)
+            total = found.loss + (0.0 if total is None else total)
+            summed = found.gradient if summed is None else summed.add_(found.gradient)
         return total, summed
 
     def chunks(self, examples: Examples, indices: Sequence[int]) -> list[Chunk]:
@@ -242,18 +238,17 @@ class Stepper(WindowStepper):
         self.model.train()
         return head
 
-    @torch.no_grad()
     def _frozen_features(self, chunks: Sequence[Chunk]) -> Tensor:
         """[B, H] of the body as it is, under dropout in training mode."""
-        with autocast(self.device, self.precision):
-            return torch.cat([self.model.features(portion) for portion, _ in self.portions.shares(chunks)])
+        model, portions = self.model, self.portions.shares(chunks)
+        found = [model.passes.features(model.features, part, self.precision) for part, _ in portions]
+        return torch.cat(found)
 
     def dev_gradient(self, dev_head: ClassificationHead, update: int, micro: int) -> Tensor:
         """[P] gradient of the next validation batch's loss through `dev_head`, over the body's parameters."""
         chunks = self.chunks(self.validation, next(self._dev))
         self.model.train(self.meta.dev_mode != "eval")
-        loss_of = partial(self.model.classification_loss, head=dev_head)
-        _, gradient = self._in_portions(loss_of, chunks, self.spans["dev"], "dev", update, micro, "dev")
+        _, gradient = self._in_portions("dev", chunks, "dev", update, micro, head=dev_head)
         self.model.train()
         assert gradient is not None
         return gradient
