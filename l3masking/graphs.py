@@ -15,6 +15,8 @@ from weakref import WeakSet
 import torch
 from torch import Tensor
 
+from l3masking.rng import default_generator
+
 MOST = 24  # graphs of a training: each also takes memory that is not torch's
 log = logging.getLogger("l3masking.graphs")
 Work = Callable[[Sequence[Tensor]], Sequence[Tensor]]
@@ -44,7 +46,7 @@ class CudaRecorder:
 
     def record(self, work: Callable[[], Sequence[Tensor]]) -> Recorded:
         device, graph, before = torch.cuda.current_device(), torch.cuda.CUDAGraph(), torch.cuda.current_stream()
-        generator = torch.cuda.default_generators[device]
+        generator = default_generator(torch.device("cuda", device))
         state = generator.get_state()
         torch.cuda.empty_cache()  # of plain calls, whose memory graphs cannot use
         self._stream.wait_stream(before)
@@ -57,8 +59,8 @@ class CudaRecorder:
                     found = work()
         except BaseException:
             with suppress(RuntimeError):  # where CUDA has ended the recording, torch would go on to allocate for it
-                torch._C._cuda_endAllocateToPool(device, self._pool)
-                torch._C._cuda_releasePool(device, self._pool)
+                torch.cuda.memory._cuda_endAllocateToPool(device, self._pool)
+                torch.cuda.memory._cuda_releasePool(device, self._pool)
             raise
         finally:
             generator.set_state(state)
@@ -102,7 +104,7 @@ class Programs:
         key = key, tuple((tensor.shape, tensor.dtype) for tensor in given)
         made = self._made.get(key) or self._record(key, work, given)
         if made is None:
-            return [found.clone() for found in work(given)]
+            return [found.clone() for found in self._called(work, given)]
         mine, recorded = made
         for at, value in zip(mine, given, strict=True):
             at.copy_(value, non_blocking=True)
@@ -111,9 +113,24 @@ class Programs:
 
     def forget(self) -> None:
         """Give back the memory of what is recorded; it is recorded anew where it comes twice again."""
+        if self._made and torch.cuda.is_initialized():
+            torch.cuda.synchronize()  # a replay may be under way
         self._seen.clear()
         self._made.clear()
         self._recorder.clear()
+
+    def _called(self, work: Work, given: Sequence[Tensor]) -> Sequence[Tensor]:
+        """What `work` returns, launched one by one; what is recorded makes room for it where that has to be."""
+        generator = default_generator(given[0].device)
+        state = generator.get_state()
+        try:
+            return work(given)
+        except torch.OutOfMemoryError as error:
+            if not self._made:
+                raise
+            self._give_up(error)
+        generator.set_state(state)
+        return work(given)
 
     def _record(self, key: Hashable, work: Work, given: Sequence[Tensor]) -> tuple[list[Tensor], Recorded] | None:
         """What was made for a key that is seen for the second time; None where there is nothing to replay."""
@@ -122,19 +139,21 @@ class Programs:
         if key not in self._seen:
             self._seen.add(key)
             return None
-        mine = [value.clone() for value in given]
         try:
             if not self._recorder:
                 self._recorder.append(self._new())
+            mine = [value.clone() for value in given]
             self._made[key] = mine, self._recorder[0].record(lambda: work(mine))
         except Exception as error:  # whatever it is, a plain call needs nothing of this
-            said = (str(error).splitlines() or [type(error).__name__])[0]
-            log.warning("training goes on without CUDA graphs, more slowly and with the same results: %s", said)
-        else:
-            return self._made[key]
+            self._give_up(error)
+        return self._made.get(key)
+
+    def _give_up(self, error: Exception) -> None:
+        """Record nothing more in this process."""
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        log.warning("training goes on without CUDA graphs, more slowly and with the same results: %s", said)
         _Process.failed = True
-        self.forget()
-        return None
+        forget_recorded()
 
 
 _LIVE = WeakSet[Programs]()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -146,3 +148,103 @@ def test_what_is_forgotten_is_recorded_anew_by_another_recorder() -> None:
             assert all(map(torch.equal, seeded(programs, x, 1), plain(x, 1)))
         programs.forget()
     assert [(one.recorded, one.replayed) for one in made] == [(1, 2), (1, 2)]
+
+
+def test_recorded_work_makes_room_for_a_plain_call(recorder: TapeRecorder, caplog: pytest.LogCaptureFixture) -> None:
+    """Which then draws what it would have drawn; a call that fails beside no recorded work fails."""
+    programs, others, x = Programs(lambda: recorder), Programs(lambda: recorder), torch.ones(2, 3)
+    fails = [True, False, True]
+
+    def short(given: Sequence[Tensor]) -> list[Tensor]:
+        found = work(given)
+        if fails.pop(0):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return found
+
+    for some in (programs, others):
+        for _ in range(2):
+            seeded(some, x, 1)
+    torch.manual_seed(2)
+    assert all(map(torch.equal, programs.run("short", short, [x]), plain(x, 2)))
+    for some in (programs, others):
+        assert all(map(torch.equal, seeded(some, x, 3), plain(x, 3)))
+    with pytest.raises(torch.OutOfMemoryError):
+        programs.run("short", short, [x])
+    assert (recorder.recorded, recorder.replayed) == (2, 2)
+    assert len(caplog.records) == 1
+
+
+class PretendedCuda:
+    """Stands in for the parts of torch.cuda that record: notes who calls what, on which stream."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.said, self.streams, self.generator = list[str](), ["main"], torch.Generator()
+        self.ends: Exception | None = None  # raised at the end of a recording
+        cuda = torch.cuda
+        for name, value in {
+            "graph_pool_handle": lambda: (0, 1),
+            "Stream": lambda: SimpleNamespace(name="aside", wait_stream=lambda other: self.said.append("aside waits")),
+            "current_stream": lambda: SimpleNamespace(wait_stream=lambda other: self.said.append("main waits")),
+            "current_device": lambda: 0,
+            "default_generators": [self.generator],
+            "empty_cache": lambda: self.said.append("empty"),
+            "stream": self.stream,
+            "graph": self.graph,
+            "CUDAGraph": lambda: SimpleNamespace(
+                register_generator_state=lambda generator: self.said.append("register"),
+                replay=lambda: self.said.append(f"replay on {self.streams[-1]}"),
+            ),
+        }.items():
+            monkeypatch.setattr(cuda, name, value)
+        for name in ("_cuda_endAllocateToPool", "_cuda_releasePool"):
+            monkeypatch.setattr(cuda.memory, name, lambda device, pool, name=name: self.said.append(f"{name} {pool}"))
+
+    @contextmanager
+    def stream(self, stream: SimpleNamespace) -> Iterator[None]:
+        self.streams.append(stream.name)
+        try:
+            yield
+        finally:
+            self.streams.pop()
+
+    @contextmanager
+    def graph(self, graph: object, pool: object, stream: SimpleNamespace, capture_error_mode: str) -> Iterator[None]:
+        self.said.append("begin")
+        yield
+        self.said.append("end")
+        if self.ends is not None:
+            raise self.ends
+
+    def work(self, given: Sequence[Tensor]) -> list[Tensor]:
+        self.said.append(f"work on {self.streams[-1]}")
+        torch.rand(2, generator=self.generator)
+        return [given[0] + 1]
+
+
+def test_cuda_records_what_was_called_once_before_on_the_same_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda, programs = PretendedCuda(monkeypatch), Programs()
+    given, state = [torch.ones(2)], cuda.generator.get_state()
+    programs.run("key", cuda.work, given)
+    assert cuda.said == ["work on main"]
+    cuda.generator.set_state(state)
+    programs.run("key", cuda.work, given)
+    assert torch.equal(cuda.generator.get_state(), state), "it draws at the replay alone"
+    prepared = ["empty", "aside waits", "work on aside", "register"]
+    assert cuda.said[1:] == [*prepared, "begin", "work on aside", "end", "main waits", "replay on main"]
+
+
+def test_a_recording_that_cuda_ends_leaves_torch_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda, programs = PretendedCuda(monkeypatch), Programs()
+    cuda.ends, given, state = (
+        RuntimeError("CUDA error: operation not permitted"),
+        [torch.ones(2)],
+        cuda.generator.get_state(),
+    )
+    ends = list[Tensor]()
+    for _ in range(2):
+        cuda.generator.set_state(state)
+        assert torch.equal(programs.run("key", cuda.work, given)[0], given[0] + 1)
+        ends.append(cuda.generator.get_state())
+    assert cuda.said[-3:] == ["_cuda_endAllocateToPool (0, 1)", "_cuda_releasePool (0, 1)", "work on main"]
+    assert cuda.streams == ["main"]
+    assert torch.equal(*ends), "the plain call draws what it would have drawn"
