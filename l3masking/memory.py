@@ -12,6 +12,8 @@ from typing import TypeVar
 
 import torch
 
+from l3masking.graphs import forget_recorded
+
 T = TypeVar("T")
 SAID = re.compile(r"out of memory|not enough memory|can't allocate memory|bad_alloc|ALLOC_FAILED", re.IGNORECASE)
 FIX = "lower scoring.max_length, or give the process more memory"
@@ -32,7 +34,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_memory() -> None:
-    """Give back the GPU memory that torch keeps for later, which other processes may need."""
+    """Give back the GPU memory that torch and recorded work keep for later, which other processes may need."""
+    forget_recorded()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
 

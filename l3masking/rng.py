@@ -38,15 +38,19 @@ def dropout(device: torch.device, seed: int, *names: Name) -> Iterator[None]:
 
     `torch.manual_seed` is not called: it reseeds every GPU, or files a note for later wherever none is in use.
     """
-    import torch
-
-    if device.type == "cuda":
-        generator = torch.cuda.default_generators[device.index or torch.cuda.current_device()]
-    else:
-        generator = torch.default_generator
+    generator = default_generator(device)
     state = generator.get_state()
     generator.manual_seed(stream_seed(seed, "dropout", *names))
     try:
         yield
     finally:
         generator.set_state(state)
+
+
+def default_generator(device: torch.device) -> torch.Generator:
+    """The generator that operations on a device draw from where they are given none."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.default_generators[device.index or torch.cuda.current_device()]
+    return torch.default_generator

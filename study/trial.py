@@ -16,6 +16,7 @@ from l3masking.data.table import TextData
 from l3masking.encoders.export import save_tuned
 from l3masking.encoders.load import Encoder
 from l3masking.errors import InputError
+from l3masking.graphs import record_work
 from l3masking.masking.policies.base import ENTROPY, IMPORTANCE, LIKELIHOOD
 from l3masking.regimes import Training, encode_inputs, prepare
 from l3masking.training.checkpoint import Interrupted
@@ -134,6 +135,7 @@ def run_trial(
     torch.set_num_threads(resources.threads)  # whatever Ray put into the environment: threads change rounding
     device = resources.device
     limit_share(resources.gpu)
+    record_work(resources.cuda_graphs)
     made = assignment if diverged is None else in_float32(assignment)
     kept = kept_of(made, pulse, "" if diverged is None else "float32")
     encoder, adaptation = held_encoder(assignment.encoder, device), None

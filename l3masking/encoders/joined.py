@@ -20,6 +20,7 @@ from torch import Tensor
 from l3masking.encoders.dropout import draws_slowly, dropped
 from l3masking.encoders.families import Family
 from l3masking.encoders.layers import Drops, Layer, Relation
+from l3masking.transfer import moved
 
 # a text joins those that are longer by this share of their length at most: fewer calls against less padding. A GPU is
 # given all texts at once, as each call waits there for a launch
@@ -47,19 +48,29 @@ class Joined(NamedTuple):
 
 
 def joined_states(
-    body: Any, family: Family, given: Mapping[str, Tensor], rows_N: Tensor, positions_N: Tensor
+    body: Any,
+    family: Family,
+    given: Mapping[str, Tensor],
+    lengths: Sequence[int],
+    rows_N: Tensor,
+    positions_N: Tensor,
 ) -> Tensor:
     """[N, H] last-layer states at N places of a batch.
 
     given: input_ids and attention_mask, [B, T] each, padded at the right, and token_type_ids where the body takes them.
+    lengths: [B] as in `join`.
     """
+    padding_id = int(body.config.pad_token_id) if family.pads_positions else None
+    return states_of(body, family, join(given, lengths, padding_id=padding_id, at=(rows_N, positions_N)))
+
+
+def states_of(body: Any, family: Family, batch: Joined) -> Tensor:
+    """[N, H] last-layer states of the tokens that are read."""
     assert family.layers is not None
     layers, heads = family.layers(body), int(body.config.num_attention_heads)
-    padding_id = int(body.config.pad_token_id) if family.pads_positions else None
-    batch = join(given, padding_id=padding_id, at=(rows_N, positions_N))
-    lengths = {group.length for group in batch.groups}
+    widths = {group.length for group in batch.groups}
     kinds = {layer.kind for layer in layers}
-    relations = {(kind, length): family.relation(body, kind, length) for kind in kinds for length in lengths}
+    relations = {(kind, width): family.relation(body, kind, width) for kind in kinds for width in widths}
     x_SH = family.embed(body, batch.given)[0]
     for number, layer in enumerate(layers, start=1):
         rate = layer.drops.attention if body.training else 0.0
@@ -76,46 +87,59 @@ def joined_states(
     return family.final_norm(body)(x_SH) if family.final_norm else x_SH
 
 
-def join(given: Mapping[str, Tensor], *, padding_id: int | None, at: tuple[Tensor, Tensor]) -> Joined:
+def join(
+    given: Mapping[str, Tensor], lengths: Sequence[int], *, padding_id: int | None, at: tuple[Tensor, Tensor]
+) -> Joined:
     """The texts of a padded batch end to end, the shortest first.
 
-    padding_id: of families whose position numbers start behind it, and which do not count tokens of this id.
+    lengths: [B] tokens of each text, as the host knows them, so that a GPU is not waited for. padding_id: of families
+    whose position numbers start behind it, and which do not count tokens of this id. at: rows [N] and positions [N].
     """
-    mask_BT = given["attention_mask"]
-    lengths_B, order_B = mask_BT.sum(dim=1).sort(stable=True)
-    lengths = lengths_B.tolist()  # a GPU is waited for here, and nowhere else
-    rows_S = torch.repeat_interleave(order_B, lengths_B, output_size=sum(lengths))
-    starts_B = lengths_B.cumsum(0) - lengths_B
-    places_S = torch.arange(len(rows_S), device=rows_S.device) - torch.repeat_interleave(
-        starts_B, lengths_B, output_size=len(rows_S)
-    )
+    device = given["input_ids"].device
+    order, groups = laid_out(lengths, NEAR_LENGTHS[device.type])
+    held = [tensor for part in (order, *(group[3:] for group in groups)) for tensor in part if tensor is not None]
+    left = iter(moved(held, device))
+    rows_S, places_S, first_B = next(left), next(left), next(left)
+    groups = [Group(*group[:3], *(None if tensor is None else next(left) for tensor in group[3:])) for group in groups]
     joined = {name: values_BT[rows_S, places_S][None] for name, values_BT in given.items() if name != "attention_mask"}
     joined["position_ids"] = places_S[None]
     if padding_id is not None:
         counted_BT = given["input_ids"] != padding_id
         numbers_BT = counted_BT.cumsum(dim=1) * counted_BT + padding_id
         joined["position_ids"] = numbers_BT[rows_S, places_S][None]
+    return Joined(joined, groups, first_B[at[0]] + at[1])
+
+
+def laid_out(lengths: Sequence[int], near: float) -> tuple[tuple[Tensor, Tensor, Tensor], list[Group]]:
+    """Where texts of some lengths lie when they are joined, the shortest first, all of it on the CPU.
+
+    Row and position [S] of each token, the first token [B] of each text, and the groups. near: as in NEAR_LENGTHS.
+    """
+    lengths_B, order_B = torch.tensor(lengths).sort(stable=True)
+    starts_B = lengths_B.cumsum(0) - lengths_B
+    rows_S = torch.repeat_interleave(order_B, lengths_B)
+    places_S = torch.arange(len(rows_S)) - torch.repeat_interleave(starts_B, lengths_B)
     first_B = torch.empty_like(starts_B)
     first_B[order_B] = starts_B
-    return Joined(joined, groups_of(lengths, lengths_B), first_B[at[0]] + at[1])
+    return (rows_S, places_S, first_B), groups_of(lengths_B.tolist(), near)
 
 
-def groups_of(lengths: Sequence[int], lengths_B: Tensor) -> list[Group]:
-    """Groups of texts that are sorted by length. lengths: those in `lengths_B`, which lies on the device."""
+def groups_of(lengths: Sequence[int], near: float) -> list[Group]:
+    """Groups of texts that are sorted by length, on the CPU. near: share of its length as in NEAR_LENGTHS."""
     groups: list[Group] = []
     end = len(lengths)
     while end:
         longest = lengths[end - 1]
         start = end - 1
-        while start and longest - lengths[start - 1] <= NEAR_LENGTHS[lengths_B.device.type] * longest:
+        while start and longest - lengths[start - 1] <= near * longest:
             start -= 1
         tokens, texts = sum(lengths[start:end]), end - start
         spread = places = hidden = None
         if tokens < texts * longest:
-            seen_RT = torch.arange(longest, device=lengths_B.device) < lengths_B[start:end, None]
-            places = seen_RT.flatten().nonzero_static(size=tokens)[:, 0]
-            spread = torch.arange(texts * longest, device=places.device) % tokens  # padding: no token is taken often
-            spread[places] = torch.arange(tokens, device=places.device)
+            seen_RT = torch.arange(longest) < torch.tensor(lengths[start:end])[:, None]
+            places = seen_RT.flatten().nonzero()[:, 0]
+            spread = torch.arange(texts * longest) % tokens  # padding: no token is taken often
+            spread[places] = torch.arange(tokens)
             hidden = HIDDEN * ~seen_RT[:, None, None]
         groups.append(Group(tokens, texts, longest, spread, places, hidden))
         end = start

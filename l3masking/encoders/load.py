@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,15 +15,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from l3masking.encoders import bart
+from l3masking.encoders.buckets import Bucket, join_bucket
 from l3masking.encoders.checks import check_padding, check_tokenizer
 from l3masking.encoders.families import Family, ForwardPass, family_of, position_limit
 from l3masking.encoders.hub import check_length, location, read_config, read_tokenizer, reading, resolve_revision
-from l3masking.encoders.joined import joined_states
+from l3masking.encoders.joined import joined_states, states_of
 from l3masking.encoders.table import EncoderSpec, find_encoder
 from l3masking.encoders.weights import restore_weights
 from l3masking.errors import InputError
 from l3masking.scoring.probe import check_decoder_pass, check_pass
 from l3masking.scoring.words import TOKENIZING
+
+BUCKETS_ON = ("cuda",)  # types of devices
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -58,6 +61,13 @@ class Encoder:
     @property
     def hidden_size(self) -> int:
         return int(self.model.config.hidden_size)  # type: ignore[union-attr, arg-type]
+
+    @property
+    def in_buckets(self) -> bool:
+        """Whether its training batches take few shapes: on a GPU, where each launch is waited for."""
+        family = self.family
+        known = family.layers is not None and not family.decodes and self.forward == "fast" and self.padded_to is None
+        return known and self.device.type in BUCKETS_ON
 
     @cached_property
     def separator(self) -> int | None:
@@ -103,16 +113,28 @@ class Encoder:
         """[N, H] last-layer states to [N, V] logits of the encoder's own pre-trained head."""
         return self.family.mlm_head(self.model, hidden_NH)
 
-    def states_at(self, input_ids_BT: Tensor, attention_mask_BT: Tensor, rows_N: Tensor, positions_N: Tensor) -> Tensor:
+    def states_at(
+        self,
+        input_ids_BT: Tensor,
+        attention_mask_BT: Tensor,
+        rows_N: Tensor,
+        positions_N: Tensor,
+        lengths: Sequence[int] | None = None,
+    ) -> Tensor:
         """[N, H] last-layer states at N places of a batch.
 
-        Where the layers are known, texts go through joined.py, without padding. Only these N are computed behind the
-        attention of the last layer, which looks at each position alone from there on.
+        lengths: [B] real tokens of each text, as the mask has them. None: they are read from it, and the host waits for
+        a GPU. Where the layers are known, texts go through joined.py, without padding. Only these N are computed behind
+        the attention of the last layer, which looks at each position alone from there on.
         """
         decodes, layers = self.family.decodes, self.family.layers
         given: dict[str, Any] = self._given(input_ids_BT, attention_mask_BT)
         if layers and not decodes and self.forward == "fast":
-            return joined_states(self.body, self.family, given, rows_N, positions_N)
+            if self.padded_to is not None:
+                lengths = [given["input_ids"].shape[1]] * len(input_ids_BT)
+            elif lengths is None:
+                lengths = attention_mask_BT.sum(dim=1).tolist()
+            return joined_states(self.body, self.family, given, lengths, rows_N, positions_N)
         if decodes:
             norms, given["use_cache"] = [bart.last_norm(self.body)], False
         else:  # behind a norm in front of its part, the residual would still be as long as the text
@@ -133,11 +155,32 @@ class Encoder:
         finally:
             hook.remove()
 
-    def text_states(self, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> Tensor:
-        """[B, H] states that a classifier reads: of the first token, or of the last one in an encoder-decoder."""
+    def bucket_states(
+        self, input_ids_BT: Tensor, attention_mask_BT: Tensor, read_BT: Tensor, bucket: Bucket
+    ) -> tuple[Tensor, Tensor]:
+        """[N, H] states of the places that are read, and where they are of [B T], -1 where the bucket is filled up."""
+        padding_id = int(self.body.config.pad_token_id) if self.family.pads_positions else None
+        given = self._given(input_ids_BT, attention_mask_BT)
+        batch, place_N = join_bucket(given, read_BT, bucket, padding_id=padding_id)
+        return states_of(self.body, self.family, batch), place_N
+
+    def text_states(
+        self,
+        input_ids_BT: Tensor,
+        attention_mask_BT: Tensor,
+        lengths: Sequence[int] | None = None,
+        bucket: Bucket | None = None,
+    ) -> Tensor:
+        """[B, H] states that a classifier reads: of the first token, or of the last one in an encoder-decoder.
+
+        lengths: as in `states_at`. bucket: in the shape of which the batch is given.
+        """
+        if bucket is not None:
+            first_BT = torch.arange(bucket.length, device=input_ids_BT.device).expand_as(input_ids_BT) == 0
+            return self.bucket_states(input_ids_BT, attention_mask_BT, first_BT, bucket)[0]
         rows = torch.arange(len(input_ids_BT), device=input_ids_BT.device)
         positions = attention_mask_BT.sum(dim=1) - 1 if self.family.decodes else torch.zeros_like(rows)
-        return self.states_at(input_ids_BT, attention_mask_BT, rows, positions)
+        return self.states_at(input_ids_BT, attention_mask_BT, rows, positions, lengths)
 
     def check_length(self, max_length: int) -> None:
         """Raise InputError where the encoder has fewer positions than `max_length`."""

@@ -28,7 +28,7 @@ from l3masking.scoring.words import EncodedText
 from l3masking.selective.settings import SelectiveConfig
 from l3masking.training.batches import Chunk, chunk_of, to_device
 from l3masking.training.evaluation import check_finite
-from l3masking.training.optim import clip_norms, decay_groups, linear_factor
+from l3masking.training.optim import decay_groups, linear_factor
 from l3masking.training.portions import Portions, stream_of
 
 DEV_SHARE = 0.1  # of the texts, the last ones: they choose the epoch
@@ -59,12 +59,14 @@ class _TokenClassifier(nn.Module):
 
     def forward(self, ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
         """[N, 2] logits, text after text."""
-        places = mask_BT.nonzero(as_tuple=True)
+        rows_N, positions_N = mask_BT.nonzero(as_tuple=True)
         if self.encoder.forward == "fast":
-            return self.out(F.dropout(self.encoder.states_at(ids_BT, mask_BT, *places), DROPOUT, self.training))
+            return self.out(
+                F.dropout(self.encoder.states_at(ids_BT, mask_BT, rows_N, positions_N), DROPOUT, self.training)
+            )
         # as old keys have it: without token types, and dropout draws for padding too
         states_BTH = self.body(input_ids=ids_BT, attention_mask=mask_BT)[0]
-        return self.out(F.dropout(states_BTH, DROPOUT, self.training)[places])
+        return self.out(F.dropout(states_BTH, DROPOUT, self.training)[rows_N, positions_N])
 
 
 def train_network(
@@ -105,7 +107,7 @@ def train_network(
             batch = part.tolist()
             chunk = _batch(encoder, [texts[i] for i in batch], [important[i] for i in batch])
             loss = portions.texts.attempt(partial(_gradients, model, chunk, weight, portions, precision, seed, update))
-            clip_norms([list(model.parameters())], 1.0)
+            torch.nn.utils.clip_grad_norm_(list(model.parameters()), 1.0, foreach=True)
             optimiser.step()
             schedule.step()
             if progress:

@@ -1,6 +1,6 @@
 """Texts to batches: orders without end, and padding by length.
 
-Shapes: B texts in a chunk, T positions of its longest text.
+Shapes: B texts in a chunk, T positions of its longest text, N tokens that are predicted.
 """
 
 from __future__ import annotations
@@ -10,16 +10,62 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from l3masking.encoders.buckets import Bucket, bucket_of
+from l3masking.masking.corruption import IGNORED
+from l3masking.transfer import moved
+
+
+class Places(NamedTuple):
+    """Tokens of a chunk that are predicted, text after text."""
+
+    rows: Tensor  # [N]
+    positions: Tensor  # [N]
+    counts: tuple[int, ...]  # [B] in each text, known without looking at the tensors
+
+    @classmethod
+    def of(cls, selected_BT: Tensor) -> Places:
+        """Those that are selected, on the CPU."""
+        rows, positions = torch.nonzero(selected_BT, as_tuple=True)
+        return cls(rows, positions, tuple(selected_BT.sum(dim=1).tolist()))
+
 
 class Chunk(NamedTuple):
-    """Part of a batch, padded to its own longest text."""
+    """Part of a batch, padded to its own longest text. A GPU is not asked for what the host knows of it."""
 
     input_ids: Tensor  # [B, T]
     attention_mask: Tensor  # [B, T], 1 at real tokens
     labels: Tensor  # [B] classes, or [B, T] token ids and IGNORED
+    lengths: tuple[int, ...]  # [B] real tokens of each text
+    places: Places | None = None  # of the tokens that are predicted; None: none is meant to be
+    bucket: Bucket | None = None  # the shape in which it goes through the model, where that is one of few
+
+    @classmethod
+    def of(cls, input_ids_BT: Tensor, attention_mask_BT: Tensor, labels: Tensor) -> Chunk:
+        """From tensors on the CPU."""
+        places = Places.of(labels != IGNORED) if labels.dim() == 2 else None
+        return cls(input_ids_BT, attention_mask_BT, labels, tuple(attention_mask_BT.sum(dim=1).tolist()), places)
+
+    @property
+    def predicted(self) -> int:
+        """N tokens that are predicted."""
+        return 0 if self.places is None else len(self.places.rows)
+
+    def part(self, rows: slice) -> Chunk:
+        """Some of its texts, padded to the longest of them."""
+        lengths, places = self.lengths[rows], self.places
+        if places is not None:
+            start, counts = rows.indices(len(self.lengths))[0], places.counts[rows]
+            inside = slice(before := sum(places.counts[:start]), before + sum(counts))
+            places = Places(places.rows[inside] - start, places.positions[inside], counts)
+        ids, mask, labels = (
+            tensor[rows, : max(lengths)] if tensor.dim() == 2 else tensor[rows]
+            for tensor in (self.input_ids, self.attention_mask, self.labels)
+        )
+        return Chunk(ids, mask, labels, lengths, places)
 
 
 class Batches(Iterator[list[int]]):
@@ -88,10 +134,27 @@ def pad_leaders(rows: Sequence[NDArray]) -> Tensor:
 def chunk_of(texts: Sequence[NDArray], indices: Sequence[int], labels: Tensor, pad_id: int) -> Chunk:
     """Padded ids and attention mask of some texts, with their labels."""
     rows = [texts[index] for index in indices]
-    ids = pad(rows, pad_id)
-    lengths = torch.tensor([len(row) for row in rows])
-    return Chunk(ids, (torch.arange(ids.shape[1])[None, :] < lengths[:, None]).long(), labels)
+    ids, lengths = pad(rows, pad_id), tuple(len(row) for row in rows)
+    return Chunk(ids, (torch.arange(ids.shape[1])[None, :] < torch.tensor(lengths)[:, None]).long(), labels, lengths)
 
 
 def to_device(chunks: Sequence[Chunk], device: torch.device) -> list[Chunk]:
-    return [Chunk(*(part.to(device, non_blocking=True) for part in chunk)) for chunk in chunks]
+    """Chunks of the CPU on a device, without waiting for the copies (see `moved`)."""
+    held = [t for chunk in chunks for t in (*chunk[:3], *(chunk.places[:2] if chunk.places else ()))]
+    left, found = iter(moved(held, device)), list[Chunk]()
+    for chunk in chunks:
+        ids, mask, labels = next(left), next(left), next(left)
+        places = None if chunk.places is None else Places(next(left), next(left), chunk.places.counts)
+        found.append(Chunk(ids, mask, labels, chunk.lengths, places))
+    return found
+
+
+def bucketed(chunk: Chunk) -> Chunk:
+    """The same texts in the shape of their bucket."""
+    ids_BT, mask_BT, labels = chunk[:3]
+    bucket = bucket_of(sum(chunk.lengths), ids_BT.shape[1], max(1, chunk.predicted))
+    if labels.dim() == 1:  # one place of each text is read
+        bucket = bucket._replace(reads=len(labels))
+    more = (0, bucket.length - ids_BT.shape[1])
+    labels = F.pad(labels, more, value=IGNORED) if labels.dim() == 2 else labels
+    return Chunk(F.pad(ids_BT, more), F.pad(mask_BT, more), labels, chunk.lengths, bucket=bucket)

@@ -37,10 +37,12 @@ from l3masking.training.checkpoint import (
     under,
 )
 from l3masking.training.evaluation import check_course, mean_losses
+from l3masking.training.flat_gradients import FlatGradients
 from l3masking.training.mlm import TextSource, updates_of
 from l3masking.training.model import mlm_loss
 from l3masking.training.optim import adamw, decay_groups, linear_factor
 from l3masking.training.outcome import Adapted
+from l3masking.training.passes import Passes
 from l3masking.training.portions import Portions, stream_of
 from l3masking.training.settings import AdaptConfig
 from l3masking.training.steps import Auxiliary
@@ -101,6 +103,8 @@ class _Adaptation:
         self.order = rng.stream(seed, "adapt", "order")
         self.masks = rng.stream(seed, "adapt", "mask")
         self.portions = portions
+        self.gradients = FlatGradients({"model": [p for p in self.encoder.model.parameters() if p.requires_grad]})
+        self.passes = Passes(self.encoder, self.gradients)
         self.fed = self.taken = 0
         self.points: list[dict[str, float]] = []
         self.kept, self.kept_at = dict[str, Tensor](), 0
@@ -115,12 +119,10 @@ class _Adaptation:
         windows, state = self.windows(), partial(self.state, optimiser)
         self.evaluate(keeper, state)
         steps = updates_of(
-            [parameter for parameter in model.parameters() if parameter.requires_grad],
             optimiser,
             lambda update: self.update(update, next(windows)),
             lambda done: linear_factor(done + 1, self.total + 1, self.warmup),
             total=self.total,
-            clip=config.clip,
             done=self.done,
         )
         for self.done, loss in steps:
@@ -185,7 +187,7 @@ class _Adaptation:
         self.kept = weights_of(self.encoder.model) if self.kept_at == self.done else below("kept", tensors)
 
     def update(self, update: int, window: Sequence[Batch]) -> Tensor:
-        """Gradients of one optimiser step into `param.grad`; the mean loss (nats, on the device).
+        """Clipped gradients of one optimiser step into `param.grad`; the mean loss (nats, on the device).
 
         Where memory is short, they are made again from the beginning in smaller portions.
         """
@@ -194,24 +196,26 @@ class _Adaptation:
         def undo() -> None:
             self.masks.set_state(masks)
             self.fed, self.taken = fed, taken
-            self.encoder.model.zero_grad()
 
         return self.portions.texts.attempt(lambda: self._update(update, window), undo)
 
     def _update(self, update: int, window: Sequence[Batch]) -> Tensor:
         self.encoder.model.train()
-        total = torch.zeros((), device=self.device)
+        total, whole = torch.zeros((), device=self.device), self.gradients.span("model")
+        loss_of = partial(mlm_loss, self.encoder)
+        self.gradients.clear()
         for micro, batch in enumerate(window):
             chunk = self.masked_batch(batch, fixed=self.config.static)
-            self.fed += int(chunk.attention_mask.sum())
-            self.taken += int((chunk.labels != IGNORED).sum())
+            self.fed += sum(chunk.lengths)
+            self.taken += chunk.predicted
             for number, (portion, share) in enumerate(self.portions.shares([chunk])):
                 name = "adapt", update, micro, *stream_of(number)
-                with rng.dropout(self.device, self.seed, *name), autocast(self.device, self.precision):
-                    loss = mlm_loss(self.encoder, portion)
-                if loss is not None:  # None: no token was selected, a zero loss that moves nothing
-                    (loss * share / len(window)).backward()
-                    total += loss.detach() * share / len(window)
+                with rng.dropout(self.device, self.seed, *name):
+                    found = self.passes.gradient("mlm", loss_of, portion, whole, self.precision, share, len(window))
+                if found is not None:  # None: no token was selected, a zero loss that moves nothing
+                    self.gradients.add(whole, found.gradient, 1.0)
+                    total += found.loss
+        self.gradients.clip(whole, self.config.clip)
         return total
 
     def windows(self) -> Iterator[list[Batch]]:
@@ -265,9 +269,10 @@ class _Adaptation:
             texts.chunks([at], 1, tokenizer, rng.stream(self.seed, "adapt", "mask", number), cpu)[0]
             for at, (number, _) in enumerate(batch)
         ]
-        parts = zip(*([tensor[0].numpy() for tensor in one] for one in drawn), strict=True)
+        parts = zip(*([tensor[0].numpy() for tensor in one[:3]] for one in drawn), strict=True)
         fills = (tokenizer.pad_token_id, 0, IGNORED)
-        return to_device([Chunk(*(pad(rows, fill) for rows, fill in zip(parts, fills, strict=True)))], self.device)[0]
+        whole = Chunk.of(*(pad(rows, fill) for rows, fill in zip(parts, fills, strict=True)))
+        return to_device([whole], self.device)[0]
 
     def dev_loss(self, beat: Callable[[], None]) -> dict[str, float]:
         """Mean loss over the masked tokens of the held-out texts (nats), with the same masks every time."""
@@ -275,21 +280,21 @@ class _Adaptation:
             return {}
         self.encoder.model.eval()
         numbered = ((number, text) for number, text in enumerate(self.source.read()) if self.held_out(number))
-        total, count = 0.0, 0
+        total, count = torch.zeros((), dtype=torch.float64, device=self.device), 0
         while batch := list(islice(numbered, self.config.batch)):
             chunk = self.masked_batch(batch, fixed=True)
-            masked = int((chunk.labels != IGNORED).sum())
             loss = self.portions.texts.attempt(partial(self._held_loss, chunk))
-            total, count = total + masked * loss, count + masked
+            total, count = total + chunk.predicted * loss, count + chunk.predicted
             beat()
-        return {"dev": total / max(1, count)}
+        return {"dev": float(total) / max(1, count)}
 
     @torch.inference_mode()
-    def _held_loss(self, chunk: Chunk) -> float:
-        """Mean loss over the masked tokens of a batch (nats), 0 if there are none."""
-        total = 0.0
+    def _held_loss(self, chunk: Chunk) -> Tensor:
+        """Mean loss over the masked tokens of a batch (nats, float64 on the device), 0 if there are none."""
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
         for portion, share in self.portions.shares([chunk]):
             with autocast(self.device, self.precision):
                 loss = mlm_loss(self.encoder, portion)
-            total += share * float(0.0 if loss is None else loss)
+            if loss is not None:
+                total += share * loss.double()
         return total

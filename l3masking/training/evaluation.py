@@ -107,16 +107,11 @@ def measure(
 
     tokens: padded ones of a batch, halved where memory does not hold them. beat: called after each batch.
     """
-    predicted = torch.zeros(len(examples.labels), dtype=torch.long)
-    likely_EC = torch.zeros(len(examples.labels), num_classes)
-    total = 0.0
-    for part, logits_BC, labels_B in _classified(model, examples, precision, tokens):
-        total += float(F.cross_entropy(logits_BC, labels_B, reduction="sum"))
-        predicted[part] = logits_BC.argmax(dim=-1).cpu()
-        likely_EC[part] = logits_BC.softmax(dim=-1).cpu()
-        beat()
-    metrics = {**_metrics(predicted, examples, num_classes), "loss": total / max(1, len(examples.labels))}
-    return Measurement(metrics, predicted.tolist(), likely_EC.tolist())
+    logits_EC, losses = _all_logits(model, examples, num_classes, precision, tokens, beat)
+    predicted = logits_EC.argmax(dim=-1)
+    mean = sum(float(loss) for loss in losses) / max(1, len(examples.labels))
+    metrics = {**_metrics(predicted, examples, num_classes), "loss": mean}
+    return Measurement(metrics, predicted.tolist(), logits_EC.softmax(dim=-1).tolist())
 
 
 def judge(
@@ -132,13 +127,10 @@ def judge(
     likeliest class of the set may therefore be another one than the predicted class. There is no loss. beat: as in
     `measure`.
     """
-    predicted = torch.zeros(len(further.examples.labels), dtype=torch.long)
-    likely_EC = torch.zeros(len(further.examples.labels), further.num_classes)
-    for part, logits_BC, _ in _classified(model, further.examples, precision, tokens):
-        predicted[part] = further.of_class[logits_BC.argmax(dim=-1).cpu()]
-        summed_BC = torch.zeros(len(part), further.num_classes)
-        likely_EC[part] = summed_BC.index_add_(1, further.of_class, logits_BC.softmax(dim=-1).cpu())
-        beat()
+    logits_EC, _ = _all_logits(model, further.examples, len(further.of_class), precision, tokens, beat)
+    predicted = further.of_class[logits_EC.argmax(dim=-1)]
+    likely_EC = torch.zeros(len(predicted), further.num_classes)
+    likely_EC.index_add_(1, further.of_class, logits_EC.softmax(dim=-1))
     check_finite("an evaluation set", {"probabilities": float(likely_EC.sum())})
     metrics = _metrics(predicted, further.examples, further.num_classes)
     return Measurement(metrics, predicted.tolist(), likely_EC.tolist())
@@ -147,6 +139,27 @@ def judge(
 def _metrics(predicted: Tensor, examples: Examples, num_classes: int) -> dict[str, float]:
     predictions, labels = predicted.tolist(), examples.labels.tolist()
     return {name: metric(predictions, labels, num_classes) for name, metric in METRICS.items()}
+
+
+def _all_logits(
+    model: MultiTaskModel,
+    examples: Examples,
+    num_classes: int,
+    precision: Precision,
+    tokens: Halving,
+    beat: Callable[[], None],
+) -> tuple[Tensor, list[Tensor]]:
+    """[E, C] of all texts in order, on the CPU, and the summed loss of each batch; a GPU is waited for at the end."""
+    order, logits, losses = list[int](), list[Tensor](), list[Tensor]()
+    for part, logits_BC, labels_B in _classified(model, examples, precision, tokens):
+        order += part
+        logits.append(logits_BC)
+        losses.append(F.cross_entropy(logits_BC, labels_B, reduction="sum"))
+        beat()
+    logits_EC = torch.zeros(len(examples.labels), num_classes)
+    if logits:
+        logits_EC[order] = torch.cat(logits).cpu()
+    return logits_EC, losses
 
 
 @torch.inference_mode()

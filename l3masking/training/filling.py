@@ -19,6 +19,7 @@ from l3masking.encoders.load import Encoder
 from l3masking.precision import Precision, autocast
 from l3masking.training.batches import Chunk, pad
 from l3masking.training.settings import MaskTuningConfig
+from l3masking.transfer import moved
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -58,26 +59,20 @@ def choose(weights_BT: Tensor, num_eligible_B: Tensor, config: MaskTuningConfig,
 
 
 def fill_in(
-    encoder: Encoder,
-    chunk: Chunk,
-    selected_BT: Tensor,
-    config: MaskTuningConfig,
-    draws: torch.Generator,
-    *,
-    precision: Precision,
+    encoder: Encoder, chunk: Chunk, config: MaskTuningConfig, draws: torch.Generator, *, precision: Precision
 ) -> Filled:
-    """Mask the selected tokens, predict them, and put the predictions in their place. Special tokens are never put in.
+    """Mask the tokens at the chunk's places, predict them, and put the predictions in their place.
 
-    The loss carries gradients where they are enabled.
+    Special tokens are never put in. The loss carries gradients where they are enabled.
     """
-    rows, positions = torch.nonzero(selected_BT, as_tuple=True)
-    if not len(rows):
+    if chunk.places is None or not chunk.predicted:
         return Filled(chunk.input_ids, None)
+    rows, positions, _ = chunk.places
     masked = chunk.input_ids.clone()
     masked[rows, positions] = encoder.tokenizer.mask_token_id
     truth_N = chunk.input_ids[rows, positions]
     with autocast(encoder.device, precision):
-        states_NH = encoder.states_at(masked, chunk.attention_mask, rows, positions)
+        states_NH = encoder.states_at(masked, chunk.attention_mask, rows, positions, chunk.lengths)
         logits_NV = encoder.mlm_logits(states_NH).float()
     filled = chunk.input_ids.clone()
     filled[rows, positions] = predicted(logits_NV.detach(), truth_N, encoder.tokenizer, config, draws)
@@ -91,17 +86,20 @@ def predicted(
 
     Never a special token, nor one of the rows that some models have beyond the tokenizer's vocabulary.
     """
-    logits_NV = logits_NV.clone()
-    logits_NV[:, len(tokenizer) :] = -torch.inf
-    logits_NV[:, [index for index in tokenizer.all_special_ids if index < len(tokenizer)]] = -torch.inf
+    never_V = torch.arange(logits_NV.shape[1]) >= len(tokenizer)
+    never_V[[index for index in tokenizer.all_special_ids if index < len(tokenizer)]] = True
+    uniform_N1 = torch.empty(0, 1, dtype=torch.float64)
+    if config.fill != "argmax":  # one draw per token, on the CPU, for every device
+        uniform_N1 = torch.rand((len(truth_N), 1), generator=draws, dtype=torch.float64)
+    never_V, uniform_N1 = moved([never_V, uniform_N1], logits_NV.device)
+    logits_NV = logits_NV.masked_fill(never_V, -torch.inf)
     if config.forbid_original:
-        logits_NV[torch.arange(len(truth_N)), truth_N] = -torch.inf
+        logits_NV.scatter_(1, truth_N[:, None], -torch.inf)
     if config.fill == "argmax":
         return logits_NV.argmax(dim=-1)
     if config.fill == "top_k":
         least = logits_NV.topk(min(config.top_k, logits_NV.shape[1]), dim=-1).values[:, -1:]
         logits_NV = torch.where(logits_NV >= least, logits_NV, -torch.inf)
-    # inverse of the distribution function at a uniform number: one draw per token, on the CPU, for every device
-    uniform_N1 = torch.rand((len(truth_N), 1), generator=draws, dtype=torch.float64).to(logits_NV.device)
+    # inverse of the distribution function at a uniform number
     ends_NV = torch.softmax(logits_NV.double(), dim=-1).cumsum(dim=-1)
     return torch.searchsorted(ends_NV, uniform_N1 * ends_NV[:, -1:], right=True)[:, 0].clamp(max=logits_NV.shape[1] - 1)

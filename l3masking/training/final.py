@@ -11,7 +11,7 @@ from torch import Tensor
 
 from l3masking import rng
 from l3masking.encoders.weights import restore_weights, weights_of
-from l3masking.precision import Precision, autocast
+from l3masking.precision import Precision
 from l3masking.training.batches import Batches, epochs
 from l3masking.training.checkpoint import (
     NO_KEEPER,
@@ -28,7 +28,7 @@ from l3masking.training.checkpoint import (
 from l3masking.training.early_stopping import Selection
 from l3masking.training.evaluation import Task, check_course, measure
 from l3masking.training.model import MultiTaskModel
-from l3masking.training.optim import adamw, clip_norms, decay_groups
+from l3masking.training.optim import adamw, decay_groups
 from l3masking.training.portions import Portions, stream_of
 from l3masking.training.settings import FinalConfig, OptimConfig, TrainConfig
 
@@ -54,16 +54,20 @@ class _Gradients:
     def _fill(self, epoch: int, update: int) -> Tensor:
         total = torch.zeros((), device=self.model.encoder.device)
         model, train, encoder = self.model, self.train, self.model.encoder
-        model.zero_grad()
+        span = model.gradients.span("body", "head")
+        model.gradients.clear()
         for micro in range(train.accumulate):
             pad_id = encoder.tokenizer.pad_token_id
             chunks = self.task.train.chunks(next(self.order), train.length_buckets, pad_id, encoder.device)
             for number, (portion, share) in enumerate(self.portions.shares(chunks)):
                 name = *self.name, epoch, update, micro, *stream_of(number)
-                with rng.dropout(encoder.device, self.seed, *name), autocast(encoder.device, self.precision):
-                    loss = model.classification_loss(portion)
-                (loss * share / train.accumulate).backward()
-                total += loss.detach() * share / train.accumulate
+                with rng.dropout(encoder.device, self.seed, *name):
+                    found = model.passes.gradient(
+                        "primary", model.classification_loss, portion, span, self.precision, share, train.accumulate
+                    )
+                assert found is not None
+                model.gradients.add(span, found.gradient, 1.0)
+                total += found.loss
         return total
 
 
@@ -114,7 +118,7 @@ def final_stage(
     while epoch < final.max_epochs and since < final.patience:
         while made < per_epoch:
             losses.append({"primary": gradients.fill(epoch + 1, made)})
-            clip_norms([model.body_parameters(), list(model.classifier.parameters())], optim.clip)
+            model.clip(optim.clip)
             optimiser.step()
             made += 1
             beat()

@@ -16,14 +16,14 @@ from torch import Tensor
 
 from l3masking import rng
 from l3masking.precision import autocast
-from l3masking.training.batches import Chunk, by_length, chunk_of, sampler_of, to_device
+from l3masking.training.batches import Chunk, Places, by_length, chunk_of, sampler_of, to_device
 from l3masking.training.checkpoint import Snapshot, below, under
 from l3masking.training.filling import MaskTuning, fill_in
 from l3masking.training.model import MultiTaskModel
 from l3masking.training.portions import Portions, stream_of
 from l3masking.training.settings import FinetuneConfig
 from l3masking.training.steps import Examples
-from l3masking.training.windows import WindowStepper, accumulate_gradients, gradients_of
+from l3masking.training.windows import WindowStepper
 
 
 class MaskTuneStepper(WindowStepper):
@@ -42,8 +42,6 @@ class MaskTuneStepper(WindowStepper):
         self.device = model.encoder.device
         self.empty_mlm_batches = 0
         self.portions = portions or Portions(config.train.batch)
-        self.body, self.lm_head = model.body_parameters(), model.mlm_head_parameters()
-        self.head = list(model.classifier.parameters())
         self.alpha = tuning.config.alpha if tuning.mlm_loss else 0.0
         sampler = sampler_of(config.train.sampling, "shuffle")
         self._primary = sampler(len(train.labels), config.train.batch, rng.stream(seed, "order", "primary"))
@@ -64,15 +62,15 @@ class MaskTuneStepper(WindowStepper):
         self._primary.restore(below("primary", saved.tensors))
 
     def _window(self, update: int) -> dict[str, Tensor]:
-        parameters = [*self.body, *self.lm_head, *self.head]
-        for parameter in parameters:
-            parameter.grad = None
+        gradients = self.model.gradients
+        whole = gradients.span("lm_head", "body", "head")
+        gradients.clear()
         losses: dict[str, list[Tensor]] = {name: [] for name in self.task_weights()}
         accumulate = self.config.train.accumulate
         for micro in range(accumulate):
             found: dict[str, Tensor] = {}
             for loss, parts in self.losses(update, micro):
-                accumulate_gradients(parameters, gradients_of(loss, parameters), 1 / accumulate)
+                gradients.add(whole, gradients.of(loss, whole), 1 / accumulate)
                 found |= {name: part.detach() + found.get(name, 0.0) for name, part in parts.items()}
             for name, mean in found.items():
                 losses[name].append(mean)
@@ -81,14 +79,12 @@ class MaskTuneStepper(WindowStepper):
     def losses(self, update: int, micro: int) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
         """The joint loss of the next batch, and its parts; each portion's share of them where there are several."""
         chosen = self.chosen(next(self._primary))
-        groups = [chosen]
-        if self.portions.texts.times:
-            groups = [[part] for whole in chosen for part in self.portions.parts(*whole)]
-        texts = [sum(len(chunk.labels) for chunk, _ in group) for group in groups]
-        masks = [sum(int(selected.sum()) for _, selected in group) for group in groups]
+        groups = [[part] for part in self.portions.cut(chosen)] if self.portions.texts.times else [chosen]
+        texts = [sum(len(chunk.lengths) for chunk in group) for group in groups]
+        masks = [sum(chunk.predicted for chunk in group) for group in groups]
         self.empty_mlm_batches += not sum(masks)
         for number, group in enumerate(groups):
-            self.portions.taking([chunk for chunk, _ in group])
+            self.portions.taking(group)
             mlm, perturbed = self._predict(group, update, micro, number)
             with (
                 rng.dropout(self.device, self.seed, update, micro, "primary", *stream_of(number)),
@@ -102,36 +98,32 @@ class MaskTuneStepper(WindowStepper):
             yield self.alpha * mlm + (1 - self.alpha) * fine, {"primary": fine, "mlm": mlm}
 
     def _predict(
-        self, group: Sequence[tuple[Chunk, Tensor]], update: int, micro: int, number: int
+        self, group: Sequence[Chunk], update: int, micro: int, number: int
     ) -> tuple[Tensor | None, list[Chunk]]:
         """Sum of the masked-LM losses of a portion (None if nothing in it is masked), and its perturbed texts."""
         tuning, total, perturbed = self.tuning, None, list[Chunk]()
-        for at, (chunk, selected) in enumerate(group):
+        for at, chunk in enumerate(group):
             self.model.train(not tuning.config.eval_fill)
             with (
                 torch.set_grad_enabled(tuning.mlm_loss),
                 rng.dropout(self.device, self.seed, update, micro, "mlm", number + at),
             ):
-                filled = fill_in(
-                    self.model.encoder, chunk, selected, tuning.config, self._draws, precision=self.config.precision
-                )
+                filled = fill_in(self.model.encoder, chunk, tuning.config, self._draws, precision=self.config.precision)
             self.model.train()
             perturbed.append(chunk._replace(input_ids=filled.input_ids))
             if filled.loss is not None:
-                total = filled.loss * int(selected.sum()) + (0.0 if total is None else total)
+                total = filled.loss * chunk.predicted + (0.0 if total is None else total)
         return total, perturbed
 
-    def chosen(self, batch: Sequence[int]) -> list[tuple[Chunk, Tensor]]:
-        """A batch in chunks of like lengths, each with its masks, which are drawn for the whole batch at once."""
+    def chosen(self, batch: Sequence[int]) -> list[Chunk]:
+        """A batch in chunks of like lengths, with the places of its masks, drawn for the whole batch at once."""
         parts = by_length(batch, self.train.input_ids, self.config.train.length_buckets)
         ordered = [index for part in parts for index in part]
         selected_BT = self.tuning.chosen(ordered, self._masks)
-        chunks, start = [], 0
+        chunks, start, pad_id = [], 0, self.model.encoder.tokenizer.pad_token_id
         for part in parts:
-            chunk = chunk_of(
-                self.train.input_ids, part, self.train.labels[part], self.model.encoder.tokenizer.pad_token_id
-            )
-            selected = selected_BT[start : start + len(part), : chunk.input_ids.shape[1]]
-            chunks.append((to_device([chunk], self.device)[0], selected.to(self.device)))
+            places = Places.of(selected_BT[start : start + len(part)])
+            chunk = chunk_of(self.train.input_ids, part, self.train.labels[part], pad_id)
+            chunks.append(chunk._replace(places=places))
             start += len(part)
-        return chunks
+        return to_device(chunks, self.device)

@@ -75,15 +75,17 @@ def train_mlm(
     batches = (part for _ in range(config.epochs) for part in near_batches(rows, config.batch, order))
 
     def gradients(update: int) -> float:
+        optimiser.zero_grad()
         loss = mlm_loss(model, collate([{"input_ids": rows[index]} for index in next(batches)]))
         loss.backward()
+        torch.nn.utils.clip_grad_norm_([*model.parameters()], config.clip, foreach=True)
         return float(loss.detach())
 
     def factor(done: int) -> float:
         return min((done + 1) / rise, (total - done) / max(1, total - rise))
 
     losses: list[float] = []
-    for update, loss in updates_of([*model.parameters()], optimiser, gradients, factor, total=total, clip=config.clip):
+    for update, loss in updates_of(optimiser, gradients, factor, total=total):
         losses.append(loss)
         if progress is not None:
             progress(update, total, losses)
@@ -91,28 +93,23 @@ def train_mlm(
 
 
 def updates_of(
-    parameters: Sequence[Tensor],
     optimiser: torch.optim.Optimizer,
     gradients: Callable[[int], T],
     factor: Callable[[int], float],
     *,
     total: int,
-    clip: float,
     done: int = 0,
 ) -> Iterator[tuple[int, T]]:
     """Masked-LM training step by step: yields each update up to `total` once it is made, and what `gradients` gave.
 
-    parameters: those of `optimiser`, in the order in which their gradients are summed for the norm. gradients: adds the
-    gradients of an update to cleared ones. factor: of the learning rate, by the number of updates that are done. clip:
-    largest norm of all gradients together. done: updates that `optimiser` has made already.
+    gradients: puts the clipped gradients of an update in the place of those of the last. factor: of the learning rate,
+    by the number of updates that are done. done: updates that `optimiser` has made already.
     """
     # `train_mlm` and continual.py share these steps alone: the embedded encoder is pinned, bit by bit, to batches of a
     # list, weight decay everywhere and no dropout, while `adapt` streams, accumulates, holds texts out and drops out
     schedule = schedule_at(optimiser, factor, done)
     for update in range(done + 1, total + 1):
-        optimiser.zero_grad()
         found = gradients(update)
-        torch.nn.utils.clip_grad_norm_(parameters, clip, foreach=True)
         optimiser.step()
         schedule.step()
         yield update, found

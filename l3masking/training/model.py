@@ -6,7 +6,7 @@ Shapes: B texts, T positions, H hidden width, N selected positions, V vocabulary
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from l3masking.encoders.load import Encoder
 from l3masking.masking.corruption import IGNORED
 from l3masking.training.batches import Chunk
+from l3masking.training.flat_gradients import FlatGradients
+from l3masking.training.passes import Passes
 from l3masking.training.settings import ModelConfig
 
 
@@ -53,6 +55,9 @@ class MultiTaskModel(nn.Module):
         self.classifier = ClassificationHead(encoder.hidden_size, num_classes, config.dropout, generator).to(
             encoder.device
         )
+        parts = {"lm_head": self.mlm_head_parameters(), "body": self.body_parameters()}
+        self.gradients = FlatGradients({**parts, "head": [*self.classifier.parameters()]})
+        self.passes = Passes(encoder, self.gradients)
 
     def body_parameters(self) -> list[nn.Parameter]:
         """Parameters that all tasks share."""
@@ -63,11 +68,16 @@ class MultiTaskModel(nn.Module):
         shared = {id(p) for p in self.encoder.body.parameters()}
         return [p for p in self.language_model.parameters() if id(p) not in shared and p.requires_grad]
 
+    def clip(self, largest: float) -> None:
+        """Clip the gradient of the encoder with its LM head, and that of the classification head, each by its norm."""
+        for part in (self.gradients.span("lm_head", "body"), self.gradients.span("head")):
+            self.gradients.clip(part, largest)
+
     def features(self, chunks: Sequence[Chunk]) -> Tensor:
         """[B, H] states that the classification head reads, of a whole batch, chunk after chunk."""
-        return torch.cat([self.encoder.text_states(chunk.input_ids, chunk.attention_mask) for chunk in chunks])
+        return torch.cat([self.encoder.text_states(*chunk[:2], chunk.lengths, chunk.bucket) for chunk in chunks])
 
-    def classification_loss(self, chunks: Sequence[Chunk], head: ClassificationHead | None = None) -> Tensor:
+    def classification_loss(self, chunks: Sequence[Chunk], head: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """Mean cross-entropy over the batch (nats), through `head` or the primary head."""
         logits_BC = (head or self.classifier)(self.features(chunks))
         return F.cross_entropy(logits_BC.float(), torch.cat([chunk.labels for chunk in chunks]))
@@ -84,9 +94,14 @@ def mlm_loss(encoder: Encoder, chunks: Sequence[Chunk]) -> Tensor | None:
     """
     states, truths = [], []
     for chunk in chunks:
-        rows, positions = torch.nonzero(chunk.labels != IGNORED, as_tuple=True)
-        if len(rows):
-            states.append(encoder.states_at(chunk.input_ids, chunk.attention_mask, rows, positions))
+        if chunk.bucket is not None:
+            selected_BT, labels_P = chunk.labels != IGNORED, chunk.labels.flatten()
+            states_NH, place_N = encoder.bucket_states(*chunk[:2], selected_BT, chunk.bucket)
+            states.append(states_NH)
+            truths.append(labels_P[place_N.clamp(min=0)].where(place_N >= 0, IGNORED))
+        elif chunk.places is not None and chunk.predicted:
+            rows, positions, _ = chunk.places
+            states.append(encoder.states_at(*chunk[:2], rows, positions, chunk.lengths))
             truths.append(chunk.labels[rows, positions])
     if not states:
         return None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from l3masking.training.settings import AdaptConfig, FinetuneConfig, OptimConfig
 
@@ -84,7 +85,25 @@ def linear_factor(update: int, total: int, warmup: int) -> float:
     return max(0.0, (total - update) / max(1, total - warmup))
 
 
-def clip_norms(parts: Sequence[Sequence[nn.Parameter]], clip: float) -> None:
-    """Clip the gradient norm of each part on its own."""
-    for part in parts:
-        torch.nn.utils.clip_grad_norm_(part, clip, foreach=True)
+class SettledLoss:
+    """Ends a fit by AdamW once its loss changes by less than a tolerance, without waiting for a GPU.
+
+    The steps behind that are made too, but change nothing: fused AdamW leaves out those of which `found_inf` is 1.
+    """
+
+    def __init__(self, tolerance: float, optimiser: torch.optim.AdamW, device: torch.device) -> None:
+        """tolerance: in nats. optimiser: a fused one, whose steps are `see`n one by one."""
+        self._tolerance = tolerance
+        self._previous = torch.full((), math.inf, dtype=torch.float64, device=device)
+        self._settled = torch.zeros((), device=device)  # 1 where the fit is at its end, else 0
+        optimiser.found_inf = self._settled  # type: ignore[attr-defined]
+
+    def see(self, loss: Tensor) -> None:
+        """Take note of the loss of a step that has been made."""
+        loss = loss.double()
+        self._settled.logical_or_((self._previous - loss).abs() < self._tolerance)
+        self._previous = loss
+
+    def settled(self) -> bool:
+        """Whether the fit is at its end. The host waits for the answer."""
+        return bool(self._settled)

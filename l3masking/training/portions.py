@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from torch import Tensor
-
 from l3masking import rng
-from l3masking.masking.corruption import IGNORED
 from l3masking.memory import Halving
 from l3masking.training.batches import Chunk
 
@@ -44,15 +41,10 @@ class Portions:
         """Chunks of at most the texts that fit; the same ones where memory was never short."""
         if not self.texts.times:
             return list(chunks)
-        return [part for chunk in chunks for part, _ in self.parts(chunk, chunk.attention_mask)]
-
-    def parts(self, chunk: Chunk, beside_BT: Tensor) -> Iterator[tuple[Chunk, Tensor]]:
-        """A chunk in parts of at most `texts`, each padded to its longest text, with what lies beside their ids."""
-        lengths, size = chunk.attention_mask.sum(dim=1), self.texts.size
-        for start in range(0, len(lengths), size):
-            rows = slice(start, start + size)
-            longest = int(lengths[rows].max())
-            yield Chunk(*(_narrowed(tensor, rows, longest) for tensor in chunk)), _narrowed(beside_BT, rows, longest)
+        size = self.texts.size
+        return [
+            chunk.part(slice(start, start + size)) for chunk in chunks for start in range(0, len(chunk.lengths), size)
+        ]
 
     def shares(self, chunks: Sequence[Chunk]) -> Iterator[tuple[list[Chunk], float]]:
         """The portions of a batch, and the share of each in the mean over all that has a label.
@@ -60,7 +52,9 @@ class Portions:
         One portion with the share 1 where memory was never short. A portion without labels is left out elsewhere.
         """
         groups = [[part] for part in self.cut(chunks)] if self.texts.times else [list(chunks)]
-        counts = [1] if len(groups) == 1 else [int((part.labels != IGNORED).sum()) for (part,) in groups]
+        counts = [1]
+        if len(groups) > 1:
+            counts = [len(part.lengths) if part.places is None else part.predicted for (part,) in groups]
         for group, count in zip(groups, counts, strict=True):
             if count:
                 self.taking(group)
@@ -74,8 +68,3 @@ class Portions:
 def stream_of(number: int) -> tuple[rng.Name, ...]:
     """What the name of a pass over a portion of a batch has behind that of the pass over the whole one."""
     return ("portion", number) if number else ()
-
-
-def _narrowed(tensor: Tensor, rows: slice, longest: int) -> Tensor:
-    """[b, T] of [B, T], or [b] of [B]."""
-    return tensor[rows, :longest] if tensor.dim() == 2 else tensor[rows]

@@ -6,16 +6,15 @@ by update, micro-step and pass, so that no pass depends on which others ran.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from l3masking import rng
 from l3masking.masking.applied import MaskedText
@@ -34,11 +33,14 @@ from l3masking.training.batches import (
     to_device,
 )
 from l3masking.training.checkpoint import Snapshot, below, under
+from l3masking.training.flat_gradients import cosine, norm
 from l3masking.training.model import ClassificationHead, MultiTaskModel
+from l3masking.training.optim import SettledLoss
+from l3masking.training.passes import LossOf
 from l3masking.training.portions import Portions, stream_of
 from l3masking.training.settings import MetaConfig, ModelConfig, Sampling
-from l3masking.training.task_weights import Weighting, cosine, norm
-from l3masking.training.windows import WindowStepper, accumulate_gradients, gradients_of
+from l3masking.training.task_weights import Weighting
+from l3masking.training.windows import WindowStepper
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +89,7 @@ class Auxiliary:
         for part in parts:
             rows, longest = slice(start, start + len(part)), len(self.input_ids[part[-1]])
             whole = (masked.input_ids, plain.attention_mask, masked.labels)
-            chunks.append(Chunk(*(tensor[rows, :longest] for tensor in whole)))
+            chunks.append(Chunk.of(*(tensor[rows, :longest] for tensor in whole)))
             start += len(part)
         return to_device(chunks, device)
 
@@ -120,9 +122,8 @@ class Stepper(WindowStepper):
         self.device = model.encoder.device
         self.tasks = ["primary"] if auxiliary is None else ["primary", "mlm"]
         self.empty_mlm_batches = 0
-        self.body = model.body_parameters()
-        self.lm_head = model.mlm_head_parameters()
-        self.head = list(model.classifier.parameters())
+        span = model.gradients.span
+        self.spans = {"mlm": span("lm_head", "body"), "primary": span("body", "head"), "dev": span("body")}
         order = rng.stream(seed, "order", "primary")
         sampler = sampler_of(sampling, "shuffle" if auxiliary is None else "random")
         self._primary = sampler(len(train.labels), batch, order)
@@ -134,17 +135,17 @@ class Stepper(WindowStepper):
             self._masks = rng.stream(seed, "mask")
 
     def task_weights(self) -> dict[str, float]:
-        return dict(zip(self.tasks, self.weighting.weights(), strict=True))
+        return dict(zip(self.tasks, self.weighting.weights().tolist(), strict=True))
 
     def state(self) -> Snapshot:
         tensors = {} if self.auxiliary is None else {"masks": self._masks.get_state()}
         for name, order in self._orders.items():
             tensors |= under(name, order.state())
-        facts = {"weighting": self.weighting.state(), "empty": self.empty_mlm_batches}
-        return Snapshot(facts | {"portions": self.portions.state()}, tensors)
+        facts = {"empty": self.empty_mlm_batches, "portions": self.portions.state()}
+        return Snapshot(facts, tensors | {"weighting": self.weighting.state()})
 
     def _go_back(self, saved: Snapshot) -> None:
-        self.weighting.restore(saved.facts["weighting"])
+        self.weighting.restore(saved.tensors["weighting"])
         self.empty_mlm_batches = saved.facts["empty"]
         for name, order in self._orders.items():
             order.restore(below(name, saved.tensors))
@@ -152,58 +153,52 @@ class Stepper(WindowStepper):
             self._masks.set_state(saved.tensors["masks"])
 
     def _window(self, update: int) -> dict[str, Tensor]:
-        tasks, weights = self.tasks, self.task_weights()
-        losses: dict[str, list[Tensor]] = {task: [] for task in tasks}
-        for parameter in [*self.body, *self.lm_head, *self.head]:
-            parameter.grad = None
+        losses: dict[str, list[Tensor]] = {task: [] for task in self.tasks}
+        self.model.gradients.clear()
+        weights = (self.weighting.weights() / self.accumulate).float().unbind()
         dev_head = self.fit_dev_head(update) if self.weighting.learns else None
         for micro in range(self.accumulate):
-            gradients: dict[str, list[Tensor]] = {}
-            for task in reversed(tasks):
-                parameters = self.body + (self.head if task == "primary" else self.lm_head)
-                loss, gradients[task] = self.gradients(task, update, micro, parameters)
-                if loss is None:  # no position selected in the whole batch: a zero loss that moves nothing
+            # the dev gradient first: those of the tasks then need not outlive their sums
+            dev = None if dev_head is None else self.dev_gradient(dev_head, update, micro)
+            cosines: list[Tensor] = []
+            for task, weight in reversed([*zip(self.tasks, weights, strict=True)]):
+                loss, gradient = self.gradient(task, update, micro)
+                if dev is not None:
+                    cosines.insert(0, self.cosine(dev, task, gradient))
+                if loss is None or gradient is None:  # no position selected in the whole batch: it moves nothing
                     self.empty_mlm_batches += 1
                     continue
                 losses[task].append(loss)
-                accumulate_gradients(parameters, gradients[task], weights[task] / self.accumulate)
-            if dev_head is not None:
-                self.weighting.observe(self.cosines(gradients, dev_head, update, micro))
+                self.model.gradients.add(self.spans[task], gradient, weight)
+            if dev is not None:
+                self.weighting.observe(torch.stack(cosines))
         return {task: torch.stack(values).mean() for task, values in losses.items() if values}
 
-    def gradients(
-        self, task: str, update: int, micro: int, parameters: Sequence[nn.Parameter]
-    ) -> tuple[Tensor | None, list[Tensor]]:
-        """Loss of the task's next batch and its gradients; None and zeros if no position of it was selected."""
+    def gradient(self, task: str, update: int, micro: int) -> tuple[Tensor | None, Tensor | None]:
+        """Loss of the task's next batch and its gradient [P]; None if no position of it was selected."""
         if task == "mlm":
             assert self.auxiliary is not None
             tokenizer = self.model.encoder.tokenizer
             chunks = self.auxiliary.chunks(next(self._mlm), self.num_chunks, tokenizer, self._masks, self.device)
-            return self._in_portions(self.model.mlm_loss, chunks, parameters, update, micro, task)
-        chunks = self.chunks(self.train, next(self._primary))
-        return self._in_portions(self.model.classification_loss, chunks, parameters, update, micro, task)
+        else:
+            chunks = self.chunks(self.train, next(self._primary))
+        return self._in_portions(task, chunks, "pass", update, micro)
 
     def _in_portions(
-        self,
-        loss_of: Callable[[Sequence[Chunk]], Tensor | None],
-        chunks: Sequence[Chunk],
-        parameters: Sequence[nn.Parameter],
-        *name: rng.Name,
-    ) -> tuple[Tensor | None, list[Tensor]]:
-        """Mean loss of a batch and its gradients. name: of the pass; further portions are named by number too."""
-        total, sums = None, list[Tensor]()
+        self, task: str, chunks: Sequence[Chunk], room: str, *when: int, head: ClassificationHead | None = None
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Mean loss of a batch and its gradient. when: update and micro-step, which name the draws of dropout."""
+        model, total, summed = self.model, None, None
+        loss_of: LossOf = model.mlm_loss if task == "mlm" else model.classification_loss
         for number, (portion, share) in enumerate(self.portions.shares(chunks)):
-            with rng.dropout(self.device, self.seed, *name, *stream_of(number)), autocast(self.device, self.precision):
-                loss = loss_of(portion)
-            if loss is None:
+            with rng.dropout(self.device, self.seed, *when, task, *stream_of(number)):
+                span, room = self.spans[task], room if summed is None else "portion"
+                found = model.passes.gradient(task, loss_of, portion, span, self.precision, share, head=head, room=room)
+            if found is None:
                 continue
-            found = gradients_of(loss * share, parameters)
-            total = loss.detach() * share + (0.0 if total is None else total)
-            if sums:
-                torch._foreach_add_(sums, found)
-            else:
-                sums = found
-        return total, sums or [torch.zeros_like(parameter) for parameter in parameters]
+            total = found.loss + (0.0 if total is None else total)
+            summed = found.gradient if summed is None else summed.add_(found.gradient)
+        return total, summed
 
     def chunks(self, examples: Examples, indices: Sequence[int]) -> list[Chunk]:
         return examples.chunks(indices, self.num_chunks, self.model.encoder.tokenizer.pad_token_id, self.device)
@@ -226,41 +221,42 @@ class Stepper(WindowStepper):
         optimiser = torch.optim.AdamW(
             head.parameters(), lr=self.meta.head_lr, betas=(0.9, 0.98), weight_decay=self.meta.head_decay, fused=True
         )
+        stop = SettledLoss(self.meta.head_tolerance, optimiser, self.device)
         with rng.dropout(self.device, self.seed, update, "dev-head"):
             features = self._frozen_features(chunks)
-            previous = float("inf")
             for iteration in range(self.meta.head_iterations):
                 if iteration and self.meta.dev_mode == "train":
+                    if stop.settled():  # a pass through the body costs more than to wait for the answer
+                        break
                     features = self._frozen_features(chunks)
                 with autocast(self.device, self.precision):  # once per step: autocast keeps its copies of the weights
                     loss = F.cross_entropy(head(features).float(), labels)
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()
-                if abs(previous - loss.item()) < self.meta.head_tolerance:
-                    break
-                previous = loss.item()
+                stop.see(loss.detach())
         self.model.train()
         return head
 
-    @torch.no_grad()
     def _frozen_features(self, chunks: Sequence[Chunk]) -> Tensor:
         """[B, H] of the body as it is, under dropout in training mode."""
-        with autocast(self.device, self.precision):
-            return torch.cat([self.model.features(portion) for portion, _ in self.portions.shares(chunks)])
+        model, portions = self.model, self.portions.shares(chunks)
+        found = [model.passes.features(model.features, part, self.precision) for part, _ in portions]
+        return torch.cat(found)
 
-    def cosines(
-        self, gradients: dict[str, list[Tensor]], dev_head: ClassificationHead, update: int, micro: int
-    ) -> Tensor:
-        """[K] cosine of each task's gradient with the dev gradient, over the body's parameters, primary first."""
+    def dev_gradient(self, dev_head: ClassificationHead, update: int, micro: int) -> Tensor:
+        """[P] gradient of the next validation batch's loss through `dev_head`, over the body's parameters."""
         chunks = self.chunks(self.validation, next(self._dev))
         self.model.train(self.meta.dev_mode != "eval")
-        loss_of = partial(self.model.classification_loss, head=dev_head)
-        _, dev = self._in_portions(loss_of, chunks, self.body, update, micro, "dev")
+        _, gradient = self._in_portions("dev", chunks, "dev", update, micro, head=dev_head)
         self.model.train()
-        shared = len(self.body)
-        cosines = [cosine(dev, gradients["primary"][:shared])]
-        if "mlm" in gradients:
-            whole = norm(gradients["mlm"]) if self.meta.cos_scope == "reference" else None
-            cosines.append(cosine(dev, gradients["mlm"][:shared], whole))
-        return torch.stack(cosines)
+        assert gradient is not None
+        return gradient
+
+    def cosine(self, dev: Tensor, task: str, gradient: Tensor | None) -> Tensor:
+        """Of a task's gradient with the dev gradient, over the body's parameters; 0 where nothing was selected."""
+        if gradient is None:
+            return torch.zeros((), device=self.device)
+        start = self.spans["dev"].place.start - self.spans[task].place.start
+        whole = norm(gradient) if task == "mlm" and self.meta.cos_scope == "reference" else None
+        return cosine(dev, gradient[start : start + len(dev)], whole)

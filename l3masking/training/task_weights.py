@@ -7,8 +7,7 @@ freshly fitted head. The Jacobian of the softmax is left out, as in the released
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
@@ -17,14 +16,19 @@ from torch import Tensor
 
 from l3masking.training.settings import MetaConfig
 
+CPU = torch.device("cpu")
+
 
 class Weighting(Protocol):
-    """Task weights that may learn. `observe` and `update` are called only where it does."""
+    """Task weights that may learn, on the device of the gradients: nothing here waits for it.
+
+    `observe` and `update` are called only where it learns.
+    """
 
     learns: ClassVar[bool]
 
-    def weights(self) -> list[float]:
-        """[K], positive, sums to 1."""
+    def weights(self) -> Tensor:
+        """[K] float64, positive, sums to 1."""
         ...
 
     def observe(self, cosines_K: Tensor) -> None:
@@ -35,22 +39,23 @@ class Weighting(Protocol):
         """Move the weights, once per optimiser step."""
         ...
 
-    def state(self) -> list[float]:
+    def state(self) -> Tensor:
         """What `restore` takes, between two windows."""
         ...
 
-    def restore(self, state: Sequence[float]) -> None: ...
+    def restore(self, state: Tensor) -> None: ...
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class StaticWeighting:
     """Equal weights 1/K that never move."""
 
     num_tasks: int
+    device: torch.device = CPU
     learns: ClassVar[bool] = False
 
-    def weights(self) -> list[float]:
-        return [1 / self.num_tasks] * self.num_tasks
+    def weights(self) -> Tensor:
+        return _equal(self.num_tasks, self.device)
 
     def observe(self, cosines_K: Tensor) -> None:
         """Nothing is learned."""
@@ -58,31 +63,30 @@ class StaticWeighting:
     def update(self) -> None:
         """Nothing moves."""
 
-    def state(self) -> list[float]:
-        return []
+    def state(self) -> Tensor:
+        return torch.empty(0)
 
-    def restore(self, state: Sequence[float]) -> None:
+    def restore(self, state: Tensor) -> None:
         """Nothing was learned."""
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class MetaWeighting:
     """Learned weights. Logits start at 1/K each."""
 
     num_tasks: int
     lr: float
+    device: torch.device = CPU
     learns: ClassVar[bool] = True
-    _logits: list[float] = field(default_factory=list)
-    _window: list[Tensor] = field(default_factory=list)  # cosines [K] of each micro-step, on the device
+    _logits: Tensor = field(init=False)  # float64; replaced, never written to, so that a snapshot may hold it
+    _window: list[Tensor] = field(init=False, default_factory=list)  # cosines [K] of each micro-step
 
     def __post_init__(self) -> None:
-        self._logits = [1 / self.num_tasks] * self.num_tasks
+        self._logits = _equal(self.num_tasks, self.device)
 
-    def weights(self) -> list[float]:
-        """softmax of the logits; positive, sums to 1."""
-        largest = max(self._logits)
-        powers = [math.exp(logit - largest) for logit in self._logits]
-        return [power / sum(powers) for power in powers]
+    def weights(self) -> Tensor:
+        """softmax of the logits."""
+        return self._logits.softmax(dim=0)
 
     def observe(self, cosines_K: Tensor) -> None:
         """Take the cosines of one micro-step."""
@@ -90,34 +94,23 @@ class MetaWeighting:
 
     def update(self) -> None:
         """a_k += lr * mean cosine of the window, once per optimiser step; the window starts anew."""
-        means = torch.stack(self._window).double().mean(dim=0).tolist()
-        self._logits = [logit + self.lr * mean for logit, mean in zip(self._logits, means, strict=True)]
+        self._logits = self._logits + self.lr * torch.stack(self._window).double().mean(dim=0)
         self._window = []
 
-    def state(self) -> list[float]:
+    def state(self) -> Tensor:
         """[K] logits."""
-        return list(self._logits)
+        return self._logits
 
-    def restore(self, state: Sequence[float]) -> None:
-        self._logits, self._window = list(state), []
-
-
-def cosine(dev: Sequence[Tensor], task: Sequence[Tensor], task_norm: Tensor | None = None) -> Tensor:
-    """<dev, task> / (|dev| |task|) over lists of gradients of one shape; 0 where a norm is 0. A scalar on the device.
-
-    task_norm: taken for |task| where given (cos_scope "reference").
-    """
-    dot = torch.stack([torch.dot(a.flatten(), b.flatten()) for a, b in zip(dev, task, strict=True)]).sum()
-    scale = norm(dev) * (norm(task) if task_norm is None else task_norm)
-    return torch.where(scale > 0, dot / scale.clamp(min=torch.finfo(scale.dtype).tiny), torch.zeros_like(dot))
+    def restore(self, state: Tensor) -> None:
+        self._logits, self._window = state.to(self.device), []
 
 
-def norm(gradients: Sequence[Tensor]) -> Tensor:
-    return torch.stack(list(torch._foreach_norm(list(gradients)))).norm()
+def _equal(num_tasks: int, device: torch.device) -> Tensor:
+    return torch.full((num_tasks,), 1 / num_tasks, dtype=torch.float64, device=device)
 
 
-# name -> what makes it from the number of tasks and the META-TARTAN settings
-WEIGHTINGS: dict[str, Callable[[int, MetaConfig], Weighting]] = {
-    "static": lambda num_tasks, config: StaticWeighting(num_tasks=num_tasks),
-    "meta": lambda num_tasks, config: MetaWeighting(num_tasks=num_tasks, lr=config.lr),
+# name -> what makes it from the number of tasks, the META-TARTAN settings and the device of the gradients
+WEIGHTINGS: dict[str, Callable[[int, MetaConfig, torch.device], Weighting]] = {
+    "static": lambda num_tasks, config, device: StaticWeighting(num_tasks=num_tasks, device=device),
+    "meta": lambda num_tasks, config, device: MetaWeighting(num_tasks=num_tasks, lr=config.lr, device=device),
 }

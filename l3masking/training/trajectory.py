@@ -40,7 +40,7 @@ from l3masking.training.filling import MaskTuning
 from l3masking.training.final import final_stage
 from l3masking.training.mask_tune import MaskTuneStepper
 from l3masking.training.model import MultiTaskModel
-from l3masking.training.optim import MainStage, Pace, adamw, clip_norms, decay_groups, linear_factor, schedule_at
+from l3masking.training.optim import MainStage, Pace, adamw, decay_groups, linear_factor, schedule_at
 from l3masking.training.outcome import Outcome
 from l3masking.training.portions import Portions
 from l3masking.training.settings import FinetuneConfig
@@ -66,7 +66,7 @@ class Trajectory:
     ) -> None:
         self.task, self.config, self.seed, self.auxiliary = task, config, seed, auxiliary
         self.model = MultiTaskModel(encoder.copied(), task.num_classes, config.model, rng.stream(seed, "head"))
-        self.weighting = WEIGHTINGS[weighting](1 if auxiliary is None else 2, config.meta)
+        self.weighting = WEIGHTINGS[weighting](1 if auxiliary is None else 2, config.meta, encoder.device)
         train = config.train
         self.portions = portions or Portions(max(train.batch, config.meta.head_sample))
         self.stepper: WindowStepper
@@ -109,19 +109,18 @@ class Trajectory:
                 return
         optim = self.config.optim
         groups = decay_groups(self.model.language_model, optim.lr, optim.decay)
-        head = {"params": self.stepper.head, "lr": optim.head_lr, "weight_decay": optim.head_decay}
+        head = {"params": [*self.model.classifier.parameters()], "lr": optim.head_lr, "weight_decay": optim.head_decay}
         optimiser = adamw([*groups, head], optim)
         schedule = schedule_at(optimiser, lambda update: linear_factor(update, self.total, self.warmup), begun)
         if begun:
             restore_optimiser(optimiser, moments)
             del moments
-        parts = [self.stepper.body + self.stepper.lm_head, self.stepper.head]
         kept = partial(main_state, self.model, self.stepper, optimiser, selections)
         for update in range(begun, self.total + 1):
             state = partial(kept, curve=self.curve, losses=self.losses, update=update)
             if update > begun:  # that one has been made
                 self.losses.append(self.stepper.window(update))
-                clip_norms(parts, optim.clip)
+                self.model.clip(optim.clip)
                 optimiser.step()
                 schedule.step()
                 if self.weighting.learns:

@@ -16,7 +16,7 @@ from l3masking import rng
 from l3masking.encoders.load import Encoder
 from l3masking.masking.applied import MaskedText
 from l3masking.masking.settings import MaskingConfig
-from l3masking.training.batches import Chunk, chunk_of, to_device
+from l3masking.training.batches import Chunk, Places, chunk_of, to_device
 from l3masking.training.checkpoint import NO_KEEPER, Adding, Keeper, Snapshot, below, under
 from l3masking.training.continual import adapt
 from l3masking.training.filling import MaskTuning, fill_in
@@ -150,21 +150,21 @@ def _perturbed(
     pad_id, size = encoder.tokenizer.pad_token_id, config.train.batch
     texts: list[NDArray[np.int64]] = []
 
-    def fill(chunk: Chunk, selected_BT: Tensor) -> list[NDArray[np.int64]]:
+    def fill(chunk: Chunk) -> list[NDArray[np.int64]]:
         """[B] texts, each padded to the longest that was perturbed with it."""
         filled: list[NDArray[np.int64]] = []
-        for part, chosen_BT in portions.parts(chunk, selected_BT):
+        for part in portions.cut([chunk]):
             portions.taking([part])
-            found = fill_in(encoder, part, chosen_BT, tuning.config, draws, precision=config.precision)
+            found = fill_in(encoder, part, tuning.config, draws, precision=config.precision)
             filled += [*found.input_ids.cpu().numpy()]
         return filled
 
     for start in range(0, len(train.labels), size):
         part = list(range(start, min(start + size, len(train.labels))))
-        selected = tuning.chosen(part, masks).to(encoder.device)
-        chunk = to_device([chunk_of(train.input_ids, part, train.labels[part], pad_id)], encoder.device)[0]
+        whole = chunk_of(train.input_ids, part, train.labels[part], pad_id)
+        chunk = to_device([whole._replace(places=Places.of(tuning.chosen(part, masks)))], encoder.device)[0]
         before = draws.get_state()
-        ids = portions.texts.attempt(partial(fill, chunk, selected), partial(draws.set_state, before))
+        ids = portions.texts.attempt(partial(fill, chunk), partial(draws.set_state, before))
         texts += [row[: len(train.input_ids[index])].copy() for row, index in zip(ids, part, strict=True)]
         beat()
     return Examples(texts, train.labels)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from l3masking.training.checkpoint import Snapshot
 from l3masking.training.model import MultiTaskModel
@@ -18,9 +16,6 @@ class WindowStepper(ABC):
 
     model: MultiTaskModel
     portions: Portions
-    body: list[nn.Parameter]
-    lm_head: list[nn.Parameter]
-    head: list[nn.Parameter]
     empty_mlm_batches: int
 
     def window(self, update: int) -> dict[str, Tensor]:
@@ -53,16 +48,3 @@ class WindowStepper(ABC):
     @abstractmethod
     def _go_back(self, saved: Snapshot) -> None:
         """As `restore`, but for the size of portions."""
-
-
-def gradients_of(loss: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
-    """The gradient of each parameter, zero for those that the loss does not reach."""
-    return list(torch.autograd.grad(loss, parameters, materialize_grads=True))
-
-
-def accumulate_gradients(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor], weight: float) -> None:
-    """param.grad += weight * gradient."""
-    for parameter in parameters:
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-    torch._foreach_add_([p.grad for p in parameters if p.grad is not None], list(gradients), alpha=weight)

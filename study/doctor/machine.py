@@ -151,6 +151,8 @@ def gpus(patient: Patient) -> Iterator[Diagnosis]:
         properties = torch.cuda.get_device_properties(index)
         half = "with" if torch.cuda.is_bf16_supported() else "without"
         text = f"{index}: {properties.name}, {properties.total_memory / GIB:.1f} GiB, {half} bf16"
+        if asked and patient.spec is not None:
+            text += f"; trainings {'with' if patient.spec.resources.cuda_graphs else 'without'} CUDA graphs"
         yield Diagnosis(name="gpus", state="ok", text=text)
     if not asked and patient.spec is not None and here:
         yield Diagnosis(name="gpus", state="warn", text="trials run on the processor", fix="--set resources.gpu=0.25")

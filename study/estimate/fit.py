@@ -124,6 +124,7 @@ def _key(assignment: Assignment, device: Device) -> str:
             "revision": trial.revision,
             "data_hash": trial.whole_hash or trial.data_hash,
             "weight": _weight(assignment),
+            "cuda_graphs": assignment.resources.cuda_graphs,
             "size": _size(trial.settings),
             "device": device.name,
             "torch": torch.__version__,

@@ -11,6 +11,7 @@ import torch
 
 from l3masking import rng
 from l3masking.encoders.load import Encoder
+from l3masking.graphs import record_work
 from l3masking.memory import OutOfMemory
 from l3masking.regimes import Inputs, prepare
 from l3masking.scoring.words import EncodedText
@@ -37,6 +38,7 @@ def measure_peak(assignment: Assignment, gpu: Gpu | None = None) -> int:
     trial, setting = assignment.trial, configs(assignment.trial.settings)
     classes = len(held_data(assignment.data).labels)
     gpu.start()
+    record_work(assignment.resources.cuda_graphs)
     encoder = held_encoder(assignment.encoder, gpu.place)
     length = min(setting.scoring.max_length, encoder.max_positions)
     config = shortened(setting.finetune)

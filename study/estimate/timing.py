@@ -19,6 +19,7 @@ from l3masking.data.pairs import Text
 from l3masking.data.table import Split, TextData
 from l3masking.encoders.hub import is_cached
 from l3masking.encoders.load import Encoder
+from l3masking.graphs import record_work
 from l3masking.methods import Method
 from l3masking.regimes import encode_inputs, prepare
 from l3masking.scoring.scoring import score_texts
@@ -85,6 +86,7 @@ def _why_not(spec: StudySpec, trial: Trial) -> str | None:
 def _measure(spec: StudySpec, identities: Identities, trial: Trial) -> Measured:
     resources = spec.resources_of(trial.encoder, trial.dataset)
     torch.set_num_threads(resources.threads)
+    record_work(resources.cuda_graphs)
     device = resources.device
     source, data_source = sources(spec, identities, trial.encoder, trial.dataset, trial.seed)
     encoder, setting = held_encoder(source, device), configs(trial.settings)

@@ -35,7 +35,7 @@ from l3masking.data.table import DATASETS  # noqa: E402
 from l3masking.errors import InputError  # noqa: E402
 from l3masking.methods import METHODS  # noqa: E402
 from l3masking.training.evaluation import measure as evaluate  # noqa: E402
-from l3masking.training.optim import adamw, clip_norms, decay_groups  # noqa: E402
+from l3masking.training.optim import adamw, decay_groups  # noqa: E402
 from l3masking.training.portions import Portions  # noqa: E402
 from l3masking.training.settings import EvaluateConfig, FinalConfig, TrainConfig  # noqa: E402
 
@@ -52,11 +52,13 @@ def updates(bench: Bench, given: argparse.Namespace, *, multi_task: bool) -> Cal
     """A function that trains a fresh model by one update, the next one at each call."""
     model, optim, numbers = bench.fresh_model(), bench.config.optim, count()
     stepper = bench.stepper(model, multi_task=multi_task, buckets=given.buckets)
-    optimiser = adamw([*decay_groups(model.language_model, 1e-5, 0.01), {"params": stepper.head}], optim)
+    optimiser = adamw(
+        [*decay_groups(model.language_model, 1e-5, 0.01), {"params": [*model.classifier.parameters()]}], optim
+    )
 
     def update() -> None:
         stepper.window(next(numbers))
-        clip_norms([stepper.body + stepper.lm_head, stepper.head], optim.clip)
+        model.clip(optim.clip)
         optimiser.step()
         if stepper.weighting.learns:
             stepper.weighting.update()

@@ -36,11 +36,11 @@ from l3masking.encoders.families import ForwardPass
 from l3masking.errors import InputError
 from l3masking.precision import autocast
 from l3masking.training.batches import Chunk, draws
+from l3masking.training.flat_gradients import cosine
 from l3masking.training.model import ClassificationHead, MultiTaskModel
-from l3masking.training.optim import clip_norms
 from l3masking.training.settings import FinetuneConfig
 from l3masking.training.steps import Stepper
-from l3masking.training.task_weights import WEIGHTINGS, cosine
+from l3masking.training.task_weights import WEIGHTINGS
 
 PARTS = ("bare", "released", "padded", "trainer", "mask_tuning", "adapt")
 STEP_SIDES = ("step", "bare", "released", "padded")
@@ -148,16 +148,16 @@ class Bench:
     def whole(self, stepper: Stepper, update: int) -> None:
         """What finetune.Trajectory does for an update, without the optimizer."""
         stepper.window(update)
-        clip_norms([stepper.body + stepper.lm_head, stepper.head], self.config.optim.clip)
+        stepper.model.clip(self.config.optim.clip)
         stepper.weighting.update()
 
     def bare(self, stepper: Stepper, window: Sequence[Sequence[list[Chunk]]], head: ClassificationHead) -> None:
         """Forward and backward passes of one window, and nothing else."""
         for primary, mlm, dev in window:
             passes: list[tuple[Callable[[], Any], list]] = [
-                (lambda mlm=mlm: self.model.mlm_loss(mlm), stepper.body + stepper.lm_head),
-                (lambda primary=primary: self.model.classification_loss(primary), stepper.body + stepper.head),
-                (lambda dev=dev: self.model.classification_loss(dev, head), stepper.body),
+                (lambda mlm=mlm: self.model.mlm_loss(mlm), stepper.spans["mlm"].parameters),
+                (lambda primary=primary: self.model.classification_loss(primary), stepper.spans["primary"].parameters),
+                (lambda dev=dev: self.model.classification_loss(dev, head), stepper.spans["dev"].parameters),
             ]
             for forward, parameters in passes:
                 with autocast(self.device, self.given.dtype):
@@ -168,17 +168,13 @@ class Bench:
     def parts(self) -> dict[str, float]:
         """Seconds per window of what a step does beside its passes: medians, each part timed alone."""
         stepper = self.stepper(self.model, multi_task=True, buckets=self.given.buckets)
-        accumulate, groups = self.given.accumulate, [stepper.body + stepper.lm_head, stepper.head]
+        accumulate, flat, spans = self.given.accumulate, self.model.gradients, stepper.spans
         _, mlm, dev = collate(stepper, draw(stepper, 1))[0]
         with autocast(self.device, self.given.dtype):
-            losses = self.model.mlm_loss(mlm), self.model.classification_loss(dev)
-        gradients = [
-            list(torch.autograd.grad(loss, stepper.body + more, allow_unused=True, materialize_grads=True))
-            for loss, more in zip(losses, (stepper.lm_head, stepper.head), strict=True)
-        ]
-        shared = [part[: len(stepper.body)] for part in gradients]
-        for parameter, value in zip([*groups[0], *stepper.head], [*gradients[0], *stepper.head], strict=True):
-            parameter.grad = value.detach().clone()
+            losses = {"mlm": self.model.mlm_loss(mlm), "dev": self.model.classification_loss(dev)}
+        flat.clear()
+        gradients = {name: flat.of(loss, spans[name], name) for name, loss in losses.items()}
+        shared = gradients["mlm"][-len(gradients["dev"]) :]
         sample = stepper.chunks(self.world.validation, draw(stepper, 2).sample)
 
         def features() -> None:
@@ -186,17 +182,16 @@ class Bench:
                 self.model.features(sample)
 
         def add() -> None:
-            for parameters, values in zip(groups, (gradients[0], gradients[1][len(stepper.body) :]), strict=True):
-                torch._foreach_add_([p.grad for p in parameters], values, alpha=0.0)
-            torch._foreach_add_([p.grad for p in stepper.body], shared[1], alpha=0.0)
+            for name, gradient in gradients.items():
+                flat.add(spans[name], gradient, 0.5)
 
         works: dict[str, tuple[int, Callable[[], object]]] = {
             "dev head, features": (1, features),
             "dev head, whole": (1, lambda: stepper.fit_dev_head(2)),
             "drawing, masking, padding": (1, lambda: collate(stepper, draw(stepper, 1))),
-            "dot products": (accumulate, lambda: [cosine(shared[1], part) for part in shared]),
+            "dot products": (accumulate, lambda: [cosine(gradients["dev"], shared) for _ in gradients]),
             "adding gradients": (accumulate, add),
-            "clipping": (1, lambda: clip_norms(groups, self.config.optim.clip)),
+            "clipping": (1, lambda: self.model.clip(self.config.optim.clip)),
         }
         return {
             name: times * statistics.median(self.clock(work) for _ in range(self.given.runs))

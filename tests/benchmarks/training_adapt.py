@@ -6,15 +6,12 @@ import argparse
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from torch import Tensor
-
 from l3masking.masking.applied import MaskedText
 from l3masking.precision import autocast
 from l3masking.training.batches import Chunk
 from l3masking.training.continual import _Adaptation
 from l3masking.training.mlm import TextSource
 from l3masking.training.model import mlm_loss
-from l3masking.training.optim import clip_norms
 from l3masking.training.portions import Portions
 from l3masking.training.settings import AdaptConfig
 
@@ -25,14 +22,13 @@ def adapt_seconds(bench: Any) -> dict[str, list[float]]:
     bench: training.Bench. One value per run after warm-up. The weights of both sides are the same and stay.
     """
     stage, scribe = adaptation(bench), adaptation(bench)  # the scribe draws what the stage will
-    parameters = [parameter for parameter in stage.encoder.model.parameters() if parameter.requires_grad]
     stage.encoder.model.train()
     windows, masked = stage.windows(), masked_windows(scribe)
 
     def works_of(numbers: range) -> dict[str, Callable[[], object]]:
         batches = [next(masked) for _ in numbers]
         return {
-            "adapt": lambda: [whole(stage, number, windows, parameters) for number in numbers],
+            "adapt": lambda: [whole(stage, number, windows) for number in numbers],
             "adapt_bare": lambda: [bare(stage, window) for window in batches],
         }
 
@@ -56,12 +52,9 @@ def masked_windows(scribe: _Adaptation) -> Iterator[list[Chunk]]:
     return ([scribe.masked_batch(batch, fixed=False) for batch in window] for window in scribe.windows())
 
 
-def whole(stage: _Adaptation, number: int, windows: Iterator[Any], parameters: Sequence[Tensor]) -> None:
+def whole(stage: _Adaptation, number: int, windows: Iterator[Any]) -> None:
     """What the stage does for an update, without the optimizer."""
-    for parameter in parameters:
-        parameter.grad = None
     stage.update(number, next(windows))
-    clip_norms([parameters], stage.config.clip)
 
 
 def bare(stage: _Adaptation, window: Sequence[Chunk]) -> None:

@@ -18,7 +18,7 @@ from l3masking.training.batches import chunk_of
 from l3masking.training.filling import MaskTuning
 from l3masking.training.mask_tune import MaskTuneStepper
 from l3masking.training.model import MultiTaskModel
-from l3masking.training.optim import adamw, clip_norms, decay_groups, linear_factor
+from l3masking.training.optim import adamw, decay_groups, linear_factor
 from l3masking.training.settings import MaskTuningConfig, TrainConfig
 from l3masking.training.steps import Stepper
 
@@ -67,14 +67,14 @@ def updates_of(bench: Any, model: MultiTaskModel, stepper: Stepper | MaskTuneSte
     """Seconds per update, without the first one."""
     optim, total = bench.config.optim, bench.given.steps + 1
     groups = decay_groups(model.language_model, optim.lr, optim.decay)
-    head = {"params": stepper.head, "lr": optim.head_lr, "weight_decay": optim.head_decay}
+    head = {"params": [*model.classifier.parameters()], "lr": optim.head_lr, "weight_decay": optim.head_decay}
     optimiser = adamw([*groups, head], optim)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda update: linear_factor(update, total, 0))
 
     def updates(numbers: Sequence[int]) -> None:
         for update in numbers:
             stepper.window(update)
-            clip_norms([stepper.body + stepper.lm_head, stepper.head], optim.clip)
+            model.clip(optim.clip)
             optimiser.step()
             schedule.step()
 

@@ -21,12 +21,11 @@ from l3masking.regimes import Inputs, Training, encode_inputs, encode_task, prep
 from l3masking.scoring.settings import ScoringConfig
 from l3masking.scoring.words import encode_as
 from l3masking.stages import SELECTIONS, Finetune
-from l3masking.training import steps
+from l3masking.training.flat_gradients import FlatGradients
 from l3masking.training.optim import MainStage
 from l3masking.training.settings import MetaConfig
 from l3masking.training.task_weights import WEIGHTINGS
 from l3masking.training.trajectory import Trajectory
-from l3masking.training.windows import gradients_of
 
 # name -> policy of each stage, weighting of the last (None: Mask-tuning), what masking needs: one line per entry
 ARMS = {
@@ -119,11 +118,11 @@ def test_all_arms_of_a_dataset_plan_the_same_updates_and_evaluations(times: int)
 
 
 def test_stl_matched_has_as_many_gradients_as_the_arms_that_learn_task_weights() -> None:
-    """Counted: calls of gradients_of in one update of each."""
+    """Counted: calls of FlatGradients.of in one update of each."""
     counts = {}
     for name in ("stl_matched", "rtm", "l3masking"):
         made = trajectory(name, data())
-        with mock.patch.object(steps, "gradients_of", wraps=gradients_of) as counted:
+        with mock.patch.object(FlatGradients, "of", autospec=True, side_effect=FlatGradients.of) as counted:
             made.stepper.window(1)
         counts[name] = counted.call_count * made.total
         assert made.every == 3 * METHODS[name].last.update_factor

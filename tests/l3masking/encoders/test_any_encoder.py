@@ -50,7 +50,7 @@ def masked_chunk(encoder: Encoder, lengths: tuple[int, ...] = (LENGTH, LENGTH, 9
     ]
     plain = chunk_of(ids, range(len(ids)), torch.tensor([0, 1, 2]), tokenizer.pad_token_id)
     found = corrupt(plain.input_ids, 0.4 * plain.attention_mask.double(), tokenizer, stream(1, "mask"), MaskingConfig())
-    return Chunk(found.input_ids, plain.attention_mask, found.labels)
+    return Chunk.of(found.input_ids, plain.attention_mask, found.labels)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -128,7 +128,7 @@ def test_gradients_reach_the_body_and_the_head_and_a_few_updates_lower_the_loss(
     encoder = more[kind].copied()
     model = MultiTaskModel(encoder, 3, ModelConfig(dropout=0.0), stream(0, "head")).eval()
     chunk = masked_chunk(encoder)
-    labelled = Chunk(chunk.input_ids, chunk.attention_mask, torch.tensor([0, 1, 2]))
+    labelled = Chunk.of(chunk.input_ids, chunk.attention_mask, torch.tensor([0, 1, 2]))
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
     losses = []
     for _ in range(8):

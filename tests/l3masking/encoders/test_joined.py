@@ -53,7 +53,7 @@ def batches(encoder: Encoder) -> tuple[Chunk, Chunk]:
     labelled = chunk_of(ids, range(len(ids)), torch.tensor([0, 1, 2, 0, 1, 2, 0]), tokenizer.pad_token_id)
     chances = 0.3 * labelled.attention_mask.double()
     found = corrupt(labelled.input_ids, chances, tokenizer, rng.stream(1, "mask"), MaskingConfig())
-    return labelled, Chunk(found.input_ids, labelled.attention_mask, found.labels)
+    return labelled, Chunk.of(found.input_ids, labelled.attention_mask, found.labels)
 
 
 def losses_and_gradients(model: MultiTaskModel, precision: Precision = "float32") -> tuple[list[Tensor], list[Tensor]]:

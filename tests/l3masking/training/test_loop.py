@@ -72,7 +72,7 @@ def test_the_weights_left_are_those_that_were_tested(short) -> None:
         with torch.no_grad():
             for row in made.task.test.input_ids:  # one by one, without padding
                 ids = torch.from_numpy(row)[None]
-                chunk = Chunk(ids, torch.ones_like(ids), torch.zeros(1))
+                chunk = Chunk.of(ids, torch.ones_like(ids), torch.zeros(1))
                 predicted.append(int(made.model.classifier(made.model.features([chunk])).argmax()))
         assert predicted == outcome.test_predictions
         labels = list(data().test.labels)

@@ -169,10 +169,10 @@ def test_the_ends_of_alpha() -> None:
     for alpha, still in ((1.0, "head"), (0.0, "lm_head")):
         stepper = training(tuning=MaskTuningConfig(alpha=alpha, rate=0.3)).trajectory().stepper
         stepper.window(1)
-        assert all(not parameter.grad.any() for parameter in getattr(stepper, still))
+        assert all(not parameter.grad.any() for parameter in stepper.model.gradients.span(still).parameters)
     plain = training("mask_tuning_no_mlm").trajectory().stepper
     assert set(plain.window(1)) == {"primary"}
-    assert all(not parameter.grad.any() for parameter in plain.lm_head)
+    assert all(not parameter.grad.any() for parameter in plain.model.mlm_head_parameters())
 
 
 def test_alpha_1_moves_no_classification_head() -> None:

@@ -42,7 +42,7 @@ def masked(encoder: Encoder, ids: list[np.ndarray], indices: list[int], probabil
     plain = chunk_of(ids, indices, torch.empty(0), encoder.tokenizer.pad_token_id)
     wanted = probability * plain.attention_mask.double()
     corrupted = corrupt(plain.input_ids, wanted, encoder.tokenizer, stream(1, "mask"), MaskingConfig())
-    return Chunk(corrupted.input_ids, plain.attention_mask, corrupted.labels)
+    return Chunk.of(corrupted.input_ids, plain.attention_mask, corrupted.labels)
 
 
 def test_mlm_loss_is_that_of_transformers_on_full_logits(encoder, model, ids) -> None:

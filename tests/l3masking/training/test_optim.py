@@ -12,7 +12,7 @@ from torch import nn
 
 from l3masking.encoders.load import load_encoder
 from l3masking.errors import InputError
-from l3masking.training.optim import MainStage, adamw, clip_norms, decay_groups, linear_factor
+from l3masking.training.optim import MainStage, adamw, decay_groups, linear_factor
 from l3masking.training.settings import EvaluateConfig, FinetuneConfig, OptimConfig, TrainConfig
 
 
@@ -75,21 +75,6 @@ def test_the_schedule_is_that_of_transformers() -> None:
         assert theirs.get_last_lr()[0] == pytest.approx(linear_factor(update, 50, 7))
         optimiser.step()
         theirs.step()
-
-
-def parameter(gradient: list[float] | None) -> nn.Parameter:
-    made = nn.Parameter(torch.zeros(len(gradient or [0])))
-    made.grad = None if gradient is None else torch.tensor(gradient)
-    return made
-
-
-def test_parts_are_clipped_each_by_its_own_norm() -> None:
-    large, small = [parameter([3.0]), parameter([0.0, 4.0]), parameter(None)], [parameter([0.3, 0.4])]
-    clip_norms([large, small], 1.0)
-    assert large[0].grad.tolist() == pytest.approx([0.6], rel=1e-5)  # norm 5 -> 1
-    assert large[1].grad.tolist() == pytest.approx([0.0, 0.8], rel=1e-5)
-    assert large[2].grad is None
-    assert small[0].grad.tolist() == pytest.approx([0.3, 0.4])  # norm .5 stays, whatever the other part is
 
 
 def test_one_adamw_step_by_hand() -> None:

@@ -122,8 +122,8 @@ def test_the_gradient_is_the_weighed_mean_of_plain_backward_passes(accumulate: i
 
 
 class Unequal(StaticWeighting):
-    def weights(self) -> list[float]:
-        return [0.7, 0.3]
+    def weights(self) -> Tensor:
+        return torch.tensor([0.7, 0.3], dtype=torch.float64)
 
 
 def test_every_window_starts_from_no_gradient() -> None:
@@ -159,7 +159,7 @@ def test_nothing_selected_adds_nothing_and_is_counted() -> None:
     assert set(losses) == {"primary"}
     assert made.stepper.empty_mlm_batches == 2
     made.weighting.update()
-    cosines = [logit - 0.5 for logit in made.weighting._logits]
+    cosines = [logit - 0.5 for logit in made.weighting.state().tolist()]
     assert cosines[1] == 0.0
     assert np.isfinite(cosines[0])
     assert cosines[0] != 0
@@ -177,7 +177,7 @@ def test_masks_do_not_depend_on_the_number_of_chunks() -> None:
         rows = [
             (ids[attended.bool()].tolist(), labels[attended.bool()].tolist())
             for chunk in chunks
-            for ids, attended, labels in zip(*chunk, strict=True)
+            for ids, attended, labels in zip(*chunk[:3], strict=True)
         ]
         assert all(chunk.attention_mask.sum(dim=1).max() == chunk.input_ids.shape[1] for chunk in chunks)
         seen.append(rows)
@@ -244,7 +244,7 @@ def test_cosines_are_those_of_the_definition(scope: str) -> None:
                 dev @ second / np.linalg.norm(dev) / length,
             ]
         )
-    found = [logit - 0.5 for logit in made.weighting._logits]
+    found = [logit - 0.5 for logit in made.weighting.state().tolist()]
     assert found == pytest.approx(np.mean(expected, axis=0).tolist(), rel=1e-3, abs=1e-5)
 
 
@@ -252,7 +252,7 @@ def test_meta_weights_without_an_auxiliary_task_have_one_cosine() -> None:
     made = trajectory(config(1, meta=MetaConfig(cos_scope="reference")), "meta", None)
     made.stepper.window(1)
     made.weighting.update()
-    assert made.weighting.weights() == [1.0]
+    assert made.weighting.weights().tolist() == [1.0]
 
 
 def heads(dev_mode: str, dropout: float, precision: str = "float32", **meta: object) -> list[Tensor]:

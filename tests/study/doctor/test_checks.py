@@ -208,6 +208,9 @@ def test_gpus(tmp_path: Path, monkeypatch) -> None:
     device = SimpleNamespace(name="A Large One", total_memory=80 * 2**30)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: device)
     assert [found.state for found in doctor_machine.gpus(needy)] == ["ok", "ok"]
+    for graphs, said in ((True, "; trainings with CUDA graphs"), (False, "; trainings without CUDA graphs")):
+        given = of_space(tmp_path, resources={"gpu": 0.25, "cuda_graphs": graphs})
+        assert all(found.text.endswith(said) for found in doctor_machine.gpus(given))
     assert [found.state for found in doctor_machine.gpus(of_space(tmp_path))] == ["ok", "ok", "warn"]
 
 
