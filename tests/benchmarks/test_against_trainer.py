@@ -49,7 +49,7 @@ def test_what_is_not_the_same_is_refused() -> None:
         "losses": {"ours": [1.5, 1.2], "trainer": [1.5, 1.4]},
     }
     against_trainer.check(same)
-    with pytest.raises(InputError, match="texts per batch: .*3.5.*, where --batch is 4"):
+    with pytest.raises(InputError, match=r"texts per batch: .*3\.5.*, where --batch is 4"):
         against_trainer.check(same | {"per_batch": {"ours": {"texts": 4.0}, "trainer": {"texts": 3.5}}})
     for losses in ([1.5, 1.6], [1.5, float("nan")]):
         with pytest.raises(InputError, match="the loss of ours did not fall"):
