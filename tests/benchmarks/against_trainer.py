@@ -43,13 +43,16 @@ class Side:
     losses: list[float] = dataclasses.field(default_factory=list)
     masks: list[torch.Tensor] = dataclasses.field(default_factory=list)
 
-    def counts(self, batches: int) -> dict[str, float]:
-        """Texts, tokens and positions per batch, of the first `batches`: what is made ahead is left out."""
-        masks = self.masks[:batches]
+    def counts(self, batches: int, turns: int) -> dict[str, Any]:
+        """Texts, tokens, and positions with padding, of each turn.
+
+        batches: of a turn. Of those that were made ahead, for turns that never came, nothing is counted.
+        """
+        parts = [self.masks[turn * batches : (turn + 1) * batches] for turn in range(turns)]
         return {
-            "texts": sum(len(mask) for mask in masks) / batches,
-            "tokens": sum(int(mask.sum()) for mask in masks) / batches,
-            "positions": sum(mask.numel() for mask in masks) / batches,
+            "texts": [sum(len(mask) for mask in part) for part in parts],
+            "tokens": [sum(int(mask.sum()) for mask in part) for part in parts],
+            "positions": [sum(mask.numel() for mask in part) for part in parts],
         }
 
 
@@ -206,11 +209,13 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         "clock": "processor" if given.processor_time else "wall",
         "seconds": {name: side.seconds[given.warmup :] for name, side in sides.items()},
         "losses": {name: side.losses for name, side in sides.items()},
-        "per_batch": {name: side.counts(turns * batches) for name, side in sides.items()},
+        "read": {name: side.counts(batches, turns) for name, side in sides.items()},
     }
     check(found)
     found["ratios"] = ratios(found["seconds"]["ours"], found["seconds"]["trainer"])
-    return found | {"median": statistics.median(found["ratios"])}
+    longer = ratios(*(found["read"][name]["tokens"][given.warmup :] for name in ("trainer", "ours")))
+    per_token = [ratio * more for ratio, more in zip(found["ratios"], longer, strict=True)]
+    return found | {"median": statistics.median(found["ratios"]), "median_per_token": statistics.median(per_token)}
 
 
 def whole_updates(world: World, texts: int) -> World:
@@ -223,9 +228,10 @@ def whole_updates(world: World, texts: int) -> World:
 
 def check(found: dict[str, Any]) -> None:
     """Raise InputError where the sides did not do the same, or did not learn."""
-    texts = {name: counts["texts"] for name, counts in found["per_batch"].items()}
-    if set(texts.values()) != {found["batch"]}:
-        raise InputError(f"texts per batch: {texts}, where --batch is {found['batch']}: the times do not compare")
+    texts = {name: read["texts"] for name, read in found["read"].items()}
+    wanted = found["batch"] * found["accumulate"] * found["updates"]
+    if {wanted} != {number for numbers in texts.values() for number in numbers}:
+        raise InputError(f"texts of each turn: {texts}; they must be {wanted}, or the times do not compare")
     for name, losses in found["losses"].items():
         if not losses[-1] < losses[0]:
             raise InputError(
@@ -236,8 +242,10 @@ def check(found: dict[str, Any]) -> None:
 def describe(found: dict[str, Any]) -> str:
     """The numbers in lines of text."""
     medians = {name: statistics.median(values) for name, values in found["seconds"].items()}
-    tokens = {name: counts["tokens"] for name, counts in found["per_batch"].items()}
-    padding = {name: 1 - counts["tokens"] / counts["positions"] for name, counts in found["per_batch"].items()}
+    tokens, places = (
+        {name: sum(read[what]) for name, read in found["read"].items()} for what in ("tokens", "positions")
+    )
+    padding = {name: 1 - tokens[name] / places[name] for name in tokens}
     losses = {name: f"{values[0]:.3f} to {values[-1]:.3f}" for name, values in found["losses"].items()}
     return "\n".join(
         [
@@ -248,8 +256,9 @@ def describe(found: dict[str, Any]) -> str:
             f"STL update / Trainer's update: {found['median']:.3f} ({min(found['ratios']):.3f} to "
             f"{max(found['ratios']):.3f}; bar: at most 0.7, aim 0.5)",
             f"{found['clock']} seconds per update: ours {medians['ours']:.4f}, Trainer's {medians['trainer']:.4f}",
-            f"tokens per batch: ours {tokens['ours']:.0f}, Trainer's {tokens['trainer']:.0f}; padding among the "
-            f"positions: ours, before it is taken out, {padding['ours']:.0%}, Trainer's {padding['trainer']:.0%}",
+            f"the ratio per token: {found['median_per_token']:.3f}; tokens of all turns: ours {tokens['ours']}, "
+            f"Trainer's {tokens['trainer']}; padding: ours, before it is taken out, {padding['ours']:.0%}, Trainer's "
+            f"{padding['trainer']:.0%}",
             f"loss, first turn to last: ours {losses['ours']}, Trainer's {losses['trainer']}",
         ]
     )

@@ -33,11 +33,14 @@ def test_both_sides_train_on_as_many_texts_in_turns(found: dict[str, Any]) -> No
         assert len(found["seconds"][name]) == 2
         assert len(found["losses"][name]) == TURNS
         assert 1 < found["losses"][name][0] < 3, "a mean over texts: six classes"
-        assert found["per_batch"][name]["texts"] == 4
-        assert found["per_batch"][name]["tokens"] <= found["per_batch"][name]["positions"]
+        read = found["read"][name]
+        assert read["texts"] == [2 * 8] * TURNS
+        assert all(2 * 8 * 9 <= few <= many for few, many in zip(read["tokens"], read["positions"], strict=True))
     ratios = [a / b for a, b in zip(found["seconds"]["ours"], found["seconds"]["trainer"], strict=True)]
     assert found["ratios"] == pytest.approx(ratios)
     assert found["median"] == pytest.approx(sum(ratios) / 2)
+    longer = [found["read"]["trainer"]["tokens"][turn] / found["read"]["ours"]["tokens"][turn] for turn in (1, 2)]
+    assert found["median_per_token"] == pytest.approx(sum(a * b for a, b in zip(ratios, longer, strict=True)) / 2)
     assert found["clock"] == "processor"
     assert f"STL update / Trainer's update: {found['median']:.3f} " in found["said"]
 
@@ -45,12 +48,14 @@ def test_both_sides_train_on_as_many_texts_in_turns(found: dict[str, Any]) -> No
 def test_what_is_not_the_same_is_refused() -> None:
     same = {
         "batch": 4,
-        "per_batch": {"ours": {"texts": 4.0}, "trainer": {"texts": 4.0}},
+        "accumulate": 2,
+        "updates": 2,
+        "read": {"ours": {"texts": [16, 16]}, "trainer": {"texts": [16, 16]}},
         "losses": {"ours": [1.5, 1.2], "trainer": [1.5, 1.4]},
     }
     against_trainer.check(same)
-    with pytest.raises(InputError, match=r"texts per batch: .*3\.5.*, where --batch is 4"):
-        against_trainer.check(same | {"per_batch": {"ours": {"texts": 4.0}, "trainer": {"texts": 3.5}}})
+    with pytest.raises(InputError, match=r"texts of each turn: .*\[16, 15\].*; they must be 16, or"):
+        against_trainer.check(same | {"read": {"ours": {"texts": [16, 16]}, "trainer": {"texts": [16, 15]}}})
     for losses in ([1.5, 1.6], [1.5, float("nan")]):
         with pytest.raises(InputError, match="the loss of ours did not fall"):
             against_trainer.check(same | {"losses": {"ours": losses, "trainer": [1.5, 1.4]}})
