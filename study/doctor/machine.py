@@ -16,7 +16,10 @@ from study.version import DISTRIBUTION
 SHOWN = ("ray", "torch", "transformers", "datasets", "optuna", "mlflow")
 GIB = 2**30
 CGROUP = Path("/sys/fs/cgroup/cpu.max")  # the share of the processor that a container has: "<microseconds> <period>"
-ROUNDS = 3  # of each measurement; the best one counts, as others may be at work
+PRODUCT = (512, 384, 1536)  # rows, inner width, columns: a layer of a small encoder
+ROUNDS = 3  # of each measurement; the best one counts, as the first one loads its kernel
+GAIN = 1.5  # of a product, from which a whole training gains: norms, dropout and the optimizer are not faster in bf16
+SET_BF16 = "set precision: bf16 before the first run (it is part of each trial's key)"
 
 
 def packages(patient: Patient) -> Iterator[Diagnosis]:
@@ -75,20 +78,25 @@ def processor(patient: Patient) -> Iterator[Diagnosis]:
     import psutil
     import torch
 
-    cores, memory = usable_cores(), psutil.virtual_memory()
+    cores, memory, there = usable_cores(), psutil.virtual_memory(), os.cpu_count() or 1
     text = (
-        f"{cores:g} of {os.cpu_count()} cores, {memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB memory free"
+        f"{cores:g} of {there} core{'s' * (there != 1)}, {memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB "
     )
-    text += f", torch starts with {torch.get_num_threads()} threads"
+    text += f"memory free, torch starts with {threads_of(torch.get_num_threads())}"
     resources = patient.spec.resources if patient.spec else None
     if resources and patient.address is None and max(resources.cpu, resources.threads) > cores:
         fix = f"--set resources.cpu={max(1, int(cores))} --set resources.threads={max(1, int(cores))}"
-        text += f"; a trial asks for cpu {resources.cpu:g} and {resources.threads} threads"
+        text += f"; a trial asks for cpu {resources.cpu:g} and {threads_of(resources.threads)}"
         yield Diagnosis(name="processor", state="FAIL" if resources.cpu > cores else "warn", text=text, fix=fix)
     elif memory.available < 2 * GIB:
         yield Diagnosis(name="processor", state="warn", text=text, fix="a trial may need more than is free: end others")
     else:
         yield Diagnosis(name="processor", state="ok", text=text)
+
+
+def threads_of(number: int) -> str:
+    """ "1 thread", "2 threads"."""
+    return f"{number} thread{'s' * (number != 1)}"
 
 
 def usable_cores() -> float:
@@ -102,32 +110,47 @@ def usable_cores() -> float:
 
 
 def bf16(patient: Patient) -> Iterator[Diagnosis]:
-    """How fast this processor is in bf16, measured against float32."""
+    """Whether bf16 makes trials on this processor faster: what its instructions say, and what a product takes."""
     import torch
 
     single, half = (multiplication_seconds(dtype) for dtype in (torch.float32, torch.bfloat16))
-    ratio = single / half
-    text = f"bf16 is {ratio:.2g} times as fast as float32 on this processor"
-    wanted = patient.spec is not None and patient.spec.precision == "bf16" and not patient.spec.resources.gpu
-    if ratio < 1 and wanted:
-        yield Diagnosis(name="bf16", state="warn", text=text, fix="precision: float32, or a GPU")
+    ratio, names = single / half, bf16_instructions()
+    which = f"bf16 instructions ({', '.join(names)})" if names else "no bf16 instructions"
+    text = f"this processor has {which}; a matrix product in bf16 is {ratio:.2g} times as fast as in float32"
+    spec = patient.spec
+    if spec is not None and spec.precision == "bf16":
+        wrong = ratio < 1 and not spec.resources.gpu
+        fix = "precision: float32, or a GPU" if wrong else ""
+        yield Diagnosis(name="bf16", state="warn" if wrong else "ok", text=text, fix=fix)
+    elif ratio >= GAIN and not (spec and spec.resources.gpu):
+        yield Diagnosis(name="bf16", state="ok", text=text, fix=SET_BF16)
     else:
-        yield Diagnosis(name="bf16", state="ok", text=text if ratio >= 1 else f"{text}: keep precision: float32")
+        yield Diagnosis(name="bf16", state="ok", text=text if ratio >= GAIN else f"{text}: keep precision: float32")
+
+
+def bf16_instructions() -> list[str]:
+    """Those of this processor for products of bf16, by torch's names of x86 and Arm."""
+    import torch
+
+    found = torch.cpu.get_capabilities()
+    return [name for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16") if found.get(name)]
 
 
 def multiplication_seconds(dtype: object) -> float:
-    """Seconds of one matrix product of 128 × 768 × 768, the shape of a layer, on one thread."""
+    """Seconds of the processor for a matrix product of PRODUCT, on one thread."""
     import torch
 
+    rows, inner, columns = PRODUCT
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        left, right = torch.ones(128, 768, dtype=dtype), torch.ones(768, 768, dtype=dtype)  # type: ignore[call-overload]
+        x = torch.ones(rows, inner, dtype=dtype)  # type: ignore[call-overload]
+        weight = torch.ones(columns, inner, dtype=dtype)  # type: ignore[call-overload]
         seconds = []
         for _ in range(ROUNDS):
-            began = time.perf_counter()
-            torch.mm(left, right)
-            seconds.append(time.perf_counter() - began)
+            began = time.thread_time()
+            torch.nn.functional.linear(x, weight)
+            seconds.append(time.thread_time() - began)
         return min(seconds)
     finally:
         torch.set_num_threads(threads)
@@ -149,10 +172,19 @@ def gpus(patient: Patient) -> Iterator[Diagnosis]:
         return
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
-        half = "with" if torch.cuda.is_bf16_supported() else "without"
+        half = "with" if (bf16 := has_bf16(index)) else "without"
         text = f"{index}: {properties.name}, {properties.total_memory / GIB:.1f} GiB, {half} bf16"
         if asked and patient.spec is not None:
             text += f"; trainings {'with' if patient.spec.resources.cuda_graphs else 'without'} CUDA graphs"
-        yield Diagnosis(name="gpus", state="ok", text=text)
+        fix = SET_BF16 if bf16 and asked and patient.spec and patient.spec.precision != "bf16" else ""
+        yield Diagnosis(name="gpus", state="ok", text=text, fix=fix)
     if not asked and patient.spec is not None and here:
         yield Diagnosis(name="gpus", state="warn", text="trials run on the processor", fix="--set resources.gpu=0.25")
+
+
+def has_bf16(index: int) -> bool:
+    """Whether a GPU has bf16 in hardware: what it only emulates is slower than float32."""
+    import torch
+
+    with torch.cuda.device(index):
+        return torch.cuda.is_bf16_supported(including_emulation=False)

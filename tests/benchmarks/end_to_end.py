@@ -11,6 +11,7 @@ of them (--encoder, or a random BERT), and GPU-hours are not measured.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import math
 import statistics
@@ -28,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
 
 from training import Bench  # noqa: E402
+from training_stl import updater  # noqa: E402
 from training_world import World, add_world_arguments, device_words, read_world  # noqa: E402
 from warmup import AGREE, LEAST, MOST, Settling  # noqa: E402
 
@@ -35,7 +37,6 @@ from l3masking.data.table import DATASETS  # noqa: E402
 from l3masking.errors import InputError  # noqa: E402
 from l3masking.methods import METHODS  # noqa: E402
 from l3masking.training.evaluation import measure as evaluate  # noqa: E402
-from l3masking.training.optim import adamw, decay_groups  # noqa: E402
 from l3masking.training.portions import Portions  # noqa: E402
 from l3masking.training.settings import EvaluateConfig, FinalConfig, TrainConfig  # noqa: E402
 
@@ -46,24 +47,15 @@ SHAPES = {
     "scibert": (12, 768, 31090),
     "clinicalbert": (6, 768, 119547),
 }
+UNREACHED = 10**6  # updates, more than any warm-up and measurement take: the learning rate stays what it is
 
 
-def updates(bench: Bench, given: argparse.Namespace, *, multi_task: bool) -> Callable[[], None]:
+def updates(bench: Bench, given: argparse.Namespace, *, multi_task: bool) -> Callable[[], object]:
     """A function that trains a fresh model by one update, the next one at each call."""
-    model, optim, numbers = bench.fresh_model(), bench.config.optim, count()
+    model, numbers = bench.fresh_model(), count(1)
     stepper = bench.stepper(model, multi_task=multi_task, buckets=given.buckets)
-    optimiser = adamw(
-        [*decay_groups(model.language_model, 1e-5, 0.01), {"params": [*model.classifier.parameters()]}], optim
-    )
-
-    def update() -> None:
-        stepper.window(next(numbers))
-        model.clip(optim.clip)
-        optimiser.step()
-        if stepper.weighting.learns:
-            stepper.weighting.update()
-
-    return update
+    update = updater(model, stepper, dataclasses.replace(bench.config.optim, lr=1e-5), total=UNREACHED)
+    return lambda: update(next(numbers))
 
 
 def settled(bench: Bench, given: argparse.Namespace, work: Callable[[], object]) -> tuple[list[float], Settling]:

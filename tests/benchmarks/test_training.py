@@ -50,14 +50,13 @@ def test_training_is_measured(main: Callable[..., str], tmp_path: Path) -> None:
     assert (
         set(found["ratios"])
         == set(found["medians"])
-        == {*("bare", "released", "padded", "stl_padded", "trainer", "mask_tuning", "adapt")}
+        == {*("bare", "released", "padded", "stl_padded", "mask_tuning", "adapt")}
     )
     for name, (above, below) in {
         "bare": ("step", "bare"),
         "released": ("released", "step"),
         "padded": ("step", "padded"),
         "stl_padded": ("stl", "stl_padded"),
-        "trainer": ("stl", "trainer"),
         "mask_tuning": ("mask_tuning", "stl"),
         "adapt": ("adapt", "adapt_bare"),
     }.items():

@@ -1,10 +1,9 @@
 """Time training steps: python tests/benchmarks/training.py [--encoder DIR --texts FILE.jsonl] [--device cuda].
 
-Six comparisons, each paired in this process, the sides in alternating order, ratios as medians over the runs:
+Five comparisons, each paired in this process, the sides in alternating order, ratios as medians over the runs:
 bare      a META-TARTAN step (window, clipping, task weights; no optimizer) against its three bare forward and
           backward passes on the same batches, made beforehand: same weights, precision, padding and dropout
 released  the same step against one shaped as in the released code (released_step.py), on the same texts
-trainer   an STL step (optimizer included) against transformers' Trainer on the same batches, in the same order
 padded    the META-TARTAN step, and the STL step, against the same through the model's own pass on padded batches
 mask_tuning  a Mask-tuning step against an STL step, the optimizer included in both, on the same batches
 adapt     an update of masked-LM training before fine-tuning (no optimizer) against its bare passes
@@ -42,7 +41,7 @@ from l3masking.training.settings import FinetuneConfig
 from l3masking.training.steps import Stepper
 from l3masking.training.task_weights import WEIGHTINGS
 
-PARTS = ("bare", "released", "padded", "trainer", "mask_tuning", "adapt")
+PARTS = ("bare", "released", "padded", "mask_tuning", "adapt")
 STEP_SIDES = ("step", "bare", "released", "padded")
 
 
@@ -89,17 +88,15 @@ class Bench:
 
     def clock(self, work: Callable[[], object]) -> float:
         """Seconds of some work, the device's part included; with `--processor-time` those of this process alone."""
-        now = time.process_time if self.given.processor_time else time.perf_counter
-        self.synchronize()
-        start = now()
+        start = self.now()
         work()
-        self.synchronize()
-        return now() - start
+        return self.now() - start
 
-    def synchronize(self) -> None:
-        """Wait for the device."""
+    def now(self) -> float:
+        """Seconds on the clock, once the device has done what it was given."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+        return time.process_time() if self.given.processor_time else time.perf_counter()
 
     def settling(self) -> Settling:
         """A warm-up of at most `--warmup` repetitions."""
@@ -248,12 +245,10 @@ def measure(world: World, given: argparse.Namespace) -> dict[str, Any]:
         found["released_head_iterations"] = statistics.fmean(bench.released.iterations)
     if "padded" in seconds:
         found["ratios"]["padded"] = ratios(seconds["step"], seconds["padded"])
-    if others := [part for part in ("padded", "trainer", "mask_tuning") if part in given.parts]:
+    if others := [part for part in ("padded", "mask_tuning") if part in given.parts]:
         seconds |= stl_seconds(bench, ["stl", *("stl_padded" if part == "padded" else part for part in others)])
     if "stl_padded" in seconds:
         found["ratios"]["stl_padded"] = ratios(seconds["stl"], seconds["stl_padded"])
-    if "trainer" in seconds:
-        found["ratios"]["trainer"] = ratios(seconds["stl"], seconds["trainer"])
     if "mask_tuning" in seconds:
         found["ratios"]["mask_tuning"] = ratios(seconds["mask_tuning"], seconds["stl"])
     if "adapt" in given.parts:
@@ -281,7 +276,6 @@ def describe(found: dict[str, Any]) -> str:
         "released": "step shaped as released / META-TARTAN step",
         "padded": "META-TARTAN step / the same on padded batches",
         "stl_padded": "STL step / the same on padded batches",
-        "trainer": "STL step / Trainer's step",
         "mask_tuning": "Mask-tuning step / STL step",
         "adapt": "adapt update / its bare passes",
     }
@@ -290,7 +284,6 @@ def describe(found: dict[str, Any]) -> str:
         "released": "at least 4",
         "padded": "at most 0.75",
         "stl_padded": "at most 0.75",
-        "trainer": "at most 1",
         "mask_tuning": "at most 2.2",
         "adapt": "at most 1.1",
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,21 +41,32 @@ def made_texts(count: int) -> list[str]:
     return texts
 
 
-def write_encoder(folder: Path, model_type: str = "bert") -> Path:
-    """Random weights of a type of SHAPES, and a WordPiece vocabulary of BERT's size, in a folder."""
-    from transformers import AutoConfig, AutoModelForMaskedLM, BertTokenizerFast
+def write_encoder(
+    folder: Path, model_type: str = "bert", shape: tuple[int, int, int] | None = None, tokenizer: Path | None = None
+) -> Path:
+    """Random weights of a type of SHAPES, and a WordPiece vocabulary of BERT's size, in a folder.
+
+    shape: layers, width and heads; None: those of SHAPES. tokenizer: folder of the vocabulary; None: made words.
+    """
+    from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
+
+    words = AutoTokenizer.from_pretrained(tokenizer) if tokenizer else _made_tokenizer(folder)
+    layers, width, heads = shape or SHAPES[model_type]
+    sizes = {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads}
+    sizes["intermediate_size"] = 3 * width // 2 if model_type == "modernbert" else 4 * width  # gated: twice as much
+    ids = {f"{name}_token_id": getattr(words, f"{name}_token_id") for name in ("pad", "cls", "sep", "bos", "eos")}
+    config = AutoConfig.for_model(model_type, vocab_size=len(words), **sizes, **ids)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        AutoModelForMaskedLM.from_config(config).save_pretrained(folder)
+    words.save_pretrained(folder)
+    return folder
+
+
+def _made_tokenizer(folder: Path) -> Any:
+    from transformers import BertTokenizerFast
 
     letters = "abcdefghijklmnopqrstuvwxyz"
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
     (folder / "vocab.txt").write_text("\n".join([*pieces, *made_words(VOCABULARY - len(pieces))]) + "\n")
-    tokenizer = BertTokenizerFast(vocab=str(folder / "vocab.txt"), do_lower_case=True)
-    layers, width, heads = SHAPES[model_type]
-    sizes = {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads}
-    sizes["intermediate_size"] = 3 * width // 2 if model_type == "modernbert" else 4 * width  # gated: twice as much
-    ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "cls", "sep", "bos", "eos")}
-    config = AutoConfig.for_model(model_type, vocab_size=VOCABULARY, **sizes, **ids)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        AutoModelForMaskedLM.from_config(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return BertTokenizerFast(vocab=str(folder / "vocab.txt"), do_lower_case=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -179,14 +180,38 @@ def test_a_container_has_its_share_of_the_cores(tmp_path: Path, monkeypatch) -> 
 
 
 @pytest.mark.parametrize(
-    ("half", "precision", "state"), [(4.0, "bf16", "warn"), (4.0, "float32", "ok"), (0.5, "bf16", "ok")]
+    ("half", "precision", "gpu", "state", "fix"),
+    [
+        (4.0, "bf16", 0, "warn", "precision: float32, or a GPU"),
+        (4.0, "bf16", 1, "ok", ""),
+        (4.0, "float32", 0, "ok", ""),
+        (0.8, "float32", 0, "ok", ""),  # a little faster: a whole training is not
+        (0.5, "bf16", 0, "ok", ""),
+        (0.5, "float32", 0, "ok", doctor_machine.SET_BF16),
+        (0.5, "float32", 1, "ok", ""),  # trials run on the GPU
+    ],
 )
-def test_bf16(tmp_path: Path, monkeypatch, half: float, precision: str, state: str) -> None:
+def test_bf16(tmp_path: Path, monkeypatch, half: float, precision: str, gpu: int, state: str, fix: str) -> None:
     seconds = {torch.float32: 1.0, torch.bfloat16: half}
     monkeypatch.setattr(doctor_machine, "multiplication_seconds", seconds.__getitem__)
-    found = only(doctor_machine.bf16(of_space(tmp_path, precision=precision)))
-    assert found.state == state
-    assert f"bf16 is {1 / half:.2g} times as fast" in found.text
+    found = only(doctor_machine.bf16(of_space(tmp_path, precision=precision, resources={"gpu": gpu})))
+    assert (found.state, found.fix) == (state, fix)
+    assert f"in bf16 is {1 / half:.2g} times as fast as in float32" in found.text
+    assert found.text.endswith(": keep precision: float32") == (precision == "float32" and half > 1 / 1.5)
+
+
+def test_bf16_without_a_study_is_advised_by_measurement(patient: Patient, monkeypatch) -> None:
+    seconds = {torch.float32: 1.0, torch.bfloat16: 0.5}
+    monkeypatch.setattr(doctor_machine, "multiplication_seconds", seconds.__getitem__)
+    for capabilities, said in (
+        ({"avx512_bf16": True, "amx_bf16": True, "avx2": True}, "has bf16 instructions (avx512_bf16, amx_bf16); a"),
+        ({"bf16": True, "neon": True}, "has bf16 instructions (bf16); a"),
+        ({"avx512_bf16": False, "avx2": True}, "has no bf16 instructions; a"),
+    ):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda capabilities=capabilities: capabilities)
+        found = only(doctor_machine.bf16(patient))
+        assert said in found.text
+        assert found.fix == doctor_machine.SET_BF16
 
 
 def test_the_measurement_measures_and_leaves_the_threads_alone() -> None:
@@ -204,13 +229,22 @@ def test_gpus(tmp_path: Path, monkeypatch) -> None:
     assert only(doctor_machine.gpus(elsewhere)).state == "ok"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device", contextlib.nullcontext)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
     device = SimpleNamespace(name="A Large One", total_memory=80 * 2**30)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: device)
-    assert [found.state for found in doctor_machine.gpus(needy)] == ["ok", "ok"]
+    found = list(doctor_machine.gpus(needy))
+    assert [(one.state, one.fix) for one in found] == [("ok", "")] * 2
+    assert found[1].text.startswith("1: A Large One, 80.0 GiB, without bf16"), "what is only emulated is slow"
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
+    found = list(doctor_machine.gpus(needy))
+    assert all("with bf16" in one.text for one in found)
+    assert [one.fix for one in found] == [doctor_machine.SET_BF16] * 2
+    half = of_space(tmp_path, resources={"gpu": 0.25}, precision="bf16")
+    assert [one.fix for one in doctor_machine.gpus(half)] == [""] * 2
     for graphs, said in ((True, "; trainings with CUDA graphs"), (False, "; trainings without CUDA graphs")):
         given = of_space(tmp_path, resources={"gpu": 0.25, "cuda_graphs": graphs})
-        assert all(found.text.endswith(said) for found in doctor_machine.gpus(given))
+        assert all(one.text.endswith(said) for one in doctor_machine.gpus(given))
     assert [found.state for found in doctor_machine.gpus(of_space(tmp_path))] == ["ok", "ok", "warn"]
 
 
@@ -234,6 +268,21 @@ def test_listeners(patient: Patient) -> None:
         assert mine.getsockname()[1] not in found
         text = only(doctor_ray.listeners(patient)).text
     assert text.startswith("what `run` and `ui` start listens on this machine's loopback interface alone; other")
+
+
+def test_one_of_a_kind_is_no_plural(tmp_path: Path, monkeypatch) -> None:
+    for ports, said in (([80], "on 1 port: 80"), ([80, 443], "on 2 ports: 80, 443")):
+        monkeypatch.setattr(doctor_ray, "reachable_ports", lambda ports=ports: ports)
+        assert only(doctor_ray.listeners(Patient(out=tmp_path))).text.endswith(said)
+    for cores, asked in ((1, {"cpu": 2, "threads": 1}), (2, {"cpu": 3, "threads": 3})):
+        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        monkeypatch.setattr(doctor_machine, "usable_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(torch, "get_num_threads", lambda cores=cores: cores)
+        text = only(doctor_machine.processor(of_space(tmp_path, resources=asked))).text
+        many = "s" * (cores > 1)
+        assert text.startswith(f"{cores} of {cores} core{many}, ")
+        assert f"torch starts with {cores} thread{many};" in text
+        assert text.endswith(f"and {asked['threads']} thread{many}")
 
 
 @pytest.mark.parametrize(("mask", "states"), [(0o077, ["ok"]), (0o022, ["ok"]), (0o002, ["ok"]), (0, ["warn", "ok"])])
