@@ -16,13 +16,14 @@ from types import FrameType
 ASKING = (signal.SIGINT, signal.SIGTERM)
 REQUEST = 0.5  # seconds in which signals are one request: `timeout` and some schedulers send two at a time
 ASKED = "stopping: running trainings save and end, then tables are written; a second Ctrl-C ends at once"
+NO_TRAINING = "stopping: what is finished stays; a second Ctrl-C ends at once"  # where no training runs
 
 
 class Requests:
     """Tells requests to stop from signals that repeat one."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self, answer: str = ASKED, clock: Callable[[], float] = time.monotonic) -> None:
+        self._answer, self._clock = answer, clock
         self._last = -math.inf
         self.count = 0
 
@@ -34,7 +35,7 @@ class Requests:
         self.count += 1
         if self.count == 1:
             with suppress(OSError):  # in a handler: `print` may be under way
-                os.write(2, f"{ASKED}\n".encode())
+                os.write(2, f"{self._answer}\n".encode())
         return True
 
 
@@ -54,7 +55,7 @@ def handling(numbers: Sequence[int], hear: Callable[[int, FrameType | None], Non
 @contextmanager
 def interrupting() -> Iterator[None]:
     """Each request to stop raises KeyboardInterrupt."""
-    requests = Requests()
+    requests = Requests(NO_TRAINING)
 
     def hear(number: int, frame: FrameType | None) -> None:
         if requests.new():

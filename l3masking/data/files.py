@@ -26,7 +26,7 @@ def is_packed(name: str) -> bool:
 
 def absolute(source: str, folder: Path) -> str:
     """A path or pattern made absolute. A pattern keeps its meaning where the folder's name has brackets."""
-    path = folder / Path(source).expanduser()
+    path = folder / os.path.expanduser(source)
     if not _is_pattern(source, path):
         return os.path.abspath(path)
     return os.path.abspath(os.path.join(glob.escape(str(folder)), os.path.expanduser(source)))
@@ -37,7 +37,7 @@ def matching(source: str, folder: Path) -> list[Path] | None:
 
     The name of a file that exists is never a pattern. Raises InputError where nothing matches.
     """
-    if not _is_pattern(source, folder / Path(source).expanduser()):
+    if not _is_pattern(source, folder / os.path.expanduser(source)):
         return None
     found = [Path(name) for name in glob.glob(absolute(source, folder), recursive=True)]
     files = sorted(path for path in found if path.is_file())

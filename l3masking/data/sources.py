@@ -21,6 +21,7 @@ from l3masking.data.labels import withheld
 from l3masking.data.pairs import parts_of
 from l3masking.data.rows import Columns, Rows, check_columns, collect, read_rows
 from l3masking.errors import EnvironmentFault, InputError, Unavailable
+from l3masking.homes import user_path
 from l3masking.whole import write_atomic
 
 CACHE_NAME = "l3study"  # of the folder in the user's cache directory
@@ -42,8 +43,8 @@ def cache_folder() -> Path:
     """L3STUDY_CACHE, or CACHE_NAME in the user's cache directory. Not created here."""
     given = os.environ.get("L3STUDY_CACHE")
     if given:
-        return Path(given).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / CACHE_NAME
+        return user_path(given)
+    return user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / CACHE_NAME
 
 
 def blob_id(content: bytes) -> str:

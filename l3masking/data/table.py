@@ -139,7 +139,7 @@ class _Reader:
             found = matching(source, self.folder)
             if found is not None and blob is not None:
                 raise InputError(f"blobs.{part} pins one file, and {source} is a pattern: list its files and their ids")
-            paths = [self.folder / Path(source).expanduser()] if found is None else found
+            paths = [self.folder / os.path.expanduser(source)] if found is None else found
             places += [(str(path), blob) for path in paths]
         counts = Counter(place if "://" in place else os.path.abspath(place) for place, _ in places)
         twice = [place for place, count in counts.items() if count > 1]

@@ -67,4 +67,4 @@ def notice(root: Path) -> None:
     for name, what in (("conflicts", "computed twice with different results"), ("quarantine", "damaged")):
         found = sorted((root / name).glob("*"))
         if found:
-            print(f"{len(found)} files were {what}: see {root / name}")
+            print(f"{len(found)} file{'s were' if len(found) > 1 else ' was'} {what}: see {root / name}")

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from l3masking.errors import EnvironmentFault, InputError
+from l3masking.homes import user_path
 from l3masking.whole import write_new
 from study.surroundings import spare_loopback
 
@@ -46,7 +47,7 @@ class Access:
 
 def token_path() -> Path:
     """The file that Ray reads its token from."""
-    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token").expanduser()
+    return user_path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token")
 
 
 def token() -> str | None:

@@ -7,7 +7,6 @@ held against the share.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,8 @@ from l3masking.errors import InputError
 from study.estimate.peak import measure_peak
 from study.estimate.sizes import passes
 from study.gpu import CUDA_CONTEXT, GIB, Cuda, Device
+from study.store.hints import read_hint
+from study.store.seal import with_checksum
 from study.store.whole_files import canonical, content_key, write_atomic
 
 if TYPE_CHECKING:
@@ -134,13 +135,13 @@ def _key(assignment: Assignment, device: Device) -> str:
 
 def _read(root: Path) -> dict[str, int]:
     """What was measured before; nothing where the file cannot be read, and it is then measured again."""
-    try:
-        value = json.loads((root / FITS_FILE).read_bytes())
+
+    def peaks(value: Any) -> dict[str, int]:
         entries = value["peaks"] if value["schema"] == FITS_SCHEMA else {}
         return {str(key): int(peak) for key, peak in entries.items() if peak > 0}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return {}
+
+    return read_hint(root / FITS_FILE, peaks) or {}
 
 
 def _write(root: Path, peaks: Mapping[str, int]) -> None:
-    write_atomic(root / FITS_FILE, canonical({"schema": FITS_SCHEMA, "peaks": peaks}))
+    write_atomic(root / FITS_FILE, canonical(with_checksum({"schema": FITS_SCHEMA, "peaks": peaks})))

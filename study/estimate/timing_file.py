@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from l3masking.training.settings import TrainConfig
 from study.estimate.sizes import DataSize, training_size
 from study.plan.trials import Trial
 from study.space.spec import Resources
+from study.store.hints import read_hint
 from study.store.whole_files import canonical, content_key, write_atomic
 
 TIMING_FILE = "calibration.json"
@@ -92,14 +92,14 @@ class Calibration:
 
 def read_calibration(root: Path, resources: Callable[[str, str], Resources]) -> Calibration | None:
     """What an earlier calibration left in a study's folder; None if there is none that can be read."""
-    try:
-        value = json.loads((root / TIMING_FILE).read_bytes())
+
+    def made(value: Any) -> Calibration | None:
         if value["schema"] != TIMING_SCHEMA:
             return None
         entries = {str(key): _measured(entry) for key, entry in value["entries"].items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return None  # it is a help and no truth: the next calibration writes it anew
-    return Calibration(resources=resources, entries=entries)
+        return Calibration(resources=resources, entries=entries)
+
+    return read_hint(root / TIMING_FILE, made)
 
 
 def write_calibration(root: Path, calibration: Calibration) -> None:

@@ -10,7 +10,6 @@ import hashlib
 import importlib.metadata
 import io
 import itertools
-import json
 import os
 import re
 import sys
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from study.report.layout import plain
+from study.store.hints import read_hint
 from study.store.whole_files import canonical, content_key, write_atomic
 from study.version import code_folder, code_hash
 
@@ -234,11 +234,7 @@ def _unchanged(files: tuple[Path, Path], known: object, of: str) -> tuple[bytes,
 
 def _read_index(root: Path) -> dict[str, Any]:
     """Figure -> what it was drawn from, and hashes of its files; nothing where that cannot be read."""
-    try:
-        value = json.loads((root / DRAWN_FILE).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
+    return read_hint(root / DRAWN_FILE, dict) or {}
 
 
 def _digest(content: bytes) -> str:

@@ -18,6 +18,7 @@ from rich.text import Text
 from l3masking.analysis.pos_profile import NUM_RANKED, TagProfile, TagRow
 from study.report.escape import csv_text, latex_table, markdown_table, markdown_text
 from study.report.layout import plain
+from study.store.hints import read_hint
 from study.store.store import write_atomic
 
 TAG_FIELDS = (
@@ -117,16 +118,15 @@ def tag_lines(root: Path, datasets: Iterable[str]) -> list[str]:
 
     A file that cannot be read, or has no profile in it, gives no line.
     """
-    lines = []
-    for dataset in datasets:
-        try:
-            found = json.loads((root / f"tables/pos_{dataset}.json").read_text(encoding="utf-8"))
-            for column in found["columns"]:
-                if len(column["tags"]) > NUM_RANKED:
-                    lines.append(_in_a_line(dataset, found, column))
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    return lines
+
+    def of(dataset: str) -> list[str]:
+        def made(found: dict[str, Any]) -> list[str]:
+            columns = [column for column in found["columns"] if len(column["tags"]) > NUM_RANKED]
+            return [_in_a_line(dataset, found, column) for column in columns]
+
+        return read_hint(root / f"tables/pos_{dataset}.json", made) or []
+
+    return [line for dataset in datasets for line in of(dataset)]
 
 
 def _in_a_line(dataset: str, found: dict[str, Any], column: dict[str, Any]) -> str:

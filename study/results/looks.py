@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 from study.results.comparison import Comparison
 from study.results.verdicts import LEVEL, verdict
-from study.store.store import write_atomic
+from study.store.hints import read_hint
+from study.store.seal import with_checksum
+from study.store.store import Store, write_atomic
 
 LOOKS_FILE = "looks.json"
 
@@ -40,9 +42,12 @@ def state(comparisons: Iterable[Comparison]) -> Look | None:
 def record_look(root: Path, comparisons: Iterable[Comparison]) -> list[Look]:
     """Write down that these were shown, unless the same state was before; returns all looks, the present one last.
 
-    A folder that cannot be written keeps the looks that it has. A file that cannot be read counts as missing.
+    A folder that cannot be written keeps the looks that it has. A file that cannot be read is moved to quarantine/.
     """
     looks, now = read_looks(root), state(comparisons)
+    if not looks and (root / LOOKS_FILE).is_file():
+        so = "and whether results were looked at before is not known"
+        Store(root).quarantine(root / LOOKS_FILE, "damaged", so)
     if now is None:
         return looks
     if now in looks:
@@ -50,17 +55,17 @@ def record_look(root: Path, comparisons: Iterable[Comparison]) -> list[Look]:
     looks.append(now)
     data: dict[str, Any] = {"looks": [look._asdict() for look in looks]}
     with contextlib.suppress(OSError):  # a study for reading alone: what is shown does not depend on it
-        write_atomic(root / LOOKS_FILE, (json.dumps(data, indent=1) + "\n").encode())
+        write_atomic(root / LOOKS_FILE, (json.dumps(with_checksum(data), indent=1) + "\n").encode())
     return looks
 
 
 def read_looks(root: Path) -> list[Look]:
     """The looks that were written down, in their order."""
-    try:
-        found = json.loads((root / LOOKS_FILE).read_text(encoding="utf-8"))["looks"]
-        return [Look(*(int(look[name]) for name in Look._fields)) for look in found]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
+
+    def looks(value: Any) -> list[Look]:
+        return [Look(*(int(look[name]) for name in Look._fields)) for look in value["looks"]]
+
+    return read_hint(root / LOOKS_FILE, looks) or []
 
 
 def warnings_of(looks: Sequence[Look], comparisons: Iterable[Comparison]) -> list[str]:

@@ -84,7 +84,7 @@ def policy_at(folder: Path, entry: dict[str, Any]) -> dict[str, Any]:
     file, text = entry.get("file"), entry.get("text")
     if not isinstance(file, str):
         return entry
-    path = os.path.abspath(folder / Path(file).expanduser())
+    path = os.path.abspath(folder / os.path.expanduser(file))
     return entry | {"file": path, "text": _text_of(path) if text is None else text}
 
 

@@ -14,7 +14,7 @@ DATA_FILES = ("train", "validation", "test", "mlm")
 def encoder_at(folder: Path, entry: dict[str, Any]) -> dict[str, Any]:
     """An encoder's entry with its folder made absolute; a relative one starts at `folder`."""
     path = entry.get("path")
-    return entry | {"path": os.path.abspath(folder / Path(path).expanduser())} if isinstance(path, str) else entry
+    return entry | {"path": os.path.abspath(folder / os.path.expanduser(path))} if isinstance(path, str) else entry
 
 
 def dataset_at(folder: Path, entry: dict[str, Any]) -> dict[str, Any]:

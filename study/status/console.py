@@ -175,10 +175,13 @@ def reporter() -> Iterator[Reporter]:
 
 @contextmanager
 def followed(root: Path, reporter: Reporter) -> Iterator[Progress]:
-    """The progress of one run, shown by its reporter; its final state is an error unless `close` set another one."""
+    """The progress of one run, shown by its reporter. Unless `close` set a final state: "stopped", or an error."""
     progress = Progress(root)
     try:
         reporter.follow(progress)
         yield progress
+    except KeyboardInterrupt:
+        progress.close("stopped")
+        raise
     finally:
         progress.close("ended by an error")

@@ -7,7 +7,6 @@ nothing happens, so that its age shows whether a driver on another machine is al
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import socket
@@ -18,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from study.store.hints import read_hint
 from study.store.whole_files import canonical, write_atomic
 
 if TYPE_CHECKING:
@@ -185,19 +185,51 @@ class View:
 
 
 def read_view(root: Path) -> View | None:
-    """The state that the driver of the last run wrote; None if there is no readable file."""
-    try:
-        value = json.loads((root / PROGRESS_FILE).read_bytes())
-        if value.pop("schema") != PROGRESS_SCHEMA:
-            return None
-        running = [Running(**{**entry, "cell": tuple(entry["cell"])}) for entry in value.pop("running")]
-        return View(running=tuple(running), **value)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return None  # ignored: the records decide
+    """The state that the driver of the last run wrote; None if there is no readable file: the records decide."""
+    return read_hint(root / PROGRESS_FILE, _view)
+
+
+def _view(value: dict[str, Any]) -> View | None:
+    """The content of the file. What is of another type than `View` says is a ValueError or TypeError."""
+    if value["schema"] != PROGRESS_SCHEMA:
+        return None
+    stage = value["stage"]
+    return View(
+        pid=_count(value["pid"]),
+        born=None if value["born"] is None else str(value["born"]),
+        host=str(value["host"]),
+        state=str(value["state"]),
+        stage=stage and {"name": str(stage["name"]), "done": _count(stage["done"]), "total": _count(stage["total"])},
+        running=tuple(
+            Running(
+                key=str(entry["key"]),
+                cell=tuple(None if name is None else str(name) for name in entry["cell"]),
+                seed=_count(entry["seed"]),
+                since=_seconds(entry["since"]),
+            )
+            for entry in value["running"]
+        ),
+        **{name: _count(value[name]) for name in ("most", "done", "failed", "left")},
+        **{name: _seconds(value[name]) for name in ("started", "updated")},
+    )
+
+
+def _count(value: object) -> int:
+    if isinstance(value, int) and 0 <= value < 2**63:
+        return value
+    raise ValueError(f"no count: {value!r}")
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, int | float) and 0 <= value < 2**40:
+        return float(value)
+    raise ValueError(f"no time: {value!r}")
 
 
 def exists(pid: int) -> bool:
     """Whether process `pid` runs on this machine. One that has exited but was not reaped (a zombie) does not."""
+    if pid < 1:
+        return False  # stands for a group of processes
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

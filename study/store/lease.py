@@ -89,6 +89,6 @@ def _dead_here(found: dict[str, Any]) -> bool:
 def _read(remote: Remote) -> dict[str, Any]:
     try:
         value = json.loads(remote.read(LEASE_FILE) or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import hashlib
-import json
 import os
 import shutil
 import socket
@@ -22,6 +20,7 @@ from typing import TypeVar, cast
 import filelock
 
 from l3masking.errors import DiskFull, EnvironmentFault, InputError
+from study.store.hints import read_hint
 from study.store.newer import REMEDY
 from study.store.record import SCHEMA, Failure, NewRecord, Record
 from study.store.seal import (
@@ -36,7 +35,18 @@ from study.store.seal import (
     verified,
     with_checksum,
 )
-from study.store.whole_files import KEY, Place, canonical, check_key, content_key, sweep, write_atomic, write_new
+from study.store.whole_files import (
+    KEY,
+    Place,
+    canonical,
+    check_key,
+    content_key,
+    file_digest,
+    open_plain,
+    sweep,
+    write_atomic,
+    write_new,
+)
 
 T = TypeVar("T")
 MODELS = "models"  # folder of the kept models
@@ -198,11 +208,11 @@ class Store:
             lock.release()
 
     def _holder(self) -> str:
-        try:
-            holder = json.loads((self.root / ".lock.holder").read_bytes())
-            return f"process {holder['pid']} on {holder['host']}, since {holder['since']}"
-        except (OSError, ValueError, KeyError, TypeError):
-            return "its process is not known yet"
+        said = read_hint(
+            self.root / ".lock.holder",
+            lambda holder: f"process {holder['pid']} on {holder['host']}, since {holder['since']}",
+        )
+        return said or "its process is not known yet"
 
     def _path(self, folder: str, key: str) -> Path:
         return self.root / folder / f"{check_key(key)}.json"
@@ -214,7 +224,7 @@ class Store:
             try:
                 keys.append(check_key(path.stem))
             except InputError:
-                self._quarantine(path, "its name is no key")
+                self.quarantine(path, "its name is no key")
         return keys
 
     def _load(self, path: Path, verified: Callable[[bytes, str], T]) -> T | None:
@@ -225,10 +235,11 @@ class Store:
         except NewerError as newer:
             raise InputError(f"{path}: {newer}: {REMEDY}") from None
         except DamagedError as damage:
-            self._quarantine(path, str(damage))
+            self.quarantine(path, str(damage))
             return None
 
-    def _quarantine(self, path: Path, reason: str) -> None:
+    def quarantine(self, path: Path, reason: str, so: str = "not used, and to be computed again") -> None:
+        """Move a file that cannot be trusted to quarantine/, and say so. so: what it means for the study."""
         folder = self.root / "quarantine"
         target, copies = folder / path.name, 0
         while target.exists() or target.is_symlink():
@@ -242,7 +253,7 @@ class Store:
             return  # another reader was quicker, and has said so
         except OSError as error:
             fate = f"cannot be moved to {folder} ({error.strerror})"
-        message = f"{path}: {reason}; {fate}, not used, and to be computed again"
+        message = f"{path}: {reason}; {fate}, {so}"
         warnings.warn(message, QuarantineWarning, stacklevel=2)
 
     def _keep_conflict(self, present: Record, newcomer: NewRecord) -> None:
@@ -269,12 +280,6 @@ def whole_models(names: Iterable[str]) -> set[str]:
     return {key for key, files in found.items() if files.issuperset(MODEL_FILES)}
 
 
-def file_digest(path: Path) -> str:
-    """BLAKE2b (32 hexadecimal digits) of a file, which is read in parts."""
-    with open(path, "rb", opener=_open_here) as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-
-
 def _failure(raw: bytes, key: str) -> Failure:
     found = parse(raw, key)
     if not verified(found):
@@ -285,7 +290,7 @@ def _failure(raw: bytes, key: str) -> Failure:
 
 def _bytes_of(path: Path) -> bytes:
     try:
-        with open(path, "rb", opener=_open_here) as stream:
+        with open(path, "rb", opener=open_plain) as stream:
             return stream.read()
     except FileNotFoundError:
         raise
@@ -293,7 +298,3 @@ def _bytes_of(path: Path) -> bytes:
         if path.is_symlink() or path.is_dir():
             raise DamagedError("not a plain file") from error
         raise EnvironmentFault(f"{path}: cannot be read ({error.strerror})") from error
-
-
-def _open_here(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)  # a link may lead out of the study, a pipe never ends

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 
@@ -12,7 +13,18 @@ from l3masking import whole
 from l3masking.errors import EnvironmentFault, InputError
 from l3masking.whole import sweep, write_atomic
 
-__all__ = ["KEY", "Place", "canonical", "check_key", "content_key", "sweep", "write_atomic", "write_new"]
+__all__ = [
+    "KEY",
+    "Place",
+    "canonical",
+    "check_key",
+    "content_key",
+    "file_digest",
+    "open_plain",
+    "sweep",
+    "write_atomic",
+    "write_new",
+]
 
 KEY = re.compile(r"[0-9a-f]{32}")
 NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
@@ -34,6 +46,17 @@ def check_key(key: object) -> str:
     if not isinstance(key, str) or not KEY.fullmatch(key):
         raise InputError(f"key {key!r}: expected 32 hexadecimal digits, as the names of the files in records/ have")
     return key
+
+
+def open_plain(path: str, flags: int) -> int:
+    """For `open`: a link, which may lead out of the study, is an OSError, and a pipe does not wait for its writer."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
+def file_digest(path: Path) -> str:
+    """BLAKE2b (32 hexadecimal digits) of a file, which is read in parts."""
+    with open(path, "rb", opener=open_plain) as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def write_new(path: Path, data: bytes) -> None:

@@ -14,7 +14,8 @@ from l3masking.whole import made_whole
 from study.plan.resolved import Resolved, opened_study, planned
 from study.space.spec import configs
 from study.store.places import Place, fetched, inside
-from study.store.store import MODELS, file_digest
+from study.store.store import MODELS
+from study.store.whole_files import file_digest
 from study.use.card_metadata import CardFacts
 from study.use.chosen import ChosenSeeds, check_kept, choose
 from study.use.model_card import card_text

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from study.store.seal import DamagedError
-from study.store.store import file_digest
+from study.store.whole_files import file_digest
 
 MOST_BYTES = 1 << 30  # of a file that is read as a whole; larger ones are damaged or hostile
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from study.results.looks import LOOKS_FILE, read_looks
 from study.space.search_section import SEARCH_FOLDER
 from study.store.record import Failure, Record
 from study.store.seal import DamagedError, verified
@@ -31,6 +32,7 @@ def verify_study(
     models = _check_records(folder, claimed, known, makers, verdict, progress)
     _check_search(folder, claimed, verdict, progress)
     _check_failures(folder, verdict)
+    _check_looks(folder, verdict)
     say_misfits(known, verdict)
     if claimed is not None:
         check_against_plan(claimed, models, folder, verdict)
@@ -114,6 +116,16 @@ def _check_failures(folder: Untouched, verdict: Verification) -> None:
                 raise DamagedError(f"is of the key {value['key']}: it is another failure under this name")
         except DamagedError as damage:
             verdict.wrong(name, str(damage))
+
+
+def _check_looks(folder: Untouched, verdict: Verification) -> None:
+    """Whether the looks at the results, of which the tables warn, are those that were written down."""
+    if folder.has(LOOKS_FILE):
+        try:
+            if not verified(folder.read_json(LOOKS_FILE)) or not read_looks(folder.root):
+                raise DamagedError("its checksum does not match its content")
+        except DamagedError as damage:
+            verdict.wrong(LOOKS_FILE, str(damage))
 
 
 def _opened(folder: Untouched, name: str, verdict: Verification) -> Record | None:

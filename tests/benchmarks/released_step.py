@@ -44,7 +44,7 @@ class Window(NamedTuple):
 
 
 class ReleasedStepper:
-    """Gradients of windows, without an optimiser step: the counterpart of Stepper.window and clip_norms."""
+    """Gradients of windows, without an optimiser step: the counterpart of Stepper.window and MultiTaskModel.clip."""
 
     def __init__(
         self,

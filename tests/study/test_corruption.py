@@ -25,8 +25,10 @@ from study.adapted import adapted_encoder, adapted_place
 from study.artefacts import finished_parts, manifest_of, put_part
 from study.plan.inputs import held_encoder
 from study.plan.resolved import planned
+from study.results.looks import LOOKS_FILE, record_look
 from study.store.data_facts import read_facts
-from study.store.store import Store, content_key, file_digest
+from study.store.store import Store, content_key
+from study.store.whole_files import file_digest
 from study.trial import kept_of
 from study.use.model_export import check_weights
 
@@ -117,6 +119,11 @@ def kinds(root: Path) -> dict[str, Kind]:
             root / "one" / "00000001.json", raw(root / "two" / "00000001.json"), lambda: snapshot_of(root / "one")
         ),
         "model": Kind(model / "model.safetensors", raw(root / "two" / "00000001.safetensors"), kept_model),
+        "looks": Kind(
+            root / LOOKS_FILE,
+            raw(root / LOOKS_FILE).replace(b'"seeds": 2', b'"seeds": 3'),
+            lambda: record_look(root, []) or None,
+        ),
     }
 
 
@@ -136,7 +143,18 @@ def damages(whole: bytes, other: bytes) -> Iterator[tuple[str, bytes]]:
     yield "twice", whole + whole
 
 
-NAMES = ["record", "failure", "data", "resolved", "manifest", "part", "checkpoint", "checkpoint facts", "model"]
+NAMES = [
+    "record",
+    "failure",
+    "data",
+    "resolved",
+    "manifest",
+    "part",
+    "checkpoint",
+    "checkpoint facts",
+    "model",
+    "looks",
+]
 UNNAMED = ("part", "checkpoint", "checkpoint facts")  # a run names parts; of checkpoints the one before is taken
 EQUAL_AT_MOST = 16  # of about 330: flips that change no value, such as 1e-05 to 1E-05, or the name of a checksum
 

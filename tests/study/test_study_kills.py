@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from forked import Forks
-from killed_studies import told_run, whole_run
+from killed_studies import cut_off, spent, told_run, whole_run
 from small_study import records, results, write_study
 
 from study.store.store import Store
@@ -34,6 +34,7 @@ SIZES = [  # kills, seeds: so many trainings that the kills do not outlast them
     pytest.param((30, 35), marks=[pytest.mark.long, pytest.mark.timeout(1800)]),
 ]
 STOPPED = 75
+MOST = 2.0  # CPU time of all trainings with the kills, over that without: each kill costs at most one of them
 WAIT = 60.0  # seconds in which a run must come so far, on a busy machine
 
 
@@ -51,9 +52,12 @@ def size(request: pytest.FixtureRequest) -> tuple[int, int]:
 
 @pytest.fixture(scope="module")
 def undisturbed(size: tuple[int, int], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Undisturbed]:
-    folder = tmp_path_factory.mktemp("undisturbed")
+    folder, first = (tmp_path_factory.mktemp(name) for name in ("undisturbed", "first"))
     write_study(folder, **SPACE, seeds=size[1])
-    forks = Forks(whole_run, folder)
+    write_study(first, **SPACE, seeds=1)
+    forks = Forks(whole_run, first)
+    forks.start(told_run, folder)  # forked as the killed ones are, so that both take the same time
+    assert forks.ended() == 0, (folder / "said").read_text()
     yield Undisturbed(folder, forks)
     forks.end()
 
@@ -77,6 +81,7 @@ def killed(forks: Forks, folder: Path, draw: random.Random, number: signal.Signa
         os.kill(process, number)
         ended = forks.ended()
     assert ended is not None, "it has not ended"
+    cut_off(folder, forks.cpu)
     return ended
 
 
@@ -113,6 +118,12 @@ def test_kills_lose_tear_repeat_and_change_nothing(
     assert undisturbed.forks.ended() == 0, (tmp_path / "said").read_text()
     assert ends[STOPPED] >= kills / 4
     checked(undisturbed.folder / "out", tmp_path, kills)
+    whole, killed_too = spent(undisturbed.folder), spent(tmp_path)
+    print(
+        f"trainings took {killed_too.seconds:.1f} s ({killed_too.cpu:.1f} s of CPU time) with the kills, "
+        f"{whole.seconds:.1f} s ({whole.cpu:.1f} s) without"
+    )
+    assert whole.cpu * 0.9 < killed_too.cpu < MOST * whole.cpu
 
 
 def checked(whole: Path, folder: Path, kills: int) -> None:

@@ -21,6 +21,7 @@ class Forks:
 
     def __init__(self, warm: Callable[..., object], *given: object) -> None:
         """warm: called in the child before the first fork."""
+        self.cpu = 0.0  # seconds of CPU time that the last process took which has ended
         context = multiprocessing.get_context("spawn")
         self._here, there = context.Pipe()
         self._child = context.Process(target=_serve, args=(there, warm, given), daemon=True)
@@ -34,7 +35,10 @@ class Forks:
 
     def ended(self, seconds: float = WAIT) -> int | None:
         """How the process has ended, as `os.waitstatus_to_exitcode` says it; None: it has not within these seconds."""
-        return int(self._here.recv()) if self._here.poll(seconds) else None
+        if not self._here.poll(seconds):
+            return None
+        code, self.cpu = self._here.recv()
+        return int(code)
 
     def end(self) -> None:
         """Nothing is asked for any more."""
@@ -64,4 +68,5 @@ def _serve(asked: Any, warm: Callable[..., object], given: tuple[object, ...]) -
                 finally:
                     os._exit(1)
             asked.send(process)
-            asked.send(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
+            _, status, used = os.wait4(process, 0)
+            asked.send((os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime))

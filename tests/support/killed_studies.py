@@ -1,11 +1,12 @@
-"""A run of a study that tells, line by line, which trainings it has started and which records it has written."""
+"""A run of a study that tells which trainings it has started, what they took, and which records it has written."""
 
 from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 from small_study import NoMirror, command
@@ -18,12 +19,36 @@ def whole_run(folder: Path) -> None:
     assert said.code == 0, said.err
 
 
+class Spent(NamedTuple):
+    """What trainings took, without what their runs did before and after them."""
+
+    seconds: float
+    cpu: float  # seconds of CPU time
+
+
+def spent(folder: Path) -> Spent:
+    """Of all trainings of a study, those that a kill cut off included."""
+    took = [[float(part) for part in line.split()] for line in (folder / "spent").read_text().splitlines()]
+    return Spent(sum(end - begin for begin, _, end, _ in took), sum(end - begin for _, begin, _, end in took))
+
+
+def cut_off(folder: Path, cpu: float) -> None:
+    """The last run was killed now, after so many seconds of CPU time: its training ended with it."""
+    path = folder / "spent"
+    if path.exists() and not path.read_text().endswith("\n"):
+        with path.open("a") as stream:
+            stream.write(f"{time.monotonic()} {cpu}\n")
+
+
 def told_run(folder: Path) -> None:
-    """The same, with its lines in `folder`/told: a kill leaves those that were written. Ends the process."""
+    """The same, with its lines in `folder`/told: a kill leaves those that were written. Ends the process.
+
+    `folder`/spent holds a line for each training: monotonic seconds and seconds of CPU time at its begin and its end.
+    """
     from study import schedule
     from study.store.store import Store
 
-    lines = os.open(folder / "told", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    lines, times = (os.open(folder / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT) for name in ("told", "spent"))
     commit, execute = Store.commit, schedule.execute
 
     def committed(store: Store, record: Any) -> None:
@@ -32,7 +57,11 @@ def told_run(folder: Path) -> None:
 
     def started(assignment: Any, *given: Any) -> str | None:
         os.write(lines, f"started {assignment.trial.trajectory}\n".encode())
-        return execute(assignment, *given)
+        os.write(times, f"{time.monotonic()} {time.process_time()} ".encode())
+        try:
+            return execute(assignment, *given)
+        finally:
+            os.write(times, f"{time.monotonic()} {time.process_time()}\n".encode())
 
     with (
         mock.patch("study.run.Mirror", NoMirror),

@@ -113,6 +113,21 @@ def test_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_folder() == tmp_path / ".cache" / "l3study"
+
+
+def test_a_user_without_a_home_folder_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As in a container whose user has a number and no name."""
+
+    def unknown(*_: object) -> None:
+        raise KeyError("no such user")
+
+    for name in ("HOME", "L3STUDY_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    with pytest.raises(EnvironmentFault, match="this home folder is not known; set HOME, or L3STUDY_CACHE"):
+        cache_folder()
+    monkeypatch.setenv("L3STUDY_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
     assert list(tmp_path.iterdir()) == []
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
@@ -22,6 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 PROJECT = Path(__file__).resolve().parents[3]
 TRAVELS = ("study", "l3masking", "search_spaces")
 SEEDS = 5
+PROMPT = 20.0  # seconds from `l3study stop` to the end of the job, on two cores with nothing else to do
 
 
 @pytest.fixture(scope="module")
@@ -98,8 +101,12 @@ def stopped(cluster: LocalCluster, job: str, root: Path, total: int) -> int:
     running = command("status", job, *address)
     assert running.code == 0, running.err
     assert f"job {job}: RUNNING" in running.out
+    began = time.monotonic()
     said = command("stop", job, *address)
+    seconds, load = time.monotonic() - began, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
     assert (said.code, said.out.splitlines()[-1]) == (0, f"job {job}: STOPPED"), said.err
+    print(f"l3study stop: {seconds:.1f} s, with {load:.1f} processes for each core")
+    assert seconds < PROMPT * load
     there = whole(root)
     assert 0 < there < total
     assert (root / "tables" / "results.md").is_file(), "a stop leaves time for the tables"

@@ -13,6 +13,7 @@ from study.results.compare import compare
 from study.results.comparison import Comparison
 from study.results.looks import LOOKS_FILE, Look, read_looks, record_look, state, warnings_of
 from study.results.verdicts import verdict
+from study.store.store import QuarantineWarning
 
 TEN = [0.70, 0.72, 0.71, 0.69, 0.73, 0.70, 0.74, 0.72, 0.71, 0.70]
 UP = [0.021, 0.019, 0.024, 0.017, 0.022, 0.018, 0.023, 0.02, 0.025, 0.016]
@@ -41,12 +42,10 @@ def test_each_state_is_one_look(tmp_path: Path):
         looks = record_look(tmp_path, shown(seeds))
     assert [look.seeds for look in looks] == [10, 4], "the present one is the last"
     content = (tmp_path / LOOKS_FILE).read_bytes()
-    assert json.loads(content) == {
-        "looks": [
-            {"seeds": 4, "of": 10, "complete": 0, "planned": 1},
-            {"seeds": 10, "of": 10, "complete": 1, "planned": 1},
-        ]
-    }
+    assert json.loads(content)["looks"] == [
+        {"seeds": 4, "of": 10, "complete": 0, "planned": 1},
+        {"seeds": 10, "of": 10, "complete": 1, "planned": 1},
+    ]
     record_look(tmp_path, shown(10))
     assert (tmp_path / LOOKS_FILE).read_bytes() == content
 
@@ -57,10 +56,18 @@ def test_nothing_is_written_before_there_is_a_result(tmp_path: Path):
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"looks": [{"seeds": 3}]}', '{"looks": [{"seeds": "x"}]}'])
-def test_a_damaged_file_counts_as_missing(tmp_path: Path, text: str):
+def test_a_damaged_file_is_set_aside_and_named(tmp_path: Path, text: str):
     (tmp_path / LOOKS_FILE).write_text(text)
     assert read_looks(tmp_path) == []
-    assert record_look(tmp_path, shown(10)) == [Look(10, 10, 1, 1)]
+    with pytest.warns(QuarantineWarning, match="whether results were looked at before is not known"):
+        assert record_look(tmp_path, shown(10)) == [Look(10, 10, 1, 1)]
+    assert (tmp_path / "quarantine" / LOOKS_FILE).read_text() == text
+    assert record_look(tmp_path, shown(10)) == [Look(10, 10, 1, 1)], "nothing is left to say"
+
+
+def test_a_file_of_before_checksums_is_read(tmp_path: Path):
+    (tmp_path / LOOKS_FILE).write_text(json.dumps({"looks": [Look(4, 10, 0, 1)._asdict()]}))
+    assert record_look(tmp_path, shown(10)) == [Look(4, 10, 0, 1), Look(10, 10, 1, 1)]
 
 
 def test_a_folder_that_cannot_be_written_is_shown_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

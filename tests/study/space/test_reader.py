@@ -49,6 +49,8 @@ def test_paths_start_at_the_file_and_nothing_else_is_taken_for_one(tmp_path, mon
     monkeypatch.setenv("HOME", "/home/somebody")
     spec = read_space(write(folder, GOOD.replace("path: enc", "path: ~/enc")))
     assert spec.encoders["mine"].path == "/home/somebody/enc"
+    spec = read_space(write(folder, GOOD.replace("path: enc", "path: ~no such user/enc")))
+    assert spec.encoders["mine"].path == str(folder / "~no such user/enc"), "a name as any other"
 
 
 def test_lists_and_patterns_start_at_the_file_too(tmp_path, monkeypatch):

@@ -113,17 +113,20 @@ def test_a_quiet_driver_gives_a_sign_of_life(tmp_path: Path, monkeypatch) -> Non
     assert PROGRESS_BEAT * 3 < SILENT, "some of them may be late"
 
 
-def test_the_last_word_is_an_error_unless_another_was_said(tmp_path: Path, capsys) -> None:
+@pytest.mark.parametrize(("end", "state"), [(KeyboardInterrupt, "stopped"), (OSError, "ended by an error")])
+def test_the_last_word_is_how_it_ended_unless_another_was_said(
+    end: type[BaseException], state: str, tmp_path: Path, capsys
+) -> None:
     reporter = PlainReporter()
 
-    def interrupted() -> None:
+    def ended() -> None:
         with followed(tmp_path, reporter):
             reporter.step("trainings", 1, 2)
-            raise KeyboardInterrupt
+            raise end
 
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert read_view(tmp_path).state == "ended by an error"
+    with pytest.raises(end):
+        ended()
+    assert read_view(tmp_path).state == state
     assert read_view(tmp_path).stage == {"name": "trainings", "done": 1, "total": 2}, "told by the reporter"
     with followed(tmp_path, reporter) as progress:
         progress.close("finished")

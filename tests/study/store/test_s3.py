@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import s3fs
@@ -26,6 +27,7 @@ from small_study import NoMirror, command, records, results, tables, write_study
 import study.run
 import study.trial
 from l3masking.errors import EnvironmentFault, InputError
+from study.checkpoints import StageCheckpoints
 from study.store import lease, remote, remote_store
 from study.store.remote import Remote, copy_of
 from study.store.remote_store import RemoteStore
@@ -61,6 +63,17 @@ def run_trial(*words, **more):
     if len(begun) > 2:
         threading.Event().wait()
     return real(*words, **more)
+"""
+KILLED = f"""
+import os, signal
+replace("study.store.lease.LEASE_BEAT", {BEAT})
+
+def beat(self, make):
+    if list(self._folder.glob("*.json")):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+replace("study.checkpoints.StageCheckpoints.beat", beat)
+run_trial = real
 """
 TOGETHER = """
 replace("study.store.remote_store.lease", lambda remote: contextlib.nullcontext())
@@ -434,6 +447,54 @@ def test_a_killed_study_keeps_others_away_while_it_lives_and_goes_on_elsewhere(
     assert tables(there) == tables(whole)
     assert {name: (there / name).read_bytes() for name in before} == before, "a record was written again"
     assert not (there / "conflicts").exists()
+
+
+@pytest.mark.slow
+def test_trainings_that_are_killed_or_stopped_between_evaluations_go_on_on_other_machines(
+    finished_study: Path, url: str, tmp_path: Path, machine, monkeypatch
+) -> None:
+    """Two trainings, three machines: the first training is killed on one, the second stopped on the next."""
+    monkeypatch.setattr(study.run, "Mirror", NoMirror)
+    monkeypatch.setattr(lease, "LEASE_BEAT", BEAT)
+    monkeypatch.setattr(lease, "LEASE_BEATS", PATIENCE)
+    space = write_study(tmp_path / "here", methods=["rtm"])
+    words = ("run", space, "--out", url, "--set", "resources.checkpoint_minutes=0")
+
+    def waiting() -> list[str]:
+        """Trainings with a checkpoint at the URL."""
+        return sorted({name.split("/")[1] for name in Remote(url).names("checkpoints") if name.endswith(".json")})
+
+    machine("a")
+    first = driver(KILLED, *words)
+    out, err = first.communicate(timeout=WAIT)
+    assert first.returncode == -signal.SIGKILL, out + err
+    (killed,) = waiting()
+    assert Remote(url).names("records") == {}
+    machine("b")
+    real = StageCheckpoints.beat
+
+    def beat(keeper: StageCheckpoints, make: Any) -> None:
+        if killed not in keeper._folder.parts and list(keeper._folder.glob("*.json")):
+            os.kill(os.getpid(), signal.SIGTERM)
+        real(keeper, make)
+
+    with mock.patch.object(StageCheckpoints, "beat", beat):
+        said = command(*words)
+    assert said.code == 75, said.err
+    (stopped,) = waiting()
+    assert stopped != killed
+    machine("c")
+    said = command(*words)
+    assert said.code == 0, said.err
+    assert waiting() == []
+    assert Remote(url).names("checkpoints") == {}
+    there = records(at(url, tmp_path / "there"))
+    whole = records(finished_study / "out")
+    assert {key: results(found) for key, found in there.items()} == {
+        key: results(found) for key, found in whole.items() if found["method"] == "rtm"
+    }
+    assert {found["trajectory"] for found in there.values()} == {killed, stopped}
+    assert [found["run"]["resumed"] for found in there.values()] == [1] * 4
 
 
 @pytest.mark.slow

@@ -265,6 +265,11 @@ def manifest_settings(root: Path) -> str:
     return f"scores/{score_folder(root).name}/manifest.json: {text}"
 
 
+def looks_changed(root: Path) -> str:
+    changed_json(root / "looks.json", lambda value: value["looks"][0].update(seeds=1))
+    return "looks.json: its checksum does not match its content"
+
+
 def table_digit(root: Path) -> str:
     path = root / "tables" / "results.csv"
     lines = path.read_text().splitlines()
@@ -324,6 +329,7 @@ DAMAGES = [
         manifest_flip,
         seconds_flip,
         label_flip,
+        looks_changed,
         table_digit,
         table_removed,
         picture,

@@ -195,7 +195,7 @@ def test_the_first_signal_is_heeded_and_the_second_ends_at_once(number: int, mon
 
 def test_signals_close_together_are_one_request_and_the_first_is_answered(capfd: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
-    requests, told = Requests(clock), list[bool]()
+    requests, told = Requests(clock=clock), list[bool]()
     for seconds in (0.0, 0.0, REQUEST - 0.1, REQUEST + 0.1, 0.0):
         clock.now += seconds
         told.append(requests.new())
@@ -204,14 +204,15 @@ def test_signals_close_together_are_one_request_and_the_first_is_answered(capfd:
     assert capfd.readouterr().err == f"{signals.ASKED}\n"
 
 
-def test_two_signals_of_one_request_interrupt_once() -> None:
-    """As `timeout` sends them: to the process, and then to its group."""
+def test_two_signals_of_one_request_interrupt_once(capfd: pytest.CaptureFixture[str]) -> None:
+    """As `timeout` sends them: to the process, and then to its group. The answer promises no tables."""
     before = handlers()
     with interrupting():
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.01)
+    assert capfd.readouterr().err == f"{signals.NO_TRAINING}\n"
     assert handlers() == before
 
 
