@@ -233,9 +233,11 @@ def check(found: dict[str, Any]) -> None:
     if {wanted} != {number for numbers in texts.values() for number in numbers}:
         raise InputError(f"texts of each turn: {texts}; they must be {wanted}, or the times do not compare")
     for name, losses in found["losses"].items():
-        if not losses[-1] < losses[0]:
+        later = statistics.fmean(losses[len(losses) // 2 :])  # one turn alone may read hard texts
+        if not later < losses[0]:
             raise InputError(
-                f"the loss of {name} did not fall ({losses[0]:.3f} to {losses[-1]:.3f}): give more --updates or --lr"
+                f"the loss of {name} did not fall: {losses[0]:.3f} in the first turn, {later:.3f} in the later half; "
+                f"give more --updates or another --lr"
             )
 
 

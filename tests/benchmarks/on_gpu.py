@@ -59,7 +59,7 @@ def rows(given: argparse.Namespace, encoder: Path, imdb: Path) -> list[Row]:
     if given.tiny:
         shape = ["--layers", "1", "--hidden", "16", "--vocabulary", "90"]
         steps = ["--batch", "4", "--runs", "2", "--warmup", "0"]
-        turns = ["--batch", "4", "--updates", "2", "--pairs", "2", "--lr", "1e-3"]
+        turns = ["--batch", "16", "--updates", "4", "--pairs", "2", "--lr", "1e-3"]
         whole = [*shape, "--num-texts", "60", "--batch", "2", "--runs", "1", "--warmup", "3"]
         score, many = ["--against", "minicons", "--runs", "1"], ("2", "1")
     count = ["--num-texts", "60" if given.tiny else "2000"]

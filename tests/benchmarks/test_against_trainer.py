@@ -56,6 +56,8 @@ def test_what_is_not_the_same_is_refused() -> None:
     against_trainer.check(same)
     with pytest.raises(InputError, match=r"texts of each turn: .*\[16, 15\].*; they must be 16, or"):
         against_trainer.check(same | {"read": {"ours": {"texts": [16, 16]}, "trainer": {"texts": [16, 15]}}})
-    for losses in ([1.5, 1.6], [1.5, float("nan")]):
+    uneven = [1.5, 1.3, 1.2, 1.55]  # a last turn of hard texts
+    against_trainer.check(same | {"losses": {"ours": uneven, "trainer": [1.5, 1.4]}})
+    for losses in ([1.5, 1.6], [1.5, float("nan")], [1.5, 1.4, 1.6, 1.45]):
         with pytest.raises(InputError, match="the loss of ours did not fall"):
             against_trainer.check(same | {"losses": {"ours": losses, "trainer": [1.5, 1.4]}})
