@@ -64,7 +64,7 @@ class CudaRecorder:
             raise
         finally:
             generator.set_state(state)
-        before.wait_stream(self._stream)
+            before.wait_stream(self._stream)
         return Recorded(found, graph.replay)
 
 
