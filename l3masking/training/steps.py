@@ -41,6 +41,7 @@ from l3masking.training.portions import Portions, stream_of
 from l3masking.training.settings import MetaConfig, ModelConfig, Sampling
 from l3masking.training.task_weights import Weighting
 from l3masking.training.windows import WindowStepper
+from l3masking.transfer import moved
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,8 +200,9 @@ class Stepper(WindowStepper):
                 loss = loss_of(portion)
             if loss is None:
                 continue
-            found = self.model.gradients.of(loss * share, span, room if summed is None else "portion")
-            total = loss.detach() * share + (0.0 if total is None else total)
+            loss = loss if share == 1 else loss * share
+            found = self.model.gradients.of(loss, span, room if summed is None else "portion")
+            total = loss.detach() if total is None else loss.detach() + total
             summed = found if summed is None else summed.add_(found)
         return total, summed
 
@@ -220,7 +222,9 @@ class Stepper(WindowStepper):
         self.model.train(self.meta.dev_mode != "eval")
         num_classes, hidden = self.model.classifier.out.out_features, self.model.encoder.hidden_size
         generator = rng.stream(self.seed, "dev-head", update)
-        head = ClassificationHead(hidden, num_classes, self.model_config.dropout, generator).to(self.device)
+        head = ClassificationHead(hidden, num_classes, self.model_config.dropout, generator)
+        weights = head.state_dict()
+        head.load_state_dict(dict(zip(weights, moved([*weights.values()], self.device), strict=True)), assign=True)
         head.train(self.meta.dev_mode != "eval")
         optimiser = torch.optim.AdamW(
             head.parameters(), lr=self.meta.head_lr, betas=(0.9, 0.98), weight_decay=self.meta.head_decay, fused=True
