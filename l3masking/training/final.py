@@ -53,13 +53,9 @@ class _Gradients:
 
     def _fill(self, epoch: int, update: int) -> Tensor:
         total = torch.zeros((), device=self.model.encoder.device)
-        model, train, encoder, span = (
-            self.model,
-            self.train,
-            self.model.encoder,
-            self.model.gradients.span("body", "head"),
-        )
-        model.gradients.clear()
+        model, train, encoder, gradients = self.model, self.train, self.model.encoder, self.model.gradients
+        span = gradients.span("body", "head")
+        gradients.clear()
         for micro in range(train.accumulate):
             pad_id = encoder.tokenizer.pad_token_id
             chunks = self.task.train.chunks(next(self.order), train.length_buckets, pad_id, encoder.device)
@@ -67,8 +63,7 @@ class _Gradients:
                 name = *self.name, epoch, update, micro, *stream_of(number)
                 with rng.dropout(encoder.device, self.seed, *name), autocast(encoder.device, self.precision):
                     loss = model.classification_loss(portion)
-                part = model.gradients.of(loss * share / train.accumulate, span)
-                model.gradients.add(span, part, 1.0)
+                gradients.add(span, gradients.of(loss * share / train.accumulate, span), 1.0)
                 total += loss.detach() * share / train.accumulate
         return total
 
