@@ -50,10 +50,10 @@ class Watch(TorchDispatchMode):
         there = len(here) < len(tensors) or DEVICE in devices
         if there and not func.is_view:
             self.calls[name] += 1
-        if there and name in ("_to_copy", "copy_"):
+        if there and name in ("_to_copy", "copy_", "to"):
             if len(here) and not all(any(one is kept for kept in self.pinned) for one in here):
                 raise Waited(f"{name} to the device, not from pinned memory")
-            if len(here) and not (kwargs.get("non_blocking") or args[2:] == (True,)):
+            if len(here) and not (kwargs.get("non_blocking") or any(one is True for one in args[2:])):
                 raise Waited(f"{name} to the device, not non_blocking")
         elif there and any(tensor.dim() for tensor in here):
             raise Waited(f"{name} takes a tensor of the host, which is copied for it")
