@@ -59,8 +59,8 @@ class CudaRecorder:
                     found = work()
         except BaseException:
             with suppress(RuntimeError):  # where CUDA has ended the recording, torch would go on to allocate for it
-                torch.cuda.memory._cuda_endAllocateToPool(device, self._pool)
-                torch.cuda.memory._cuda_releasePool(device, self._pool)
+                torch.cuda.memory._cuda_endAllocateToPool(device, self._pool)  # type: ignore[attr-defined]
+                torch.cuda.memory._cuda_releasePool(device, self._pool)  # type: ignore[attr-defined]
             raise
         finally:
             generator.set_state(state)
