@@ -59,12 +59,12 @@ class CudaRecorder:
                     found = work()
         except BaseException:
             with suppress(RuntimeError):  # where CUDA has ended the recording, torch would go on to allocate for it
-                torch.cuda.memory._cuda_endAllocateToPool(device, self._pool)
-                torch.cuda.memory._cuda_releasePool(device, self._pool)
+                torch.cuda.memory._cuda_endAllocateToPool(device, self._pool)  # type: ignore[attr-defined]
+                torch.cuda.memory._cuda_releasePool(device, self._pool)  # type: ignore[attr-defined]
             raise
         finally:
             generator.set_state(state)
-        before.wait_stream(self._stream)
+            before.wait_stream(self._stream)
         return Recorded(found, graph.replay)
 
 

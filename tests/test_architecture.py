@@ -22,7 +22,7 @@ MODULES = {
 TREES = {name: ast.parse(file.read_text()) for name, file in MODULES.items()}
 NOUNS = {  # know nothing of ours but errors
     *("errors", "rng", "metrics", "precision", "lazy", "whole", "hub_ids", "masking.probabilities"),
-    *("homes", "memory", "transfer", "graphs"),
+    *("homes", "memory", "transfer"),
 }
 INPUTS = {
     *(f"data.{name}" for name in ("table", "spec", "rows", "sources", "splits", "textdata")),
@@ -30,7 +30,7 @@ INPUTS = {
     *(f"data.{name}" for name in ("audit", "eval_sets", "known", "pairs")),
     *("encoders.families", "encoders.table", "encoders.checks", "encoders.hub", "encoders.load", "encoders.bart"),
     *("encoders.weights", "encoders.layers", "encoders.heads", "encoders.joined", "encoders.dropout", "reading"),
-    "encoders.buckets",
+    *("encoders.buckets", "graphs", "memory"),
     *("scoring.settings", "scoring.rewriting", "scoring.words", "scoring.text_lengths", "scoring.places"),
     *("scoring.copies", "scoring.forward", "scoring.probe"),
     *("masking.settings", "training.settings", "training.presets", "selective.settings"),

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from l3masking.encoders.joined import HIDDEN, Group, Joined
 
-# the most and the least steps in which a size doubles: fewer of them are fewer shapes, more of them less padding
+# sizes from a power of two to the next one: with fewer of them there are fewer shapes, with more there is less padding
 STEPS = {"tokens": 4, "length": 2, "reads": 4}
 LEAST = {"tokens": 64, "length": 16, "reads": 64}  # the smallest step
 

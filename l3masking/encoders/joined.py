@@ -60,8 +60,13 @@ def joined_states(
     given: input_ids and attention_mask, [B, T] each, padded at the right, and token_type_ids where the body takes them.
     lengths: [B] as in `join`.
     """
-    padding_id = int(body.config.pad_token_id) if family.pads_positions else None
-    return states_of(body, family, join(given, lengths, padding_id=padding_id, at=(rows_N, positions_N)))
+    batch = join(given, lengths, padding_id=padding_id_of(body, family), at=(rows_N, positions_N))
+    return states_of(body, family, batch)
+
+
+def padding_id_of(body: Any, family: Family) -> int | None:
+    """The id behind which the position numbers of a body start; None: they start at 0."""
+    return int(body.config.pad_token_id) if family.pads_positions else None
 
 
 def states_of(body: Any, family: Family, batch: Joined) -> Tensor:

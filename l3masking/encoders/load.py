@@ -19,7 +19,7 @@ from l3masking.encoders.buckets import Bucket, join_bucket
 from l3masking.encoders.checks import check_padding, check_tokenizer
 from l3masking.encoders.families import Family, ForwardPass, family_of, position_limit
 from l3masking.encoders.hub import check_length, location, read_config, read_tokenizer, reading, resolve_revision
-from l3masking.encoders.joined import joined_states, states_of
+from l3masking.encoders.joined import joined_states, padding_id_of, states_of
 from l3masking.encoders.table import EncoderSpec, find_encoder
 from l3masking.encoders.weights import restore_weights
 from l3masking.errors import InputError
@@ -159,8 +159,7 @@ class Encoder:
         self, input_ids_BT: Tensor, attention_mask_BT: Tensor, read_BT: Tensor, bucket: Bucket
     ) -> tuple[Tensor, Tensor]:
         """[N, H] states of the places that are read, and where they are of [B T], -1 where the bucket is filled up."""
-        padding_id = int(self.body.config.pad_token_id) if self.family.pads_positions else None
-        given = self._given(input_ids_BT, attention_mask_BT)
+        given, padding_id = self._given(input_ids_BT, attention_mask_BT), padding_id_of(self.body, self.family)
         batch, place_N = join_bucket(given, read_BT, bucket, padding_id=padding_id)
         return states_of(self.body, self.family, batch), place_N
 

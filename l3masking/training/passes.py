@@ -60,7 +60,8 @@ class Passes:
                 loss = loss_of(chunks) if head is None else loss_of(chunks, head)
             if loss is None:
                 return None
-            return Found(loss.detach() * share / over, self._gradients.of(loss * share / over, span, room))
+            loss = loss if share == over == 1 else loss * share / over
+            return Found(loss.detach(), self._gradients.of(loss, span, room))
         if all(chunk.labels.dim() == 2 and not chunk.predicted for chunk in chunks):
             return None
 

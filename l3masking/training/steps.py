@@ -41,6 +41,7 @@ from l3masking.training.portions import Portions, stream_of
 from l3masking.training.settings import MetaConfig, ModelConfig, Sampling
 from l3masking.training.task_weights import Weighting
 from l3masking.training.windows import WindowStepper
+from l3masking.transfer import moved
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,7 +197,7 @@ class Stepper(WindowStepper):
                 found = model.passes.gradient(task, loss_of, portion, span, self.precision, share, head=head, room=room)
             if found is None:
                 continue
-            total = found.loss + (0.0 if total is None else total)
+            total = found.loss if total is None else found.loss + total
             summed = found.gradient if summed is None else summed.add_(found.gradient)
         return total, summed
 
@@ -216,7 +217,9 @@ class Stepper(WindowStepper):
         self.model.train(self.meta.dev_mode != "eval")
         num_classes, hidden = self.model.classifier.out.out_features, self.model.encoder.hidden_size
         generator = rng.stream(self.seed, "dev-head", update)
-        head = ClassificationHead(hidden, num_classes, self.model_config.dropout, generator).to(self.device)
+        head = ClassificationHead(hidden, num_classes, self.model_config.dropout, generator)
+        weights = head.state_dict()
+        head.load_state_dict(dict(zip(weights, moved([*weights.values()], self.device), strict=True)), assign=True)
         head.train(self.meta.dev_mode != "eval")
         optimiser = torch.optim.AdamW(
             head.parameters(), lr=self.meta.head_lr, betas=(0.9, 0.98), weight_decay=self.meta.head_decay, fused=True

@@ -245,6 +245,7 @@ def test_a_recording_that_cuda_ends_leaves_torch_as_it_was(monkeypatch: pytest.M
         cuda.generator.set_state(state)
         assert torch.equal(programs.run("key", cuda.work, given)[0], given[0] + 1)
         ends.append(cuda.generator.get_state())
-    assert cuda.said[-3:] == ["_cuda_endAllocateToPool (0, 1)", "_cuda_releasePool (0, 1)", "work on main"]
+    ended = ["_cuda_endAllocateToPool (0, 1)", "_cuda_releasePool (0, 1)", "main waits"]
+    assert cuda.said[-4:] == [*ended, "work on main"]
     assert cuda.streams == ["main"]
     assert torch.equal(*ends), "the plain call draws what it would have drawn"

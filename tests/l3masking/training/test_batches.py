@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from l3masking.rng import stream
-from l3masking.training.batches import by_length, chunk_of, draws, epochs, pad
+from l3masking.training.batches import Chunk, by_length, chunk_of, draws, epochs, pad
 
 LENGTHS = [5, 2, 9, 2, 7, 3, 3, 8, 4, 6]
 TEXTS = [np.arange(1, length + 1) + 10 * index for index, length in enumerate(LENGTHS)]
@@ -80,3 +80,18 @@ def test_a_real_token_with_the_padding_id_is_attended_to() -> None:
 def test_padding_keeps_double_precision() -> None:
     value = 0.1234567890123456
     assert pad([np.array([value]), np.array([0.5, 1.0])], 0.0, torch.float64).tolist() == [[value, 0.0], [0.5, 1.0]]
+
+
+def test_a_part_of_a_chunk_is_the_chunk_of_its_texts() -> None:
+    ids = torch.tensor([[7, 5, 0, 0], [7, 0, 0, 0], [7, 5, 6, 0], [7, 5, 6, 4]])
+    labels = torch.tensor([[-100, 5, -100, -100], [-100] * 4, [7, -100, 6, -100], [-100, -100, 6, 4]])
+    whole = Chunk.of(ids, (ids > 0).long(), labels)
+    assert (whole.lengths, whole.places.counts, whole.predicted) == ((2, 1, 3, 4), (1, 0, 2, 2), 5)
+    assert labels[whole.places.rows, whole.places.positions].tolist() == [5, 7, 6, 6, 4]
+    for start, end in ((0, 4), (0, 2), (1, 3), (2, 9)):
+        part, longest = whole.part(slice(start, end)), max(whole.lengths[start:end])
+        alone = Chunk.of(*(tensor[start:end, :longest] for tensor in whole[:3]))
+        assert part.lengths == alone.lengths
+        assert part.places.counts == alone.places.counts
+        pairs = zip((*part[:3], *part.places[:2]), (*alone[:3], *alone.places[:2]), strict=True)
+        assert all(torch.equal(ours, theirs) for ours, theirs in pairs)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 from small_encoders import MAKERS, TYPES
-from torch import nn
+from torch import Tensor, nn
 
 from l3masking.encoders.load import load_encoder
 from l3masking.errors import InputError
-from l3masking.training.optim import MainStage, adamw, decay_groups, linear_factor
+from l3masking.training.optim import MainStage, SettledLoss, adamw, decay_groups, linear_factor
 from l3masking.training.settings import EvaluateConfig, FinetuneConfig, OptimConfig, TrainConfig
 
 
@@ -142,3 +142,34 @@ def test_the_main_stage_in_updates(texts: int, most: int, unit: str, factor: int
 def test_a_cap_of_no_update_is_refused() -> None:
     with pytest.raises(InputError, match=r"^train.max_updates is 0: at least 1$"):
         TrainConfig(max_updates=0)
+
+
+def fitted(tolerance: float, *, by_break: bool) -> tuple[list[Tensor], int]:
+    """Two weights after a fit of at most 40 steps, their moments, and the steps that counted."""
+    weight, previous = nn.Parameter(torch.tensor([3.0, -2.0])), math.inf
+    optimiser = torch.optim.AdamW([weight], lr=0.3, betas=(0.9, 0.98), weight_decay=0.1, fused=True)
+    stop = None if by_break else SettledLoss(tolerance, optimiser, torch.device("cpu"))
+    for _ in range(40):
+        optimiser.zero_grad()
+        loss = (weight**2).sum()
+        loss.backward()
+        optimiser.step()
+        if stop is not None:
+            stop.see(loss.detach())
+        elif abs(previous - loss.item()) < tolerance:
+            break
+        previous = loss.item()
+    state = optimiser.state[weight]
+    return [weight.detach(), state["exp_avg"], state["exp_avg_sq"]], int(state["step"])
+
+
+def test_steps_behind_a_settled_loss_change_nothing() -> None:
+    """Bit by bit as if the loop had been left, wherever that is."""
+    ends = set()
+    for tolerance in (0.0, 0.01, 0.1, 0.5, 100.0):
+        (found, steps), (expected, counted) = (fitted(tolerance, by_break=by_break) for by_break in (False, True))
+        assert steps == counted
+        assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+        ends.add(steps)
+    assert len(ends) >= 4
+    assert {2, 40} <= ends

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -35,11 +35,15 @@ def _one_thread():
         yield
 
 
+@pytest.fixture(autouse=True)
+def _process(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("wanted", True), ("failed", False)):
+        monkeypatch.setattr(graphs._Process, name, value)
+
+
 @pytest.fixture
 def in_buckets(monkeypatch: pytest.MonkeyPatch) -> Forced:
     """From the call on, trainings on the CPU go as on a GPU, and record their passes where that is asked for."""
-    for name in ("wanted", "failed"):
-        monkeypatch.setattr(graphs._Process, name, getattr(graphs._Process, name))
 
     def forced(*, recorded: bool) -> TapeRecorder:
         recorder = TapeRecorder()
@@ -51,18 +55,20 @@ def in_buckets(monkeypatch: pytest.MonkeyPatch) -> Forced:
     return forced
 
 
-def started(config: FinetuneConfig, weighting: str, dropout: float) -> Trajectory:
+def started(config: FinetuneConfig, weighting: str, dropout: float, device: str = "cpu") -> Trajectory:
     """A training of L3Masking before its first update."""
-    task, texts = encode_task(encoder(dropout), data(), SCORING), data().mlm_texts
-    inputs = Inputs(task=task, mlm=encode_as(SCORING, encoder(dropout).tokenizer, texts))
-    given = METHODS["l3masking"], encoder(dropout), inputs
+    placed = encoder(dropout).copied()
+    placed.model.to(device)
+    task, texts = encode_task(placed, data(), SCORING), data().mlm_texts
+    inputs = Inputs(task=task, mlm=encode_as(SCORING, placed.tokenizer, texts))
+    given = METHODS["l3masking"], placed, inputs
     training = prepare(*given, masking=MASKING, config=config, seed=SEED, scores=scores(texts))
     made = dataclasses.replace(training, weighting=weighting).trajectory()
     made.model.train()
     return made
 
 
-def course(made: Trajectory, updates: int = 5) -> list[Tensor]:
+def course(made: Trajectory, updates: int = 4) -> list[Tensor]:
     """Losses, gradients and task weights of some updates, each a step of plain descent."""
     found = list[Tensor]()
     for update in range(1, updates + 1):
@@ -134,7 +140,7 @@ def test_a_whole_training_is_the_same_recorded_or_not(in_buckets: Forced) -> Non
     outcomes = list[Outcome]()
     for recorded in (False, True):
         recorder = in_buckets(recorded=recorded)
-        outcomes.append(run("l3masking", settings(max_epochs=3))["accuracy"])
+        outcomes.append(run("l3masking", settings(max_epochs=2))["accuracy"])
         assert bool(recorder.replayed) == recorded
     first, second = outcomes
     assert first.test_predictions == second.test_predictions
@@ -161,3 +167,51 @@ def test_a_training_whose_passes_cannot_be_recorded_goes_on(
     assert recorder.recorded == 1
     assert not made.portions.texts.times
     assert [record.name for record in caplog.records] == ["l3masking.graphs"]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("weighting", ["static", "meta"])
+def test_on_a_gpu_graphs_give_what_launches_give(
+    weighting: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With dropout; sums in no fixed order differ in their last bits. Without dropout, what a CPU gives."""
+    recorded, record = list[int](), graphs.CudaRecorder.record
+    monkeypatch.setattr(graphs.CudaRecorder, "record", lambda *given: (recorded.append(1), record(*given))[1])
+    meta = MetaConfig(head_iterations=3, dev_mode="train")
+    for dropout, off in ((0.1, 1e-4), (0.0, 1e-4)):
+        config, found = settings(dropout=dropout, meta=meta), list[list[Tensor]]()
+        for wanted in (False, True):
+            record_work(wanted)
+            found.append(course(started(config, weighting, dropout, "cuda"), 8))
+            assert bool(recorded) == wanted
+        assert_near(found[1], found[0], off)
+        recorded.clear()
+        if not dropout:
+            on_cpu = course(started(config, weighting, dropout), 8)
+            assert_near([tensor.cpu() for tensor in found[1]], on_cpu, 1e-3)
+    assert not caplog.records
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_on_a_gpu_a_recording_that_fails_leaves_all_in_order(caplog: pytest.LogCaptureFixture) -> None:
+    programs, x = Programs(), torch.ones(64, device="cuda")
+
+    def looks(given: Sequence[Tensor]) -> list[Tensor]:
+        return [torch.nn.functional.dropout(given[0], 0.5) * float(given[0].sum())]
+
+    stream = torch.cuda.current_stream()
+    for _ in range(4):
+        torch.cuda.manual_seed(1)
+        (found,) = programs.run("key", looks, [x])
+        torch.cuda.manual_seed(1)
+        assert torch.equal(found, looks([x])[0])
+    assert torch.cuda.current_stream() == stream
+    assert len(caplog.records) == 1
+    graphs._Process.failed = False
+    torch.cuda.empty_cache()
+    for _ in range(4):
+        torch.cuda.manual_seed(2)
+        (found,) = programs.run("other", lambda given: [torch.nn.functional.dropout(given[0], 0.5)], [x])
+        torch.cuda.manual_seed(2)
+        assert torch.equal(found, torch.nn.functional.dropout(x, 0.5))
+    assert len(caplog.records) == 1

@@ -310,10 +310,12 @@ def test_train_draws_the_features_of_the_dev_head_anew_in_each_step(monkeypatch:
     assert torch.equal(weights, same)
 
 
-def test_the_dev_head_fit_ends_when_its_loss_settles() -> None:
+@pytest.mark.parametrize("dev_mode", ["train", "once", "eval"])
+def test_the_dev_head_fit_ends_when_its_loss_settles(dev_mode: str) -> None:
+    """By a break, or by further steps that change nothing."""
     every = {"head_lr": 0.01, "head_tolerance": 0.0}
-    two, ten = (heads("train", 0.0, head_iterations=n, **every) for n in (2, 10))
-    loose = heads("train", 0.0, head_iterations=10, head_lr=0.01, head_tolerance=100.0)
+    two, ten = (heads(dev_mode, 0.0, head_iterations=n, **every) for n in (2, 10))
+    loose = heads(dev_mode, 0.0, head_iterations=10, head_lr=0.01, head_tolerance=100.0)
     assert all(torch.equal(a, b) for a, b in zip(two, loose, strict=True))
     assert not torch.equal(two[0], ten[0])
 

@@ -60,6 +60,25 @@ def test_the_largest_possible_drift_is_lr_times_updates() -> None:
     assert weighting.weights()[1].item() > 0
 
 
+def test_weights_on_the_device_are_the_softmax_of_python() -> None:
+    """To 1e-14 in float64; a snapshot of the logits stays as it is when they move on."""
+    weighting, draw = MetaWeighting(num_tasks=3, lr=2.0), torch.Generator().manual_seed(2)
+    for _ in range(50):
+        held, before = weighting.state(), weighting.state().tolist()
+        weighting.observe(2 * torch.rand(3, generator=draw) - 1)
+        weighting.update()
+        assert held.tolist() == before != weighting.state().tolist()
+        powers = [math.exp(logit) for logit in weighting.state().tolist()]
+        assert weighting.weights().tolist() == pytest.approx([power / math.fsum(powers) for power in powers], rel=1e-14)
+    again = MetaWeighting(num_tasks=3, lr=2.0)
+    again.observe(torch.ones(3))
+    again.restore(weighting.state())
+    for one in (weighting, again):
+        one.observe(torch.tensor([0.5, -0.5, 0.1]))
+        one.update()
+    assert torch.equal(again.weights(), weighting.weights())
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
