@@ -45,7 +45,7 @@ def listeners(patient: Patient) -> Iterator[Diagnosis]:
     text = "what `run` and `ui` start listens on this machine's loopback interface alone"
     if others := reachable_ports():
         shown = ", ".join(map(str, others[:PORTS_SHOWN])) + (", …" if len(others) > PORTS_SHOWN else "")
-        text += f"; other programs of yours listen beyond it, on {len(others)} ports: {shown}"
+        text += f"; other programs of yours listen beyond it, on port{'s' * (len(others) > 1)} {shown}"
     yield Diagnosis(name="ports", state="ok", text=text)
 
 
