@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def read_hint(path: Path, make: Callable[[Any], T]) -> T | None:
-    """What `make` reads from the JSON object in a file; None where `make` raises, or there is no such file.
+    """What `make` reads from the JSON object in a file. Returns None if `make` raises, or there is no such file.
 
     Where the object has a checksum (`with_checksum`), it is verified.
     """
