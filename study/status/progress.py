@@ -209,8 +209,12 @@ def _view(value: dict[str, Any]) -> View | None:
             )
             for entry in value["running"]
         ),
-        **{name: _count(value[name]) for name in ("most", "done", "failed", "left")},
-        **{name: _seconds(value[name]) for name in ("started", "updated")},
+        most=_count(value["most"]),
+        done=_count(value["done"]),
+        failed=_count(value["failed"]),
+        left=_count(value["left"]),
+        started=_seconds(value["started"]),
+        updated=_seconds(value["updated"]),
     )
 
 
