@@ -34,7 +34,7 @@ from l3masking.training.batches import (
     to_device,
 )
 from l3masking.training.checkpoint import Snapshot, below, under
-from l3masking.training.flat_gradients import Span, cosine, norm
+from l3masking.training.flat_gradients import GradientSpan, cosine, norm
 from l3masking.training.model import ClassificationHead, MultiTaskModel
 from l3masking.training.optim import SettledLoss
 from l3masking.training.portions import Portions, stream_of
@@ -189,7 +189,7 @@ class Stepper(WindowStepper):
         self,
         loss_of: Callable[[Sequence[Chunk]], Tensor | None],
         chunks: Sequence[Chunk],
-        span: Span,
+        span: GradientSpan,
         room: str,
         *name: rng.Name,
     ) -> tuple[Tensor | None, Tensor | None]:
