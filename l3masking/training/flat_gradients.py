@@ -1,7 +1,7 @@
 """The gradients of one optimiser step in one buffer: sums, norms and cosines are then few calls over long vectors.
 
-Parameters come in parts, which lie one after the other. Each part is filled up with zeros to a multiple of SUM_BLOCK: sums
-over a vector of millions are taken block by block, as a single float32 sum would be off by a thousandth on a CPU.
+Parameters come in parts, which lie one after the other. Each part is filled up with zeros to a multiple of SUM_BLOCK:
+sums over a vector of millions are taken block by block, as one float32 sum would be off by a thousandth on a CPU.
 
 Shapes: P elements of a span (a few parts next to each other) with what it is filled up with.
 """
