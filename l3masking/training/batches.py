@@ -19,7 +19,7 @@ from l3masking.masking.corruption import IGNORED
 from l3masking.transfer import moved
 
 
-class Places(NamedTuple):
+class PredictedPlaces(NamedTuple):
     """Tokens of a chunk that are predicted, text after text."""
 
     rows: Tensor  # [N]
@@ -27,7 +27,7 @@ class Places(NamedTuple):
     counts: tuple[int, ...]  # [B] in each text, known without looking at the tensors
 
     @classmethod
-    def of(cls, selected_BT: Tensor) -> Places:
+    def of(cls, selected_BT: Tensor) -> PredictedPlaces:
         """Those that are selected, on the CPU."""
         rows, positions = torch.nonzero(selected_BT, as_tuple=True)
         return cls(rows, positions, tuple(selected_BT.sum(dim=1).tolist()))
@@ -40,13 +40,13 @@ class Chunk(NamedTuple):
     attention_mask: Tensor  # [B, T], 1 at real tokens
     labels: Tensor  # [B] classes, or [B, T] token ids and IGNORED
     lengths: tuple[int, ...]  # [B] real tokens of each text
-    places: Places | None = None  # of the tokens that are predicted; None: none is meant to be
+    places: PredictedPlaces | None = None  # of the tokens that are predicted; None: none is meant to be
     bucket: Bucket | None = None  # the shape in which it goes through the model, where that is one of few
 
     @classmethod
     def of(cls, input_ids_BT: Tensor, attention_mask_BT: Tensor, labels: Tensor) -> Chunk:
         """From tensors on the CPU."""
-        places = Places.of(labels != IGNORED) if labels.dim() == 2 else None
+        places = PredictedPlaces.of(labels != IGNORED) if labels.dim() == 2 else None
         return cls(input_ids_BT, attention_mask_BT, labels, tuple(attention_mask_BT.sum(dim=1).tolist()), places)
 
     @property
@@ -60,7 +60,7 @@ class Chunk(NamedTuple):
         if places is not None:
             start, counts = rows.indices(len(self.lengths))[0], places.counts[rows]
             inside = slice(before := sum(places.counts[:start]), before + sum(counts))
-            places = Places(places.rows[inside] - start, places.positions[inside], counts)
+            places = PredictedPlaces(places.rows[inside] - start, places.positions[inside], counts)
         ids, mask, labels = (
             tensor[rows, : max(lengths)] if tensor.dim() == 2 else tensor[rows]
             for tensor in (self.input_ids, self.attention_mask, self.labels)
@@ -144,7 +144,7 @@ def to_device(chunks: Sequence[Chunk], device: torch.device) -> list[Chunk]:
     left, found = iter(moved(held, device)), list[Chunk]()
     for chunk in chunks:
         ids, mask, labels = next(left), next(left), next(left)
-        places = None if chunk.places is None else Places(next(left), next(left), chunk.places.counts)
+        places = None if chunk.places is None else PredictedPlaces(next(left), next(left), chunk.places.counts)
         found.append(Chunk(ids, mask, labels, chunk.lengths, places))
     return found
 

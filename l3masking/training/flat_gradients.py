@@ -1,7 +1,7 @@
 """The gradients of one optimiser step in one buffer: sums, norms and cosines are then few calls over long vectors.
 
-Parameters come in parts, which lie one after the other. Each part is filled up with zeros to a multiple of BLOCK: sums
-over a vector of millions are taken block by block, as a single float32 sum would be off by a thousandth on a CPU.
+Parameters come in parts, which lie one after the other. Each part is filled up with zeros to a multiple of SUM_BLOCK:
+sums over a vector of millions are taken block by block, as one float32 sum would be off by a thousandth on a CPU.
 
 Shapes: P elements of a span (a few parts next to each other) with what it is filled up with.
 """
@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from l3masking.transfer import views_of
 
-BLOCK = 4096  # elements
+SUM_BLOCK = 4096  # elements
 
 
-class Span(NamedTuple):
+class GradientSpan(NamedTuple):
     """Parts that lie next to each other."""
 
     parts: tuple[str, ...]
@@ -47,14 +47,14 @@ class FlatGradients:
         """Of all parts."""
         return [parameter for parameters in self._parameters.values() for parameter in parameters]
 
-    def span(self, *parts: str) -> Span:
+    def span(self, *parts: str) -> GradientSpan:
         """Parts that are next to each other, in their order."""
         names = [*self._parameters]
         start = names.index(parts[0])
         assert [*parts] == names[start : start + len(parts)], f"{parts} do not follow each other in {names}"
         begin = sum(_filled_up(self._sizes[name]) for name in names[:start])
         end = begin + sum(_filled_up(self._sizes[name]) for name in parts)
-        return Span(parts, [p for name in parts for p in self._parameters[name]], slice(begin, end))
+        return GradientSpan(parts, [p for name in parts for p in self._parameters[name]], slice(begin, end))
 
     def clear(self) -> None:
         """Begin a step: no parameter has a gradient."""
@@ -69,7 +69,7 @@ class FlatGradients:
             for parameter in parameters:
                 parameter.grad = None
 
-    def of(self, loss: Tensor, span: Span, room: str = "pass", *, kept: bool = False) -> Tensor:
+    def of(self, loss: Tensor, span: GradientSpan, room: str = "pass", *, kept: bool = False) -> Tensor:
         """[P] gradient of a loss, zero where it does not reach.
 
         On a CPU, where new memory is slow, and where it is `kept`, the next call with the same `room` overwrites it.
@@ -77,7 +77,7 @@ class FlatGradients:
         found = torch.autograd.grad(loss, span.parameters, materialize_grads=True)
         pieces, at = list[Tensor](), 0
         for name in span.parts:
-            count, fill = len(self._parameters[name]), -self._sizes[name] % BLOCK
+            count, fill = len(self._parameters[name]), -self._sizes[name] % SUM_BLOCK
             pieces += [gradient.reshape(-1) for gradient in found[at : at + count]]
             pieces += [found[at].new_zeros(fill)] if fill else []
             at += count
@@ -88,7 +88,7 @@ class FlatGradients:
             self._rooms[room] = torch.empty(size, device=loss.device)
         return torch.cat(pieces, out=self._rooms[room][:size])
 
-    def add(self, span: Span, gradient: Tensor, weight: Tensor | float) -> None:
+    def add(self, span: GradientSpan, gradient: Tensor, weight: Tensor | float) -> None:
         """param.grad += weight * gradient. gradient: [P]; weight: a scalar, of the device where it is a tensor."""
         assert self._sums is not None, "clear comes first"
         if isinstance(weight, Tensor):
@@ -99,7 +99,7 @@ class FlatGradients:
             for parameter, view in zip(self._parameters[name], self._views[name], strict=True):
                 parameter.grad = view
 
-    def clip(self, span: Span, largest: float) -> None:
+    def clip(self, span: GradientSpan, largest: float) -> None:
         """Scale the gradient of a span down to a norm of `largest`, where it is longer."""
         assert self._sums is not None, "clear comes first"
         gradient = self._sums[span.place]
@@ -107,17 +107,17 @@ class FlatGradients:
 
 
 def _filled_up(size: int) -> int:
-    return size + -size % BLOCK
+    return size + -size % SUM_BLOCK
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
     """Scalar product of two [P]."""
-    return torch.bmm(a.view(-1, 1, BLOCK), b.view(-1, BLOCK, 1)).sum()
+    return torch.bmm(a.view(-1, 1, SUM_BLOCK), b.view(-1, SUM_BLOCK, 1)).sum()
 
 
 def norm(gradient: Tensor) -> Tensor:
     """Euclidean norm of a [P]."""
-    return torch.linalg.vector_norm(torch.linalg.vector_norm(gradient.view(-1, BLOCK), dim=1))
+    return torch.linalg.vector_norm(torch.linalg.vector_norm(gradient.view(-1, SUM_BLOCK), dim=1))
 
 
 def cosine(dev: Tensor, task: Tensor, task_norm: Tensor | None = None) -> Tensor:

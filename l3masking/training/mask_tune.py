@@ -16,7 +16,7 @@ from torch import Tensor
 
 from l3masking import rng
 from l3masking.precision import autocast
-from l3masking.training.batches import Chunk, Places, by_length, chunk_of, sampler_of, to_device
+from l3masking.training.batches import Chunk, PredictedPlaces, by_length, chunk_of, sampler_of, to_device
 from l3masking.training.checkpoint import Snapshot, below, under
 from l3masking.training.filling import MaskTuning, fill_in
 from l3masking.training.model import MultiTaskModel
@@ -122,7 +122,7 @@ class MaskTuneStepper(WindowStepper):
         selected_BT = self.tuning.chosen(ordered, self._masks)
         chunks, start, pad_id = [], 0, self.model.encoder.tokenizer.pad_token_id
         for part in parts:
-            places = Places.of(selected_BT[start : start + len(part)])
+            places = PredictedPlaces.of(selected_BT[start : start + len(part)])
             chunk = chunk_of(self.train.input_ids, part, self.train.labels[part], pad_id)
             chunks.append(chunk._replace(places=places))
             start += len(part)

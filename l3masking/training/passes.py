@@ -17,7 +17,7 @@ from l3masking.encoders.load import Encoder
 from l3masking.graphs import Programs
 from l3masking.precision import Precision, autocast
 from l3masking.training.batches import Chunk, bucketed
-from l3masking.training.flat_gradients import FlatGradients, Span
+from l3masking.training.flat_gradients import FlatGradients, GradientSpan
 
 Head = Callable[[Tensor], Tensor]
 LossOf = Callable[..., Tensor | None]  # of a batch [list of Chunk], and through a head where one is given
@@ -42,7 +42,7 @@ class Passes:
         name: str,
         loss_of: LossOf,
         chunks: Sequence[Chunk],
-        span: Span,
+        span: GradientSpan,
         precision: Precision,
         share: float = 1.0,
         over: int = 1,

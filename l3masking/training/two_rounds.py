@@ -16,7 +16,7 @@ from l3masking import rng
 from l3masking.encoders.load import Encoder
 from l3masking.masking.applied import MaskedText
 from l3masking.masking.settings import MaskingConfig
-from l3masking.training.batches import Chunk, Places, chunk_of, to_device
+from l3masking.training.batches import Chunk, PredictedPlaces, chunk_of, to_device
 from l3masking.training.checkpoint import NO_KEEPER, Adding, Keeper, Snapshot, below, under
 from l3masking.training.continual import adapt
 from l3masking.training.filling import MaskTuning, fill_in
@@ -162,7 +162,7 @@ def _perturbed(
     for start in range(0, len(train.labels), size):
         part = list(range(start, min(start + size, len(train.labels))))
         whole = chunk_of(train.input_ids, part, train.labels[part], pad_id)
-        chunk = to_device([whole._replace(places=Places.of(tuning.chosen(part, masks)))], encoder.device)[0]
+        chunk = to_device([whole._replace(places=PredictedPlaces.of(tuning.chosen(part, masks)))], encoder.device)[0]
         before = draws.get_state()
         ids = portions.texts.attempt(partial(fill, chunk), partial(draws.set_state, before))
         texts += [row[: len(train.input_ids[index])].copy() for row, index in zip(ids, part, strict=True)]

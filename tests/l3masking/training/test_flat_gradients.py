@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from l3masking.training.flat_gradients import BLOCK, FlatGradients, cosine, dot, norm
+from l3masking.training.flat_gradients import SUM_BLOCK, FlatGradients, cosine, dot, norm
 
 SHAPES = {"first": [(3, 5), (4,)], "second": [(70, 60), (2,), (8, 8)], "third": [(7,)]}  # of the parameters of a part
 
@@ -83,7 +83,7 @@ def test_one_room_holds_one_gradient() -> None:
 
 
 def vector(seed: int, scale: float = 1.0) -> Tensor:
-    return scale * torch.randn(2 * BLOCK, generator=torch.Generator().manual_seed(seed))
+    return scale * torch.randn(2 * SUM_BLOCK, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
@@ -101,14 +101,14 @@ def test_cosine_is_numpy_s(scale: float) -> None:
 
 def test_sums_over_millions_are_right() -> None:
     """A single float32 sum of squares of 20 million elements is off by a thousandth on a CPU."""
-    long = torch.rand(5000 * BLOCK, generator=torch.Generator().manual_seed(1))
+    long = torch.rand(5000 * SUM_BLOCK, generator=torch.Generator().manual_seed(1))
     square = float(np.square(long.numpy(), dtype=np.float64).sum())
     assert norm(long).item() == pytest.approx(square**0.5, rel=2e-6)
     assert dot(long, long).item() == pytest.approx(square, rel=2e-6)
 
 
 def test_cosine_of_a_gradient_with_itself_its_negative_and_nothing() -> None:
-    own, nothing = vector(3), torch.zeros(2 * BLOCK)
+    own, nothing = vector(3), torch.zeros(2 * SUM_BLOCK)
     assert cosine(own, 7 * own).item() == pytest.approx(1, abs=3e-6)
     assert cosine(own, -own).item() == pytest.approx(-1, abs=3e-6)
     for dev, task in ((own, nothing), (nothing, own), (nothing, nothing)):
