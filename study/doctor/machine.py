@@ -137,7 +137,8 @@ def gpus(patient: Patient) -> Iterator[Diagnosis]:
     """The GPUs that torch finds here, and whether a study needs one."""
     import torch
 
-    asked = patient.spec.resources.gpu if patient.spec else 0.0
+    auto = patient.spec is not None and patient.spec.resources.gpu == "auto"  # takes what there is
+    asked = patient.spec.resources.num_gpus if patient.spec and not auto else 0.0
     here = patient.address is None  # else the nodes have them
     if not torch.cuda.is_available():
         if asked and here:
@@ -152,5 +153,5 @@ def gpus(patient: Patient) -> Iterator[Diagnosis]:
         half = "with" if torch.cuda.is_bf16_supported() else "without"
         text = f"{index}: {properties.name}, {properties.total_memory / GIB:.1f} GiB, {half} bf16"
         yield Diagnosis(name="gpus", state="ok", text=text)
-    if not asked and patient.spec is not None and here:
+    if not asked and not auto and patient.spec is not None and here:
         yield Diagnosis(name="gpus", state="warn", text="trials run on the processor", fix="--set resources.gpu=0.25")
