@@ -66,7 +66,7 @@ class Serial:
         return execute_serially(works, count)
 
     def check(self, encoders: Sequence[EncoderSource]) -> None:
-        for encoder in reversed(encoders):  # the first one is then at hand
+        for encoder in reversed(encoders):  # the first one stays in memory
             encoder.hold("cpu")
 
     def shares(self, assignments: Sequence[Assignment]) -> tuple[PairShares, list[str]]:

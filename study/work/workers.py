@@ -93,7 +93,7 @@ def execute_serially(works: Iterable[Work], count: int) -> Iterator[Done]:
         yield ArtefactWorker(work.resources).make(work)
 
 
-def execute_on_ray(works: Iterable[Work], count: int, unchecked: list[Holdable] | None = None) -> Iterator[Done]:
+def execute_on_ray(works: Iterable[Work], count: int, unchecked: list[Any] | None = None) -> Iterator[Done]:
     """One actor per GPU share or CPU slot. One that dies, hangs or loses its GPU is replaced, its shards made again.
 
     unchecked: encoders that the first actor loads before its shards; it is emptied once each could be used.
@@ -110,7 +110,7 @@ def execute_on_ray(works: Iterable[Work], count: int, unchecked: list[Holdable] 
 class RayHands:
     """The `Hands` of a crew whose workers are actors."""
 
-    def __init__(self, resources: Resources, overseer: Any, unchecked: list[Holdable] | None = None) -> None:
+    def __init__(self, resources: Resources, overseer: Any, unchecked: list[Any] | None = None) -> None:
         self._resources, self._overseer = resources, overseer
         self._unchecked = [] if unchecked is None else unchecked
         self._check: int | None = None  # the ticket of the start that checks them

@@ -102,7 +102,7 @@ class MeasuredGpu:
 
 
 @pytest.fixture
-def gpu(monkeypatch) -> Iterator[MeasuredGpu]:
+def gpu(monkeypatch) -> MeasuredGpu:
     made = MeasuredGpu()
     monkeypatch.setattr(executor, "RayGpu", lambda: made)
     monkeypatch.setattr(executor, "gpu_node", dict)
