@@ -25,6 +25,10 @@ class Unavailable(EnvironmentFault):
     """An encoder or a dataset is in no cache here and cannot be fetched."""
 
 
+class Interrupted(Exception):
+    """A training was asked to end before it was finished. That is no failure: it goes on from its last snapshot."""
+
+
 class DiskFull(OSError):
     """No room is left on a disk. What was written before is whole. The command line exits with 3."""
 

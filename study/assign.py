@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from study.artefacts import Artefact
 from study.assignment import Assignment
-from study.importance import ClassifierJob, HeuristicJob, NetworkJob, PredictionJob
 from study.plan.inputs import CorpusSource, DataSource, EncoderSource, corpus_source, sources
 from study.plan.needs import Need, artefacts_of, classifier_config
 from study.plan.searches import Search
@@ -51,6 +50,8 @@ class Assigner:
                 precision=setting.finetune.precision,
                 entropy=need.settings["entropy"],
             )
+        from study.importance import ClassifierJob, HeuristicJob, NetworkJob, PredictionJob  # they load torch
+
         classifier = ClassifierJob(
             encoder=encoder,
             data=data,
@@ -66,6 +67,10 @@ class Assigner:
     def sources(self, trial: Trial) -> tuple[EncoderSource, DataSource]:
         """The pinned encoder and dataset of a trial."""
         return sources(self.spec, self.identities, trial.encoder, trial.dataset, trial.seed)
+
+    def encoders(self, trials: Iterable[Trial]) -> list[EncoderSource]:
+        """The pinned encoders of some trials, each once."""
+        return list(dict.fromkeys(self.sources(trial)[0] for trial in trials))
 
     def corpus(self, trial: Trial) -> CorpusSource | None:
         """The corpus that a trial reads before fine-tuning, or None."""

@@ -15,14 +15,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from l3masking.errors import EnvironmentFault
-from l3masking.training.checkpoint import Interrupted, Snapshot
+from l3masking.errors import EnvironmentFault, Interrupted
+from l3masking.training.checkpoint import Snapshot
 from l3masking.training.checkpoint_files import checkpoints, expected_seconds, tidy, write_checkpoint
 from study.store.free_disk import check_free
 from study.store.newer import refuse_newer
 from study.work.pulse import NO_PULSE, Pulse
 
-CHECKPOINTS = "checkpoints"  # folder of a study
 CHECKPOINT_SCHEMA = 2
 LEAST_REST = 50  # times the duration of a save that pass before it: saves cost at most 2 % of the time
 log = logging.getLogger("study.checkpoints")

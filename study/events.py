@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from study.assignment import Assignment
-from study.search.stage import Attempt, SearchStage
 from study.status.console import Reporter
 from study.status.progress import Progress
 from study.store.store import Store
 from study.tracking.mirror import Mirror
+
+if TYPE_CHECKING:
+    from study.search.stage import Attempt, SearchStage
 
 OTHER_RESULTS = (
     "its model is not kept: the training gave other results than its record (see conflicts/); repeat it on a machine "

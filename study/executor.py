@@ -6,13 +6,17 @@ A run asks both for artefacts, settings of searches and trainings in the same wa
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from l3masking.errors import EnvironmentFault
 from study.artefacts import Done, Work
 from study.assignment import Assignment
 from study.cluster.nodes import check_shared
+from study.estimate.fit import check_fits, shared
+from study.estimate.probe import RayGpu, gpu_node
+from study.estimate.share import PairShares, asking, choose_shares, whole_gpu, without_gpu
+from study.plan.inputs import EncoderSource
 from study.schedule import Listener, most_slots, ray_session, run_on_ray, run_serially
 from study.space.spec import Resources
 from study.store.places import Place
@@ -28,6 +32,14 @@ class Executor(Protocol):
 
     def make(self, works: Iterator[Work], count: int) -> Iterable[Done]:
         """Make `count` shards of artefacts, such as scores; yields each when its part is written."""
+        ...
+
+    def check(self, encoders: Sequence[EncoderSource]) -> None:
+        """Load each encoder once before anything is trained. InputError, now or later, for one that cannot be used."""
+        ...
+
+    def shares(self, assignments: Sequence[Assignment]) -> tuple[PairShares, list[str]]:
+        """The GPUs of each pair that asks for auto, and what to say of it. InputError where a fraction is too small."""
         ...
 
     def prepare(self, assignments: Sequence[Assignment]) -> int:
@@ -53,6 +65,17 @@ class Serial:
     def make(self, works: Iterator[Work], count: int) -> Iterator[Done]:
         return execute_serially(works, count)
 
+    def check(self, encoders: Sequence[EncoderSource]) -> None:
+        for encoder in reversed(encoders):  # the first one stays in memory
+            encoder.hold("cpu")
+
+    def shares(self, assignments: Sequence[Assignment]) -> tuple[PairShares, list[str]]:
+        if not asking(assignments):
+            return {}, []
+        import torch
+
+        return whole_gpu(assignments) if torch.cuda.is_available() else without_gpu(assignments)
+
     def prepare(self, assignments: Sequence[Assignment]) -> int:
         return 1
 
@@ -73,20 +96,51 @@ class OnRay:
         self._store, self._place, self._insecure = store, place, insecure
         self._session = ExitStack()
         self._joined = False
+        self._gpu: RayGpu | None = None  # once something was to be measured on it
+        self._unchecked: list[EncoderSource] = []
 
     def make(self, works: Iterator[Work], count: int) -> Iterator[Done]:
         if count:
             self._join()
-        return execute_on_ray(works, count)
+        return execute_on_ray(works, count, self._unchecked)
+
+    def check(self, encoders: Sequence[EncoderSource]) -> None:
+        """What is to be fetched is loaded here, the rest by the first worker, which then uses it, or by `prepare`."""
+        for encoder in encoders:
+            if encoder.is_fetched():
+                self._unchecked.append(encoder)
+            else:
+                encoder.load("cpu")
+
+    def shares(self, assignments: Sequence[Assignment]) -> tuple[PairShares, list[str]]:
+        if not (asking(assignments) or shared(assignments)):
+            return {}, []
+        self._join()
+        if asking(assignments) and gpu_node() is None:
+            return without_gpu(assignments)
+        with self._measuring() as gpu:
+            check_fits(self._store.root, assignments, gpu)
+            return choose_shares(self._store.root, assignments, gpu)
 
     def prepare(self, assignments: Sequence[Assignment]) -> int:
         if not assignments:
             return 1
-        from study.estimate.fit import check_on_ray
-
+        while self._unchecked:  # no worker had anything to do
+            self._unchecked.pop().load("cpu")
         self._join()
-        check_on_ray(self._store.root, assignments)
+        if shared(assignments):
+            with self._measuring() as gpu:
+                check_fits(self._store.root, assignments, gpu)
         return most_slots(assignment.resources for assignment in assignments)
+
+    @contextmanager
+    def _measuring(self) -> Iterator[RayGpu]:
+        """A GPU to measure on; nothing of this holds it afterwards."""
+        self._gpu = self._gpu or RayGpu()
+        try:
+            yield self._gpu
+        finally:
+            self._gpu.close()
 
     def search(self, stage: SearchStage, tried: Tried) -> None:
         from study.search.tune import tune_searches
@@ -116,7 +170,7 @@ def make_executor(resources: Resources, store: Store, place: Place, *, insecure:
     """
     if resources.executor != "serial":
         return OnRay(store, place, insecure=insecure)
-    if resources.gpu:
+    if resources.gpu and resources.gpu != "auto":
         import torch
 
         if not torch.cuda.is_available():

@@ -1,12 +1,13 @@
-"""The GPU of this process: what it is, how much of it is taken, and how a process is kept to its share."""
+"""The GPU of this process: what it is, how much of it is taken, and how a process is kept to its share.
+
+Importing this imports no torch: a driver needs the names alone.
+"""
 
 from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
 from typing import Protocol
-
-import torch
 
 from l3masking.errors import EnvironmentFault
 
@@ -60,20 +61,30 @@ class Cuda:
     place = "cuda"
 
     def describe(self) -> Device:
+        import torch
+
         properties = torch.cuda.get_device_properties(0)
         return Device(name=properties.name, total=properties.total_memory)
 
     def start(self) -> None:
+        import torch
+
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
 
     def peak(self) -> int:
+        import torch
+
         return int(torch.cuda.max_memory_reserved())
 
 
 def device_name(device: str) -> str:
     """Name of the GPU, or architecture of the processor."""
-    return torch.cuda.get_device_name() if device == "cuda" else platform.machine()
+    if device != "cuda":
+        return platform.machine()
+    import torch
+
+    return torch.cuda.get_device_name()
 
 
 def limit_share(gpu: float, device: Gpu | None = None) -> None:
@@ -82,6 +93,8 @@ def limit_share(gpu: float, device: Gpu | None = None) -> None:
     Does nothing for a whole GPU or none. To be called before the first tensor is put on the GPU.
     """
     if 0 < gpu < 1:
+        import torch
+
         total = (device or Cuda()).describe().total
         torch.cuda.set_per_process_memory_fraction(max(0.0, gpu - CUDA_CONTEXT / total))
 
@@ -91,6 +104,8 @@ def loss_of(error: BaseException) -> GpuLost | None:
 
     Such are a failed assertion in a kernel, an illegal address, a GPU that fell off the bus. Too little memory is not.
     """
+    import torch
+
     said = str(error)
     lasts = isinstance(error, RuntimeError) and any(sign in said for sign in LASTING)
     if isinstance(error, torch.OutOfMemoryError) or not lasts:

@@ -10,17 +10,16 @@ from pathlib import Path
 from l3masking.errors import EnvironmentFault, InputError
 from study.artefacts import make_artefacts
 from study.assign import Assigner
-from study.checkpoints import CHECKPOINTS
 from study.cluster.job_files import vanishes
 from study.estimate.disk import lacking_space
 from study.estimate.forecast import Forecast
-from study.estimate.sizes import passes
+from study.estimate.sizes import longest_first
 from study.events import GridTeller, SearchTeller
 from study.executor import make_executor
 from study.plan.data_audit import FactsKeeper
 from study.plan.declared import earlier_in_words, redeclared
 from study.plan.grid import left, make_plan, narrow
-from study.plan.inputs import LookAtData, check_encoders, identify
+from study.plan.inputs import LookAtData, identify
 from study.plan.resolved import RESOLVED_FILE, Resolved, changed, pinned, read_resolved, write_resolved
 from study.plan.searches import Search, said_of, searches
 from study.plan.trials import Trial
@@ -33,7 +32,7 @@ from study.status.progress import Progress
 from study.store.briefs import briefs
 from study.store.free_disk import check_free
 from study.store.places import Place, find_place, open_store
-from study.store.store import Store, write_atomic
+from study.store.store import CHECKPOINTS, Store, write_atomic
 from study.tracking.mirror import END_SECONDS, STOP_SECONDS, Mirror
 from study.tracking.views import opening
 from study.version import program_commit
@@ -172,7 +171,8 @@ class _Run:
         resources, insecure = self.resolved.spec.resources, self.options.insecure
         self.executor = make_executor(resources, self.store, self.place, insecure=insecure)
         try:
-            check_encoders(*self.resolved[:2], dict.fromkeys(trial.encoder for trial in self.open_trials()))
+            self.executor.check(self.assigner.encoders(self.open_trials()))
+            self.choose_gpus()
             self.artefacts()
             if "search" in self.options.stages:
                 self.search()
@@ -196,17 +196,28 @@ class _Run:
         found = searches(self.resolved.spec, self.resolved.identities)
         return [search for search in found if (search.encoder, search.dataset, search.method) in waiting]
 
-    def artefacts(self) -> None:
-        """All scores and importances that chosen trials and their searches need."""
+    def wanted(self) -> list[Trial]:
+        """The trials that chosen ones and their searches train, or others of the same sizes that read as much."""
         wanted = [trial for trial in self.open_trials() if not trial.pending]
         for search in self.open_searches():
             values = search.artefact_values()
             seeds = search.config.seed_list  # each may have splits, and so importance, of its own
             wanted += [search.trial(self.resolved.identities, value, seed) for value in values for seed in seeds]
-        resources = self.resolved.spec.resources_of
+        return wanted
+
+    def choose_gpus(self) -> None:
+        """Measure what trainings take of a GPU, where they share one or are to."""
+        shares, lines = self.executor.shares([self.assigner.of_grid(trial) for trial in self.wanted()])
+        for line in lines:
+            self.reporter.say(line)
+        self.assigner = dataclasses.replace(self.assigner, spec=self.assigner.spec.with_gpus(shares))
+
+    def artefacts(self) -> None:
+        """All scores and importances that chosen trials and their searches need."""
+        resources = self.assigner.spec.resources_of
         jobs = [
             (job, resources(trial.encoder, trial.dataset))
-            for trial in wanted
+            for trial in self.wanted()
             for job in self.assigner.jobs(trial).values()
         ]
         lost = make_artefacts(
@@ -243,7 +254,7 @@ class _Run:
 
     def grid(self) -> None:
         """Train what is left."""
-        spec, identities, _ = self.resolved
+        spec, identities = self.assigner.spec, self.resolved.identities
         finished = {trial.trajectory for trial in self.plan if self.done.issuperset(trial.keys.values())}
         for trajectory in self.store.artefacts(CHECKPOINTS) & finished:  # of runs that ended between a record and this
             self.store.discard(CHECKPOINTS, trajectory)
@@ -284,12 +295,3 @@ class _Run:
             mirror_behind=f"({behind}); {self.mirror.advice}" if behind else None,
             opening=opening(self.store.root, self.mirror.uri, self.mirror.page),
         )
-
-
-def longest_first(trials: Sequence[Trial]) -> list[Trial]:
-    """Trials by what they cost, so that no long one is left alone at the end: passes per step × epochs, then seeds."""
-
-    def cost(trial: Trial) -> float:
-        return float(passes(trial.arm) * trial.settings["train"]["max_epochs"])
-
-    return sorted(trials, key=lambda trial: (-cost(trial), trial.seed))

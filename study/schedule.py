@@ -1,6 +1,7 @@
 """Trials that are left, run under Ray Tune or one after the other.
 
-Tune only schedules. What is finished is decided by the records, so its own state is never read back.
+Tune only schedules. What is finished is decided by the records, so its own state is never read back. Importing this
+imports no torch: under Ray, the driver has no use for it.
 """
 
 from __future__ import annotations
@@ -11,8 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, Protocol
 
-from l3masking.errors import EnvironmentFault
-from l3masking.training.checkpoint import Interrupted
+from l3masking.errors import EnvironmentFault, Interrupted
 from study.assignment import Assignment
 from study.cluster.access import guard_token
 from study.cluster.local_ray import ending_with, on_loopback, raylet
@@ -21,8 +21,7 @@ from study.cluster.ray_address import VARIABLE, joined
 from study.gpu import GpuLost
 from study.space.spec import Resources
 from study.store.places import open_store
-from study.trial import died, execute
-from study.work.pulse import RemotePulse
+from study.work.pulse import NO_PULSE, Pulse, RemotePulse
 from study.work.stopping import Stopped, in_this_process, uninterrupted
 from study.work.workers import worker_slots
 
@@ -37,6 +36,20 @@ class Listener(Protocol):
     def ended(self, assignment: Assignment, reason: str | None) -> None:
         """A trial has ended, and why it failed (None: it did not)."""
         ...
+
+
+def execute(assignment: Assignment, pulse: Pulse = NO_PULSE) -> str | None:
+    """As `study.trial.execute`, which is imported where something is trained."""
+    from study import trial
+
+    return trial.execute(assignment, pulse)
+
+
+def died(assignment: Assignment, reason: str, times: int) -> None:
+    """As `study.trial.died`."""
+    from study import trial
+
+    trial.died(assignment, reason, times)
 
 
 def run_serially(assignments: Sequence[Assignment], listener: Listener) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,6 @@ from l3masking.data.pairs import Text, as_text, num_characters, parts_of
 from l3masking.encoders.families import family_of
 from l3masking.encoders.hub import read_facts
 from l3masking.precision import Precision
-from l3masking.scoring.scoring import TokenScores, score_texts
 from l3masking.scoring.settings import TOKEN_BUDGETS, ScoringConfig
 from study.artefacts import Artefact, Piece, Shard, Step, finished_parts
 from study.plan.inputs import CorpusSource, DataSource, EncoderSource, concrete_encoder, held_data, held_encoder
@@ -27,6 +26,9 @@ from study.plan.united import UnitedSource
 from study.space.spec import Resources, plain
 from study.store.places import Place, fetched
 from study.store.record import MadeWith
+
+if TYPE_CHECKING:
+    from l3masking.scoring.scoring import TokenScores
 
 CORPUS_SHARD = 1024  # units of a corpus in a shard
 TextSources = DataSource | CorpusSource  # what has texts to be masked
@@ -70,6 +72,8 @@ class ScoreJob:
 
     def make(self, shard: Shard, resources: Resources, folders: Mapping[str, Path], step: Step) -> Piece:
         """Score the texts of one shard."""
+        from l3masking.scoring.scoring import score_texts  # torch, which a driver does not need
+
         scores = score_texts(
             held_encoder(self.encoder, resources.device),
             shard.content,
@@ -83,7 +87,7 @@ class ScoreJob:
 
     def facts(self, resources: Resources) -> dict[str, Any]:
         budget = resources.token_budget or TOKEN_BUDGETS[resources.device]
-        made: MadeWith = {"token_budget": budget, "gpu": resources.gpu, "threads": resources.threads}
+        made: MadeWith = {"token_budget": budget, "gpu": resources.num_gpus, "threads": resources.threads}
         model_type = read_facts(concrete_encoder(self.encoder.spec), self.encoder.revision).model_type
         scoring_pass = family_of(model_type).scoring_pass
         return {"scoring": plain(self.scoring), "scoring_pass": scoring_pass, "made_with": made}
@@ -154,6 +158,8 @@ def stream_scores(folder: Path) -> Iterator[TokenScores]:
 
 
 def _scored_texts(folder: Path) -> Iterator[tuple[Text, TokenScores]]:
+    from l3masking.scoring.scoring import TokenScores
+
     for path in finished_parts(folder):
         table = pq.read_table(path)
         columns = [table.column(column).to_pylist() for column in SCORE_COLUMNS]

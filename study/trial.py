@@ -15,16 +15,15 @@ import torch
 from l3masking.data.table import TextData
 from l3masking.encoders.export import save_tuned
 from l3masking.encoders.load import Encoder
-from l3masking.errors import InputError
+from l3masking.errors import InputError, Interrupted
 from l3masking.graphs import record_work
 from l3masking.masking.policies.base import ENTROPY, IMPORTANCE, LIKELIHOOD
 from l3masking.regimes import Training, encode_inputs, prepare
-from l3masking.training.checkpoint import Interrupted
 from l3masking.training.evaluation import NonFiniteLoss
 from l3masking.training.outcome import Outcome
 from study.adapted import ROOM, adapted_encoder, adapted_key, importance_of_texts
 from study.assignment import Assignment
-from study.checkpoints import CHECKPOINTS, TrialCheckpoints
+from study.checkpoints import TrialCheckpoints
 from study.gpu import device_name, limit_share, loss_of
 from study.plan.inputs import held_data, held_encoder
 from study.plan.trials import Trial
@@ -35,7 +34,7 @@ from study.store.free_disk import check_free
 from study.store.places import fetched, open_store
 from study.store.record import Failure, NewRecord, Run
 from study.store.seal import checksum
-from study.store.store import MODELS, Store
+from study.store.store import CHECKPOINTS, MODELS, Store
 from study.version import DISTRIBUTION, program_version
 from study.work.pulse import NO_PULSE, Pulse
 
@@ -134,7 +133,7 @@ def run_trial(
     trial, resources = assignment.trial, assignment.resources
     torch.set_num_threads(resources.threads)  # whatever Ray put into the environment: threads change rounding
     device = resources.device
-    limit_share(resources.gpu)
+    limit_share(resources.num_gpus)
     record_work(resources.cuda_graphs)
     made = assignment if diverged is None else in_float32(assignment)
     kept = kept_of(made, pulse, "" if diverged is None else "float32")

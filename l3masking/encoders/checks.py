@@ -12,10 +12,10 @@ from l3masking.errors import InputError
 
 def check_config(config: Any, place: str) -> None:
     """Raise InputError for a configuration that the passes here do not follow. Reads no weights."""
-    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
-
     family = family_of(config.model_type)
     if config.model_type not in FAMILIES:
+        from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES  # seconds, with all models
+
         _check_type(config, MODEL_FOR_MASKED_LM_MAPPING_NAMES, place)
     if getattr(config, "is_decoder", False):
         raise InputError(

@@ -21,10 +21,6 @@ from l3masking.encoders.weights import restore_weights, weights_of
 from l3masking.training.early_stopping import Selection
 
 
-class Interrupted(Exception):
-    """The training was asked to end before it was finished. That is no failure: it goes on from its last snapshot."""
-
-
 class Snapshot(NamedTuple):
     """The state of a training between two updates."""
 

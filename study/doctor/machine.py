@@ -160,7 +160,8 @@ def gpus(patient: Patient) -> Iterator[Diagnosis]:
     """The GPUs that torch finds here, and whether a study needs one."""
     import torch
 
-    asked = patient.spec.resources.gpu if patient.spec else 0.0
+    auto = patient.spec is not None and patient.spec.resources.gpu == "auto"  # takes what there is
+    asked = patient.spec.resources.num_gpus if patient.spec and not auto else 0.0
     here = patient.address is None  # else the nodes have them
     if not torch.cuda.is_available():
         if asked and here:
@@ -178,7 +179,7 @@ def gpus(patient: Patient) -> Iterator[Diagnosis]:
             text += f"; trainings {'with' if patient.spec.resources.cuda_graphs else 'without'} CUDA graphs"
         fix = SET_BF16 if bf16 and asked and patient.spec and patient.spec.precision != "bf16" else ""
         yield Diagnosis(name="gpus", state="ok", text=text, fix=fix)
-    if not asked and patient.spec is not None and here:
+    if not asked and not auto and patient.spec is not None and here:
         yield Diagnosis(name="gpus", state="warn", text="trials run on the processor", fix="--set resources.gpu=0.25")
 
 

@@ -8,16 +8,14 @@ held against the share.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import torch
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from l3masking.errors import InputError
-from study.estimate.peak import measure_peak
 from study.estimate.sizes import passes
-from study.gpu import CUDA_CONTEXT, GIB, Cuda, Device
+from study.gpu import CUDA_CONTEXT, GIB, Device
 from study.store.hints import read_hint
 from study.store.seal import with_checksum
 from study.store.whole_files import canonical, content_key, write_atomic
@@ -60,55 +58,42 @@ def _size(settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def check_fits(
-    root: Path, assignments: Sequence[Assignment], device: Device, measure: Callable[[Assignment], int]
-) -> None:
-    """Raise InputError, naming all pairs, where a training does not fit into its fraction of `device`.
+class FreeGpu(Protocol):
+    """A GPU on which nothing else runs, and what is measured there."""
 
-    `assignments`: what is to be run; those without a fraction (gpu 0, or whole GPUs) are left alone. `measure`: as
-    `measure_peak`, on a free GPU. What was measured is kept in `root`/fits.json and not measured again.
+    @property
+    def device(self) -> Device: ...
+
+    def peak(self, assignment: Assignment) -> int:
+        """Bytes that a training takes at most, as `study.estimate.peak` measures it."""
+        ...
+
+
+def check_fits(root: Path, assignments: Sequence[Assignment], gpu: FreeGpu) -> None:
+    """Raise InputError, naming all pairs, where a training does not fit into its fraction of `gpu`.
+
+    `assignments`: what is to be run; those without a fraction (gpu 0, auto, or whole GPUs) are left alone. What was
+    measured is kept in `root`/fits.json and not measured again.
     """
-    known = _read(root)
-    wrong = []
-    for assignment in heaviest([a for a in assignments if 0 < a.resources.gpu < 1]):
-        key = _key(assignment, device)
-        if key not in known:
-            known[key] = measure(assignment)
-            _write(root, known)
-        line = misfit(assignment, known[key], device)
-        if line is not None:
-            wrong.append(line)
-    if wrong:
+    fits = Fits(root)
+    lines = [misfit(one, fits.peak(one, gpu.device, gpu.peak), gpu.device) for one in heaviest(shared(assignments))]
+    if wrong := [line for line in lines if line is not None]:
         raise InputError("\n".join(wrong))
 
 
-def check_on_ray(root: Path, assignments: Sequence[Assignment]) -> None:
-    """As `check_fits`, on a GPU of the Ray cluster, where a share is asked for at all. Needs a connected driver.
-
-    A GPU of one kind stands for all: on a cluster with several kinds, give the smallest ones a study of their own.
-    """
-    import ray
-
-    shared = [assignment for assignment in assignments if 0 < assignment.resources.gpu < 1]
-    if not shared:
-        return
-    alone = ray.remote(num_gpus=1, num_cpus=1, max_calls=1)  # a whole GPU, and a process that ends and frees it
-    device = ray.get(alone(_describe).remote())
-    check_fits(root, shared, device, lambda assignment: int(ray.get(alone(measure_peak).remote(assignment))))
-
-
-def _describe() -> Device:
-    return Cuda().describe()
+def shared(assignments: Iterable[Assignment]) -> list[Assignment]:
+    """Those that ask for a fraction of a GPU."""
+    return [one for one in assignments if one.resources.gpu != "auto" and 0 < one.resources.gpu < 1]
 
 
 def misfit(assignment: Assignment, peak: int, device: Device) -> str | None:
     """Why a training with this peak (bytes) does not fit, with the fix; None if it does."""
-    share, needed = assignment.resources.gpu * device.total, peak + CUDA_CONTEXT
+    share, needed = assignment.resources.num_gpus * device.total, peak + CUDA_CONTEXT
     if needed <= share:
         return None
     trial = assignment.trial
     who = f"{trial.encoder} on {trial.dataset} ({trial.method}) needs {needed / GIB:.1f} GiB"
-    held = f"resources.gpu {assignment.resources.gpu:g} holds {share / GIB:.1f} GiB of a {device.name}, {who}"
+    held = f"resources.gpu {assignment.resources.num_gpus:g} holds {share / GIB:.1f} GiB of a {device.name}, {who}"
     if needed > device.total:
         return f"{held}, more than the whole GPU: lower train.batch or scoring.max_length, or set precision: bf16"
     parts = int(device.total // needed)
@@ -128,20 +113,56 @@ def _key(assignment: Assignment, device: Device) -> str:
             "cuda_graphs": assignment.resources.cuda_graphs,
             "size": _size(trial.settings),
             "device": device.name,
-            "torch": torch.__version__,
+            "torch": version("torch"),
         }
     )
 
 
-def _read(root: Path) -> dict[str, int]:
-    """What was measured before; nothing where the file cannot be read, and it is then measured again."""
+class Rates(NamedTuple):
+    """What trainings of one kind make of a GPU."""
 
-    def peaks(value: Any) -> dict[str, int]:
-        entries = value["peaks"] if value["schema"] == FITS_SCHEMA else {}
-        return {str(key): int(peak) for key, peak in entries.items() if peak > 0}
-
-    return read_hint(root / FITS_FILE, peaks) or {}
+    alone: float  # updates per second of one
+    together: float  # of `number` side by side, in all
+    number: int
 
 
-def _write(root: Path, peaks: Mapping[str, int]) -> None:
-    write_atomic(root / FITS_FILE, canonical(with_checksum({"schema": FITS_SCHEMA, "peaks": peaks})))
+class Fits:
+    """What was measured before, in fits.json; a file that cannot be read is as good as none."""
+
+    def __init__(self, root: Path) -> None:
+        self._file = root / FITS_FILE
+        self._peaks: dict[str, int] = {}  # key of a training -> bytes
+        self._rates: dict[str, Rates] = {}
+        if found := read_hint(self._file, _measured):
+            self._peaks, self._rates = found
+
+    def peak(self, assignment: Assignment, device: Device, measure: Callable[[Assignment], int]) -> int:
+        """Bytes that a training like this one takes at most on such a device; measured where that is not known."""
+        key = _key(assignment, device)
+        if key not in self._peaks:
+            self._peaks[key] = measure(assignment)
+            self._write()
+        return self._peaks[key]
+
+    def rates(
+        self, assignment: Assignment, device: Device, count: int, measure: Callable[[Assignment, int], float]
+    ) -> Rates:
+        """What `count` trainings like this one make of such a device. measure: the updates per second of so many."""
+        key = _key(assignment, device)
+        if key not in self._rates or self._rates[key].number != count:
+            self._rates[key] = Rates(measure(assignment, 1), measure(assignment, count), count)
+            self._write()
+        return self._rates[key]
+
+    def _write(self) -> None:
+        value = {"schema": FITS_SCHEMA, "peaks": self._peaks} | ({"rates": self._rates} if self._rates else {})
+        write_atomic(self._file, canonical(with_checksum(value)))
+
+
+def _measured(value: Any) -> tuple[dict[str, int], dict[str, Rates]]:
+    if value["schema"] != FITS_SCHEMA:
+        return {}, {}
+    peaks = {str(key): int(peak) for key, peak in value["peaks"].items() if peak > 0}
+    found = value.get("rates", {}).items()
+    rates = {str(key): Rates(float(one), float(all_), int(number)) for key, (one, all_, number) in found}
+    return peaks, {key: one for key, one in rates.items() if min(one) > 0}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -96,6 +96,20 @@ def passes(arm: Method, before: float | None = None) -> float:
     """
     own = (1 + (arm.masks or arm.tunes_masks) + arm.learns_weights) * arm.last.update_factor
     return own + (len(arm.adapts) if before is None else before)
+
+
+def longest_first(trials: Sequence[Trial]) -> list[Trial]:
+    """Trials by what they cost, so that no long one is left alone at the end: passes per step × epochs.
+
+    Of equal ones those of a pair come together, so that a process keeps the encoder and the data that it holds.
+    """
+    pairs = {pair: place for place, pair in enumerate(dict.fromkeys((t.encoder, t.dataset) for t in trials))}
+
+    def order(trial: Trial) -> tuple[float, int, int]:
+        cost = passes(trial.arm) * trial.settings["train"]["max_epochs"]
+        return -float(cost), pairs[trial.encoder, trial.dataset], trial.seed
+
+    return sorted(trials, key=order)
 
 
 def expected_size(spec: DataSpec | Generated) -> DataSize:

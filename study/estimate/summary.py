@@ -20,7 +20,7 @@ from study.plan.needs import artefacts_of
 from study.plan.searches import read_by
 from study.plan.trials import Trial
 from study.space.search_section import BEST
-from study.space.spec import StudySpec
+from study.space.spec import GpuShare, StudySpec
 from study.store.briefs import Brief, all_brief
 from study.store.record import Record
 
@@ -41,7 +41,7 @@ class CellPlan:
     records: int  # wanted: seeds × objectives
     done: int  # records
     left: int  # trainings
-    gpu: float  # of each training
+    gpu: GpuShare  # of each training
     cpu: float
     threads: int
     texts: dict[str, int | None]  # train, validation, test, mlm; None if nobody knows yet
@@ -108,7 +108,8 @@ def summarize(
     unknown = [f"encoder {t.encoder}" for t in trials if t.revision is None]
     unknown += [f"dataset {t.dataset}" for t in trials if t.data_hash is None]
     times = Times(trials, finished, calibration=calibration, sizes=sizes)
-    gpus = {(pair.encoder, pair.dataset): spec.resources_of(pair.encoder, pair.dataset).gpu for pair in spec.pairs}
+    asked = {(pair.encoder, pair.dataset): spec.resources_of(pair.encoder, pair.dataset).gpu for pair in spec.pairs}
+    gpus = {pair: 1.0 if gpu == "auto" else gpu for pair, gpu in asked.items()}  # `slots` counts auto like this too
     found = estimate(open_trials, times, slots=slots, gpus=lambda t: gpus[t.encoder, t.dataset], running=running)
     disk = disk_space(spec, trials, finished, sizes)
     return Summary(
@@ -221,7 +222,7 @@ def describe(summary: Summary, *, root: Path | None = None) -> str:
                 "searched" if cell.pending else _number(cell.mask_mean),
                 str(cell.seeds),
                 f"{cell.done}/{cell.records}",
-                f"{cell.gpu:g}/{cell.cpu:g}/{cell.threads}",
+                f"{cell.gpu if cell.gpu == 'auto' else f'{cell.gpu:g}'}/{cell.cpu:g}/{cell.threads}",
                 _number(cell.texts["train"]),
                 _number(cell.updates_per_epoch),
                 "-" if cell.seconds is None else duration(cell.seconds),
@@ -239,7 +240,10 @@ def _number(value: float | None) -> str:
 def _numbers(summary: Summary, root: Path | None) -> list[str]:
     time = "unknown" if summary.estimate_seconds is None else duration(summary.estimate_seconds)
     hours = "" if not summary.gpu_hours else f", {summary.gpu_hours:.1f} GPU-hours"
-    resources = ", ".join(f"{name} {value}" for name, value in summary.resources.items() if value is not None)
+    given = summary.resources
+    if any(cell.gpu == "auto" for cell in summary.per_cell):
+        given = {"gpu": "auto (measured at the start of a run)", **{n: v for n, v in given.items() if n != "gpu"}}
+    resources = ", ".join(f"{name} {value}" for name, value in given.items() if value is not None)
     kinds = {"cell": summary.cells, "training": summary.trajectories, "record": summary.records}
     counts = [f"{number} {kind}{'s' * (number != 1)}" for kind, number in kinds.items()]
     search = f", {summary.search_trials} settings to search" if summary.search_trials else ""

@@ -199,7 +199,8 @@ def makespan(seconds: Iterable[float], slots: int, running: Iterable[float] = ()
 def local_slots(resources: Resources) -> int:
     """Trials that run at a time, as far as this machine tells; one GPU is assumed where it has none.
 
-    `executor: serial` runs one at a time.
+    `executor: serial` runs one at a time. With `gpu: auto`, which only a run measures, each GPU counts for one, and a
+    machine without one for its CPUs.
     """
     if resources.executor == "serial":
         return 1
@@ -207,7 +208,11 @@ def local_slots(resources: Resources) -> int:
     if resources.gpu:
         import torch  # which nobody else here needs
 
-        fits = min(fits, max(1, int(max(1, torch.cuda.device_count()) // resources.gpu)))
+        here = torch.cuda.device_count()
+        if resources.gpu != "auto":
+            fits = min(fits, max(1, int(max(1, here) // resources.gpu)))
+        elif here:
+            fits = min(fits, here)
     return min(fits, resources.workers or fits)
 
 

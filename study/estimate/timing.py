@@ -90,10 +90,10 @@ def _measure(spec: StudySpec, identities: Identities, trial: Trial) -> Measured:
     device = resources.device
     source, data_source = sources(spec, identities, trial.encoder, trial.dataset, trial.seed)
     encoder, setting = held_encoder(source, device), configs(trial.settings)
-    data = sample(held_data(data_source), setting.finetune)
+    data = sample(held_data(data_source), setting.finetune, UPDATES)
     method = trial.arm
-    update, evaluation = time_updates(method, encoder, data, setting)
-    plain = time_updates(method.alone(), encoder, data, setting)[0] if method.masks else update
+    update, evaluation = time_updates(method, encoder, data, setting, UPDATES)
+    plain = time_updates(method.alone(), encoder, data, setting, UPDATES)[0] if method.masks else update
     scoring = time_scoring(encoder, data.mlm_texts, setting, resources.token_budget)
     return Measured(
         update_seconds=update,
@@ -106,9 +106,9 @@ def _measure(spec: StudySpec, identities: Identities, trial: Trial) -> Measured:
     )
 
 
-def sample(data: TextData, config: FinetuneConfig) -> TextData:
-    """As many texts of `data` as the measurement needs, drawn with a fixed seed; no test texts at all."""
-    wanted = config.train.batch * config.train.accumulate * 2 * UPDATES
+def sample(data: TextData, config: FinetuneConfig, updates: int) -> TextData:
+    """As many texts of `data` as measuring so many updates needs, drawn with a fixed seed; no test texts at all."""
+    wanted = config.train.batch * config.train.accumulate * 2 * updates
     train = _drawn(data.train, wanted, "train")
     units = [data.mlm_texts[i] for i in _some(len(data.mlm_texts), wanted, "mlm")]
     return dataclasses.replace(
@@ -130,12 +130,15 @@ def _some(size: int, wanted: int, name: str) -> list[int]:
     return order[:wanted]
 
 
-def time_updates(method: Method, encoder: Encoder, data: TextData, setting: Configs) -> tuple[float, float]:
+def time_updates(
+    method: Method, encoder: Encoder, data: TextData, setting: Configs, updates: int
+) -> tuple[float, float]:
     """Seconds of one update of the main stage, and of one look at the validation texts of `data`.
 
-    Masks have equal probabilities of the same mean: as many tokens are masked, and no scores are needed.
+    The mean of `updates` updates, after as many for warm-up. Masks have equal probabilities of the same mean: as many
+    tokens are masked, and no scores are needed.
     """
-    # an evaluation after every UPDATES updates marks the time; the second one ends the training
+    # an evaluation after every `updates` updates marks the time; the second one ends the training
     marks: list[float] = []
 
     def mark(_: object) -> None:
@@ -147,8 +150,8 @@ def time_updates(method: Method, encoder: Encoder, data: TextData, setting: Conf
     config = dataclasses.replace(
         config,
         # an epoch of the sample has an update or more
-        train=dataclasses.replace(config.train, max_epochs=2 * UPDATES, max_updates=None),
-        evaluate=EvaluateConfig(every=UPDATES, unit="updates"),
+        train=dataclasses.replace(config.train, max_epochs=2 * updates, max_updates=None),
+        evaluate=EvaluateConfig(every=updates, unit="updates"),
     )
     method = method.unscored()
     inputs = encode_inputs(method, encoder, data, setting.scoring, with_test=False)
@@ -159,7 +162,7 @@ def time_updates(method: Method, encoder: Encoder, data: TextData, setting: Conf
     started = time.perf_counter()
     trajectory.measure(training.task.validation)  # its metrics wait for the device
     evaluation = time.perf_counter() - started
-    return max(0.0, marks[1] - marks[0] - evaluation) / UPDATES, evaluation
+    return max(0.0, marks[1] - marks[0] - evaluation) / updates, evaluation
 
 
 def time_scoring(encoder: Encoder, texts: Sequence[Text], setting: Configs, token_budget: int | None) -> float:

@@ -49,7 +49,7 @@ class Calibration:
                 "method": trial.method,
                 "settings": trial.settings,
                 "threads": resources.threads,
-                "on_gpu": resources.gpu > 0,
+                "on_gpu": resources.device == "cuda",
             }
         )
 

@@ -6,7 +6,7 @@ A source is pinned by the driver (Hub commit, content hash) and loaded by any pr
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from l3masking.data.corpus import CorpusFacts, CorpusSpec, corpus_units, look_at
 from l3masking.data.table import DataSpec, EvaluationSpec, TextData, load_data
 from l3masking.data.textdata import SPLITS
-from l3masking.encoders.hub import check_length, read_facts, resolve_revision
+from l3masking.encoders.hub import check_length, is_cached, read_facts, resolve_revision
 from l3masking.encoders.table import EncoderSpec
 from l3masking.errors import EnvironmentFault, InputError, Unavailable
 from study.plan.trials import Identities
@@ -50,6 +50,15 @@ class EncoderSource:
 
     def __hash__(self) -> int:
         return hash((self.name, self.revision))
+
+    def is_fetched(self) -> bool:
+        """Whether all of it is on this machine."""
+        spec = concrete_encoder(self.spec)
+        return spec.hub is None or is_cached(spec.hub, self.revision)
+
+    def hold(self, device: str) -> Encoder:
+        """As `load`; it stays in memory, as `held_encoder` says."""
+        return held_encoder(self, device)
 
     @advised()
     def load(self, device: str) -> Encoder:
@@ -281,17 +290,11 @@ def sources(
     )
 
 
-@advised()
-def check_encoders(spec: StudySpec, identities: Identities, names: Iterable[str]) -> None:
-    """Fetch these encoders and load each once: one that cannot be used costs one line and not all its trainings."""
-    for name in names:
-        EncoderSource(name=name, spec=spec.encoders[name], revision=identities.encoders[name]).load("cpu")
-
-
 def prefetch(spec: StudySpec) -> list[str]:
     """Fetch all that a run of this study needs and load it once; a line for each thing. For offline machines."""
     lines: list[str] = []
     identities = identify(spec, lines.append)
-    check_encoders(spec, identities, identities.encoders)
+    for name, revision in identities.encoders.items():
+        EncoderSource(name=name, spec=spec.encoders[name], revision=revision).load("cpu")
     lines += [f"encoder {name}: {revision}" for name, revision in identities.encoders.items()]
     return lines + [f"dataset {name}: {content}" for name, content in identities.datasets.items()]

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from l3masking.errors import EnvironmentFault
-from l3masking.training.checkpoint import Interrupted
+from l3masking.errors import EnvironmentFault, Interrupted
 from study.schedule import most_slots
 from study.space.spec import Resources
 from study.work.pulse import RemotePulse

@@ -51,6 +51,7 @@ SECTIONS: dict[str, type] = {  # of a space file; together with `precision`, all
     "mask_tuning": MaskTuningConfig,
 }
 SEED_LIMIT = FIRST_SEED  # seeds from here on belong to searches
+GpuShare = float | Literal["auto"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,7 @@ class Pair:
 
     encoder: str
     dataset: str
-    gpu: float | None = None  # as in resources
+    gpu: GpuShare | None = None  # as in resources
     cpu: float | None = None  # as in resources
 
 
@@ -81,7 +82,8 @@ class Resources:
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
-    gpu: float = 0.0  # GPUs per trial and scoring worker: a fraction in [0, 1], or a whole number
+    # GPUs per trial and scoring worker: a fraction in [0, 1], or a whole number; auto: measured at the start of a run
+    gpu: GpuShare = 0.0
     cpu: float = 1.0  # CPUs that a trial reserves, > 0
     threads: int = 1  # threads that a trial on the CPU computes with, >= 1; other bits with another number
     workers: int | None = None  # scoring workers and trials at a time, >= 1; none: as many as fit
@@ -98,9 +100,16 @@ class Resources:
         """Where scoring and training run, as torch calls it."""
         return "cuda" if self.gpu else "cpu"
 
+    @property
+    def num_gpus(self) -> float:
+        """GPUs per trial, where they are known: a run replaces `auto` before it uses any."""
+        assert self.gpu != "auto", "a run has to choose the share first"
+        return self.gpu
+
     def __post_init__(self) -> None:
-        if not (0 <= self.gpu <= 1 or (self.gpu > 1 and self.gpu == int(self.gpu))):
-            raise InputError(f"resources.gpu is {self.gpu}: a fraction in [0, 1], or a whole number")
+        gpu = self.gpu
+        if gpu != "auto" and not (0 <= gpu <= 1 or (gpu > 1 and gpu == int(gpu))):
+            raise InputError(f"resources.gpu is {gpu}: a fraction in [0, 1], a whole number, or auto")
         if not self.cpu > 0:
             raise InputError(f"resources.cpu is {self.cpu}: it must be above 0")
         for name in ("threads", "workers", "token_budget"):
@@ -180,6 +189,11 @@ class StudySpec:
         pair = next(pair for pair in self.pairs if (pair.encoder, pair.dataset) == (encoder, dataset))
         own = {name: value for name in ("gpu", "cpu") if (value := getattr(pair, name)) is not None}
         return dataclasses.replace(self.resources, **own)
+
+    def with_gpus(self, chosen: Mapping[tuple[str, str], float]) -> StudySpec:
+        """This study where the pairs of `chosen`, by encoder and dataset, take these GPUs."""
+        pairs = [dataclasses.replace(p, gpu=chosen.get((p.encoder, p.dataset), p.gpu)) for p in self.pairs]
+        return dataclasses.replace(self, pairs=tuple(pairs))
 
     @property
     def search_objective(self) -> str:

@@ -22,7 +22,10 @@ T = TypeVar("T")
 
 HUB_TOKEN = re.compile(r"\bhf_\w{10,}")
 TEXTS = "tuple[str, ...]"  # what pydantic calls the second type of a value that is `str | tuple[str, ...]`
-SEED_WORD = "literal['per_seed']"  # what it calls the second type of a seed of cuts
+OR_WORD = {  # what it calls the second type of a number that may also be a word -> our own kind of refusal
+    "literal['per_seed']": "seed_type",
+    "literal['auto']": "share_type",
+}
 WANTED = {  # pydantic's error types, in the words of a settings file
     "float_type": "a number",
     "float_parsing": "a number",
@@ -34,7 +37,8 @@ WANTED = {  # pydantic's error types, in the words of a settings file
     "string_type": "text (in quotes where it looks like a number, true or false)",
     "tuple_type": "a list",
     "texts_type": "text or a list of texts",  # our own, for the union of TEXTS
-    "seed_type": "a whole number, or per_seed",  # our own
+    "seed_type": "a whole number, or per_seed",  # our own, as the next one
+    "share_type": "a number, or auto",
     "list_type": "a list",
     "dict_type": "keys and values",
     "dataclass_type": "keys and values",
@@ -79,7 +83,7 @@ def _adapter(cls: Any) -> TypeAdapter:
 
 def _one_per_value(refusals: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """pydantic refuses a value of `str | tuple[str, ...]` once as text and once as a list; here it is refused once."""
-    refusals = _one_per_seed(refusals)
+    refusals = _one_per_number(refusals)
     as_text = {(*loc[: loc.index(TEXTS)], "str") for refusal in refusals if TEXTS in (loc := refusal["loc"])}
     made = []
     for refusal in refusals:
@@ -91,13 +95,15 @@ def _one_per_value(refusals: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return made
 
 
-def _one_per_seed(refusals: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same for a value that is a whole number or `per_seed`."""
-    places = {refusal["loc"][:-1] for refusal in refusals if refusal["loc"][-1:] == (SEED_WORD,)}
+def _one_per_number(refusals: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same for a number that may also be a word of OR_WORD."""
+    kinds = {loc[:-1]: OR_WORD[loc[-1]] for refusal in refusals if (loc := refusal["loc"]) and loc[-1] in OR_WORD}
     return [
-        refusal | {"loc": refusal["loc"][:-1], "type": "seed_type"} if refusal["loc"][:-1] in places else refusal
+        refusal | {"loc": refusal["loc"][:-1], "type": kinds[refusal["loc"][:-1]]}
+        if refusal["loc"][:-1] in kinds
+        else refusal
         for refusal in refusals
-        if refusal["loc"][-1:] != (SEED_WORD,)
+        if refusal["loc"][-1:] == () or refusal["loc"][-1] not in OR_WORD
     ]
 
 

@@ -119,7 +119,7 @@ def sized(trainable: Any, takes: Sequence[Resources], entry: str) -> Any:
 
     def bundle(config: dict[str, Any]) -> tune.PlacementGroupFactory:
         own = takes[config[entry]]
-        return tune.PlacementGroupFactory([{"CPU": own.cpu, "GPU": own.gpu}])
+        return tune.PlacementGroupFactory([{"CPU": own.cpu, "GPU": own.num_gpus}])
 
     return tune.with_resources(trainable, bundle)
 

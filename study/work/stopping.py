@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from l3masking.training.checkpoint import Interrupted
+from l3masking.errors import Interrupted
 from study.signals import ASKING, Requests, handling
 from study.work.pulse import UnderWay
 

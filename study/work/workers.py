@@ -7,12 +7,9 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any
-
-import torch
+from typing import Any, Protocol
 
 from l3masking.errors import EnvironmentFault, InputError
-from l3masking.training.evaluation import NonFiniteLoss
 from study.artefacts import Done, Work, put_part
 from study.gpu import GpuLost, limit_share, loss_of
 from study.space.spec import Resources
@@ -24,15 +21,33 @@ from study.work.processes import LOW_MEMORY, RAN_LOW, NodeProcess, kill_process
 from study.work.pulse import NO_PULSE, Pulse, RemotePulse, heard_by, remote_overseer
 
 
+class Holdable(Protocol):
+    """An encoder that can be loaded anywhere."""
+
+    def hold(self, device: str) -> object:
+        """Load it and keep it in memory; InputError where it cannot be used."""
+        ...
+
+
 class ArtefactWorker:
     """Makes shards of any job. A plain class: Ray makes actors of it, a serial run calls it."""
 
     def __init__(self, resources: Resources, overseer: Any = None, number: int = 0) -> None:
         """overseer: the handle of an `Overseer`, which hears of every step under this number; None: nobody does."""
+        import torch  # not in the driver of a run under Ray, which only names this class
+
         torch.set_num_threads(resources.threads)
-        limit_share(resources.gpu)
-        self._overseer, self._number = overseer, number
+        limit_share(resources.num_gpus)
+        self._overseer, self._number, self._device = overseer, number, resources.device
         self._lost: GpuLost | None = None
+
+    def check(self, encoders: Sequence[Holdable]) -> None:
+        """Load each encoder; the first one stays, for the shards to come. InputError for one that cannot be used."""
+        for encoder in reversed(encoders):
+            try:
+                encoder.hold(self._device)
+            except RuntimeError as error:
+                raise loss_of(error) or error from error
 
     def make(self, work: Work) -> Done:
         """Make one shard and write its part. A job that may fail costs itself and those that need it.
@@ -47,6 +62,8 @@ class ArtefactWorker:
             return self._made(work, pulse)
 
     def _made(self, work: Work, pulse: Pulse) -> Done:
+        from l3masking.training.evaluation import NonFiniteLoss
+
         check_free(local_folder(work.place))
 
         def step() -> None:
@@ -76,15 +93,16 @@ def execute_serially(works: Iterable[Work], count: int) -> Iterator[Done]:
         yield ArtefactWorker(work.resources).make(work)
 
 
-def execute_on_ray(works: Iterable[Work], count: int) -> Iterator[Done]:
+def execute_on_ray(works: Iterable[Work], count: int, unchecked: list[Any] | None = None) -> Iterator[Done]:
     """One actor per GPU share or CPU slot. One that dies, hangs or loses its GPU is replaced, its shards made again.
 
+    unchecked: encoders that the first actor loads before its shards; it is emptied once each could be used.
     Shards are cut as they are wanted. Those of one size of workers come together, so that each set of actors starts
     once.
     """
     for resources, same in groupby(works, key=lambda work: work.resources):
         with remote_overseer() as overseer:
-            hands = RayHands(resources, overseer)
+            hands = RayHands(resources, overseer, unchecked)
             size = min(hands.slots(), count)
             yield from Crew(hands, same, size, Patience(resources.patience_minutes)).run()
 
@@ -92,8 +110,10 @@ def execute_on_ray(works: Iterable[Work], count: int) -> Iterator[Done]:
 class RayHands:
     """The `Hands` of a crew whose workers are actors."""
 
-    def __init__(self, resources: Resources, overseer: Any) -> None:
+    def __init__(self, resources: Resources, overseer: Any, unchecked: list[Any] | None = None) -> None:
         self._resources, self._overseer = resources, overseer
+        self._unchecked = [] if unchecked is None else unchecked
+        self._check: int | None = None  # the ticket of the start that checks them
         self._numbers = itertools.count()
         self._actors: dict[int, Any] = {}
         self._refs: dict[int, Any] = {}
@@ -108,10 +128,13 @@ class RayHands:
         import ray
 
         worker = next(self._numbers)
-        options = {"num_cpus": self._resources.cpu, "num_gpus": self._resources.gpu}
+        options = {"num_cpus": self._resources.cpu, "num_gpus": self._resources.num_gpus}
         made = ray.remote(ArtefactWorker).options(**options).remote(self._resources, self._overseer, worker)
         self._actors[worker] = made
-        return worker, self._ticket(made.__ray_ready__.remote())
+        if not self._unchecked or self._check is not None:
+            return worker, self._ticket(made.__ray_ready__.remote())
+        self._check = self._ticket(made.check.remote(list(self._unchecked)))
+        return worker, self._check
 
     def give(self, worker: int, work: Work) -> int:
         """Queue a shard."""
@@ -129,12 +152,15 @@ class RayHands:
         """What a shard gave."""
         import ray
 
+        checks, self._check = ticket == self._check, None if ticket == self._check else self._check
         try:
             done = ray.get(self._refs.pop(ticket))
         except ray.exceptions.RayTaskError as error:  # what the worker raised; Ray's own text is the whole traceback
             raise error.cause from None
         except ray.exceptions.RayError as error:
             raise _lost(error) from error
+        if checks:
+            self._unchecked.clear()
         return done if isinstance(done, Done) else None
 
     def signs(self) -> Mapping[int, Sign] | None:
@@ -183,13 +209,14 @@ def worker_slots(resources: Resources) -> int:
     fits = sum(
         min(
             int(node.get("CPU", 0) // resources.cpu),
-            int(node.get("GPU", 0) // resources.gpu) if resources.gpu else sys.maxsize,
+            int(node.get("GPU", 0) // resources.num_gpus) if resources.num_gpus else sys.maxsize,
         )
         for node in nodes
     )
     if fits < 1:
         held = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
         raise EnvironmentFault(
-            f"resources: no node holds cpu {resources.cpu:g} and gpu {resources.gpu:g} (there: {held}): ask for less"
+            f"resources: no node holds cpu {resources.cpu:g} and gpu {resources.num_gpus:g} (there: {held}): "
+            "ask for less"
         )
     return min(fits, resources.workers or fits)

@@ -17,8 +17,8 @@ import torch
 from small_study import NoMirror, assignments, command, records, results, start, tables, write_study
 from small_task import one_thread
 
-from l3masking.errors import EnvironmentFault
-from l3masking.training.checkpoint import Interrupted, Snapshot
+from l3masking.errors import EnvironmentFault, Interrupted
+from l3masking.training.checkpoint import Snapshot
 from l3masking.training.checkpoint_files import numbers, write_checkpoint
 from l3masking.training.continual import adapt
 from l3masking.training.evaluation import NonFiniteLoss

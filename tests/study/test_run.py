@@ -28,10 +28,10 @@ from small_study import (
 
 import study.executor
 import study.run
+from study.estimate.sizes import longest_first
 from study.plan.grid import make_plan
 from study.plan.inputs import identify
 from study.plan.resolved import read_resolved
-from study.run import longest_first
 from study.space.reader import read_space
 from study.store.store import Store
 from study.tracking.mirror import END_SECONDS, STOP_SECONDS

@@ -12,8 +12,7 @@ from unittest import mock
 
 import pytest
 
-from l3masking.errors import EnvironmentFault
-from l3masking.training.checkpoint import Interrupted
+from l3masking.errors import EnvironmentFault, Interrupted
 from study import schedule
 from study.gpu import GpuLost
 from study.schedule import run_on_ray, run_serially

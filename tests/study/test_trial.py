@@ -27,9 +27,8 @@ from l3masking.training.settings import AdaptConfig
 from study import adapted
 from study import trial as trials
 from study.assignment import Assignment
-from study.checkpoints import CHECKPOINTS
 from study.gpu import GpuLost
-from study.store.store import Store, content_key
+from study.store.store import CHECKPOINTS, Store, content_key
 from study.trial import died, execute, run_trial
 
 CONTRACT = {  # field of a record -> type

@@ -12,12 +12,13 @@ import torch
 from kept_snapshots import Memory, masked_texts
 from small_task import SCORING, data, digest, encoder, one_thread, scores, settings
 
+from l3masking.errors import Interrupted
 from l3masking.masking.settings import MaskingConfig
 from l3masking.methods import METHODS
 from l3masking.regimes import Training, encode_inputs, prepare
 from l3masking.rng import stream
 from l3masking.training.batches import Batches, draws, epochs
-from l3masking.training.checkpoint import Interrupted, KeepsNothing, Snapshot
+from l3masking.training.checkpoint import KeepsNothing, Snapshot
 from l3masking.training.checkpoint_files import checkpoints, numbers, tidy, write_checkpoint
 from l3masking.training.continual import adapt
 from l3masking.training.mlm import TextSource

@@ -114,3 +114,20 @@ main()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (75, "", "l3study: stopped before it began\n")
+
+
+def test_a_run_loads_what_computes_only_where_it_computes() -> None:
+    """Under Ray the driver computes nothing: what it imports delays the first training."""
+    code = f"import sys, study.run, study.executor, study.schedule; print([m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_known_type_of_encoder_is_looked_at_without_the_code_of_models() -> None:
+    """Its configuration is all that a plan and the driver of a run need; the models of transformers take seconds."""
+    code = (
+        "import sys; from transformers import BertConfig; from l3masking.encoders.checks import check_config; "
+        "check_config(BertConfig(), 'here'); print('transformers.models.auto.modeling_auto' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.strip() == "False"

@@ -17,8 +17,8 @@ from ray.cluster_utils import Cluster
 from small_study import NoMirror, command, records, results, write_study
 
 from study import schedule
-from study.checkpoints import CHECKPOINTS, StageCheckpoints
-from study.store.store import Store
+from study.checkpoints import StageCheckpoints
+from study.store.store import CHECKPOINTS, Store
 
 # long: test_jobs_on_ray.py loses a node too; here its training continues from its checkpoint
 pytestmark = pytest.mark.long

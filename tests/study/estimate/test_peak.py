@@ -19,6 +19,7 @@ from l3masking.training.settings import ModelConfig
 from study.assign import Assigner
 from study.estimate import peak
 from study.estimate.peak import measure_peak
+from study.estimate.probe import Probe
 from study.gpu import CUDA_CONTEXT, GIB, Device, limit_share
 from study.plan.grid import make_plan
 from study.plan.inputs import held_encoder, identify
@@ -103,6 +104,17 @@ def read_settings(assignment: Any) -> Any:
 def parameter_bytes(assignment: Any) -> int:
     model = MultiTaskModel(held_encoder(assignment.encoder, "cpu"), 3, ModelConfig(), stream(0, "head"))
     return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+
+
+def test_a_probe_measures_peak_and_rate_in_one_process(real) -> None:
+    probe = Probe(Counted())
+    assert probe.describe() == DEVICE
+    most = probe.peak(real["rtm"])
+    probe.load(real["rtm"])
+    held = held_encoder(real["rtm"].encoder, "cpu")
+    assert most == probe.peak(real["rtm"]) > 5 * GIB
+    assert held_encoder(real["rtm"].encoder, "cpu") is not held, "nothing of an earlier measurement counts"
+    assert 0 < probe.rate(real["rtm"]) < 1e6
 
 
 def test_one_objective_keeps_one_model(real) -> None:

@@ -74,6 +74,17 @@ def test_pairs_may_take_their_own_share_of_a_gpu() -> None:
     assert summary.gpu_hours == pytest.approx(0.75)
 
 
+def test_a_share_that_a_run_measures_is_shown_as_such() -> None:
+    pairs = [{"encoder": "bert-base", "dataset": "acl-arc", "gpu": 0.5}, {"encoder": "scibert", "dataset": "acl-arc"}]
+    spec = space(pairs=pairs, seeds=1, methods=["stl"], resources={"gpu": "auto"})
+    trials = make_plan(spec, KNOWN)
+    records = [*records_of(trials[0], 3600, ("accuracy",)), *records_of(trials[1], 3600, ("accuracy",))]
+    summary = summarize(spec, trials, records)
+    assert "resources of a trial: gpu auto (measured at the start of a run), cpu 1.0" in describe(summary)
+    assert [line.split()[6] for line in describe(summary).splitlines()[-2:]] == ["0.5/1/1", "auto/1/1"]
+    assert summary.gpu_hours == pytest.approx(1.5), "of a whole GPU, as long as nothing is measured"
+
+
 def test_a_cell_whose_setting_is_still_searched_says_so() -> None:
     search = {"parameters": {"masking.mean": {"uniform": [0.05, 0.6]}}, "methods": ["rtm"]}
     spec = space(search=search, seeds=1, methods=["rtm"])

@@ -160,9 +160,11 @@ def test_slots_are_bounded_by_what_this_machine_has(monkeypatch) -> None:
     assert local_slots(Resources(executor="serial")) == 1
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     assert local_slots(Resources(gpu=0.25)) == 4, "one GPU is assumed"
+    assert local_slots(Resources(gpu="auto")) == 8, "trainings run on the processor then"
     monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
     assert local_slots(Resources(gpu=0.5, cpu=0.5)) == 6
     assert local_slots(Resources(gpu=2)) == 1
+    assert local_slots(Resources(gpu="auto")) == 3, "one at a time on each, until a run has measured"
 
 
 @pytest.mark.parametrize(

@@ -115,13 +115,13 @@ def test_the_sample_is_drawn_from_the_data_and_holds_no_test_text(small: Path) -
     from study.plan.inputs import held_data, sources
 
     data = held_data(sources(spec, identities, "tiny", "words")[1])
-    drawn = module.sample(data, spec.finetune)
+    drawn = module.sample(data, spec.finetune, module.UPDATES)
     assert len(drawn.train) == min(24, 8 * 1 * 2 * UPDATES)
     assert len(drawn.test) == 0
     pairs = set(zip(data.train.texts, data.train.labels, strict=True))
     assert set(zip(drawn.train.texts, drawn.train.labels, strict=True)) <= pairs
     assert set(drawn.mlm_texts) <= set(data.mlm_texts)
-    assert module.sample(data, spec.finetune) == drawn, "the same one each time"
+    assert module.sample(data, spec.finetune, module.UPDATES) == drawn, "the same one each time"
 
 
 def test_time_at_most_follows_from_the_parts_by_hand() -> None:

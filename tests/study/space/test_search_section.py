@@ -146,6 +146,8 @@ def test_pairs_may_take_other_resources() -> None:
     pairs = [{"encoder": "bert-base", "dataset": "acl-arc"}, {"encoder": "bert-base", "dataset": "imdb", "gpu": 0.5}]
     spec = space(None, pairs=pairs, resources={"gpu": 0.25, "cpu": 2})
     assert (spec.resources_of("bert-base", "acl-arc").gpu, spec.resources_of("bert-base", "imdb").gpu) == (0.25, 0.5)
+    measured = space(None, pairs=[pairs[0], {**pairs[1], "gpu": "auto"}], resources={"gpu": 0.25})
+    assert measured.resources_of("bert-base", "imdb").gpu == "auto"
     assert spec.resources_of("bert-base", "imdb").cpu == 2
     assert "gpu" in refusal(None, pairs=[{"encoder": "bert-base", "dataset": "acl-arc", "gpu": 1.5}])
     same = [pairs[0], {**pairs[0], "gpu": 1}]
