@@ -19,7 +19,7 @@ from l3masking.rng import default_generator
 
 MOST = 24  # graphs of a training: each also takes memory that is not torch's
 log = logging.getLogger("l3masking.graphs")
-Work = Callable[[Sequence[Tensor]], Sequence[Tensor]]
+TensorWork = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 
 
 class Recorded(NamedTuple):
@@ -50,6 +50,7 @@ class CudaRecorder:
         state = generator.get_state()
         torch.cuda.empty_cache()  # of plain calls, whose memory graphs cannot use
         self._stream.wait_stream(before)
+        recorded = False
         try:
             with torch.cuda.stream(self._stream):
                 work()  # what CUDA loads and allocates at a first call must not be recorded
@@ -57,12 +58,12 @@ class CudaRecorder:
                 # other threads may go on meanwhile: they copy batches
                 with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
                     found = work()
-        except BaseException:
-            with suppress(RuntimeError):  # where CUDA has ended the recording, torch would go on to allocate for it
-                torch.cuda.memory._cuda_endAllocateToPool(device, self._pool)  # type: ignore[attr-defined]
-                torch.cuda.memory._cuda_releasePool(device, self._pool)  # type: ignore[attr-defined]
-            raise
+            recorded = True
         finally:
+            if not recorded:
+                with suppress(RuntimeError):  # where CUDA has ended the recording, torch would go on to allocate for it
+                    torch.cuda.memory._cuda_endAllocateToPool(device, self._pool)  # type: ignore[attr-defined]
+                    torch.cuda.memory._cuda_releasePool(device, self._pool)  # type: ignore[attr-defined]
             generator.set_state(state)
             before.wait_stream(self._stream)
         return Recorded(found, graph.replay)
@@ -95,7 +96,7 @@ class Programs:
         self._made = dict[Hashable, tuple[list[Tensor], Recorded]]()
         _LIVE.add(self)
 
-    def run(self, key: Hashable, work: Work, given: Sequence[Tensor]) -> list[Tensor]:
+    def run(self, key: Hashable, work: TensorWork, given: Sequence[Tensor]) -> list[Tensor]:
         """What `work` returns for `given`, in memory that nothing else uses.
 
         key: all that `work` depends on beside shapes and values of `given`, the values of weights, and the default
@@ -119,7 +120,7 @@ class Programs:
         self._made.clear()
         self._recorder.clear()
 
-    def _called(self, work: Work, given: Sequence[Tensor]) -> Sequence[Tensor]:
+    def _called(self, work: TensorWork, given: Sequence[Tensor]) -> Sequence[Tensor]:
         """What `work` returns, launched one by one; what is recorded makes room for it where that has to be."""
         generator = default_generator(given[0].device)
         state = generator.get_state()
@@ -132,8 +133,8 @@ class Programs:
         generator.set_state(state)
         return work(given)
 
-    def _record(self, key: Hashable, work: Work, given: Sequence[Tensor]) -> tuple[list[Tensor], Recorded] | None:
-        """What was made for a key that is seen for the second time; None where there is nothing to replay."""
+    def _record(self, key: Hashable, work: TensorWork, given: Sequence[Tensor]) -> tuple[list[Tensor], Recorded] | None:
+        """What was made for a key that is seen for the second time; None if there is nothing to replay."""
         if not _Process.wanted or _Process.failed or len(self._made) >= MOST:
             return None
         if key not in self._seen:

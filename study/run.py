@@ -31,8 +31,8 @@ from study.status.console import Reporter, followed
 from study.status.progress import Progress
 from study.store.briefs import briefs
 from study.store.free_disk import check_free
-from study.store.places import Place, find_place, open_store
-from study.store.store import CHECKPOINTS, Store, write_atomic
+from study.store.places import CHECKPOINTS, Place, find_place, open_store
+from study.store.store import Store, write_atomic
 from study.tracking.mirror import END_SECONDS, STOP_SECONDS, Mirror
 from study.tracking.views import opening
 from study.version import program_commit

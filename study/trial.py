@@ -31,10 +31,10 @@ from study.recorded import identity, record_of
 from study.score import held_scores
 from study.space.spec import configs
 from study.store.free_disk import check_free
-from study.store.places import fetched, open_store
+from study.store.places import CHECKPOINTS, fetched, open_store
 from study.store.record import Failure, NewRecord, Run
 from study.store.seal import checksum
-from study.store.store import CHECKPOINTS, MODELS, Store
+from study.store.store import MODELS, Store
 from study.version import DISTRIBUTION, program_version
 from study.work.pulse import NO_PULSE, Pulse
 

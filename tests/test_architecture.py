@@ -22,7 +22,7 @@ MODULES = {
 TREES = {name: ast.parse(file.read_text()) for name, file in MODULES.items()}
 NOUNS = {  # know nothing of ours but errors
     *("errors", "rng", "metrics", "precision", "lazy", "whole", "hub_ids", "masking.probabilities"),
-    *("homes", "memory", "transfer"),
+    *("homes", "transfer"),
 }
 INPUTS = {
     *(f"data.{name}" for name in ("table", "spec", "rows", "sources", "splits", "textdata")),

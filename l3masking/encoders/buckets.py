@@ -17,7 +17,7 @@ from torch import Tensor
 from l3masking.encoders.joined import HIDDEN, Group, Joined
 
 # sizes from a power of two to the next one: with fewer of them there are fewer shapes, with more there is less padding
-STEPS = {"tokens": 4, "length": 2, "reads": 4}
+DOUBLING_STEPS = {"tokens": 4, "length": 2, "reads": 4}
 LEAST = {"tokens": 64, "length": 16, "reads": 64}  # the smallest step
 
 
@@ -32,7 +32,7 @@ class Bucket(NamedTuple):
 def bucket_of(tokens: int, length: int, reads: int) -> Bucket:
     """The least bucket that holds a batch; all of them 1 and up."""
     sizes = {"tokens": tokens, "length": length, "reads": reads}
-    return Bucket(**{name: filled_up(size, STEPS[name], LEAST[name]) for name, size in sizes.items()})
+    return Bucket(**{name: filled_up(size, DOUBLING_STEPS[name], LEAST[name]) for name, size in sizes.items()})
 
 
 def filled_up(size: int, steps: int, least: int) -> int:

@@ -23,7 +23,7 @@ Head = Callable[[Tensor], Tensor]
 LossOf = Callable[..., Tensor | None]  # of a batch [list of Chunk], and through a head where one is given
 
 
-class Found(NamedTuple):
+class LossAndGradient(NamedTuple):
     """What a pass gives."""
 
     loss: Tensor  # nats, without a gradient
@@ -49,8 +49,8 @@ class Passes:
         *,
         head: nn.Module | None = None,
         room: str = "pass",
-    ) -> Found | None:
-        """`share` of the loss of a batch by `over`, and the gradient of that; None where the batch has no loss.
+    ) -> LossAndGradient | None:
+        """`share` of the loss of a batch by `over`, and the gradient of that; None if the batch has no loss.
 
         name: of the pass, one for each `loss_of`. head: what the loss goes through; it may be another one every time,
         of one architecture. room: as in `FlatGradients.of`. Dropout draws from the default generator.
@@ -61,7 +61,7 @@ class Passes:
             if loss is None:
                 return None
             loss = loss if share == over == 1 else loss * share / over
-            return Found(loss.detach(), self._gradients.of(loss, span, room))
+            return LossAndGradient(loss.detach(), self._gradients.of(loss, span, room))
         if all(chunk.labels.dim() == 2 and not chunk.predicted for chunk in chunks):
             return None
 
@@ -72,7 +72,7 @@ class Passes:
             return [loss.detach(), self._gradients.of(loss, span, "recorded", kept=True)]
 
         loss, gradient = self._run((name, span.parts, precision), work, chunks, head)
-        return Found(*(part if share == over else part.mul_(share / over) for part in (loss, gradient)))
+        return LossAndGradient(*(part if share == over else part.mul_(share / over) for part in (loss, gradient)))
 
     @torch.no_grad()
     def features(

@@ -11,6 +11,8 @@ from study.store.remote_store import RemoteStore
 from study.store.store import Store
 from study.store.whole_files import Place, write_atomic
 
+CHECKPOINTS = "checkpoints"  # folder of a study: what trainings under way go on from
+
 __all__ = ["Place", "fetched", "find_place", "inside", "is_url", "local_folder", "open_store", "opened", "put"]
 
 

@@ -50,7 +50,6 @@ from study.store.whole_files import (
 
 T = TypeVar("T")
 MODELS = "models"  # folder of the kept models
-CHECKPOINTS = "checkpoints"  # folder of what trainings under way go on from
 KEPT_WEIGHTS = ("model.safetensors", "classifier.safetensors")  # in each of them
 MODEL_FILES = ("config.json", *KEPT_WEIGHTS, "labels.json")
 

@@ -28,7 +28,8 @@ from study import adapted
 from study import trial as trials
 from study.assignment import Assignment
 from study.gpu import GpuLost
-from study.store.store import CHECKPOINTS, Store, content_key
+from study.store.places import CHECKPOINTS
+from study.store.store import Store, content_key
 from study.trial import died, execute, run_trial
 
 CONTRACT = {  # field of a record -> type

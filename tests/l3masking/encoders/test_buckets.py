@@ -13,7 +13,7 @@ from taped import TapeRecorder
 from torch import Tensor
 
 from l3masking import rng
-from l3masking.encoders.buckets import LEAST, STEPS, Bucket, bucket_of, filled_up
+from l3masking.encoders.buckets import DOUBLING_STEPS, LEAST, Bucket, bucket_of, filled_up
 from l3masking.encoders.load import Encoder, load_encoder
 from l3masking.graphs import Programs
 from l3masking.masking.corruption import IGNORED
@@ -56,7 +56,7 @@ def with_head(encoder: Encoder) -> MultiTaskModel:
 
 
 def test_sizes_are_filled_up_to_few() -> None:
-    for name, steps in STEPS.items():
+    for name, steps in DOUBLING_STEPS.items():
         least = LEAST[name]
         sizes = [filled_up(size, steps, least) for size in range(1, 20000)]
         assert all(size <= up < size + max(least, size / steps + 1) for size, up in enumerate(sizes, 1))

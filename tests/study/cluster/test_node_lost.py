@@ -18,7 +18,8 @@ from small_study import NoMirror, command, records, results, write_study
 
 from study import schedule
 from study.checkpoints import StageCheckpoints
-from study.store.store import CHECKPOINTS, Store
+from study.store.places import CHECKPOINTS
+from study.store.store import Store
 
 # long: test_jobs_on_ray.py loses a node too; here its training continues from its checkpoint
 pytestmark = pytest.mark.long
