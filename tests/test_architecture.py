@@ -31,7 +31,8 @@ INPUTS = {
     *("encoders.families", "encoders.table", "encoders.checks", "encoders.hub", "encoders.load", "encoders.bart"),
     *("encoders.weights", "encoders.layers", "encoders.heads", "encoders.joined", "encoders.dropout", "reading"),
     *("scoring.settings", "scoring.rewriting", "scoring.words", "scoring.text_lengths", "scoring.places"),
-    *("scoring.copies", "scoring.forward", "scoring.probe"),
+    *("scoring.copies", "scoring.forward", "scoring.layer_pass", "scoring.probe"),
+    *("scoring.budget", "scoring.vocabulary"),
     *("masking.settings", "training.settings", "training.presets", "selective.settings"),
 }
 PARTS = {
