@@ -18,7 +18,7 @@ from l3masking.data.pairs import Text, as_text, num_characters, parts_of
 from l3masking.encoders.families import family_of
 from l3masking.encoders.hub import read_facts
 from l3masking.precision import Precision
-from l3masking.scoring.settings import TOKEN_BUDGETS, ScoringConfig
+from l3masking.scoring.settings import MOST_TOKENS, ScoringConfig
 from study.artefacts import Artefact, Piece, Shard, Step, finished_parts
 from study.plan.inputs import CorpusSource, DataSource, EncoderSource, concrete_encoder, held_data, held_encoder
 from study.plan.needs import score_key
@@ -86,7 +86,7 @@ class ScoreJob:
         return Piece(part_bytes(shard.content, scores), sum(len(score.positions) for score in scores))
 
     def facts(self, resources: Resources) -> dict[str, Any]:
-        budget = resources.token_budget or TOKEN_BUDGETS[resources.device]
+        budget = resources.token_budget or MOST_TOKENS[resources.device]
         made: MadeWith = {"token_budget": budget, "gpu": resources.num_gpus, "threads": resources.threads}
         model_type = read_facts(concrete_encoder(self.encoder.spec), self.encoder.revision).model_type
         scoring_pass = family_of(model_type).scoring_pass

@@ -32,7 +32,8 @@ INPUTS = {
     *("encoders.weights", "encoders.layers", "encoders.heads", "encoders.joined", "encoders.dropout", "reading"),
     *("encoders.buckets", "graphs", "memory"),
     *("scoring.settings", "scoring.rewriting", "scoring.words", "scoring.text_lengths", "scoring.places"),
-    *("scoring.copies", "scoring.forward", "scoring.probe"),
+    *("scoring.copies", "scoring.forward", "scoring.layer_pass", "scoring.probe"),
+    *("scoring.budget", "scoring.vocabulary"),
     *("masking.settings", "training.settings", "training.presets", "selective.settings"),
 }
 PARTS = {

@@ -15,100 +15,26 @@ A heads of D = H / A components, E = D / 2.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers.activations import GELUActivation
 
 from l3masking.encoders.families import family_of, first_position
 from l3masking.encoders.joined import rotated
-from l3masking.encoders.layers import Layer, Relation
+from l3masking.encoders.layers import Relation
 from l3masking.precision import Precision, autocast
-from l3masking.scoring.copies import Copies, WordRun
-
-CPU_ROWS = 1024  # tokens a thread that a CPU takes from one attention to the next at a time: they stay in its cache
-
-
-class Affine(NamedTuple):
-    """x ↦ x Wᵀ + b, for one linear layer or several side by side."""
-
-    weight: Tensor  # [out, in]
-    bias: Tensor  # [out]; zeros where the layer has none
-
-    @classmethod
-    def of(cls, layers: Sequence[nn.Linear], dtype: torch.dtype) -> Affine:
-        """The layers side by side."""
-        weight = _joined([layer.weight.detach().to(dtype) for layer in layers])
-        zeros = weight.new_zeros(len(weight))
-        biases = [zeros[: len(one.weight)] if one.bias is None else one.bias.detach().to(dtype) for one in layers]
-        return cls(weight, _joined(biases))
-
-    def parts(self, count: int) -> list[Affine]:
-        """Its outputs in equal parts, each as a map of its own."""
-        return [Affine(*both) for both in zip(self.weight.chunk(count), self.bias.chunk(count), strict=True)]
-
-    def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
-        return torch.addmm(self.bias, x.to(self.weight.dtype), self.weight.t(), out=out)
-
-    def packed(self) -> Affine | Packed:
-        """The same map as this processor multiplies it fastest."""
-        if self.weight.device.type != "cpu":
-            return self
-        try:
-            weight = torch.ops.mkldnn._reorder_linear_weight(self.weight, CPU_ROWS)
-        except (AttributeError, RuntimeError):  # torch without oneDNN, or a dtype that oneDNN lacks on this processor
-            return self
-        return Packed(weight, self.bias)
+from l3masking.scoring.copies import Copies, WordRun, cut_within
+from l3masking.scoring.layer_pass import CPU_ROWS, Affine, LayerPass
 
 
-class Packed(NamedTuple):
-    """x ↦ x Wᵀ + b with the weight in oneDNN's own order, which it reads faster than rows."""
+class Part(NamedTuple):
+    """Some copies of a batch: its tokens, read positions and runs, as in Copies, counted from its first token."""
 
-    weight: Tensor  # opaque
-    bias: Tensor  # [out]
-
-    def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
-        found = torch.ops.mkldnn._linear_pointwise(x.to(self.bias.dtype), self.weight, self.bias, "none", [], "")
-        return found if out is None else out.copy_(found)
-
-
-class LayerPass:
-    """One layer, its weights in the dtype of the matrix products."""
-
-    def __init__(self, layer: Layer, dtype: torch.dtype, *, packed: bool) -> None:
-        def product(affine: Affine) -> Affine | Packed:
-            return affine.packed() if packed else affine
-
-        self.layer = layer
-        self.projection = product(Affine.of(layer.project, dtype))
-        self.attention_out = product(Affine.of([layer.attention_out], dtype))
-        self.feed_in, *self.gates = map(product, Affine.of([layer.feed_in], dtype).parts(1 + layer.gated))
-        self.feed_out = product(Affine.of([layer.feed_out], dtype))
-
-    def seen(self, x: Tensor) -> Tensor:
-        """[S, H] the layer's input to what its attention sees of it."""
-        return self.layer.attention_norm(x) if self.layer.norms_first else x
-
-    def project(self, x: Tensor, out: Tensor | None = None) -> Tensor:
-        """[S, H] the layer's input to [S, P] query, key and value, side by side."""
-        return self.projection(self.seen(x), out)
-
-    def finish(self, context: Tensor, x: Tensor) -> Tensor:
-        """[S, H] attention output and the layer's input to the layer's output, each token by itself. `x` is used up."""
-        x = x.add_(self.attention_out(context))
-        if self.layer.norms_first:
-            return x.add_(self._feed(self.layer.feed_norm(x)))
-        x = self.layer.attention_norm(x)
-        return self.layer.feed_norm(x.add_(self._feed(x)))
-
-    def _feed(self, x: Tensor) -> Tensor:
-        inner = _activated(self.layer.activation, self.feed_in(x))
-        for gate in self.gates:  # one, or none
-            inner = inner.mul_(gate(x))
-        return self.feed_out(inner)
+    pairs: Tensor  # [S]
+    reads: Tensor  # [n]
+    runs: Sequence[WordRun]
 
 
 class MaskedForward:
@@ -137,18 +63,26 @@ class MaskedForward:
         if copies.types is not None:
             given["token_type_ids"] = copies.types[None]
         pairs_UH = self.family.embed(self.body, given)[0]
-        x_SH = pairs_UH.index_select(0, copies.pairs)
         self.relations = self._relations({run.length for run in copies.runs})
-        projected_SP = self.blocks[0].project(pairs_UH).index_select(0, copies.pairs)
-        for number, (block, following) in enumerate(pairwise(self.blocks), start=2):
-            runs = _cut(projected_SP, copies.runs)
-            context_SH = _joined([self._attend(run_SP, run, block.layer.kind) for run_SP, run in runs])
-            for part in _parts(x_SH):
-                x_SH[part] = block.finish(context_SH[part], x_SH[part])
-                if number < len(self.blocks):
-                    following.project(x_SH[part], out=projected_SP[part])
-        reads_NH = x_SH[copies.reads]
-        return self.final_norm(self.blocks[-1].finish(self._attend_at_reads(reads_NH, x_SH, copies), reads_NH))
+        projected_UP = self.blocks[0].project(pairs_UH)
+        parts = [self._up_to_reads(part, pairs_UH, projected_UP) for part in _parts(copies)]
+        context_NH, reads_NH = (_joined(list(both)) for both in zip(*parts, strict=True))
+        return self.final_norm(self.blocks[-1].finish(context_NH, reads_NH))
+
+    def _up_to_reads(self, part: Part, pairs_UH: Tensor, projected_UP: Tensor) -> tuple[Tensor, Tensor]:
+        """[n, H] the last layer's attention output at the read positions of some copies, and its input there.
+
+        pairs_UH: input of the first layer; projected_UP: that to its queries, keys and values.
+        """
+        x_SH, projected_SP = (of_pairs.index_select(0, part.pairs) for of_pairs in (pairs_UH, projected_UP))
+        for number, block in enumerate(self.blocks[:-1]):
+            if number:
+                projected_SP = block.project(x_SH)
+            cut = _cut(projected_SP, part.runs)
+            context_SH = _joined([self._attend(run_SP, run, block.layer.kind) for run_SP, run in cut])
+            x_SH = block.finish(context_SH, x_SH)
+        reads_NH = x_SH[part.reads]
+        return self._attend_at_reads(reads_NH, x_SH, part), reads_NH
 
     def _relations(self, lengths: Set[int]) -> dict[tuple[str, int], Relation]:
         """Those of all kinds of layers in texts of these lengths; what the last batch had of them is not made again."""
@@ -171,7 +105,7 @@ class MaskedForward:
         context = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return context.transpose(1, 2).reshape(len(projected_SP), -1)
 
-    def _attend_at_reads(self, reads_NH: Tensor, x_SH: Tensor, copies: Copies) -> Tensor:
+    def _attend_at_reads(self, reads_NH: Tensor, x_SH: Tensor, part: Part) -> Tensor:
         """[N, H] attention output of the last layer at the read positions, by the equations above."""
         count, width = reads_NH.shape
         query, _, value = self.last
@@ -179,9 +113,9 @@ class MaskedForward:
         query_NAD = query(self.blocks[-1].seen(reads_NH)).view(count, self.heads, -1)
         means: list[Tensor] = []
         start = first = 0
-        for run_SH, run in _cut(x_SH, copies.runs):
+        for run_SH, run in _cut(x_SH, part.runs):
             reads = slice(start, start + len(run.read))
-            places_n = copies.reads[reads] - first - run.read * run.length
+            places_n = part.reads[reads] - first - run.read * run.length
             means += self._means(query_NAD[reads], places_n, run_SH, run)
             start, first = reads.stop, first + len(run_SH)
         value_NAD = _by_head(_joined(means), value.weight.view(self.heads, -1, width).mT)
@@ -243,13 +177,6 @@ def _by_head(x_nAI: Tensor, weight_AIO: Tensor) -> Tensor:
     return torch.bmm(x_nAI.transpose(0, 1), weight_AIO).transpose(0, 1)
 
 
-def _activated(activation: Any, inner: Tensor) -> Tensor:
-    """The activation of a layer, in place where torch can: new memory of this width costs a CPU as much as the GELU."""
-    if type(activation) is GELUActivation and activation.act is F.gelu:
-        return torch.ops.aten.gelu.out(inner, out=inner)
-    return activation(inner)
-
-
 def _cut(rows: Tensor, runs: Sequence[WordRun]) -> Iterator[tuple[Tensor, WordRun]]:
     """The rows of each run, and the run."""
     return zip(rows.split([run.copies * run.length for run in runs]), runs, strict=True)
@@ -259,6 +186,25 @@ def _joined(tensors: list[Tensor]) -> Tensor:
     return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
 
 
-def _parts(x_SH: Tensor) -> Iterator[slice]:
-    size = CPU_ROWS * torch.get_num_threads() if x_SH.device.type == "cpu" else len(x_SH)
-    return (slice(start, start + size) for start in range(0, len(x_SH), size))
+def _parts(copies: Copies) -> Iterator[Part]:
+    """On a CPU the copies of CPU_ROWS tokens a thread at a time, or one copy; elsewhere all at once."""
+    if copies.pairs.device.type != "cpu":
+        yield Part(copies.pairs, copies.reads, copies.runs)
+        return
+    most = CPU_ROWS * torch.get_num_threads()
+    start = first = 0
+    for runs in cut_within(_short_runs(copies.runs, most), lambda run: run.copies * run.length, lambda: most):
+        end = start + sum(run.copies * run.length for run in runs)
+        last = first + sum(len(run.read) for run in runs)
+        yield Part(copies.pairs[start:end], copies.reads[first:last] - start, runs)
+        start, first = end, last
+
+
+def _short_runs(runs: Sequence[WordRun], most: int) -> Iterator[WordRun]:
+    """The copies of these runs, in the same order, in runs of at most `most` tokens or one copy."""
+    for run in runs:
+        count = max(1, most // run.length)
+        for start in range(0, run.copies, count):
+            some = min(count, run.copies - start)
+            begin, end = torch.searchsorted(run.read, torch.tensor([start, start + some])).tolist()
+            yield WordRun(some, run.length, run.read[begin:end] - start)

@@ -20,10 +20,10 @@ from l3masking.encoders.load import Encoder
 from l3masking.errors import InputError, check_choice
 from l3masking.memory import FIX, OutOfMemory, free_memory, is_out_of_memory
 from l3masking.precision import Precision, autocast
+from l3masking.scoring.budget import token_budget as fitting_budget
 from l3masking.scoring.copies import CopyRow, cut_within, mask_rows, pack, token_batches
 from l3masking.scoring.forward import pass_of
 from l3masking.scoring.settings import (
-    TOKEN_BUDGETS,
     Context,
     Metric,
     Normalise,
@@ -31,6 +31,7 @@ from l3masking.scoring.settings import (
     Whitespace,
     WordSource,
 )
+from l3masking.scoring.vocabulary import read_predictions
 from l3masking.scoring.words import EncodedText, checked_texts, encode_as, sides_of
 
 HEAD_READS = 512  # read positions that go through the LM head at a time, at most
@@ -70,9 +71,9 @@ def score_tokens(
     """Scores of all texts, in order; texts that encode alike are scored once. Safe to call from several threads.
 
     texts: any iterable of strings, such as a list, a column of a table, an array or a generator; or of tuples of two
-    strings, each a pair that belongs together. precision: "bf16"
-    takes matrix products in bfloat16; log-softmax stays float32. token_budget: tokens per batch; none: that of the
-    device in TOKEN_BUDGETS; halved where the memory does not hold it. progress: called with the number of tokens scored
+    strings, each a pair that belongs together. precision: "bf16" takes matrix products in bfloat16; sums over the
+    vocabulary stay float32. token_budget: tokens per batch; none: what suits the device, and on a GPU its
+    free memory (budget.py); halved where the memory does not hold it. progress: called with the number of tokens scored
     since the last call. A text without eligible tokens gets an empty score. Raises InputError where max_length exceeds
     the encoder's positions, a setting is not known, or a text is not a string.
     """
@@ -118,7 +119,7 @@ def score_texts(
     kept = {i: kept_places(seen[i], encoded[i]) for i in distinct}
     scores = {i: np.zeros((1 + entropy, len(seen[i].positions)), dtype=np.float32) for i in distinct}
     rows = (row for i in distinct for row in _rows_of(seen[i], i, config.metric, kept[i]))
-    budget = token_budget or TOKEN_BUDGETS[encoder.device.type]
+    budget = token_budget or fitting_budget(encoder.model, precision)
     scorer = _Scorer(encoder, seen, precision, budget, entropy=entropy)
     with torch.inference_mode():
         for group in scorer.groups(rows):
@@ -228,8 +229,4 @@ class _Scorer:
     def _read(self, states_NH: Tensor, truth_N: Tensor) -> Tensor:
         with autocast(self.encoder.device, self.precision):
             logits_NV = self.encoder.mlm_logits(states_NH)
-        log_softmax_NV = torch.log_softmax(logits_NV.float(), dim=-1)
-        values = [log_softmax_NV.gather(1, truth_N[:, None])[:, 0].clamp(max=0)]
-        if self.entropy:
-            values.append(torch.special.entr(log_softmax_NV.exp()).sum(dim=-1))
-        return torch.stack(values)
+        return read_predictions(logits_NV, truth_N, entropy=self.entropy)

@@ -14,7 +14,8 @@ Normalise = Literal["none", "reference"]  # texts as they are, or rewritten as t
 Context = Literal[
     "truncated", "full"
 ]  # what is around a scored token: what training sees, or all that fits the encoder
-TOKEN_BUDGETS = {"cpu": 4096, "cuda": 32768}  # tokens in a batch: fills the device, and on a CPU stays near its cache
+TOKEN_BUDGETS = {"cpu": 4096, "cuda": 32768}  # tokens in a batch of padded texts, where importance is computed
+MOST_TOKENS = {"cpu": 4096, "cuda": 1 << 19}  # in a scoring batch, where budget.py chooses
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -87,7 +87,7 @@ class Resources:
     cpu: float = 1.0  # CPUs that a trial reserves, > 0
     threads: int = 1  # threads that a trial on the CPU computes with, >= 1; other bits with another number
     workers: int | None = None  # scoring workers and trials at a time, >= 1; none: as many as fit
-    token_budget: int | None = None  # tokens in a scoring batch, >= 1; none: what suits the device
+    token_budget: int | None = None  # tokens in a scoring batch, >= 1; none: what suits the device and its free memory
     cuda_graphs: bool = True  # on a GPU, record a pass of training once for each shape, and replay it
     save_models: bool = False  # keep each tested model in models/<key>/, as transformers reads it
     keep_adapted: bool = False  # keep the weights after masked-LM training in adapted/<key>/

@@ -183,7 +183,7 @@ class Record(NewRecord):
 class MadeWith(TypedDict):
     """Speed settings of the run that scored. Log-likelihoods may differ in their last digits under others."""
 
-    token_budget: int  # input tokens of one batch, padding included; 1 and up
+    token_budget: int  # input tokens of one batch, at most: fewer where memory is short; 1 and up
     gpu: float  # GPUs of a scoring worker, 0 and up
     threads: int  # CPU threads of a scoring worker, 1 and up
 

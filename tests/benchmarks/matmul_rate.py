@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from l3masking.scoring.forward import CPU_ROWS, Affine, Packed
+from l3masking.scoring.layer_pass import CPU_ROWS, Affine, Packed
 
 Shape = tuple[int, int, int]  # rows, inner width, columns
 SQUARES = {"cpu": (1024, 2048), "cuda": (4096, 8192)}

@@ -39,7 +39,7 @@ from scored.told import lines
 from torch.utils.flop_counter import FlopCounterMode
 
 from l3masking import Encoder, load_encoder, mask_probabilities, score_tokens
-from l3masking.scoring.settings import TOKEN_BUDGETS
+from l3masking.scoring.settings import MOST_TOKENS
 
 SCORED = ("float32", "bf16")
 
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--texts", type=Path, help="JSON lines with `text`; none: generated, of ACL-ARC-like lengths")
     parser.add_argument("--limit", type=int, default=60, help="texts")
     parser.add_argument("--max-length", type=int, default=128)
-    parser.add_argument("--token-budget", type=int, default=TOKEN_BUDGETS["cpu"])
+    parser.add_argument("--token-budget", type=int, help="default: the most for the device")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--dtype", default="float32,bf16", help="of our side; float32 is always run")
     parser.add_argument("--threads", type=int, default=1)
@@ -63,6 +63,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file for the numbers")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    given.token_budget = given.token_budget or MOST_TOKENS[given.device]
     torch.set_num_threads(given.threads)
     if given.child:
         print(json.dumps(peak(given, *map(int, given.child.split(",")))))

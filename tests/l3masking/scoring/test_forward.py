@@ -13,7 +13,8 @@ from l3masking.encoders.load import Encoder
 from l3masking.memory import OutOfMemory
 from l3masking.scoring import forward, scoring
 from l3masking.scoring.copies import Copies, mask_rows, pack
-from l3masking.scoring.forward import Affine, MaskedForward, Packed
+from l3masking.scoring.forward import MaskedForward
+from l3masking.scoring.layer_pass import Affine, Packed
 from l3masking.scoring.scoring import score_texts, score_tokens
 from l3masking.scoring.settings import ScoringConfig
 from l3masking.scoring.words import EncodedText, encode_texts
