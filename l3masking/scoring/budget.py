@@ -8,7 +8,7 @@ from torch import nn
 from l3masking.precision import Precision
 from l3masking.scoring.settings import MOST_TOKENS
 
-SHARE = 1 / 8  # of a GPU's free memory: several workers may look at the same time
+SHARE_OF_FREE = 1 / 8  # of a GPU's free memory: several workers may look at the same time
 HELD = 12  # tensors as wide as the residual that are in memory for a token, beside the widest; a float32 one is two
 
 
@@ -35,7 +35,7 @@ def tokens_within(free: int, per_token: int) -> int:
 
     No more than MOST_TOKENS: a GPU is busy with these, and more would only take memory.
     """
-    return max(1, min(MOST_TOKENS["cuda"], int(SHARE * free) // per_token))
+    return max(1, min(MOST_TOKENS["cuda"], int(SHARE_OF_FREE * free) // per_token))
 
 
 def device_of(model: nn.Module) -> torch.device:

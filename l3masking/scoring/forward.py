@@ -29,7 +29,7 @@ from l3masking.scoring.copies import Copies, WordRun, cut_within
 from l3masking.scoring.layer_pass import CPU_ROWS, Affine, LayerPass
 
 
-class Part(NamedTuple):
+class CopyPart(NamedTuple):
     """Some copies of a batch: its tokens, read positions and runs, as in Copies, counted from its first token."""
 
     pairs: Tensor  # [S]
@@ -69,7 +69,7 @@ class MaskedForward:
         context_NH, reads_NH = (_joined(list(both)) for both in zip(*parts, strict=True))
         return self.final_norm(self.blocks[-1].finish(context_NH, reads_NH))
 
-    def _up_to_reads(self, part: Part, pairs_UH: Tensor, projected_UP: Tensor) -> tuple[Tensor, Tensor]:
+    def _up_to_reads(self, part: CopyPart, pairs_UH: Tensor, projected_UP: Tensor) -> tuple[Tensor, Tensor]:
         """[n, H] the last layer's attention output at the read positions of some copies, and its input there.
 
         pairs_UH: input of the first layer; projected_UP: that to its queries, keys and values.
@@ -105,7 +105,7 @@ class MaskedForward:
         context = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return context.transpose(1, 2).reshape(len(projected_SP), -1)
 
-    def _attend_at_reads(self, reads_NH: Tensor, x_SH: Tensor, part: Part) -> Tensor:
+    def _attend_at_reads(self, reads_NH: Tensor, x_SH: Tensor, part: CopyPart) -> Tensor:
         """[N, H] attention output of the last layer at the read positions, by the equations above."""
         count, width = reads_NH.shape
         query, _, value = self.last
@@ -186,17 +186,17 @@ def _joined(tensors: list[Tensor]) -> Tensor:
     return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
 
 
-def _parts(copies: Copies) -> Iterator[Part]:
+def _parts(copies: Copies) -> Iterator[CopyPart]:
     """On a CPU the copies of CPU_ROWS tokens a thread at a time, or one copy; elsewhere all at once."""
     if copies.pairs.device.type != "cpu":
-        yield Part(copies.pairs, copies.reads, copies.runs)
+        yield CopyPart(copies.pairs, copies.reads, copies.runs)
         return
     most = CPU_ROWS * torch.get_num_threads()
     start = first = 0
     for runs in cut_within(_short_runs(copies.runs, most), lambda run: run.copies * run.length, lambda: most):
         end = start + sum(run.copies * run.length for run in runs)
         last = first + sum(len(run.read) for run in runs)
-        yield Part(copies.pairs[start:end], copies.reads[first:last] - start, runs)
+        yield CopyPart(copies.pairs[start:end], copies.reads[first:last] - start, runs)
         start, first = end, last
 
 

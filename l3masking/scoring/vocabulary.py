@@ -1,7 +1,7 @@
 """From logits over the vocabulary to the log-likelihood of the true ids, and the entropy of the predictions.
 
-No float32 copy of bfloat16 logits is made, nor a log-softmax as large as they are: COLUMNS ids at a time are turned
-into float32 and summed. Shapes: N predictions, V ids of the vocabulary.
+No float32 copy of bfloat16 logits is made, nor a log-softmax as large as they are: VOCABULARY_SLICE ids at a time
+are turned into float32 and summed. Shapes: N predictions, V ids of the vocabulary.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-COLUMNS = 4096  # ids of the vocabulary whose float32 values are in memory at a time
+VOCABULARY_SLICE = 4096  # ids of the vocabulary whose float32 values are in memory at a time
 
 
 def read_predictions(logits_NV: Tensor, truth_N: Tensor, *, entropy: bool) -> Tensor:
@@ -20,7 +20,7 @@ def read_predictions(logits_NV: Tensor, truth_N: Tensor, *, entropy: bool) -> Te
     wide = torch.promote_types(logits_NV.dtype, torch.float32)
     top_N1 = logits_NV.amax(dim=1, keepdim=True).to(wide)
     total_N, spread_N = (top_N1.new_zeros(len(truth_N)) for _ in range(2))
-    for part_NC in logits_NV.split(COLUMNS, dim=1):
+    for part_NC in logits_NV.split(VOCABULARY_SLICE, dim=1):
         weights_NC = (part_NC - top_N1).exp_()  # the difference is float32
         total_N += weights_NC.sum(dim=1)
         if entropy:

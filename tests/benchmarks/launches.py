@@ -37,7 +37,9 @@ from l3masking.encoders import joined
 
 KINDS = ("stl", "meta")
 WARM = 2  # updates before the one that is counted
-HOST = ("l3masking/training/batches.py", "l3masking/masking/corruption.py", "l3masking/rng.py")  # make the batches
+# what makes batches, and lays them out
+HOST = tuple(f"l3masking/{name}.py" for name in ("training/batches", "masking/corruption", "rng", "transfer"))
+ON_HOST = ("laid_out", "groups_of")
 ALLOCATES = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"}
 READS = {"_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim", "unique_consecutive", "equal"}
 METHODS = ("tolist", "numpy", "cpu")  # of a tensor: they read its values, and on a CPU nothing is dispatched
@@ -102,7 +104,8 @@ def place() -> str | None:
     while frame is not None:
         path = frame.f_code.co_filename
         if path.startswith(PROJECT + "l3masking/"):
-            return None if path.endswith(HOST) else f"{Path(path).name} {frame.f_code.co_name}"
+            name = frame.f_code.co_name
+            return None if path.endswith(HOST) or name in ON_HOST else f"{Path(path).name} {name}"
         frame = frame.f_back
     return "the optimizer"
 

@@ -76,7 +76,7 @@ class Bench:
             self.world.train,
             self.world.validation,
             self.world.auxiliary if multi_task else None,
-            WEIGHTINGS["meta" if multi_task else "static"](2 if multi_task else 1, self.config.meta),
+            WEIGHTINGS["meta" if multi_task else "static"](2 if multi_task else 1, self.config.meta, self.device),
             self.config.meta,
             model_config=self.config.model,
             batch=self.given.batch,

@@ -7,6 +7,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import torch
 from small_task import SCORING, data, encoder, one_thread, run, scores, settings
 
 from l3masking import regimes
@@ -89,7 +90,9 @@ def test_a_method_names_what_exists(name: str) -> None:
     assert all(stage.policy in {*POLICIES, *SELECTIONS} for stage in method.adapts)
     if isinstance(method.last, Finetune):
         weighting = method.last.weighting
-        assert method.learns_weights == (method.masks and WEIGHTINGS[weighting](2, MetaConfig()).learns)
+        assert method.learns_weights == (
+            method.masks and WEIGHTINGS[weighting](2, MetaConfig(), torch.device("cpu")).learns
+        )
         assert method.masks == (method.last.policy is not None)
     else:
         assert method.tunes_masks

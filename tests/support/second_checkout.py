@@ -14,7 +14,7 @@ def second_checkout(folder: Path) -> Path:
     """A copy of the program that gives other scores."""
     for name in OWN_PACKAGES:
         shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    changed = folder / "l3masking" / "scoring" / "scoring.py"
+    changed = folder / "l3masking" / "scoring" / "vocabulary.py"
     text = changed.read_text()
     changed.write_text(text.replace(".clamp(max=0)", ".clamp(max=0) - 100"))
     assert changed.read_text() != text

@@ -11,7 +11,7 @@ from l3masking.scoring.vocabulary import read_predictions
 @pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-12), (torch.float32, 2e-6), (torch.bfloat16, 2e-6)])
 def test_values_are_those_of_log_softmax(monkeypatch, dtype: torch.dtype, atol: float, columns: int) -> None:
     """bf16 logits too: what is rounded is the logits alone. Logits of each size, from even to certain predictions."""
-    monkeypatch.setattr(vocabulary, "COLUMNS", columns)
+    monkeypatch.setattr(vocabulary, "VOCABULARY_SLICE", columns)
     generator = torch.Generator().manual_seed(1)
     sizes = torch.logspace(-3, 3, 20, dtype=torch.float64)[:, None]
     logits = (torch.randn(20, 101, generator=generator, dtype=torch.float64) * sizes).to(dtype)
@@ -29,9 +29,9 @@ def test_values_are_those_of_log_softmax(monkeypatch, dtype: torch.dtype, atol: 
 
 
 def test_no_float32_copy_of_the_logits_is_made() -> None:
-    """The largest new memory is that of COLUMNS ids."""
-    logits, truth = torch.randn(32, 3 * vocabulary.COLUMNS).bfloat16(), torch.arange(32)
+    """The largest new memory is that of VOCABULARY_SLICE ids."""
+    logits, truth = torch.randn(32, 3 * vocabulary.VOCABULARY_SLICE).bfloat16(), torch.arange(32)
     with torch.profiler.profile(profile_memory=True) as recorded:
         read_predictions(logits, truth, entropy=False)
     most = max(event.self_cpu_memory_usage for event in recorded.events())
-    assert 0 < most <= 32 * vocabulary.COLUMNS * 4
+    assert 0 < most <= 32 * vocabulary.VOCABULARY_SLICE * 4

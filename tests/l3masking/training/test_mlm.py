@@ -101,10 +101,12 @@ def test_gradients_are_cleared_clipped_together_and_scheduled() -> None:
     optimiser = torch.optim.SGD([one, two], lr=1.0)
 
     def gradients(update: int) -> str:
+        optimiser.zero_grad()
         (3 * one + 4 * two).backward()
+        torch.nn.utils.clip_grad_norm_([one, two], 1.0)
         return f"update {update}"
 
-    made = list(updates_of([one, two], optimiser, gradients, lambda done: 1.0 / (done + 1), total=2, clip=1.0))
+    made = list(updates_of(optimiser, gradients, lambda done: 1.0 / (done + 1), total=2))
     assert made == [(1, "update 1"), (2, "update 2")]
     assert one.item() == pytest.approx(10 - 0.6 * 1.5)
     assert two.item() == pytest.approx(20 - 0.8 * 1.5)

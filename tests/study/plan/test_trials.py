@@ -162,6 +162,7 @@ def test_every_other_field_of_a_study_moves_the_keys_or_is_named_here():
             threads=2,
             workers=3,
             token_budget=99,
+            cuda_graphs=False,
             executor="serial",
             save_models=True,
             keep_adapted=True,

@@ -247,9 +247,9 @@ def test_looks_are_written_down_once(here: Path):
     for _ in range(2):
         write_tables(here)
         answer(here)
-    assert json.loads((here / "looks.json").read_text()) == {
-        "looks": [{"seeds": 2, "of": 2, "complete": 3, "planned": 3}]
-    }
+    found = json.loads((here / "looks.json").read_text())
+    assert found.pop("checksum")
+    assert found == {"looks": [{"seeds": 2, "of": 2, "complete": 3, "planned": 3}]}
 
 
 def test_a_look_with_fewer_seeds_is_said_by_compare_and_not_in_exports(here: Path):

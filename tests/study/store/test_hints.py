@@ -68,7 +68,7 @@ HINTS = [
         {"looks": [{"seeds": 2, "of": 2, "complete": 1, "planned": 1}]},
         lambda root: (looks := read_looks(root)) and (looks, warnings_of(looks, [])),
     ),
-    Hint(fit.FITS_FILE, {"schema": 1, "peaks": {KEY: 5}}, fit._read),
+    Hint(fit.FITS_FILE, {"schema": 1, "peaks": {KEY: 5}}, lambda root: fit.Fits(root)._peaks),
     Hint(
         timing_file.TIMING_FILE,
         {
