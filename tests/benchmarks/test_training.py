@@ -101,7 +101,7 @@ def test_bare_passes_get_the_batches_of_the_step(given: argparse.Namespace) -> N
         window = training.draw(scribe, update)
         expected = list(scribe.chunks(scribe.validation, window.sample))
         for primary, mlm, dev in training.collate(scribe, window):
-            expected += [*mlm, *primary, *dev]
+            expected += [*dev, *mlm, *primary]
         assert len(seen) == len(expected) == 2 * (1 + 3 * 2)
         for (ids, labels), chunk in zip(seen, expected, strict=True):
             assert torch.equal(ids, chunk.input_ids)
