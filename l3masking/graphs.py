@@ -45,6 +45,7 @@ class CudaRecorder:
         self._pool, self._stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream()
 
     def record(self, work: Callable[[], Sequence[Tensor]]) -> Recorded:
+        """Calls `work` twice: once to warm up, and once to record it."""
         device, graph, before = torch.cuda.current_device(), torch.cuda.CUDAGraph(), torch.cuda.current_stream()
         generator = default_generator(torch.device("cuda", device))
         state = generator.get_state()

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from l3masking.encoders.joined import HIDDEN, Group, Joined
+from l3masking.encoders.joined import HIDDEN, Group, Joined, numbers_behind
 
 # sizes from a power of two to the next one: with fewer of them there are fewer shapes, with more there is less padding
 DOUBLING_STEPS = {"tokens": 4, "length": 2, "reads": 4}
@@ -55,8 +55,7 @@ def join_bucket(
     joined = {name: values.flatten()[place_S][None] for name, values in given.items() if name != "attention_mask"}
     joined["position_ids"] = (place_S % length)[None]
     if padding_id is not None:
-        counted_BT = given["input_ids"] != padding_id
-        joined["position_ids"] = (counted_BT.cumsum(dim=1) * counted_BT + padding_id).flatten()[place_S][None]
+        joined["position_ids"] = numbers_behind(padding_id, given["input_ids"]).flatten()[place_S][None]
     token_P = seen_P.cumsum(0) - 1
     spread_P = torch.where(seen_P, token_P, every_P % seen_P.sum())  # padding: no token is taken often
     hidden = HIDDEN * ~seen_P.view(texts, 1, 1, length)

@@ -109,10 +109,14 @@ def join(
     joined = {name: values_BT[rows_S, places_S][None] for name, values_BT in given.items() if name != "attention_mask"}
     joined["position_ids"] = places_S[None]
     if padding_id is not None:
-        counted_BT = given["input_ids"] != padding_id
-        numbers_BT = counted_BT.cumsum(dim=1) * counted_BT + padding_id
-        joined["position_ids"] = numbers_BT[rows_S, places_S][None]
+        joined["position_ids"] = numbers_behind(padding_id, given["input_ids"])[rows_S, places_S][None]
     return Joined(joined, groups, first_B[at[0]] + at[1])
+
+
+def numbers_behind(padding_id: int, ids_BT: Tensor) -> Tensor:
+    """[B, T] position numbers that start behind `padding_id` and do not count tokens of this id."""
+    counted_BT = ids_BT != padding_id
+    return counted_BT.cumsum(dim=1) * counted_BT + padding_id
 
 
 def laid_out(lengths: Sequence[int], near: float) -> tuple[tuple[Tensor, Tensor, Tensor], list[Group]]:

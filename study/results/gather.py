@@ -189,10 +189,13 @@ def budgets(resolved: Resolved) -> Budgets:
 
 def with_remarks(found: Sequence[Cell], spec: StudySpec, records: Sequence[Judged]) -> list[Cell]:
     """The cells, each with what is to be said of the trainings on its dataset."""
-    said: dict[str, tuple[str, ...]] = {}
-    for name, data in spec.datasets.items():
-        own = [record for record in records if record["dataset"] == name]
-        said[name] = remarks_of(name, data) + mixed(name, [record["run"] for record in own]) + constant(name, own)
+    own: dict[str, list[Judged]] = {name: [] for name in spec.datasets}
+    for record in records:
+        own.setdefault(record["dataset"], []).append(record)
+    said = {
+        name: remarks_of(name, data) + mixed(name, (record["run"] for record in own[name])) + constant(name, own[name])
+        for name, data in spec.datasets.items()
+    }
     cut = cut_anew(spec)
     sizes: dict[CellKey, list[tuple[int, int]]] = {}
     for record in records:
